@@ -1,0 +1,81 @@
+//! What this gateway can read: a row for every serial device model and every BLE profile.
+
+use super::nomenclature::Metric;
+use super::observation::Observation;
+use super::{Driver, Fault};
+use crate::link::{AllowSet, Characteristic, Line};
+
+/// A device model on a serial line.
+pub struct SerialModel {
+    /// The name in configuration and commands: `<maker>-<model>` in lower case.
+    pub name: &'static str,
+    /// The maker and model, for a person.
+    pub title: &'static str,
+    /// Whether it treats a patient: then nothing may be written but what is in `requests`, and the
+    /// test-suite holds that set against the protocol's list of writes.
+    pub class: Class,
+    /// How the port is to be set when the configuration does not say.
+    pub line: Line,
+    /// Everything that may ever be written to it.
+    pub requests: AllowSet,
+    /// Everything that it can report.
+    pub reads: &'static [&'static Metric],
+    /// How it proves who it is.
+    pub identity: IdentityProof,
+    /// Makes the driver.
+    pub driver: fn() -> Box<dyn Driver>,
+}
+
+/// What a device does to the patient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It only watches.
+    Monitor,
+    /// It treats: read-only, without exception.
+    Therapy,
+}
+
+/// How a device proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityProof {
+    /// It states a serial number in its protocol.
+    Reported,
+    /// Its protocol has none: the port alone says who it is, and every record says so.
+    PortOnly,
+}
+
+/// A BLE profile: one service whose characteristics are read or subscribed to.
+pub struct BleProfile {
+    /// The name in configuration and commands, for instance `heart-rate`.
+    pub name: &'static str,
+    /// The service's name, for a person.
+    pub title: &'static str,
+    /// The service's 16-bit UUID.
+    pub service: u16,
+    /// What is subscribed to (notify or indicate).
+    pub subscribes: &'static [Characteristic],
+    /// Everything that it can report.
+    pub reads: &'static [&'static Metric],
+    /// Makes observations of one value of one of its characteristics.
+    pub decode: fn(Characteristic, &[u8]) -> Result<Vec<Observation>, Fault>,
+}
+
+/// Every serial device model, by name.
+pub fn serial_models() -> &'static [&'static SerialModel] {
+    super::serial::MODELS
+}
+
+/// Every BLE profile, by name.
+pub fn ble_profiles() -> &'static [&'static BleProfile] {
+    super::ble::PROFILES
+}
+
+/// The serial model of a name.
+pub fn serial_model(name: &str) -> Option<&'static SerialModel> {
+    serial_models().iter().copied().find(|row| row.name == name)
+}
+
+/// The BLE profile of a name.
+pub fn ble_profile(name: &str) -> Option<&'static BleProfile> {
+    ble_profiles().iter().copied().find(|row| row.name == name)
+}

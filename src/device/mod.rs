@@ -1,0 +1,152 @@
+//! From link events to observations: pure, no I/O, `now` is an argument.
+//!
+//! In: [`LinkEvent`]s. Out: [`Action`]s: a command for the link, an identity that the device
+//! stated, an observation in the normal form, a fault. Noise is normal input: a driver counts it,
+//! finds the next frame and goes on; it never ends the session for it and never panics.
+//!
+//! A new serial driver is one file under `serial/`, a new BLE profile one file under `ble/`, and
+//! two lines in the table there.
+
+pub mod ble;
+pub mod catalogue;
+pub mod decimal;
+pub mod nomenclature;
+pub mod observation;
+pub mod serial;
+
+use crate::link::{LinkCommand, LinkEvent};
+use crate::time::{Mono, Now};
+use observation::Observation;
+
+/// The protocol of one device on one link.
+///
+/// Its methods are of two kinds. `handle_*` takes what happened and the time. `poll_*` gives what
+/// follows: after every `handle_*`, call [`Driver::poll_action`] until it gives `None`, then
+/// arrange to call [`Driver::handle_timeout`] at [`Driver::poll_timeout`]. `now` never goes back.
+pub trait Driver: Send {
+    /// Takes one event of the link.
+    fn handle_event(&mut self, event: &LinkEvent, now: Now);
+
+    /// Takes the passing of the time that `poll_timeout` gave.
+    fn handle_timeout(&mut self, now: Now);
+
+    /// Takes word that every observation up to and including `through` is on durable storage: the
+    /// moment at which a protocol with an acknowledgement may send it.
+    fn handle_durable(&mut self, through: Ticket, now: Now) {
+        let _ = (through, now);
+    }
+
+    /// When `handle_timeout` wants to be called, if at all.
+    fn poll_timeout(&self) -> Option<Mono>;
+
+    /// The next thing to do.
+    fn poll_action(&mut self) -> Option<Action>;
+}
+
+/// The number of an observation within its session: 1, 2, 3, ...
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What a driver wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Have the link do this.
+    Command(LinkCommand),
+    /// The device said who it is. Given before the first observation of a connection, and again
+    /// whenever the device says something else.
+    Identify(Identity),
+    /// A reading, an alarm, a state.
+    Observe(Observation),
+    /// Something was wrong with what came in. Counted, never the end of the session.
+    Report(Fault),
+}
+
+/// What a device says of itself. Compared with the allowlist before anything is passed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The maker's name (Device Information 2A29).
+    pub maker: Option<String>,
+    /// The model (Device Information 2A24, or the protocol's own).
+    pub model: Option<String>,
+    /// The serial number (Device Information 2A25, or the protocol's own).
+    pub serial: Option<String>,
+    /// The firmware revision (Device Information 2A26) or protocol revision.
+    pub firmware: Option<String>,
+}
+
+/// Something wrong with what came in: bytes in, value or `Fault` out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {detail}")]
+pub struct Fault {
+    /// The kind, for counting.
+    pub kind: FaultKind,
+    /// What exactly, in words for a person. Holds no observation value.
+    pub detail: String,
+}
+
+impl Fault {
+    /// A fault of a kind with its detail.
+    pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+}
+
+/// The kinds of faults, the same for every driver, so that they can be counted and compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FaultKind {
+    /// A checksum, CRC or parity did not match.
+    Checksum,
+    /// Bytes that belong to no frame, or a frame that never ended.
+    Framing,
+    /// A whole frame whose content cannot be read.
+    Malformed,
+    /// A well-formed frame that nobody asked for, or an answer to something else.
+    Unexpected,
+    /// No answer in time.
+    Timeout,
+    /// The device refused a request.
+    Refused,
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Checksum => "checksum",
+            Self::Framing => "framing",
+            Self::Malformed => "malformed",
+            Self::Unexpected => "unexpected",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+/// The place of a device in the allowlist of the running configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceIndex(pub u16);
+
+/// What a session passes on to the right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Whose session.
+    pub device: DeviceIndex,
+    /// When the gateway knew.
+    pub at: Now,
+    /// What.
+    pub body: ReportBody,
+}
+
+/// The content of a [`Report`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReportBody {
+    /// The link came up: whatever was known of the device's identity is void.
+    Up,
+    /// The link is down, and why.
+    Down(String),
+    /// The device said who it is.
+    Identity(Identity),
+    /// A reading, an alarm, a state; with its number in the session.
+    Observation(Ticket, Observation),
+    /// Something was wrong with what came in.
+    Fault(Fault),
+}

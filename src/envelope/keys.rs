@@ -1,0 +1,1 @@
+//! Keys: the key-encryption key (KEK) from outside, and the data keys (DEK) wrapped by it.

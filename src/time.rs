@@ -1,0 +1,129 @@
+//! Instants and stamps as plain values.
+//!
+//! Nothing here samples a clock. `host::clock` is the one place that does; everything else takes
+//! [`Now`] as an argument, so that a test can say what time it is.
+
+use std::fmt;
+use std::ops::Add;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+/// Time since boot, suspended time included (`CLOCK_BOOTTIME`). The only time that timers,
+/// retention and order are decided by: it cannot be set, so it cannot jump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mono(u64);
+
+impl Mono {
+    /// From nanoseconds since boot.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since boot.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// How long ago `earlier` was; zero when it lies in the future.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Mono {
+    type Output = Self;
+
+    fn add(self, rhs: Duration) -> Self {
+        let nanos = u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// Wall time: milliseconds since 1970-01-01T00:00:00Z. Data, never compared with [`Mono`], and
+/// nothing is ordered, expired or deleted by it alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wall(i64);
+
+impl Wall {
+    /// From milliseconds since the Unix epoch.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds, as FHIR `dateTime` wants it. A value that has no year of four
+/// digits is shown as the epoch: no clock of ours can produce one.
+impl fmt::Display for Wall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (date, clock, millis) = (time.date(), time.time(), time.millisecond());
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{millis:03}Z",
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            clock.hour(),
+            clock.minute(),
+            clock.second(),
+        )
+    }
+}
+
+/// Whether the kernel says that the wall clock follows a reference (`adjtimex`, `STA_UNSYNC`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockSync {
+    /// The clock follows a reference, with a stated maximum error.
+    Synced,
+    /// It does not, or nobody can say.
+    #[default]
+    Unsynced,
+}
+
+/// Everything the gateway's clock says at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Time since boot.
+    pub mono: Mono,
+    /// Wall time.
+    pub wall: Wall,
+    /// Whether the wall time can be trusted.
+    pub sync: ClockSync,
+    /// The kernel's maximum error of the wall time, in microseconds.
+    pub max_error_us: u32,
+}
+
+/// The kernel's random id of this boot: stamps of one boot can be placed by offset afterwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BootId(pub [u8; 16]);
+
+/// Says what time it is. Two implementors: the system's clock and the tests'.
+pub trait Clock: Send + Sync {
+    /// The time at this moment.
+    fn now(&self) -> Now;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_time_is_shown_as_fhir_wants_it() {
+        assert_eq!(Wall::from_millis(1_795_304_400_250).to_string(), "2026-11-21T23:40:00.250Z");
+        assert_eq!(Wall::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn time_since_the_future_is_zero() {
+        let early = Mono::from_nanos(5);
+        assert_eq!(early.since(early + Duration::from_secs(1)), Duration::ZERO);
+        assert_eq!((early + Duration::from_secs(1)).since(early), Duration::from_secs(1));
+    }
+}

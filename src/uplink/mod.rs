@@ -1,0 +1,62 @@
+//! From the spool to the broker, and the acknowledgement back.
+//!
+//! In: blocks of the spool. Out: PUBACK 0x00 for every publish made of a block, and only then the
+//! block's acknowledgement to the spool. What the broker refuses stays.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::backoff::Bounds;
+
+/// The uplink's part of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The broker's host name: also what its certificate must say.
+    pub host: String,
+    /// The broker's port.
+    pub port: u16,
+    /// Organisation, group and gateway: the first levels of every topic. `[a-z0-9-]{1,32}` each;
+    /// the gateway's is the client id.
+    pub organisation: String,
+    /// See `organisation`.
+    pub group: String,
+    /// See `organisation`.
+    pub gateway: String,
+    /// PEM file with the certificates of the authorities that the broker's may come from.
+    pub authorities: PathBuf,
+    /// PEM file with this gateway's certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with this gateway's private key.
+    pub key: PathBuf,
+    /// How observations are written.
+    pub payload: Payload,
+    /// Whether a publish that nobody subscribes to (PUBACK 0x10) is kept.
+    pub subscriber: Subscriber,
+    /// The most publishes in flight; the broker's receive maximum may be less.
+    pub window: u16,
+    /// MQTT keep-alive.
+    pub keep_alive: Duration,
+    /// How long the oldest publish in flight may wait for its PUBACK before the connection is torn
+    /// down as wedged.
+    pub stalled_after: Duration,
+    /// How to come back after a failure.
+    pub backoff: Bounds,
+}
+
+/// How observations are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// `application/fhir+json; fhirVersion=4.0`.
+    Fhir,
+    /// `application/cbor`, by the CDDL in `encode/`.
+    Cbor,
+}
+
+/// Whether somebody must be subscribed to what is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscriber {
+    /// PUBACK 0x10 keeps the data and raises `no_consumer`.
+    Required,
+    /// PUBACK 0x10 is as good as 0x00: a rules engine of the broker consumes.
+    Optional,
+}
