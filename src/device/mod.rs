@@ -13,6 +13,7 @@ pub mod decimal;
 pub mod nomenclature;
 pub mod observation;
 pub mod serial;
+pub mod session;
 
 use crate::link::{LinkCommand, LinkEvent};
 use crate::time::{Mono, Now};

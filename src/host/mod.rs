@@ -1,1 +1,8 @@
-//! stub
+//! The impure rim: the only clock sampler, the only place that starts tasks and threads, the only
+//! writer of files, and what speaks with the service manager.
+
+pub mod clock;
+pub mod log;
+pub mod notify;
+pub mod random;
+pub mod supervisor;

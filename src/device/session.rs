@@ -1,0 +1,181 @@
+//! The shell around a driver: one driver on one link, its timers, its reconnect. The only async
+//! file of this stage.
+//!
+//! In: a [`Link`], a [`Driver`], word of what is durable. Out: [`Report`]s. What can go wrong: the
+//! link fails in any way; then the session closes it, waits by [`Backoff`] and opens it again, for
+//! ever, until it is told to stop. A session ends only when it is stopped or nobody takes its
+//! reports any more.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::{Action, DeviceIndex, Driver, Report, ReportBody, Ticket};
+use crate::backoff::{Backoff, Bounds, Random};
+use crate::link::{Link, LinkCommand, LinkError, LinkEvent};
+use crate::time::{Clock, Now};
+
+/// What a session needs besides its link and driver.
+pub struct Context {
+    /// Which device of the allowlist.
+    pub device: DeviceIndex,
+    /// Says what time it is.
+    pub clock: Arc<dyn Clock>,
+    /// For the jitter of the back-off.
+    pub random: Box<dyn Random>,
+    /// How to come back after the link failed.
+    pub backoff: Bounds,
+    /// Where reports go. When it is full the session waits, and with it the device.
+    pub reports: mpsc::Sender<Report>,
+    /// The highest ticket of this session that is on durable storage.
+    pub durable: watch::Receiver<Ticket>,
+    /// Turns true when the session shall end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// One driver on one link.
+pub struct Session<L> {
+    link: L,
+    driver: Box<dyn Driver>,
+    context: Context,
+    backoff: Backoff,
+    last_ticket: Ticket,
+}
+
+/// Why a connection ended.
+enum Ended {
+    Link(LinkError),
+    Stopped,
+}
+
+impl<L: Link> Session<L> {
+    /// A session that has not begun.
+    pub fn new(link: L, driver: Box<dyn Driver>, context: Context) -> Self {
+        let backoff = Backoff::new(context.backoff);
+        Self { link, driver, context, backoff, last_ticket: Ticket::default() }
+    }
+
+    /// Opens, listens, closes and opens again until stopped.
+    pub async fn run(mut self) {
+        let mut stop = self.context.stop.clone();
+        loop {
+            let opened = tokio::select! {
+                biased;
+                () = stopped(&mut stop) => return,
+                opened = self.link.open() => opened,
+            };
+            let ended = match opened {
+                Ok(()) => self.connection(&mut stop).await,
+                Err(error) => Ended::Link(error),
+            };
+            self.link.close().await;
+            let Ended::Link(error) = ended else { return };
+            let now = self.context.clock.now();
+            if self.report(now, ReportBody::Down(error.to_string())).await.is_break() {
+                return;
+            }
+            let wait = self.backoff.handle_failure(now.mono, self.context.random.as_mut());
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// One connection, from `Up` to its end.
+    async fn connection(&mut self, stop: &mut watch::Receiver<bool>) -> Ended {
+        let now = self.context.clock.now();
+        self.backoff.handle_up(now.mono);
+        if self.report(now, ReportBody::Up).await.is_break() {
+            return Ended::Stopped;
+        }
+        self.driver.handle_event(&LinkEvent::Up, now);
+        loop {
+            if let ControlFlow::Break(ended) = self.perform_actions().await {
+                return ended;
+            }
+            let due = self.driver.poll_timeout().map(|at| at.since(self.context.clock.now().mono));
+            let event = tokio::select! {
+                biased;
+                () = stopped(stop) => return Ended::Stopped,
+                through = next_durable(&mut self.context.durable) => {
+                    self.driver.handle_durable(through, self.context.clock.now());
+                    continue;
+                }
+                () = sleep_for(due) => {
+                    self.driver.handle_timeout(self.context.clock.now());
+                    continue;
+                }
+                event = self.link.next() => event,
+            };
+            self.driver.handle_event(&event, self.context.clock.now());
+            if let LinkEvent::Down(error) = event {
+                // What the driver still has to say of the lost connection is said before the loss.
+                let _ = self.perform_actions().await;
+                return Ended::Link(error);
+            }
+        }
+    }
+
+    /// Does all that the driver wants done at the moment.
+    async fn perform_actions(&mut self) -> ControlFlow<Ended> {
+        while let Some(action) = self.driver.poll_action() {
+            let now = self.context.clock.now();
+            let body = match action {
+                Action::Command(LinkCommand::HangUp) => {
+                    return ControlFlow::Break(Ended::Link(LinkError::HungUp));
+                }
+                Action::Command(command) => {
+                    if let Err(error) = self.link.perform(command).await {
+                        return ControlFlow::Break(Ended::Link(error));
+                    }
+                    continue;
+                }
+                Action::Identify(identity) => ReportBody::Identity(identity),
+                Action::Observe(observation) => {
+                    self.last_ticket = Ticket(self.last_ticket.0 + 1);
+                    ReportBody::Observation(self.last_ticket, observation)
+                }
+                Action::Report(fault) => ReportBody::Fault(fault),
+            };
+            if self.report(now, body).await.is_break() {
+                return ControlFlow::Break(Ended::Stopped);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Passes a report on. `Break` when nobody takes reports any more.
+    async fn report(&self, at: Now, body: ReportBody) -> ControlFlow<()> {
+        let report = Report { device: self.context.device, at, body };
+        match self.context.reports.send(report).await {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// Ends when the session shall stop, also when whoever could say so is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The next word of what is durable; never again when whoever could say so is gone.
+async fn next_durable(durable: &mut watch::Receiver<Ticket>) -> Ticket {
+    match durable.changed().await {
+        Ok(()) => *durable.borrow_and_update(),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn sleep_for(due: Option<std::time::Duration>) {
+    match due {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! A scripted link and a scripted driver tell the session's story.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::device::Fault;
+use crate::device::FaultKind;
+use crate::device::Identity;
+use crate::time::Mono;
+
+/// Time goes on by a millisecond with each look.
+#[derive(Default)]
+struct Ticking(AtomicU64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Now {
+        let millis = self.0.fetch_add(1, Ordering::Relaxed);
+        Now { mono: Mono::from_nanos(millis * 1_000_000), ..Now::default() }
+    }
+}
+
+struct Zero;
+
+impl Random for Zero {
+    fn next_u64(&mut self) -> u64 {
+        0
+    }
+}
+
+/// A link that plays one list of events for each connection.
+struct Scripted {
+    connections: VecDeque<Result<VecDeque<LinkEvent>, LinkError>>,
+    current: VecDeque<LinkEvent>,
+    performed: mpsc::Sender<String>,
+}
+
+impl Link for Scripted {
+    async fn open(&mut self) -> Result<(), LinkError> {
+        match self.connections.pop_front() {
+            Some(Ok(events)) => {
+                self.current = events;
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn next(&mut self) -> LinkEvent {
+        match self.current.pop_front() {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn perform(&mut self, command: LinkCommand) -> Result<(), LinkError> {
+        self.performed.try_send(format!("{command:?}")).unwrap();
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        self.performed.try_send("close".to_owned()).unwrap();
+    }
+}
+
+/// Identifies itself when up, turns bytes into faults (the simplest report), acknowledges what is
+/// durable by sending request 1, and hangs up when told `!`.
+#[derive(Default)]
+struct Echo(VecDeque<Action>);
+
+impl Driver for Echo {
+    fn handle_event(&mut self, event: &LinkEvent, _: Now) {
+        match event {
+            LinkEvent::Up => self.0.push_back(Action::Identify(Identity::default())),
+            LinkEvent::Bytes(bytes) if bytes.as_ref() == b"!" => {
+                self.0.push_back(Action::Command(LinkCommand::HangUp));
+            }
+            LinkEvent::Bytes(bytes) => {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                self.0.push_back(Action::Report(Fault::new(FaultKind::Framing, text)));
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn handle_durable(&mut self, through: Ticket, _: Now) {
+        let id = u8::try_from(through.0).unwrap();
+        self.0.push_back(Action::Command(LinkCommand::Send(crate::link::RequestId(id))));
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        None
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.0.pop_front()
+    }
+}
+
+struct Bench {
+    reports: mpsc::Receiver<Report>,
+    performed: mpsc::Receiver<String>,
+    durable: watch::Sender<Ticket>,
+    stop: watch::Sender<bool>,
+    session: Session<Scripted>,
+}
+
+fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
+    let (reports_in, reports) = mpsc::channel(64);
+    let (performed_in, performed) = mpsc::channel(64);
+    let (durable, durable_out) = watch::channel(Ticket::default());
+    let (stop, stop_out) = watch::channel(false);
+    let link = Scripted {
+        connections: connections.into_iter().map(|c| c.map(VecDeque::from)).collect(),
+        current: VecDeque::new(),
+        performed: performed_in,
+    };
+    let context = Context {
+        device: DeviceIndex(3),
+        clock: Arc::new(Ticking::default()),
+        random: Box::new(Zero),
+        backoff: Bounds {
+            first: Duration::from_millis(1),
+            most: Duration::from_millis(1),
+            healthy_after: Duration::from_secs(1),
+        },
+        reports: reports_in,
+        durable: durable_out,
+        stop: stop_out,
+    };
+    Bench { reports, performed, durable, stop, session: Session::new(link, Box::<Echo>::default(), context) }
+}
+
+fn bytes(text: &'static str) -> LinkEvent {
+    LinkEvent::Bytes(Bytes::from_static(text.as_bytes()))
+}
+
+fn lost() -> LinkError {
+    LinkError::Lost { what: "ttyX".to_owned(), reason: "cable".to_owned() }
+}
+
+async fn said(reports: &mut mpsc::Receiver<Report>, count: usize) -> Vec<String> {
+    let mut said = Vec::new();
+    for _ in 0..count {
+        let report = reports.recv().await.unwrap();
+        assert_eq!(report.device, DeviceIndex(3));
+        said.push(match report.body {
+            ReportBody::Up => "up".to_owned(),
+            ReportBody::Down(why) => format!("down: {why}"),
+            ReportBody::Identity(_) => "identity".to_owned(),
+            ReportBody::Fault(fault) => fault.detail,
+            ReportBody::Observation(ticket, _) => format!("{ticket:?}"),
+        });
+    }
+    said
+}
+
+#[tokio::test]
+async fn a_lost_link_is_reported_closed_and_opened_again() {
+    let absent = LinkError::Absent { what: "ttyX".to_owned() };
+    let mut bench = bench(vec![
+        Err(absent),
+        Ok(vec![bytes("a"), LinkEvent::Down(lost())]),
+        Ok(vec![bytes("b"), bytes("!"), bytes("never seen")]),
+        Ok(vec![bytes("c")]),
+    ]);
+    let story = async {
+        let said = said(&mut bench.reports, 11).await;
+        bench.stop.send(true).unwrap();
+        said
+    };
+    let ((), said) = tokio::join!(bench.session.run(), story);
+    assert_eq!(
+        said,
+        [
+            "down: ttyX is not there",
+            "up",
+            "identity",
+            "a",
+            "down: ttyX was lost: cable",
+            "up",
+            "identity",
+            "b",
+            "down: closed by this side",
+            "up",
+            "identity",
+        ]
+    );
+    let mut performed = Vec::new();
+    while let Ok(what) = bench.performed.try_recv() {
+        performed.push(what);
+    }
+    assert_eq!(performed, ["close"; 4]);
+}
+
+#[tokio::test]
+async fn the_source_is_told_what_is_durable_and_only_then() {
+    let mut bench = bench(vec![Ok(vec![bytes("a")])]);
+    let story = async {
+        said(&mut bench.reports, 3).await;
+        assert!(bench.performed.try_recv().is_err(), "nothing was durable yet");
+        bench.durable.send(Ticket(1)).unwrap();
+        let first = bench.performed.recv().await;
+        bench.stop.send(true).unwrap();
+        first
+    };
+    let ((), first) = tokio::join!(bench.session.run(), story);
+    assert_eq!(first.as_deref(), Some("Send(RequestId(1))"));
+}
+
+#[tokio::test]
+async fn a_session_ends_when_nobody_takes_its_reports() {
+    let bench = bench(vec![Ok(vec![bytes("a")])]);
+    drop(bench.reports);
+    tokio::time::timeout(Duration::from_secs(5), bench.session.run()).await.unwrap();
+}

@@ -1,0 +1,118 @@
+//! The only place that starts tasks and threads. Everything started here is joined, and the end of
+//! something essential is the end of the process: systemd restarts it, the spool has the data.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+/// What became of a task or thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It came to its end.
+    Finished,
+    /// It failed, in words.
+    Failed(String),
+    /// It panicked, in words.
+    Panicked(String),
+}
+
+/// All tasks and threads of the daemon.
+#[derive(Default)]
+pub struct Supervisor {
+    ends: JoinSet<(&'static str, End)>,
+}
+
+impl Supervisor {
+    /// Nothing started yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts a task.
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts tasks")]
+    pub fn task<F>(&mut self, name: &'static str, future: F)
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let handle = tokio::task::spawn(AssertUnwindSafe(future).catch_unwind());
+        self.ends.spawn(async move {
+            let end = match handle.await {
+                Ok(Ok(Ok(()))) => End::Finished,
+                Ok(Ok(Err(error))) => End::Failed(error),
+                Ok(Err(panic)) => End::Panicked(words(panic.as_ref())),
+                Err(error) => End::Failed(error.to_string()),
+            };
+            (name, end)
+        });
+    }
+
+    /// Starts a thread of its own, for work that blocks.
+    pub fn thread<F>(&mut self, name: &'static str, work: F) -> std::io::Result<()>
+    where
+        F: FnOnce() -> Result<(), String> + Send + 'static,
+    {
+        let (done, end) = oneshot::channel();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let end = match catch_unwind(AssertUnwindSafe(work)) {
+                Ok(Ok(())) => End::Finished,
+                Ok(Err(error)) => End::Failed(error),
+                Err(panic) => End::Panicked(words(panic.as_ref())),
+            };
+            // Nobody listens any more only when the whole daemon is going down.
+            let _ = done.send(end);
+        })?;
+        self.ends.spawn(async move {
+            let end = end.await.unwrap_or_else(|_| End::Panicked("the thread vanished".to_owned()));
+            (name, end)
+        });
+        Ok(())
+    }
+
+    /// Waits for the next task or thread to end; `None` when all have.
+    pub async fn next_end(&mut self) -> Option<(&'static str, End)> {
+        match self.ends.join_next().await? {
+            Ok(end) => Some(end),
+            Err(error) => Some(("supervisor", End::Failed(error.to_string()))),
+        }
+    }
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_end_is_seen_and_named() {
+        let mut supervisor = Supervisor::new();
+        supervisor.task("good", async { Ok(()) });
+        supervisor.task("bad", async { Err("broken".to_owned()) });
+        supervisor.task("worse", async { panic!("at the disco") });
+        supervisor.thread("thread", || panic!("on a thread {}", 1)).unwrap();
+        let mut ends = Vec::new();
+        while let Some(end) = supervisor.next_end().await {
+            ends.push(end);
+        }
+        ends.sort_by_key(|(name, _)| *name);
+        assert_eq!(
+            ends,
+            [
+                ("bad", End::Failed("broken".to_owned())),
+                ("good", End::Finished),
+                ("thread", End::Panicked("on a thread 1".to_owned())),
+                ("worse", End::Panicked("at the disco".to_owned())),
+            ]
+        );
+    }
+}
