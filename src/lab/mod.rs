@@ -1,1 +1,4 @@
-//! stub
+//! The lab: simulators of the bedside, an embedded broker, a verifying consumer, the demo and the
+//! benchmark. Behind the feature `lab`, never in a release package.
+
+pub mod numerics;

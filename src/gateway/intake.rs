@@ -1,0 +1,228 @@
+//! The one writer: reports in, durable blocks out, word back to the sources.
+//!
+//! Whatever waits in the channel is judged, packed by lane and committed as one block (group
+//! commit). An alarm is committed at once; the other lanes wait at most their linger for company.
+//! When the store refuses a block it is parked and tried again; meanwhile the other lanes go on,
+//! and when the parked lane's next block is full too, nothing more is taken from the channel: the
+//! sessions, and with them the devices, wait. Nothing is dropped here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::device::observation::Lane;
+use crate::device::{DeviceIndex, Report, ReportBody, Ticket};
+use crate::envelope::block::{BlockBuilder, BlockHeader, PlainBlock};
+use crate::policy::{Gatekeeper, Verdict};
+use crate::store::{Seq, StoreError};
+use crate::time::{Mono, Now};
+
+/// How long a block that the store refused waits before it is offered again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Where blocks become durable. The spool's writer; a failing disk in tests.
+pub trait Durable {
+    /// Stores one block; when this returns a [`Seq`], no power cut undoes it.
+    fn append(&mut self, lane: Lane, block: &PlainBlock, now: Now) -> Result<Seq, StoreError>;
+}
+
+impl Durable for crate::store::Writer {
+    fn append(&mut self, lane: Lane, block: &PlainBlock, now: Now) -> Result<Seq, StoreError> {
+        Self::append(self, lane, block, now)
+    }
+}
+
+/// What is collected for one lane.
+struct Pending {
+    builder: BlockBuilder,
+    /// A finished block that the store refused.
+    parked: Option<PlainBlock>,
+    /// When the oldest record in the builder must be committed, or the parked block tried again.
+    due: Option<Mono>,
+    /// The lowest ticket of each device that is not durable yet.
+    lowest: BTreeMap<DeviceIndex, Ticket>,
+}
+
+/// The state of the intake; the thread around it is in the composition root.
+pub struct Intake<S> {
+    gate: Gatekeeper,
+    store: S,
+    linger: Duration,
+    lanes: [(Lane, Pending); 3],
+    sources: Vec<Source>,
+    last_error: Option<String>,
+}
+
+/// What is known of one session's tickets.
+struct Source {
+    last: Ticket,
+    durable: watch::Sender<Ticket>,
+}
+
+impl<S: Durable> Intake<S> {
+    /// An intake that has taken nothing. `sources` has one sender for every device of the gate.
+    pub fn new(
+        gate: Gatekeeper,
+        store: S,
+        header: &BlockHeader,
+        linger: Duration,
+        sources: Vec<watch::Sender<Ticket>>,
+    ) -> Self {
+        let lanes = Lane::ALL.map(|lane| {
+            let builder = BlockBuilder::new(header);
+            (lane, Pending { builder, parked: None, due: None, lowest: BTreeMap::new() })
+        });
+        let sources =
+            sources.into_iter().map(|durable| Source { last: Ticket::default(), durable }).collect();
+        Self { gate, store, linger, lanes, sources, last_error: None }
+    }
+
+    /// Takes one report.
+    pub fn handle_report(&mut self, report: Report, now: Now) {
+        let (device, ticket) = (report.device, ticket_of(&report));
+        let verdict = self.gate.handle_report(report);
+        if let (Some(source), Some(ticket)) = (self.sources.get_mut(usize::from(device.0)), ticket) {
+            source.last = ticket;
+        }
+        match verdict {
+            Verdict::Admit(admitted) => {
+                let lane = admitted.lane();
+                let linger = if lane == Lane::Alarm { Duration::ZERO } else { self.linger };
+                let pending = self.lane_mut(lane);
+                pending.builder.push(&admitted);
+                pending.due.get_or_insert(now.mono + linger);
+                if let Some(ticket) = ticket {
+                    pending.lowest.entry(device).or_insert(ticket);
+                }
+                self.commit_if_full(lane, now);
+            }
+            Verdict::Refuse(_) | Verdict::Noted => self.tell_source(device),
+        }
+    }
+
+    /// Commits every lane whose time has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        for lane in Lane::ALL {
+            if self.lane(lane).due.is_some_and(|due| due <= now.mono) {
+                self.commit(lane, now);
+            }
+        }
+    }
+
+    /// Commits everything, whatever its time: before the end. True when nothing is left.
+    pub fn handle_end(&mut self, now: Now) -> bool {
+        for lane in Lane::ALL {
+            self.commit(lane, now);
+        }
+        Lane::ALL.iter().all(|lane| {
+            let pending = self.lane(*lane);
+            pending.parked.is_none() && pending.builder.count() == 0
+        })
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.lanes.iter().filter_map(|(_, pending)| pending.due).min()
+    }
+
+    /// Whether a lane is stuck so badly that no further report may be taken.
+    pub fn must_wait(&self) -> bool {
+        self.lanes.iter().any(|(_, pending)| pending.parked.is_some() && pending.builder.is_full())
+    }
+
+    /// Why the store refused the last block, until it takes one again.
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// The gate, for its counters.
+    pub const fn gate(&self) -> &Gatekeeper {
+        &self.gate
+    }
+
+    /// The store, to close it at the end.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    fn commit_if_full(&mut self, lane: Lane, now: Now) {
+        let pending = self.lane(lane);
+        if pending.builder.is_full() && pending.parked.is_none() {
+            self.commit(lane, now);
+        }
+    }
+
+    /// Commits what a lane holds: the parked block first, then what was collected since.
+    fn commit(&mut self, lane: Lane, now: Now) {
+        loop {
+            let pending = self.lane_mut(lane);
+            pending.due = None;
+            let block = match pending.parked.take() {
+                Some(block) => block,
+                None if pending.builder.count() > 0 => pending.builder.finish(),
+                None => break,
+            };
+            match self.store.append(lane, &block, now) {
+                Ok(_) => self.last_error = None,
+                Err(error) => {
+                    let text = error.to_string();
+                    if self.last_error.as_ref() != Some(&text) {
+                        tracing::error!(%lane, error = %text, "the store does not take a block: it waits, and its devices with it");
+                    }
+                    self.last_error = Some(text);
+                    let pending = self.lane_mut(lane);
+                    pending.parked = Some(block);
+                    pending.due = Some(now.mono + RETRY_AFTER);
+                    return;
+                }
+            }
+        }
+        let devices: Vec<DeviceIndex> = std::mem::take(&mut self.lane_mut(lane).lowest).into_keys().collect();
+        for device in devices {
+            self.tell_source(device);
+        }
+    }
+
+    /// Tells a session up to which ticket everything is durable (or was refused, which is final).
+    fn tell_source(&self, device: DeviceIndex) {
+        let Some(source) = self.sources.get(usize::from(device.0)) else { return };
+        let lowest = self.lanes.iter().filter_map(|(_, pending)| pending.lowest.get(&device)).min();
+        let through = lowest.map_or(source.last, |ticket| Ticket(ticket.0.saturating_sub(1)));
+        source.durable.send_if_modified(|told| {
+            let news = *told < through;
+            if news {
+                *told = through;
+            }
+            news
+        });
+    }
+
+    fn lane(&self, lane: Lane) -> &Pending {
+        let [(_, alarm), (_, vital), (_, bulk)] = &self.lanes;
+        match lane {
+            Lane::Alarm => alarm,
+            Lane::Vital => vital,
+            Lane::Bulk => bulk,
+        }
+    }
+
+    fn lane_mut(&mut self, lane: Lane) -> &mut Pending {
+        let [(_, alarm), (_, vital), (_, bulk)] = &mut self.lanes;
+        match lane {
+            Lane::Alarm => alarm,
+            Lane::Vital => vital,
+            Lane::Bulk => bulk,
+        }
+    }
+}
+
+fn ticket_of(report: &Report) -> Option<Ticket> {
+    match &report.body {
+        ReportBody::Observation(ticket, _) => Some(*ticket),
+        ReportBody::Up | ReportBody::Down(_) | ReportBody::Identity(_) | ReportBody::Fault(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! The data path is the architecture: these tests fail when the house is built otherwise.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The stages, left to right. Each may use itself, what stands left of it, and [`COMMON`].
+const STAGES: [&str; 6] = ["link", "device", "policy", "envelope", "store", "uplink"];
+
+/// What every stage may use: values without side effects.
+const COMMON: [&str; 2] = ["backoff", "time"];
+
+/// The one thing of the rim that a stage may use, and which stages: files are written in one place.
+const WRITER: (&str, [&str; 2]) = ("host::atomic_file", ["store", "uplink"]);
+
+/// Third-party crates that one file (or folder) alone may name.
+const OWNED: [(&str, &str); 7] = [
+    ("sled::", "src/store/"),
+    ("rumqttc", "src/uplink/mqtt"),
+    ("btleplug", "src/link/ble"),
+    ("tokio_serial", "src/link/serial.rs"),
+    ("ring::aead", "src/envelope/seal.rs"),
+    ("figment", "src/config/"),
+    ("sd_notify", "src/host/notify.rs"),
+];
+
+/// Calls that one file alone may make.
+const CALLS: [(&str, &str); 5] = [
+    ("clock_gettime(", "src/host/clock.rs"),
+    ("task::spawn(", "src/host/supervisor.rs"),
+    ("tokio::spawn(", "src/host/supervisor.rs"),
+    ("thread::Builder", "src/host/supervisor.rs"),
+    ("process::exit(", "src/main.rs"),
+];
+
+struct Source {
+    /// With forward slashes, from the project's root.
+    path: String,
+    /// The code: no comments, nothing after the first `#[cfg(test)]`.
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(&root.join("src"), &mut found);
+    found
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let path = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+            Source { code: code_of(&text), path }
+        })
+        .filter(|source| !source.path.ends_with("/tests.rs") && !source.path.contains("/tests/"))
+        .collect()
+}
+
+fn code_of(text: &str) -> String {
+    let before_tests = text.split("#[cfg(test)]").next().unwrap_or_default();
+    before_tests
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The paths under `crate::` that a piece of code names, one level of braces taken apart.
+fn crate_paths(code: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(list) = rest.strip_prefix('{') {
+            paths.extend(items(list.split("};").next().unwrap_or_default()));
+        } else {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(rest.len());
+            paths.push(rest[..end].to_owned());
+        }
+    }
+    paths.retain(|path| !path.is_empty());
+    paths
+}
+
+/// The parts of a list between commas that stand in no inner braces.
+fn items(list: &str) -> Vec<String> {
+    let (mut items, mut depth) = (vec![String::new()], 0);
+    for c in list.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                items.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(item) = items.last_mut() {
+            item.push(c);
+        }
+    }
+    items.into_iter().map(|item| item.trim().to_owned()).collect()
+}
+
+/// What is wrong with one source, if anything.
+fn looks_to_its_right(source: &Source) -> Vec<String> {
+    let Some(place) = STAGES.iter().position(|stage| source.path.starts_with(&format!("src/{stage}/")))
+    else {
+        return Vec::new();
+    };
+    crate_paths(&source.code)
+        .into_iter()
+        .filter(|path| {
+            let first = path.split("::").next().unwrap_or_default();
+            let left = STAGES[..=place].contains(&first) || COMMON.contains(&first);
+            let writes = path.starts_with(WRITER.0) && WRITER.1.contains(&STAGES[place]);
+            !left && !writes
+        })
+        .map(|path| format!("{} uses crate::{path}", source.path))
+        .collect()
+}
+
+/// The sources of the daemon: without the lab.
+fn daemon_sources() -> Vec<Source> {
+    sources()
+        .into_iter()
+        .filter(|s| !s.path.starts_with("src/lab/") && !s.path.starts_with("src/bin/"))
+        .collect()
+}
+
+#[test]
+fn a_stage_never_looks_to_its_right() {
+    let sources = sources();
+    assert!(sources.len() > 20, "the walk found only {} files", sources.len());
+    let wrong: Vec<String> = sources.iter().flat_map(looks_to_its_right).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_test_of_the_stages_can_fail() {
+    let source = |path: &str, code: &str| Source { path: path.to_owned(), code: code_of(code) };
+    for (path, code, wrong) in [
+        ("src/device/mod.rs", "use crate::policy::Admitted;", 1),
+        ("src/device/mod.rs", "use crate::{link::Link, store::Seq, time::Now};", 1),
+        ("src/device/mod.rs", "fn f() -> crate::uplink::Config {}", 1),
+        ("src/link/serial.rs", "use crate::host::clock;", 1),
+        ("src/store/mod.rs", "use crate::host::atomic_file::write;", 0),
+        ("src/link/serial.rs", "use crate::host::atomic_file::write;", 1),
+        ("src/uplink/mod.rs", "use crate::store::Seq; // crate::gateway", 0),
+        ("src/device/mod.rs", "#[cfg(test)]\nuse crate::uplink::Config;", 0),
+        ("src/gateway.rs", "use crate::uplink::Config;", 0),
+    ] {
+        assert_eq!(looks_to_its_right(&source(path, code)).len(), wrong, "{path}: {code}");
+    }
+}
+
+#[test]
+fn each_heavy_crate_is_named_in_one_place() {
+    let mut wrong = Vec::new();
+    for source in daemon_sources() {
+        for (name, owner) in OWNED {
+            if source.code.contains(name) && !source.path.starts_with(owner) {
+                wrong.push(format!("{} names {name}, which belongs to {owner}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let sled: Vec<_> = sources().into_iter().filter(|s| s.code.contains("sled::")).map(|s| s.path).collect();
+    assert!(sled.len() <= 1, "one file names sled, not {sled:?}");
+}
+
+#[test]
+fn one_place_reads_the_clock_one_spawns_one_exits() {
+    let mut wrong = Vec::new();
+    for source in daemon_sources() {
+        for (call, owner) in CALLS {
+            if source.code.contains(call) && source.path != owner {
+                wrong.push(format!("{} calls {call}...), which belongs to {owner}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn files_stay_readable() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let lines = source.code.lines().filter(|line| !line.trim().is_empty()).count();
+        if lines > 500 {
+            wrong.push(format!("{} has {lines} lines of code", source.path));
+        }
+    }
+    assert!(wrong.is_empty(), "split by concern: {wrong:#?}");
+}
