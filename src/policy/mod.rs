@@ -4,13 +4,26 @@
 //! else a [`Refusal`] that is counted and visible. Pure: `now` comes with each report.
 //!
 //! What never happens: an observation passes before its device has proved who it is on the present
-//! connection; an element passes that the device's rule does not list. [`Admitted`] can only be made
-//! here, so what was not admitted cannot be stored or sent.
+//! connection (or its rule says that the link alone vouches); one passes after its device said that
+//! it is another one, until it says that it is the right one; an element passes that the device's
+//! rule does not list. [`Admitted`] can only be made here, so what was not admitted cannot be stored
+//! or sent.
+//!
+//! A value outside what is plausible is flagged and passes: dropping it would hide the moment at
+//! which a person should look.
+
+mod identity;
+mod state;
+#[cfg(test)]
+mod tests;
 
 use crate::device::nomenclature::Metric;
-use crate::device::observation::{Lane, Observation};
-use crate::device::{DeviceIndex, Identity, Report};
+use crate::device::observation::{Lane, Observation, Quality, Value};
+use crate::device::{DeviceIndex, Identity, Report, ReportBody};
 use crate::time::Now;
+
+pub use identity::{Mismatch, mismatch};
+pub use state::{DeviceState, LinkState, RefusalKind, should_log};
 
 /// What is known of a device before it says a word; travels with its readings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +115,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The device has not said who it is on this connection.
-    #[error("{device} has not said who it is yet")]
+    #[error("{device} has not said who it is on this connection: nothing of it passes until it has")]
     Unidentified {
         /// The device's id.
         device: String,
@@ -129,15 +142,30 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The kind, for counting.
+    pub const fn kind(&self) -> RefusalKind {
+        match self {
+            Self::Unidentified { .. } => RefusalKind::Unidentified,
+            Self::Mismatch { .. } => RefusalKind::Mismatch,
+            Self::Element { .. } => RefusalKind::Element,
+        }
+    }
+}
+
 /// The gate. One for the whole daemon, in the one task that writes to the store.
 pub struct Gatekeeper {
     rules: Vec<DeviceRule>,
+    states: Vec<DeviceState>,
+    unlisted: u64,
+    worth_logging: bool,
 }
 
 impl Gatekeeper {
     /// From the allowlist; a device's place in it is its [`DeviceIndex`].
     pub fn new(rules: Vec<DeviceRule>) -> Self {
-        Self { rules }
+        let states = rules.iter().map(|_| DeviceState::default()).collect();
+        Self { rules, states, unlisted: 0, worth_logging: false }
     }
 
     /// The cards of all devices, in the order of their index.
@@ -147,7 +175,60 @@ impl Gatekeeper {
 
     /// Decides on one report.
     pub fn handle_report(&mut self, report: Report) -> Verdict {
-        let _ = report;
-        unreachable!("stub")
+        let place = usize::from(report.device.0);
+        let (Some(rule), Some(state)) = (self.rules.get(place), self.states.get_mut(place)) else {
+            self.unlisted = self.unlisted.saturating_add(1);
+            self.worth_logging = should_log(self.unlisted);
+            return Verdict::Refuse(Refusal::Unidentified { device: format!("#{place}") });
+        };
+        let verdict = match report.body {
+            ReportBody::Up => {
+                state.handle_up(report.at);
+                Verdict::Noted
+            }
+            ReportBody::Down(reason) => {
+                state.handle_down(reason, report.at);
+                Verdict::Noted
+            }
+            ReportBody::Identity(stated) => state.handle_identity(rule, stated),
+            ReportBody::Observation(_, observation) => {
+                let observation = flag_implausible(observation);
+                state.handle_observation(rule, observation, report.device, report.at)
+            }
+            ReportBody::Fault(fault) => {
+                state.handle_fault(fault.kind);
+                Verdict::Noted
+            }
+        };
+        self.worth_logging = state.is_worth_logging();
+        verdict
     }
+
+    /// Whether the refusal or fault that the last report led to should be written to the log: its
+    /// count within its device and kind is 1, 10, 100, ... A flood costs a logarithm of lines.
+    pub const fn is_worth_logging(&self) -> bool {
+        self.worth_logging
+    }
+
+    /// What is known of every device, in the order of their index.
+    pub fn snapshot(&self) -> impl Iterator<Item = (&DeviceRule, &DeviceState)> {
+        self.rules.iter().zip(&self.states)
+    }
+
+    /// How many reports named a device that is not in the allowlist. More than zero is a defect of
+    /// this program: sessions are only made for devices that are.
+    pub const fn unlisted(&self) -> u64 {
+        self.unlisted
+    }
+}
+
+/// Sets [`Quality::IMPLAUSIBLE`] on a number outside its element's bounds.
+fn flag_implausible(mut observation: Observation) -> Observation {
+    if let (Value::Decimal(value), Some((least, most))) = (&observation.value, observation.metric.plausible) {
+        let value = value.approximate();
+        if value < f64::from(least) || value > f64::from(most) {
+            observation.quality = observation.quality.with(Quality::IMPLAUSIBLE);
+        }
+    }
+    observation
 }

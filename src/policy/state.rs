@@ -1,0 +1,196 @@
+//! What is known of one device: its link, who it said it is, what was counted.
+
+use std::collections::BTreeMap;
+
+use super::identity::mismatch;
+use super::{Admitted, DeviceRule, Refusal, Trust, Verdict};
+use crate::device::observation::Observation;
+use crate::device::{DeviceIndex, FaultKind, Identity};
+use crate::time::Now;
+
+/// Whether the link is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// It has not been up since the daemon started.
+    #[default]
+    Never,
+    /// It is up.
+    Up,
+    /// It is down, and why.
+    Down(String),
+}
+
+/// The kinds of refusals, for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefusalKind {
+    /// See [`Refusal::Unidentified`].
+    Unidentified,
+    /// See [`Refusal::Mismatch`].
+    Mismatch,
+    /// See [`Refusal::Element`].
+    Element,
+}
+
+impl RefusalKind {
+    /// As shown to people and machines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unidentified => "unidentified",
+            Self::Mismatch => "mismatch",
+            Self::Element => "element",
+        }
+    }
+}
+
+/// Whether something that happened `count` times should be logged this time: at 1, 10, 100, ...
+pub const fn should_log(count: u64) -> bool {
+    let mut power: u64 = 1;
+    while power < count {
+        power = match power.checked_mul(10) {
+            Some(next) => next,
+            None => return false,
+        };
+    }
+    power == count
+}
+
+/// What is known of one device. Read through the methods; changed by the gatekeeper alone.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceState {
+    link: LinkState,
+    link_since: Option<Now>,
+    stated: Option<Identity>,
+    quarantine: Option<Refusal>,
+    identified: bool,
+    last_reading: Option<Now>,
+    admitted: u64,
+    refused: BTreeMap<RefusalKind, u64>,
+    faults: BTreeMap<FaultKind, u64>,
+    worth_logging: bool,
+}
+
+impl DeviceState {
+    /// Whether the link is there.
+    pub const fn link(&self) -> &LinkState {
+        &self.link
+    }
+
+    /// When the link last came up or went down.
+    pub const fn link_since(&self) -> Option<Now> {
+        self.link_since
+    }
+
+    /// What the device last said of itself, on whichever connection.
+    pub const fn stated(&self) -> Option<&Identity> {
+        self.stated.as_ref()
+    }
+
+    /// Whether it has proved on the present connection that it is the right one.
+    pub const fn is_identified(&self) -> bool {
+        self.identified
+    }
+
+    /// Why everything of it is refused, when it said that it is another device.
+    pub const fn quarantine(&self) -> Option<&Refusal> {
+        self.quarantine.as_ref()
+    }
+
+    /// When the last observation of it was admitted.
+    pub const fn last_reading(&self) -> Option<Now> {
+        self.last_reading
+    }
+
+    /// How many of its observations were admitted.
+    pub const fn admitted(&self) -> u64 {
+        self.admitted
+    }
+
+    /// How often something was refused, by kind.
+    pub const fn refused(&self) -> &BTreeMap<RefusalKind, u64> {
+        &self.refused
+    }
+
+    /// How often something was wrong with what came in, by kind.
+    pub const fn faults(&self) -> &BTreeMap<FaultKind, u64> {
+        &self.faults
+    }
+
+    pub(super) const fn is_worth_logging(&self) -> bool {
+        self.worth_logging
+    }
+
+    /// A new connection: the other end may be another device. A quarantine stays until the right
+    /// device speaks, or unplugging for a second would lift it where the link alone vouches.
+    pub(super) fn handle_up(&mut self, at: Now) {
+        self.link = LinkState::Up;
+        self.link_since = Some(at);
+        self.identified = false;
+        self.worth_logging = true;
+    }
+
+    /// What a driver still says about the connection that just ended (a communication-lost alarm)
+    /// belongs to it, so the identity stays until the next connection.
+    pub(super) fn handle_down(&mut self, reason: String, at: Now) {
+        self.link = LinkState::Down(reason);
+        self.link_since = Some(at);
+        self.worth_logging = true;
+    }
+
+    pub(super) fn handle_identity(&mut self, rule: &DeviceRule, stated: Identity) -> Verdict {
+        let found = mismatch(&rule.expects, &stated);
+        let changed = self.stated.as_ref() != Some(&stated);
+        self.stated = Some(stated);
+        let Some(found) = found else {
+            self.worth_logging = changed || !self.identified;
+            self.identified = true;
+            self.quarantine = None;
+            return Verdict::Noted;
+        };
+        let refusal = Refusal::Mismatch {
+            device: rule.card.id.clone(),
+            field: found.field,
+            stated: found.stated,
+            expected: found.expected,
+        };
+        self.identified = false;
+        self.quarantine = Some(refusal.clone());
+        self.refuse(refusal)
+    }
+
+    pub(super) fn handle_observation(
+        &mut self,
+        rule: &DeviceRule,
+        observation: Observation,
+        device: DeviceIndex,
+        at: Now,
+    ) -> Verdict {
+        if let Some(refusal) = &self.quarantine {
+            let refusal = refusal.clone();
+            return self.refuse(refusal);
+        }
+        if !self.identified && rule.trust == Trust::ReportedIdentity {
+            return self.refuse(Refusal::Unidentified { device: rule.card.id.clone() });
+        }
+        if !rule.elements.iter().any(|metric| metric.code == observation.metric.code) {
+            let reference = observation.metric.reference;
+            return self.refuse(Refusal::Element { device: rule.card.id.clone(), reference });
+        }
+        self.admitted = self.admitted.saturating_add(1);
+        self.last_reading = Some(at);
+        self.worth_logging = false;
+        Verdict::Admit(Admitted { device, seq: self.admitted, at, observation })
+    }
+
+    pub(super) fn handle_fault(&mut self, kind: FaultKind) {
+        let count = self.faults.entry(kind).or_default();
+        *count = count.saturating_add(1);
+        self.worth_logging = should_log(*count);
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Verdict {
+        let count = self.refused.entry(refusal.kind()).or_default();
+        *count = count.saturating_add(1);
+        self.worth_logging = should_log(*count);
+        Verdict::Refuse(refusal)
+    }
+}

@@ -1,0 +1,299 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::device::decimal::Decimal;
+use crate::device::nomenclature::{
+    EVT_ALARM, EVT_OCCL, FLOW_FLUID_PUMP, HEART_RATE, MILLILITRE_PER_HOUR, PERCENT, SPO2,
+};
+use crate::device::observation::{Alarm, Kind, Phase, Priority, Status};
+use crate::device::{Fault, FaultKind, Ticket};
+use crate::time::Mono;
+
+const PUMP: DeviceIndex = DeviceIndex(0);
+const BELT: DeviceIndex = DeviceIndex(1);
+
+fn card(id: &str) -> DeviceCard {
+    DeviceCard { id: id.into(), model: "alaris-asena".into(), pseudonym: String::new(), security: "serial" }
+}
+
+fn identity(serial: &str) -> Identity {
+    Identity { serial: Some(serial.to_owned()), ..Identity::default() }
+}
+
+/// A pump that must say `800-1`, and a belt that its address alone vouches for.
+fn gatekeeper() -> Gatekeeper {
+    Gatekeeper::new(vec![
+        DeviceRule {
+            card: card("pump"),
+            expects: identity("800-1"),
+            trust: Trust::ReportedIdentity,
+            elements: vec![&FLOW_FLUID_PUMP, &SPO2, &EVT_OCCL],
+        },
+        DeviceRule {
+            card: card("belt"),
+            expects: Identity::default(),
+            trust: Trust::LinkOnly,
+            elements: vec![&HEART_RATE],
+        },
+    ])
+}
+
+fn at(nanos: u64) -> Now {
+    Now { mono: Mono::from_nanos(nanos), ..Now::default() }
+}
+
+fn report(device: DeviceIndex, body: ReportBody) -> Report {
+    Report { device, at: at(7), body }
+}
+
+fn observation(metric: &'static Metric, value: &str) -> Observation {
+    Observation {
+        metric,
+        channel: 0,
+        value: Value::Decimal(value.parse::<Decimal>().unwrap()),
+        unit: &MILLILITRE_PER_HOUR,
+        modality: 0,
+        kind: Kind::Measurement,
+        device_time: None,
+        status: Status::Final,
+        quality: Quality::GOOD,
+    }
+}
+
+fn reading(metric: &'static Metric, value: &str) -> ReportBody {
+    ReportBody::Observation(Ticket(1), observation(metric, value))
+}
+
+fn occlusion(metric: &'static Metric) -> ReportBody {
+    let alarm = Alarm {
+        code: "AL_OCCLU".into(),
+        text: "occlusion".into(),
+        phase: Phase::Start,
+        priority: Priority::High,
+    };
+    ReportBody::Observation(
+        Ticket(1),
+        Observation {
+            value: Value::Alarm(alarm),
+            kind: Kind::Alarm,
+            unit: &PERCENT,
+            ..observation(metric, "0")
+        },
+    )
+}
+
+fn admitted(verdict: Verdict) -> Admitted {
+    match verdict {
+        Verdict::Admit(admitted) => admitted,
+        other => panic!("not admitted: {other:?}"),
+    }
+}
+
+#[test]
+fn an_observation_before_the_identity_is_refused() {
+    let mut gate = gatekeeper();
+    gate.handle_report(report(PUMP, ReportBody::Up));
+    let verdict = gate.handle_report(report(PUMP, reading(&FLOW_FLUID_PUMP, "5.0")));
+    assert_eq!(verdict, Verdict::Refuse(Refusal::Unidentified { device: "pump".into() }));
+}
+
+#[test]
+fn the_right_identity_opens_the_gate_and_admitted_ones_are_numbered() {
+    let mut gate = gatekeeper();
+    gate.handle_report(report(PUMP, ReportBody::Up));
+    assert_eq!(gate.handle_report(report(PUMP, ReportBody::Identity(identity("800-1")))), Verdict::Noted);
+    for seq in 1..=3 {
+        let admitted = admitted(gate.handle_report(report(PUMP, reading(&FLOW_FLUID_PUMP, "5.0"))));
+        assert_eq!((admitted.seq(), admitted.device(), admitted.at()), (seq, PUMP, at(7)));
+        assert_eq!(admitted.observation(), &observation(&FLOW_FLUID_PUMP, "5.0"));
+        // A refusal in between takes no number: a gap in them is a loss.
+        gate.handle_report(report(PUMP, reading(&HEART_RATE, "70")));
+    }
+}
+
+#[test]
+fn a_new_connection_voids_the_identity() {
+    let mut gate = gatekeeper();
+    gate.handle_report(report(PUMP, ReportBody::Up));
+    gate.handle_report(report(PUMP, ReportBody::Identity(identity("800-1"))));
+    gate.handle_report(report(PUMP, ReportBody::Down("cable".into())));
+    gate.handle_report(report(PUMP, ReportBody::Up));
+    let verdict = gate.handle_report(report(PUMP, reading(&FLOW_FLUID_PUMP, "5.0")));
+    assert!(matches!(verdict, Verdict::Refuse(Refusal::Unidentified { .. })));
+}
+
+#[test]
+fn a_pump_that_changes_identity_on_its_port_is_quarantined_until_the_right_one_is_back() {
+    let mut gate = gatekeeper();
+    gate.handle_report(report(PUMP, ReportBody::Up));
+    gate.handle_report(report(PUMP, ReportBody::Identity(identity("800-1"))));
+    let expected = Refusal::Mismatch {
+        device: "pump".into(),
+        field: "serial",
+        stated: "800-2".into(),
+        expected: "800-1".into(),
+    };
+    let verdict = gate.handle_report(report(PUMP, ReportBody::Identity(identity("800-2"))));
+    assert_eq!(verdict, Verdict::Refuse(expected.clone()));
+    assert_eq!(
+        gate.handle_report(report(PUMP, reading(&FLOW_FLUID_PUMP, "5.0"))),
+        Verdict::Refuse(expected.clone())
+    );
+    gate.handle_report(report(PUMP, ReportBody::Up));
+    assert_eq!(
+        gate.handle_report(report(PUMP, reading(&FLOW_FLUID_PUMP, "5.0"))),
+        Verdict::Refuse(expected),
+        "a reconnect does not lift a quarantine"
+    );
+    gate.handle_report(report(PUMP, ReportBody::Identity(identity("800-1"))));
+    admitted(gate.handle_report(report(PUMP, reading(&FLOW_FLUID_PUMP, "5.0"))));
+}
+
+#[test]
+fn where_the_link_alone_vouches_a_contradiction_still_quarantines() {
+    let mut gate = Gatekeeper::new(vec![DeviceRule {
+        card: card("belt"),
+        expects: identity("1"),
+        trust: Trust::LinkOnly,
+        elements: vec![&HEART_RATE],
+    }]);
+    let belt = DeviceIndex(0);
+    gate.handle_report(report(belt, ReportBody::Up));
+    admitted(gate.handle_report(report(belt, reading(&HEART_RATE, "70"))));
+    gate.handle_report(report(belt, ReportBody::Identity(identity("2"))));
+    let verdict = gate.handle_report(report(belt, reading(&HEART_RATE, "70")));
+    assert!(matches!(verdict, Verdict::Refuse(Refusal::Mismatch { .. })));
+}
+
+#[test]
+fn an_element_that_is_not_listed_is_refused_alarms_too() {
+    let mut gate = gatekeeper();
+    gate.handle_report(report(PUMP, ReportBody::Up));
+    gate.handle_report(report(PUMP, ReportBody::Identity(identity("800-1"))));
+    let verdict = gate.handle_report(report(PUMP, occlusion(&EVT_ALARM)));
+    let refusal = Refusal::Element { device: "pump".into(), reference: "MDC_EVT_ALARM" };
+    assert_eq!(verdict, Verdict::Refuse(refusal));
+    let alarm = admitted(gate.handle_report(report(PUMP, occlusion(&EVT_OCCL))));
+    assert_eq!(alarm.lane(), Lane::Alarm);
+}
+
+#[test]
+fn an_implausible_value_is_flagged_and_passes() {
+    let mut gate = gatekeeper();
+    gate.handle_report(report(PUMP, ReportBody::Identity(identity("800-1"))));
+    for (value, implausible) in [("50", false), ("100", false), ("49.9", true), ("100.1", true), ("-3", true)]
+    {
+        let admitted = admitted(gate.handle_report(report(PUMP, reading(&SPO2, value))));
+        assert_eq!(admitted.observation().quality.has(Quality::IMPLAUSIBLE), implausible, "{value}");
+        assert_eq!(admitted.observation().value, Value::Decimal(value.parse().unwrap()), "never changed");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_in_the_allowlist_is_refused_and_counted() {
+    let mut gate = gatekeeper();
+    let verdict = gate.handle_report(report(DeviceIndex(9), reading(&HEART_RATE, "70")));
+    assert!(matches!(verdict, Verdict::Refuse(Refusal::Unidentified { .. })));
+    assert_eq!(gate.unlisted(), 1);
+}
+
+#[test]
+fn the_snapshot_says_what_happened() {
+    let mut gate = gatekeeper();
+    gate.handle_report(report(PUMP, ReportBody::Up));
+    gate.handle_report(report(PUMP, reading(&FLOW_FLUID_PUMP, "5.0")));
+    gate.handle_report(report(PUMP, ReportBody::Identity(identity("800-1"))));
+    gate.handle_report(report(PUMP, reading(&FLOW_FLUID_PUMP, "5.0")));
+    gate.handle_report(report(PUMP, ReportBody::Fault(Fault::new(FaultKind::Checksum, "x"))));
+    gate.handle_report(report(PUMP, ReportBody::Down("unplugged".into())));
+    let (rule, state) = gate.snapshot().next().unwrap();
+    assert_eq!(rule.card.id, "pump");
+    assert_eq!(state.link(), &LinkState::Down("unplugged".into()));
+    assert_eq!(state.stated(), Some(&identity("800-1")));
+    assert!(state.is_identified() && state.quarantine().is_none());
+    assert_eq!((state.admitted(), state.last_reading()), (1, Some(at(7))));
+    assert_eq!(state.refused().get(&RefusalKind::Unidentified), Some(&1));
+    assert_eq!(state.faults().get(&FaultKind::Checksum), Some(&1));
+}
+
+#[test]
+fn a_flood_of_refusals_is_logged_at_powers_of_ten() {
+    let mut gate = gatekeeper();
+    let logged: Vec<u32> = (1..=1_000)
+        .filter(|_| {
+            gate.handle_report(report(PUMP, reading(&FLOW_FLUID_PUMP, "5.0")));
+            gate.is_worth_logging()
+        })
+        .collect();
+    assert_eq!(logged, [1, 10, 100, 1_000]);
+    assert!(!should_log(0) && should_log(10_000_000_000_000_000_000) && !should_log(u64::MAX));
+}
+
+/// What the test generates, and what a reader can check by eye.
+#[derive(Clone, Debug)]
+enum Step {
+    Up(u16),
+    Down(u16),
+    Says(u16, &'static str),
+    Reads(u16, &'static Metric),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let device = 0u16..3;
+    prop_oneof![
+        device.clone().prop_map(Step::Up),
+        device.clone().prop_map(Step::Down),
+        (device.clone(), prop::sample::select(vec!["800-1", " 800-1 ", "800-2", ""]))
+            .prop_map(|(device, serial)| Step::Says(device, serial)),
+        (device, prop::sample::select(vec![&FLOW_FLUID_PUMP, &HEART_RATE, &SPO2]))
+            .prop_map(|(device, metric)| Step::Reads(device, metric)),
+    ]
+}
+
+proptest! {
+    /// The reference: the last thing each device said on its present connection, and nothing else.
+    #[test]
+    fn no_sequence_admits_a_device_whose_last_identity_on_this_connection_did_not_match(
+        steps in prop::collection::vec(step(), 0..80),
+    ) {
+        let mut gate = gatekeeper();
+        let mut said: [Option<&str>; 3] = [None; 3];
+        let mut counts = [0u64; 3];
+        for step in steps {
+            match step {
+                Step::Up(device) => {
+                    said[usize::from(device)] = None;
+                    gate.handle_report(report(DeviceIndex(device), ReportBody::Up));
+                }
+                Step::Down(device) => {
+                    gate.handle_report(report(DeviceIndex(device), ReportBody::Down("x".into())));
+                }
+                Step::Says(device, serial) => {
+                    said[usize::from(device)] = Some(serial);
+                    gate.handle_report(report(DeviceIndex(device), ReportBody::Identity(identity(serial))));
+                }
+                Step::Reads(device, metric) => {
+                    let verdict = gate.handle_report(report(DeviceIndex(device), reading(metric, "60")));
+                    let matched = said[usize::from(device)].is_some_and(|serial| serial.trim() == "800-1");
+                    let expected = match device {
+                        0 => matched && metric.code != HEART_RATE.code,
+                        1 => metric.code == HEART_RATE.code,
+                        _ => false,
+                    };
+                    prop_assert_eq!(matches!(verdict, Verdict::Admit(_)), expected);
+                    if let Verdict::Admit(admitted) = verdict {
+                        counts[usize::from(device)] += 1;
+                        prop_assert_eq!(admitted.seq(), counts[usize::from(device)]);
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(gate.snapshot().map(|(_, state)| state.admitted()).collect::<Vec<_>>(), &counts[..2]);
+    }
+}
+
+#[test]
+fn the_belt_needs_no_identity() {
+    let mut gate = gatekeeper();
+    admitted(gate.handle_report(report(BELT, reading(&HEART_RATE, "70"))));
+}
