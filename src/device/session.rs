@@ -8,6 +8,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
@@ -28,6 +29,9 @@ pub struct Context {
     pub backoff: Bounds,
     /// Where reports go. When it is full the session waits, and with it the device.
     pub reports: mpsc::Sender<Report>,
+    /// The last ticket that was given: it goes on counting when a session that panicked is made
+    /// anew.
+    pub tickets: Arc<AtomicU64>,
     /// The highest ticket of this session that is on durable storage.
     pub durable: watch::Receiver<Ticket>,
     /// Turns true when the session shall end.
@@ -40,7 +44,6 @@ pub struct Session<L> {
     driver: Box<dyn Driver>,
     context: Context,
     backoff: Backoff,
-    last_ticket: Ticket,
 }
 
 /// Why a connection ended.
@@ -53,7 +56,7 @@ impl<L: Link> Session<L> {
     /// A session that has not begun.
     pub fn new(link: L, driver: Box<dyn Driver>, context: Context) -> Self {
         let backoff = Backoff::new(context.backoff);
-        Self { link, driver, context, backoff, last_ticket: Ticket::default() }
+        Self { link, driver, context, backoff }
     }
 
     /// Opens, listens, closes and opens again until stopped.
@@ -135,8 +138,8 @@ impl<L: Link> Session<L> {
                 }
                 Action::Identify(identity) => ReportBody::Identity(identity),
                 Action::Observe(observation) => {
-                    self.last_ticket = Ticket(self.last_ticket.0 + 1);
-                    ReportBody::Observation(self.last_ticket, observation)
+                    let given = self.context.tickets.fetch_add(1, Ordering::Relaxed);
+                    ReportBody::Observation(Ticket(given + 1), observation)
                 }
                 Action::Report(fault) => ReportBody::Fault(fault),
             };

@@ -223,6 +223,3 @@ fn ticket_of(report: &Report) -> Option<Ticket> {
         ReportBody::Up | ReportBody::Down(_) | ReportBody::Identity(_) | ReportBody::Fault(_) => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

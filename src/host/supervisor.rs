@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
@@ -47,6 +48,27 @@ impl Supervisor {
                 Err(error) => End::Failed(error.to_string()),
             };
             (name, end)
+        });
+    }
+
+    /// Starts a task that is made anew when it panics, after a wait: one device's driver must not
+    /// take the other devices with it. It ends when the task comes to its end by itself.
+    pub fn restarting<M, F>(&mut self, name: &'static str, wait: Duration, mut make: M)
+    where
+        M: FnMut() -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.task(name, async move {
+            while let Err(panic) = AssertUnwindSafe(make()).catch_unwind().await {
+                let panic = words(panic.as_ref());
+                tracing::error!(
+                    task = name,
+                    panic,
+                    "a task panicked: a defect of this program; it starts again"
+                );
+                tokio::time::sleep(wait).await;
+            }
+            Ok(())
         });
     }
 
@@ -114,5 +136,18 @@ mod tests {
                 ("worse", End::Panicked("at the disco".to_owned())),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_panic_starts_a_restarting_task_again_and_an_end_does_not() {
+        let mut supervisor = Supervisor::new();
+        let mut turn = 0;
+        supervisor.restarting("session", Duration::ZERO, move || {
+            turn += 1;
+            let panics = turn < 3;
+            async move { assert!(!panics, "not yet") }
+        });
+        assert_eq!(supervisor.next_end().await, Some(("session", End::Finished)));
+        assert_eq!(supervisor.next_end().await, None);
     }
 }

@@ -1,7 +1,6 @@
 //! A scripted link and a scripted driver tell the session's story.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -131,6 +130,7 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
             healthy_after: Duration::from_secs(1),
         },
         reports: reports_in,
+        tickets: Arc::default(),
         durable: durable_out,
         stop: stop_out,
     };
