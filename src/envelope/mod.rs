@@ -2,9 +2,11 @@
 //!
 //! In: [`Admitted`](crate::policy::Admitted) observations. Out: [`Sealed`](seal::Sealed) blocks, and
 //! on the way back the [`Entry`](record::Entry)s that were in them. `FORMAT.md` beside this file
-//! holds every byte of it. The cipher is named in `seal.rs` only.
+//! holds every byte of it and stands below. The cipher is named in `seal.rs` only.
+#![doc = include_str!("FORMAT.md")]
 
 pub mod block;
 pub mod keys;
 pub mod record;
 pub mod seal;
+pub mod wire;

@@ -1,7 +1,15 @@
 //! The canonical record: explicit little-endian bytes, version first (`FORMAT.md`).
+//!
+//! In: observations and gaps. Out: bytes, and from bytes the same again. A thing has one form only:
+//! whatever is read without an error gives the same bytes when it is written again.
 
-use crate::device::observation::{Lane, Observation};
-use crate::time::{Now, Wall};
+use super::wire::{Put, Take};
+use crate::device::decimal::Decimal;
+use crate::device::nomenclature;
+use crate::device::observation::{
+    Absent, Alarm, DeviceTime, Kind, Lane, Observation, Phase, Priority, Quality, Status, Value,
+};
+use crate::time::{ClockSync, Mono, Now, Wall};
 
 /// One thing that is stored and sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,4 +60,259 @@ pub enum FormatError {
     /// A field has a value that no version of this program wrote.
     #[error("field {0} has an impossible value")]
     Field(&'static str),
+}
+
+/// The most bytes that one record takes: every number at its longest and two texts of
+/// [`MAX_STR`](super::wire::MAX_STR) bytes come to 584.
+pub const MAX_RECORD: usize = 600;
+
+/// First byte of a record: version in the high four bits, sort in the low four.
+const OBSERVATION_V1: u8 = 0x11;
+const GAP_V1: u8 = 0x12;
+
+// Which of the fields that are mostly absent a record has. A field that is announced is never the
+// value that its absence stands for, so that a record has one form only.
+const SYNCED: u8 = 1;
+const MAX_ERROR: u8 = 1 << 1;
+const CHANNEL: u8 = 1 << 2;
+const MODALITY: u8 = 1 << 3;
+const DEVICE_TIME: u8 = 1 << 4;
+const PRELIMINARY: u8 = 1 << 5;
+const QUALITY: u8 = 1 << 6;
+const KNOWN_FLAGS: u8 = 0x7F;
+
+/// An observation to be written: what a [`Record`] holds, borrowed.
+#[derive(Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub(super) device: u16,
+    pub(super) seq: u64,
+    pub(super) at: Now,
+    pub(super) observation: &'a Observation,
+}
+
+/// Writes an observation; its stamp as the distance from `base`.
+pub(super) fn put_observation(out: &mut Vec<u8>, draft: Draft<'_>, base: &Now) {
+    let Draft { device, seq, at, observation } = draft;
+    let Observation { metric, channel, value, unit, modality, kind, device_time, status, quality } =
+        observation;
+    let mut flags = 0;
+    let mut announce = |flag, present: bool| flags |= if present { flag } else { 0 };
+    announce(SYNCED, at.sync == ClockSync::Synced);
+    announce(MAX_ERROR, at.max_error_us != base.max_error_us);
+    announce(CHANNEL, *channel != 0);
+    announce(MODALITY, *modality != 0);
+    announce(DEVICE_TIME, device_time.is_some());
+    announce(PRELIMINARY, *status == Status::Preliminary);
+    announce(QUALITY, *quality != Quality::GOOD);
+
+    out.put_u8(OBSERVATION_V1);
+    out.put_u8(flags);
+    out.put_u8(value_tag(value) | kind_code(*kind) << 4);
+    out.put_varint(u64::from(device));
+    out.put_varint(seq);
+    out.put_signed(delta(at.mono.as_nanos(), base.mono.as_nanos()));
+    out.put_signed(at.wall.as_millis().wrapping_sub(base.wall.as_millis()));
+    out.put_varint(u64::from(metric.code));
+    out.put_varint(u64::from(unit.code));
+    if at.max_error_us != base.max_error_us {
+        out.put_varint(u64::from(at.max_error_us));
+    }
+    if *channel != 0 {
+        out.put_u8(*channel);
+    }
+    if *modality != 0 {
+        out.put_varint(u64::from(*modality));
+    }
+    if let Some(time) = *device_time {
+        put_device_time(out, time);
+    }
+    if *quality != Quality::GOOD {
+        out.put_varint(u64::from(quality.bits()));
+    }
+    put_value(out, value);
+}
+
+/// Writes a gap.
+pub(super) fn put_gap(out: &mut Vec<u8>, gap: &Gap) {
+    out.put_u8(GAP_V1);
+    out.put_u8(lane_code(gap.lane));
+    out.put_varint(gap.count);
+    out.put_signed(gap.first.as_millis());
+    out.put_signed(gap.last.as_millis());
+    out.put_str(&gap.reason);
+}
+
+/// Reads one record or gap.
+pub(super) fn take_entry(take: &mut Take<'_>, base: &Now) -> Result<Entry, FormatError> {
+    match take.u8()? {
+        OBSERVATION_V1 => take_observation(take, base).map(Entry::Observation),
+        GAP_V1 => Ok(Entry::Gap(Gap {
+            lane: lane_of(take.u8()?).ok_or(FormatError::Field("lane"))?,
+            count: take.varint()?,
+            first: Wall::from_millis(take.signed()?),
+            last: Wall::from_millis(take.signed()?),
+            reason: take.str("reason")?.to_owned(),
+        })),
+        other if other >> 4 == 1 => Err(FormatError::Field("record")),
+        other => Err(FormatError::Version(other >> 4)),
+    }
+}
+
+fn take_observation(take: &mut Take<'_>, base: &Now) -> Result<Record, FormatError> {
+    let flags = take.u8()?;
+    if flags & !KNOWN_FLAGS != 0 {
+        return Err(FormatError::Field("flags"));
+    }
+    let tags = take.u8()?;
+    let device = take.small("device")?;
+    let seq = take.varint()?;
+    let nanos = base.mono.as_nanos().wrapping_add_signed(take.signed()?);
+    let millis = base.wall.as_millis().wrapping_add(take.signed()?);
+    let metric = nomenclature::metric(take.small("metric")?).ok_or(FormatError::Field("metric"))?;
+    let unit = nomenclature::unit(take.small("unit")?).ok_or(FormatError::Field("unit"))?;
+    let has = |flag| flags & flag != 0;
+    let max_error_us = announced(has(MAX_ERROR), base.max_error_us, "max_error", || take.small("max_error"))?;
+    let channel = announced(has(CHANNEL), 0, "channel", || take.u8())?;
+    let modality = announced(has(MODALITY), 0, "modality", || take.small("modality"))?;
+    let device_time = if has(DEVICE_TIME) { Some(take_device_time(take)?) } else { None };
+    let quality = announced(has(QUALITY), 0, "quality", || take.small("quality"))?;
+    Ok(Record {
+        device,
+        seq,
+        at: Now {
+            mono: Mono::from_nanos(nanos),
+            wall: Wall::from_millis(millis),
+            sync: if has(SYNCED) { ClockSync::Synced } else { ClockSync::Unsynced },
+            max_error_us,
+        },
+        observation: Observation {
+            metric,
+            channel,
+            value: take_value(take, tags & 0x0F)?,
+            unit,
+            modality,
+            kind: kind_of(tags >> 4).ok_or(FormatError::Field("kind"))?,
+            device_time,
+            status: if has(PRELIMINARY) { Status::Preliminary } else { Status::Final },
+            quality: Quality::from_bits(quality),
+        },
+    })
+}
+
+/// A field that is there only when it differs from what its absence stands for.
+fn announced<T: PartialEq>(
+    is_there: bool,
+    otherwise: T,
+    field: &'static str,
+    read: impl FnOnce() -> Result<T, FormatError>,
+) -> Result<T, FormatError> {
+    if !is_there {
+        return Ok(otherwise);
+    }
+    let value = read()?;
+    if value == otherwise { Err(FormatError::Field(field)) } else { Ok(value) }
+}
+
+const fn value_tag(value: &Value) -> u8 {
+    match value {
+        Value::Decimal(_) => 0,
+        Value::Absent(_) => 1,
+        Value::Text(_) => 2,
+        Value::Bits(_) => 3,
+        Value::Alarm(_) => 4,
+    }
+}
+
+fn put_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Decimal(decimal) => {
+            out.put_signed(decimal.mantissa);
+            out.put_bytes(&decimal.exponent.to_le_bytes());
+        }
+        Value::Absent(absent) => out.put_u8(absent_code(*absent)),
+        Value::Text(text) => out.put_str(text),
+        Value::Bits(bits) => out.put_varint(u64::from(*bits)),
+        Value::Alarm(alarm) => {
+            out.put_u8(phase_code(alarm.phase) | priority_code(alarm.priority) << 4);
+            out.put_str(&alarm.code);
+            out.put_str(&alarm.text);
+        }
+    }
+}
+
+fn take_value(take: &mut Take<'_>, tag: u8) -> Result<Value, FormatError> {
+    Ok(match tag {
+        0 => Value::Decimal(Decimal::new(take.signed()?, take.i8()?)),
+        1 => Value::Absent(absent_of(take.u8()?).ok_or(FormatError::Field("absent"))?),
+        2 => Value::Text(take.str("text")?.to_owned()),
+        3 => Value::Bits(take.small("bits")?),
+        4 => {
+            let codes = take.u8()?;
+            Value::Alarm(Alarm {
+                phase: phase_of(codes & 0x0F).ok_or(FormatError::Field("phase"))?,
+                priority: priority_of(codes >> 4).ok_or(FormatError::Field("priority"))?,
+                code: take.str("alarm code")?.to_owned(),
+                text: take.str("alarm text")?.to_owned(),
+            })
+        }
+        _ => return Err(FormatError::Field("value")),
+    })
+}
+
+fn put_device_time(out: &mut Vec<u8>, time: DeviceTime) {
+    out.put_u16(time.year);
+    out.put_bytes(&[time.month, time.day, time.hour, time.minute, time.second]);
+}
+
+fn take_device_time(take: &mut Take<'_>) -> Result<DeviceTime, FormatError> {
+    let year = take.u16()?;
+    let [month, day, hour, minute, second] = take.array()?;
+    Ok(DeviceTime { year, month, day, hour, minute, second })
+}
+
+/// The distance between two instants, modulo 2^64: exact both ways.
+const fn delta(value: u64, base: u64) -> i64 {
+    value.wrapping_sub(base).cast_signed()
+}
+
+/// A word of the model and its code on disk, both ways from one table.
+macro_rules! codes {
+    ($type:ty, $code_of:ident, $of_code:ident: $($word:path = $code:literal),* $(,)?) => {
+        const fn $code_of(word: $type) -> u8 {
+            match word { $($word => $code),* }
+        }
+        const fn $of_code(code: u8) -> Option<$type> {
+            match code { $($code => Some($word),)* _ => None }
+        }
+    };
+}
+
+codes! { Kind, kind_code, kind_of:
+Kind::Measurement = 0, Kind::Setting = 1, Kind::State = 2, Kind::Alarm = 3 }
+codes! { Absent, absent_code, absent_of:
+    Absent::NotANumber = 0, Absent::PositiveInfinity = 1, Absent::NegativeInfinity = 2,
+    Absent::Error = 3, Absent::Unknown = 4,
+}
+codes! { Phase, phase_code, phase_of: Phase::Start = 0, Phase::End = 1 }
+codes! { Priority, priority_code, priority_of:
+    Priority::Unstated = 0, Priority::Low = 1, Priority::Medium = 2, Priority::High = 3,
+}
+
+/// A lane's code in every format.
+pub(crate) const fn lane_code(lane: Lane) -> u8 {
+    match lane {
+        Lane::Alarm => 0,
+        Lane::Vital => 1,
+        Lane::Bulk => 2,
+    }
+}
+
+/// The lane of a code.
+pub(crate) const fn lane_of(code: u8) -> Option<Lane> {
+    match code {
+        0 => Some(Lane::Alarm),
+        1 => Some(Lane::Vital),
+        2 => Some(Lane::Bulk),
+        _ => None,
+    }
 }

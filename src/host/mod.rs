@@ -1,6 +1,7 @@
 //! The impure rim: the only clock sampler, the only place that starts tasks and threads, the only
 //! writer of files, and what speaks with the service manager.
 
+pub mod atomic_file;
 pub mod clock;
 pub mod heartbeat;
 pub mod log;

@@ -1,0 +1,159 @@
+//! The only writer of files: a file is there whole or not at all, also after a power cut.
+//!
+//! In: a path and bytes. Out: the file, durable when the call returns. What can go wrong: the disk
+//! (every error of the system comes back with its path). What never happens: a reader sees half a
+//! file; an old file is gone before the new one is durable.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The end of a name that is being written; such a file may be left by a power cut and is written
+/// over.
+const UNFINISHED: &str = ".unfinished";
+
+/// Writes a file that only its owner can read, in place of what was there. Durable on return.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = beside(path)?;
+    let at = |e: io::Error| with_path(&unfinished, &e);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .map_err(at)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if let Err(e) = written {
+        // Half a file is of no use, and on a full disk its space is.
+        let _ = fs::remove_file(&unfinished);
+        return Err(at(e));
+    }
+    fs::rename(&unfinished, path).map_err(|e| with_path(path, &e))?;
+    sync_folder(parent(path)?)
+}
+
+/// Reads a file of at most `cap` bytes; a longer one is an error of kind `InvalidData`.
+pub fn read(path: &Path, cap: usize) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(cap).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|e| with_path(path, &e))?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| with_path(path, &e))?;
+    if bytes.len() > cap {
+        let text = format!("{} is longer than {cap} bytes", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(bytes)
+}
+
+/// Makes a folder, and those above it, that only its owner can enter; fine when it is there.
+/// Durable on return.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = parent(path)?;
+    create_folder(above)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(with_path(path, &e)),
+        _ => {}
+    }
+    sync_folder(above)
+}
+
+/// Makes names in a folder durable: those that were made, and those that were removed.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| with_path(path, &e))
+}
+
+/// Removes a file, durably; fine when it is not there.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(with_path(path, &e)),
+        Ok(()) => sync_folder(parent(path)?),
+    }
+}
+
+/// Moves a file or folder, durably at both ends.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to).map_err(|e| with_path(from, &e))?;
+    sync_folder(parent(to)?)?;
+    sync_folder(parent(from)?)
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    match path.parent() {
+        Some(above) if above.as_os_str().is_empty() => Ok(Path::new(".")),
+        Some(above) => Ok(above),
+        None => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} has no folder", path.display()))),
+    }
+}
+
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let Some(name) = path.file_name() else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} has no name", path.display())));
+    };
+    let mut name = name.to_owned();
+    name.push(UNFINISHED);
+    Ok(path.with_file_name(name))
+}
+
+/// The same error, naming the file; the system's own code is kept in its kind.
+fn with_path(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cursor");
+        write(&path, b"first and longer").unwrap();
+        write(&path, b"second").unwrap();
+        assert_eq!(read(&path, 6).unwrap(), b"second");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_a_power_cut_left_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cursor");
+        write(&beside(&path).unwrap(), b"half of an earlier attempt").unwrap();
+        write(&path, b"whole").unwrap();
+        assert_eq!(read(&path, 100).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cursor");
+        write(&path, b"old").unwrap();
+        fs::create_dir(beside(&path).unwrap()).unwrap();
+        assert!(write(&path, b"new").unwrap_err().to_string().contains("cursor"));
+        assert_eq!(read(&path, 100).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long");
+        write(&path, &[0; 101]).unwrap();
+        assert_eq!(read(&path, 100).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn folders_are_made_for_their_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/c");
+        create_folder(&path).unwrap();
+        create_folder(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}
