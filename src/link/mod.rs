@@ -6,6 +6,9 @@
 //! What never happens: a byte that is not in the device model's [`AllowSet`] is written. A driver
 //! cannot hand bytes to a link at all; it names an entry of the set, and the link looks it up.
 
+pub mod replay;
+pub mod serial;
+
 use std::fmt;
 use std::future::Future;
 
