@@ -10,6 +10,7 @@
 pub mod ble;
 pub mod catalogue;
 pub mod decimal;
+pub mod medfloat;
 pub mod nomenclature;
 pub mod observation;
 pub mod serial;
