@@ -11,6 +11,7 @@ pub mod ble;
 pub mod catalogue;
 pub mod decimal;
 pub mod framing;
+pub mod medfloat;
 pub mod nomenclature;
 pub mod observation;
 pub mod serial;

@@ -59,6 +59,8 @@ rows! { Unit UNITS:
     MMHG = { code: 266_016, ucum: "mm[Hg]", symbol: "mmHg" };
     /// MDC_DIM_KILO_PASCAL.
     KILOPASCAL = { code: 265_987, ucum: "kPa", symbol: "kPa" };
+    /// `MDC_DIM_JOULES` (4::3968) with the prefix kilo.
+    KILOJOULE = { code: 266_115, ucum: "kJ", symbol: "kJ" };
 }
 
 rows! { Metric METRICS:
@@ -94,6 +96,12 @@ rows! { Metric METRICS:
     EVT_COMM_LOST = { code: 196_748, reference: "MDC_EVT_COMM_LOST", label: "communication lost", loinc: None, plausible: None };
     /// Volume to be infused is complete.
     EVT_PUMP_VOL_TBI_COMP = { code: 197_194, reference: "MDC_EVT_PUMP_VOL_TBI_COMP", label: "volume complete", loinc: None, plausible: None };
+    /// Time between two heart beats.
+    RR_INTERVAL = { code: 147_240, reference: "MDC_ECG_TIME_PD_RR_GL", label: "RR interval", loinc: None, plausible: Some((200, 3_000)) };
+    /// Energy expended since the device was reset (129::119).
+    ENERGY_EXPENDED = { code: 8_454_263, reference: "MDC_HF_ENERGY", label: "energy expended", loinc: None, plausible: None };
+    /// What a pulse oximeter says of itself and its sensor: the bits of 11073-10404.
+    PULSE_OXIM_STATUS = { code: 150_604, reference: "MDC_PULS_OXIM_DEV_STATUS", label: "oximeter status", loinc: None, plausible: None };
 }
 
 /// The metric of a code.

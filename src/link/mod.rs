@@ -14,6 +14,13 @@ use std::future::Future;
 
 use bytes::Bytes;
 
+#[cfg(target_os = "linux")]
+pub mod ble;
+
+/// The words with which a BLE link refuses to read or subscribe to a characteristic that the
+/// peripheral does not have: normal for what a profile leaves optional, unlike any other failure.
+pub const NOT_OFFERED: &str = "the device does not offer it";
+
 /// One request that a driver may send, with the exact bytes that go on the wire.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {

@@ -1,6 +1,44 @@
 //! BLE profiles: one file each, two lines here each.
+//!
+//! In: one value of one characteristic. Out: observations, or a [`Fault`] that says which field
+//! was missing. Pure. What never happens: a value that is cut short gives a part of its fields.
+//!
+//! Rules that hold for every profile (`GATT Specification Supplement`, and what real devices do):
+//! reserved flag bits are ignored, octets after the known fields are kept out, a field that its
+//! flag announces must be whole or the value is refused as a whole.
+
+mod collector;
+mod heart_rate;
+mod octets;
+mod pulse_oximeter;
+
+pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
+pub use octets::MAX_VALUE;
 
 use super::catalogue::BleProfile;
+use super::observation::Observation;
+use super::{Fault, FaultKind};
+use crate::link::Characteristic;
 
 /// The table of BLE profiles.
-pub(super) static PROFILES: &[&BleProfile] = &[];
+pub(super) static PROFILES: &[&BleProfile] = &[&heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+
+/// What one value of a characteristic says, whichever profile lists the characteristic.
+pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
+    let known = || PROFILES.iter().flat_map(|profile| profile.subscribes.iter().map(move |c| (profile, *c)));
+    let Some((profile, characteristic)) = known().find(|(_, known)| known.uuid == uuid) else {
+        let list = known().map(|(profile, known)| format!("{:04X} ({})", known.uuid, profile.name));
+        let list = list.collect::<Vec<_>>().join(", ");
+        return Err(Fault::new(FaultKind::Unexpected, format!("{uuid:04X} is not known; known are {list}")));
+    };
+    (profile.decode)(characteristic, value)
+}
+
+/// The fault of a decoder that was handed a characteristic of another service.
+fn not_of_this_profile(characteristic: Characteristic, profile: &BleProfile) -> Fault {
+    let title = profile.title;
+    Fault::new(FaultKind::Unexpected, format!("{characteristic:?} does not belong to {title}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! The fields of a characteristic value, read one after the other and never past the end.
+//!
+//! In: the octets of one value, little-endian (GATT Specification Supplement, section 2). Out: one
+//! field at a time, or a [`Fault`] that names the field that is not whole.
+
+use crate::device::medfloat;
+use crate::device::observation::{DeviceTime, Value};
+use crate::device::{Fault, FaultKind};
+
+/// The longest value an attribute can have (Bluetooth Core, Vol 3 Part F, 3.2.9). What is longer
+/// did not come from a peripheral, and is refused before anything is made of it.
+pub const MAX_VALUE: usize = 512;
+
+/// What is left of a value.
+#[derive(Debug)]
+pub(super) struct Octets<'a> {
+    rest: &'a [u8],
+    what: &'static str,
+}
+
+impl<'a> Octets<'a> {
+    /// The whole value of the characteristic that a person calls `what`.
+    pub(super) fn new(what: &'static str, value: &'a [u8]) -> Result<Self, Fault> {
+        let length = value.len();
+        if length > MAX_VALUE {
+            let detail =
+                format!("{what} has {length} octets, more than the {MAX_VALUE} an attribute can have");
+            return Err(Fault::new(FaultKind::Malformed, detail));
+        }
+        Ok(Self { rest: value, what })
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// One octet.
+    pub(super) fn u8(&mut self, field: &'static str) -> Result<u8, Fault> {
+        let [octet] = self.take(field)?;
+        Ok(octet)
+    }
+
+    /// Two octets.
+    pub(super) fn u16(&mut self, field: &'static str) -> Result<u16, Fault> {
+        Ok(u16::from_le_bytes(self.take(field)?))
+    }
+
+    /// Three octets.
+    pub(super) fn u24(&mut self, field: &'static str) -> Result<u32, Fault> {
+        let [low, middle, high] = self.take(field)?;
+        Ok(u32::from_le_bytes([low, middle, high, 0]))
+    }
+
+    /// A medfloat16.
+    pub(super) fn sfloat(&mut self, field: &'static str) -> Result<Value, Fault> {
+        Ok(medfloat::sfloat(self.u16(field)?))
+    }
+
+    /// A Date Time (2A08), exactly as it came.
+    pub(super) fn date_time(&mut self, field: &'static str) -> Result<DeviceTime, Fault> {
+        let [low, high, month, day, hour, minute, second] = self.take(field)?;
+        Ok(DeviceTime { year: u16::from_le_bytes([low, high]), month, day, hour, minute, second })
+    }
+
+    fn take<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Fault> {
+        let Some((octets, rest)) = self.rest.split_first_chunk::<N>() else {
+            let (what, left) = (self.what, self.rest.len());
+            let detail = format!("{what} ends in its {field}: {left} of {N} octets");
+            return Err(Fault::new(FaultKind::Malformed, detail));
+        };
+        self.rest = rest;
+        Ok(*octets)
+    }
+}

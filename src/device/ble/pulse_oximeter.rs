@@ -1,0 +1,293 @@
+//! Pulse Oximeter (0x1822): spot-check and continuous.
+//!
+//! PLX Spot-Check Measurement 2A5E and PLX Continuous Measurement 2A5F (PLXS 1.0.1, 3.1 and 3.2).
+//!
+//! Choices:
+//! - *Modality.* Spot-check values are marked 150588, the fast and slow pairs 150580 and 150584; the
+//!   normal pair of a continuous value carries none.
+//! - *Never a clinical value.* When the measurement status says demonstration, testing, unavailable
+//!   or invalid, no number leaves the decoder. The observation stays, without value: `error`, flagged
+//!   `demonstration`, `test` or `invalid`; or, for unavailable alone, `unknown`, flagged `invalid`. A
+//!   special value (NaN, ...) keeps its own reason.
+//! - *Preliminary* is an early estimate, a signal that is still being analysed, and a measurement
+//!   that is ongoing and neither validated nor fully qualified.
+//! - *Device and sensor status* becomes quality flags on every value, and one observation of its own:
+//!   its 16 assigned bits are those of 11073-10404 (150604), the most significant one being bit 0
+//!   there. The reserved upper octet is left out.
+//! - *Time* stays as it came. Year 0 is the device's word for "unknown": no time. A time that no
+//!   calendar has (month 13 is on sale) stays too; like year 0 and the clock-not-set flag it is
+//!   flagged `clock-not-set`, the one word for "do not go by its clock".
+
+use super::octets::Octets;
+use crate::device::Fault;
+use crate::device::catalogue::BleProfile;
+use crate::device::nomenclature::{
+    DIMENSIONLESS, Metric, PER_MINUTE, PERCENT, PERFUSION, PULSE_OXIM_RATE, PULSE_OXIM_STATUS, SPO2, Unit,
+};
+use crate::device::observation::{Absent, DeviceTime, Kind, Observation, Quality, Status, Value};
+use crate::link::Characteristic;
+
+const SERVICE: u16 = 0x1822;
+const SPOT_CHECK: Characteristic = Characteristic { service: SERVICE, uuid: 0x2A5E };
+const CONTINUOUS: Characteristic = Characteristic { service: SERVICE, uuid: 0x2A5F };
+
+/// The catalogue row.
+pub(super) static PROFILE: BleProfile = BleProfile {
+    name: "pulse-oximeter",
+    title: "Pulse Oximeter",
+    service: SERVICE,
+    subscribes: &[SPOT_CHECK, CONTINUOUS],
+    reads: &[&SPO2, &PULSE_OXIM_RATE, &PERFUSION, &PULSE_OXIM_STATUS],
+    decode,
+};
+
+/// 11073-10404 modalities: `MDC_MODALITY_FAST`, `_SLOW`, `_SPOT`; and none stated.
+const FAST: u32 = 150_580;
+const SLOW: u32 = 150_584;
+const SPOT: u32 = 150_588;
+const UNSTATED: u32 = 0;
+
+fn decode(characteristic: Characteristic, value: &[u8]) -> Result<Vec<Observation>, Fault> {
+    match characteristic {
+        SPOT_CHECK => spot_check(value),
+        CONTINUOUS => continuous(value),
+        other => Err(super::not_of_this_profile(other, &PROFILE)),
+    }
+}
+
+fn spot_check(value: &[u8]) -> Result<Vec<Observation>, Fault> {
+    let mut octets = Octets::new("spot-check measurement", value)?;
+    let flags = Flags(octets.u8("flags")?);
+    let mut reading = Reading::default();
+    reading.push(SPOT, &mut octets)?;
+    if flags.has(0) {
+        reading.take_time(octets.date_time("time")?);
+    }
+    reading.take_status(flags.has(1), flags.has(2), &mut octets)?;
+    if flags.has(3) {
+        reading.push_index(SPOT, &mut octets)?;
+    }
+    if flags.has(4) {
+        reading.quality = reading.quality.with(Quality::CLOCK_NOT_SET);
+    }
+    Ok(reading.observations())
+}
+
+fn continuous(value: &[u8]) -> Result<Vec<Observation>, Fault> {
+    let mut octets = Octets::new("continuous measurement", value)?;
+    let flags = Flags(octets.u8("flags")?);
+    let mut reading = Reading::default();
+    reading.push(UNSTATED, &mut octets)?;
+    if flags.has(0) {
+        reading.push(FAST, &mut octets)?;
+    }
+    if flags.has(1) {
+        reading.push(SLOW, &mut octets)?;
+    }
+    reading.take_status(flags.has(2), flags.has(3), &mut octets)?;
+    if flags.has(4) {
+        reading.push_index(UNSTATED, &mut octets)?;
+    }
+    Ok(reading.observations())
+}
+
+/// The first octet: which fields follow.
+#[derive(Clone, Copy)]
+struct Flags(u8);
+
+impl Flags {
+    const fn has(self, bit: u8) -> bool {
+        self.0 >> bit & 1 != 0
+    }
+}
+
+/// A number with what is said of it alone.
+struct Number {
+    metric: &'static Metric,
+    unit: &'static Unit,
+    value: Value,
+    modality: u32,
+}
+
+/// One measurement while it is being read: its numbers, and what is said of all of them.
+#[derive(Default)]
+struct Reading {
+    values: Vec<Number>,
+    time: Option<DeviceTime>,
+    measurement: MeasurementStatus,
+    sensor: Option<SensorStatus>,
+    quality: Quality,
+}
+
+impl Reading {
+    /// A pair of oxygen saturation and pulse rate.
+    fn push(&mut self, modality: u32, octets: &mut Octets<'_>) -> Result<(), Fault> {
+        let saturation = octets.sfloat("oxygen saturation")?;
+        let rate = octets.sfloat("pulse rate")?;
+        self.values.push(Number { metric: &SPO2, unit: &PERCENT, value: saturation, modality });
+        self.values.push(Number { metric: &PULSE_OXIM_RATE, unit: &PER_MINUTE, value: rate, modality });
+        Ok(())
+    }
+
+    /// The pulse amplitude index.
+    fn push_index(&mut self, modality: u32, octets: &mut Octets<'_>) -> Result<(), Fault> {
+        let value = octets.sfloat("pulse amplitude index")?;
+        self.values.push(Number { metric: &PERFUSION, unit: &PERCENT, value, modality });
+        Ok(())
+    }
+
+    fn take_time(&mut self, time: DeviceTime) {
+        self.time = (time.year != 0).then_some(time);
+        if !is_calendar_time(time) {
+            self.quality = self.quality.with(Quality::CLOCK_NOT_SET);
+        }
+    }
+
+    fn take_status(&mut self, measurement: bool, sensor: bool, octets: &mut Octets<'_>) -> Result<(), Fault> {
+        if measurement {
+            self.measurement = MeasurementStatus(octets.u16("measurement status")?);
+            self.quality = self.quality.with(self.measurement.quality());
+        }
+        if sensor {
+            let status = SensorStatus(octets.u24("device and sensor status")?);
+            self.quality = self.quality.with(status.quality());
+            self.sensor = Some(status);
+        }
+        Ok(())
+    }
+
+    fn observations(self) -> Vec<Observation> {
+        let analysing = self.sensor.is_some_and(SensorStatus::is_analysing);
+        let preliminary = analysing || self.measurement.is_preliminary();
+        let status = if preliminary { Status::Preliminary } else { Status::Final };
+        let observe = |number: Number, kind| Observation {
+            metric: number.metric,
+            channel: 0,
+            value: number.value,
+            unit: number.unit,
+            modality: number.modality,
+            kind,
+            device_time: self.time,
+            status,
+            quality: self.quality,
+        };
+        let measured = self.values.into_iter().map(|number| {
+            let value = self.measurement.gate(number.value);
+            observe(Number { value, ..number }, Kind::Measurement)
+        });
+        let stated = self.sensor.map(|sensor| {
+            let value = Value::Bits(sensor.assigned());
+            let metric = &PULSE_OXIM_STATUS;
+            observe(Number { metric, unit: &DIMENSIONLESS, value, modality: UNSTATED }, Kind::State)
+        });
+        measured.chain(stated).collect()
+    }
+}
+
+/// Whether a calendar and a clock can show this time (GATT Specification Supplement, "Date Time":
+/// years from 1582; month and day may be 0, unknown).
+fn is_calendar_time(time: DeviceTime) -> bool {
+    (1582..=9999).contains(&time.year)
+        && time.month <= 12
+        && time.day <= 31
+        && time.hour <= 23
+        && time.minute <= 59
+        && time.second <= 59
+}
+
+/// PLXS 3.1.1.5, Measurement Status. Bits 0-4 are reserved.
+#[derive(Clone, Copy, Default)]
+struct MeasurementStatus(u16);
+
+impl MeasurementStatus {
+    const ONGOING: u16 = 1 << 5;
+    const EARLY_ESTIMATE: u16 = 1 << 6;
+    const VALIDATED: u16 = 1 << 7;
+    const FULLY_QUALIFIED: u16 = 1 << 8;
+    const FROM_STORAGE: u16 = 1 << 9;
+    const DEMONSTRATION: u16 = 1 << 10;
+    const TESTING: u16 = 1 << 11;
+    const CALIBRATING: u16 = 1 << 12;
+    const UNAVAILABLE: u16 = 1 << 13;
+    const QUESTIONABLE: u16 = 1 << 14;
+    const INVALID: u16 = 1 << 15;
+
+    const fn has(self, bits: u16) -> bool {
+        self.0 & bits != 0
+    }
+
+    /// The number, unless the device itself says that it is none of the patient's.
+    fn gate(self, value: Value) -> Value {
+        if !matches!(value, Value::Decimal(_)) {
+            return value;
+        }
+        if self.has(Self::DEMONSTRATION | Self::TESTING | Self::INVALID) {
+            return Value::Absent(Absent::Error);
+        }
+        if self.has(Self::UNAVAILABLE) { Value::Absent(Absent::Unknown) } else { value }
+    }
+
+    const fn is_preliminary(self) -> bool {
+        self.has(Self::EARLY_ESTIMATE)
+            || self.has(Self::ONGOING) && !self.has(Self::VALIDATED | Self::FULLY_QUALIFIED)
+    }
+
+    fn quality(self) -> Quality {
+        flags_of(
+            u32::from(self.0),
+            &[
+                (Self::FROM_STORAGE.into(), Quality::STORED),
+                (Self::DEMONSTRATION.into(), Quality::DEMONSTRATION),
+                (Self::TESTING.into(), Quality::TEST),
+                (Self::CALIBRATING.into(), Quality::CALIBRATING),
+                (Self::UNAVAILABLE.into(), Quality::INVALID),
+                (Self::QUESTIONABLE.into(), Quality::QUESTIONABLE),
+                (Self::INVALID.into(), Quality::INVALID),
+            ],
+        )
+    }
+}
+
+/// PLXS 3.1.1.6, Device and Sensor Status. Bits 16-23 are reserved.
+#[derive(Clone, Copy)]
+struct SensorStatus(u32);
+
+impl SensorStatus {
+    const EXTENDED_DISPLAY_UPDATE: u32 = 1;
+    const EQUIPMENT_MALFUNCTION: u32 = 1 << 1;
+    /// Irregularity, inadequate, poor, low perfusion, erratic, non-pulsatile (bits 2-7), interference.
+    const WEAK_SIGNAL: u32 = 0b1111_1100 | 1 << 10;
+    const QUESTIONABLE_PULSE: u32 = 1 << 8;
+    const ANALYSIS_ONGOING: u32 = 1 << 9;
+    /// Unconnected to user, unknown sensor, displaced, malfunctioning, disconnected (bits 11-15).
+    const NO_SENSOR: u32 = 0b1111_1000_0000_0000;
+
+    /// The bits that have a meaning.
+    const fn assigned(self) -> u32 {
+        self.0 & 0xFFFF
+    }
+
+    const fn is_analysing(self) -> bool {
+        self.0 & Self::ANALYSIS_ONGOING != 0
+    }
+
+    fn quality(self) -> Quality {
+        flags_of(
+            self.0,
+            &[
+                // An extended display update is an older value that is being held.
+                (Self::EXTENDED_DISPLAY_UPDATE | Self::QUESTIONABLE_PULSE, Quality::QUESTIONABLE),
+                (Self::WEAK_SIGNAL, Quality::POOR_SIGNAL),
+                (Self::EQUIPMENT_MALFUNCTION, Quality::SENSOR.with(Quality::QUESTIONABLE)),
+                (Self::NO_SENSOR, Quality::SENSOR),
+            ],
+        )
+    }
+}
+
+/// The flags of all rows of which at least one bit is set.
+fn flags_of(bits: u32, rows: &[(u32, Quality)]) -> Quality {
+    rows.iter()
+        .filter(|(any_of, _)| bits & any_of != 0)
+        .fold(Quality::GOOD, |quality, (_, flag)| quality.with(*flag))
+}

@@ -1,0 +1,156 @@
+use super::*;
+use crate::device::catalogue::ble_profiles;
+use crate::device::observation::{Quality, Value};
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
+
+/// The vectors of a profile: what a value says, or why it is refused.
+fn vectors(profile: &BleProfile) -> Vec<Json> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
+    let path = format!("{folder}/{}/vectors.json", profile.name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn octets(vector: &Json) -> (u16, Vec<u8>) {
+    let hex = vector["hex"].as_str().unwrap();
+    let pairs = (0..hex.len()).step_by(2);
+    let value = pairs.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    (u16::from_str_radix(vector["characteristic"].as_str().unwrap(), 16).unwrap(), value)
+}
+
+/// An observation as the vectors write it: what is usual is left out.
+fn written(observation: &Observation) -> Json {
+    let mut out = json!({ "code": observation.metric.code, "unit": observation.unit.ucum });
+    match &observation.value {
+        Value::Decimal(number) => out["value"] = json!(number.to_string()),
+        Value::Absent(why) => out["absent"] = json!(why.code()),
+        Value::Bits(bits) => out["bits"] = json!(bits),
+        other @ (Value::Text(_) | Value::Alarm(_)) => panic!("no profile gives {other:?}"),
+    }
+    if observation.modality != 0 {
+        out["modality"] = json!(observation.modality);
+    }
+    if observation.status.as_str() != "final" {
+        out["status"] = json!(observation.status.as_str());
+    }
+    if observation.quality != Quality::GOOD {
+        out["quality"] = json!(observation.quality.names().collect::<Vec<_>>());
+    }
+    if let Some(time) = observation.device_time {
+        out["time"] = json!(time.to_string());
+    }
+    out
+}
+
+#[test]
+fn every_vector_of_every_profile_reads_as_it_says() {
+    for profile in ble_profiles() {
+        let vectors = vectors(profile);
+        assert!(vectors.len() >= 20, "{} has only {} vectors", profile.name, vectors.len());
+        for vector in &vectors {
+            let name = vector["name"].as_str().unwrap();
+            assert!(vector["source"].is_string() && vector["licence"].is_string(), "{name} has no source");
+            let (uuid, value) = octets(vector);
+            match decode(uuid, &value) {
+                Ok(read) => {
+                    let read: Vec<Json> = read.iter().map(written).collect();
+                    assert_eq!(Json::from(read), vector["observations"], "{} {name}", profile.name);
+                }
+                Err(fault) => {
+                    assert_eq!(
+                        vector["fault"],
+                        json!(fault.kind.to_string()),
+                        "{} {name}: {fault}",
+                        profile.name
+                    );
+                    let says = vector["says"].as_str().unwrap();
+                    assert!(fault.detail.contains(says), "{name}: {fault:?} does not name the {says}");
+                }
+            }
+        }
+    }
+}
+
+/// Two ways to be shorter and valid: a whole RR interval less, and octets that were kept out.
+#[test]
+fn a_vector_cut_at_any_length_is_refused_or_says_a_prefix_of_the_same() {
+    for profile in ble_profiles() {
+        for vector in vectors(profile) {
+            let (uuid, value) = octets(&vector);
+            let Ok(whole) = decode(uuid, &value) else { continue };
+            for length in 0..value.len() {
+                let Ok(shorter) = decode(uuid, &value[..length]) else { continue };
+                assert!(whole.starts_with(&shorter), "{vector}: {length} octets say something else");
+                let missing = whole.len() - shorter.len();
+                let intervals_only = whole[shorter.len()..].iter().all(|o| o.metric.code == 147_240);
+                assert!(missing == 0 || intervals_only, "{vector}: {length} octets lose a field silently");
+                let kept_out = vector["name"].as_str().unwrap().contains("kept-out");
+                assert!(missing > 0 || kept_out, "{vector}: {length} octets are not noticed");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_characteristic_names_the_known_ones() {
+    let fault = decode(0x2A38, &[1]).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unexpected);
+    for known in ["2A38", "2A37 (heart-rate)", "2A5E (pulse-oximeter)", "2A5F (pulse-oximeter)"] {
+        assert!(fault.detail.contains(known), "{fault}");
+    }
+}
+
+#[test]
+fn a_decoder_refuses_a_characteristic_of_another_service() {
+    let other = Characteristic { service: 0x1809, uuid: 0x2A37 };
+    for profile in ble_profiles() {
+        assert_eq!((profile.decode)(other, &[0, 72]).unwrap_err().kind, FaultKind::Unexpected);
+    }
+}
+
+#[test]
+fn a_value_longer_than_an_attribute_is_refused() {
+    let mut value = vec![0x10, 72];
+    value.resize(MAX_VALUE, 1);
+    assert_eq!(decode(0x2A37, &value).unwrap().len(), 1 + (MAX_VALUE - 2) / 2);
+    value.resize(MAX_VALUE + 2, 1);
+    assert_eq!(decode(0x2A37, &value).unwrap_err().kind, FaultKind::Malformed);
+}
+
+#[test]
+fn the_table_gives_every_name_service_and_characteristic_once() {
+    let names: BTreeSet<&str> = ble_profiles().iter().map(|row| row.name).collect();
+    assert_eq!(names.len(), ble_profiles().len());
+    let all: Vec<Characteristic> =
+        ble_profiles().iter().flat_map(|row| row.subscribes.iter().copied()).collect();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+    assert!(ble_profiles().iter().all(|row| row.subscribes.iter().all(|c| c.service == row.service)));
+}
+
+/// What a decoder gives must be in its row: policy and documentation are made from it.
+#[test]
+fn a_profile_reports_only_what_its_row_lists_and_the_vectors_show_all_of_it() {
+    for profile in ble_profiles() {
+        let listed: BTreeSet<u32> = profile.reads.iter().map(|metric| metric.code).collect();
+        let values = vectors(profile).into_iter().map(|vector| octets(&vector));
+        let read = values.filter_map(|(uuid, value)| decode(uuid, &value).ok()).flatten();
+        assert_eq!(read.map(|observation| observation.metric.code).collect::<BTreeSet<_>>(), listed);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn arbitrary_octets_never_panic_and_stay_bounded(value in proptest::collection::vec(any::<u8>(), 0..64)) {
+        for profile in ble_profiles() {
+            for characteristic in profile.subscribes {
+                if let Ok(read) = (profile.decode)(*characteristic, &value) {
+                    prop_assert!(!read.is_empty() && read.len() <= value.len());
+                }
+            }
+        }
+    }
+}
