@@ -78,7 +78,7 @@ impl<S: Durable> Intake<S> {
         Self { gate, store, linger, lanes, sources, last_error: None }
     }
 
-    /// Takes one report.
+    /// Takes one report. Ask [`Intake::must_wait`] before each.
     pub fn handle_report(&mut self, report: Report, now: Now) {
         let (device, ticket) = (report.device, ticket_of(&report));
         let verdict = self.gate.handle_report(report);
@@ -90,7 +90,12 @@ impl<S: Durable> Intake<S> {
                 let lane = admitted.lane();
                 let linger = if lane == Lane::Alarm { Duration::ZERO } else { self.linger };
                 let pending = self.lane_mut(lane);
-                pending.builder.push(&admitted);
+                if let Err(error) = pending.builder.push(&admitted) {
+                    // Cannot be: `must_wait` is asked before each report, and the builder was made
+                    // with the card of every device of the gate.
+                    tracing::error!(%lane, %error, "a reading was lost: a defect of this program");
+                    return;
+                }
                 pending.due.get_or_insert(now.mono + linger);
                 if let Some(ticket) = ticket {
                     pending.lowest.entry(device).or_insert(ticket);
@@ -223,3 +228,6 @@ fn ticket_of(report: &Report) -> Option<Ticket> {
         ReportBody::Up | ReportBody::Down(_) | ReportBody::Identity(_) | ReportBody::Fault(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The thread around the intake: takes what waits in the channel, looks at the clock, lets the
 //! intake decide, and shows the gate's counters to whoever watches.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +50,9 @@ impl Pump {
     /// Pumps until nobody can report any more and all is durable. Gives the store back, or what
     /// kept it from taking the last blocks.
     pub fn run<S: Durable>(mut self, mut intake: Intake<S>) -> Result<S, String> {
+        // Room for one batch on top of what an earlier one had to leave.
         let mut taken = Vec::with_capacity(BATCH);
+        let mut waiting: VecDeque<Report> = VecDeque::with_capacity(BATCH);
         let mut shown_at: Option<Mono> = None;
         loop {
             let now = self.clock.now();
@@ -60,6 +63,7 @@ impl Pump {
                 shown_at = Some(now.mono);
             }
             let wait = intake.poll_timeout().map_or(TURN, |due| due.since(now.mono).min(TURN));
+            self.hand_over(&mut waiting, &mut intake);
             if intake.must_wait() {
                 self.runtime.block_on(tokio::time::sleep(wait));
                 continue;
@@ -68,18 +72,23 @@ impl Pump {
             {
                 Err(_) => {}
                 Ok(0) => break,
-                Ok(_) => {
-                    let now = self.clock.now();
-                    for report in taken.drain(..) {
-                        let told = Told::of(&report);
-                        let device = report.device;
-                        intake.handle_report(report, now);
-                        told.log(intake.gate(), usize::from(device.0));
-                    }
-                }
+                Ok(_) => waiting.extend(taken.drain(..)),
             }
+            self.hand_over(&mut waiting, &mut intake);
         }
         self.end(intake)
+    }
+
+    /// Hands over what waits, in order, as far as the intake can take it.
+    fn hand_over<S: Durable>(&self, waiting: &mut VecDeque<Report>, intake: &mut Intake<S>) {
+        let now = self.clock.now();
+        while !intake.must_wait() {
+            let Some(report) = waiting.pop_front() else { return };
+            let told = Told::of(&report);
+            let device = report.device;
+            intake.handle_report(report, now);
+            told.log(intake.gate(), usize::from(device.0));
+        }
     }
 
     /// Commits the rest, with patience for a store that is full at the moment.

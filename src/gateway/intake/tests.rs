@@ -1,0 +1,179 @@
+//! A store that can be told to fail shows what the intake does with its blocks.
+
+use super::*;
+use crate::device::decimal::Decimal;
+use crate::device::nomenclature::{DIMENSIONLESS, EVT_OCCL, PERCENT, PERFUSION, SPO2};
+use crate::device::observation::{Alarm, Kind, Observation, Phase, Priority, Quality, Status, Value};
+use crate::envelope::block::MAX_RECORDS;
+use crate::envelope::record::Entry;
+use crate::policy::{DeviceCard, DeviceRule, Trust};
+use crate::time::BootId;
+
+/// Keeps what it was given: lane and the device's sequence numbers of each block.
+#[derive(Default)]
+struct Memory {
+    broken: bool,
+    blocks: Vec<(Lane, Vec<u64>)>,
+}
+
+impl Durable for Memory {
+    fn append(&mut self, lane: Lane, block: &PlainBlock, _: Now) -> Result<Seq, StoreError> {
+        if self.broken {
+            return Err(StoreError::Stub);
+        }
+        let (_, entries) = block.read().unwrap();
+        let numbers = entries.iter().map(|entry| match entry {
+            Entry::Observation(record) => record.seq,
+            Entry::Gap(_) => 0,
+        });
+        self.blocks.push((lane, numbers.collect()));
+        Ok(Seq { lane, segment: 1, block: u32::try_from(self.blocks.len()).unwrap() })
+    }
+}
+
+const LINGER: Duration = Duration::from_millis(250);
+
+fn at(millis: u64) -> Now {
+    Now { mono: Mono::from_nanos(millis * 1_000_000), ..Now::default() }
+}
+
+fn intake() -> (Intake<Memory>, watch::Receiver<Ticket>) {
+    let card = DeviceCard {
+        id: "monitor-1".to_owned(),
+        model: "masimo-ascii1".to_owned(),
+        pseudonym: "00".to_owned(),
+        security: "serial",
+    };
+    let rule = DeviceRule {
+        card: card.clone(),
+        expects: crate::device::Identity::default(),
+        trust: Trust::LinkOnly,
+        elements: vec![&SPO2, &EVT_OCCL],
+    };
+    let header = BlockHeader { boot: BootId::default(), run: 1, devices: vec![card] };
+    let (durable, told) = watch::channel(Ticket::default());
+    let intake = Intake::new(Gatekeeper::new(vec![rule]), Memory::default(), &header, LINGER, vec![durable]);
+    (intake, told)
+}
+
+fn report(ticket: u64, observation: Observation, now: Now) -> Report {
+    Report { device: DeviceIndex(0), at: now, body: ReportBody::Observation(Ticket(ticket), observation) }
+}
+
+fn reading() -> Observation {
+    Observation {
+        metric: &SPO2,
+        channel: 0,
+        value: Value::Decimal(Decimal::new(97, 0)),
+        unit: &PERCENT,
+        modality: 0,
+        kind: Kind::Measurement,
+        device_time: None,
+        status: Status::Final,
+        quality: Quality::GOOD,
+    }
+}
+
+fn alarm() -> Observation {
+    let alarm = Alarm {
+        code: "AL_OCCLU".to_owned(),
+        text: "occlusion".to_owned(),
+        phase: Phase::Start,
+        priority: Priority::High,
+    };
+    Observation {
+        metric: &EVT_OCCL,
+        value: Value::Alarm(alarm),
+        unit: &DIMENSIONLESS,
+        kind: Kind::Alarm,
+        ..reading()
+    }
+}
+
+#[test]
+fn readings_wait_for_company_and_no_longer_than_their_linger() {
+    let (mut intake, told) = intake();
+    for n in 1..=3 {
+        intake.handle_report(report(n, reading(), at(n)), at(n));
+        intake.handle_timeout(at(n));
+    }
+    assert_eq!(intake.poll_timeout(), Some(at(251).mono));
+    assert_eq!(*told.borrow(), Ticket(0), "nothing is durable yet");
+    intake.handle_timeout(at(250));
+    assert!(intake.store.blocks.is_empty());
+    intake.handle_timeout(at(251));
+    assert_eq!(intake.store.blocks, [(Lane::Vital, vec![1, 2, 3])]);
+    assert_eq!(*told.borrow(), Ticket(3));
+    assert_eq!(intake.poll_timeout(), None);
+}
+
+#[test]
+fn an_alarm_is_committed_at_once_and_the_source_is_told_only_what_is_durable_without_a_hole() {
+    let (mut intake, told) = intake();
+    intake.handle_report(report(1, reading(), at(0)), at(0));
+    intake.handle_report(report(2, alarm(), at(1)), at(1));
+    intake.handle_timeout(at(1));
+    assert_eq!(intake.store.blocks, [(Lane::Alarm, vec![2])]);
+    assert_eq!(*told.borrow(), Ticket(0), "ticket 1 is not durable, so 2 is not reported");
+    intake.handle_timeout(at(250));
+    assert_eq!(*told.borrow(), Ticket(2));
+}
+
+#[test]
+fn what_policy_refuses_is_final_and_counts_as_done() {
+    let (mut intake, told) = intake();
+    intake.handle_report(report(1, Observation { metric: &PERFUSION, ..reading() }, at(0)), at(0));
+    assert_eq!(*told.borrow(), Ticket(1));
+    assert_eq!(intake.poll_timeout(), None);
+}
+
+#[test]
+fn a_full_block_does_not_wait() {
+    let (mut intake, _told) = intake();
+    let count = u64::try_from(MAX_RECORDS).unwrap();
+    for n in 1..=count {
+        intake.handle_report(report(n, reading(), at(0)), at(0));
+    }
+    assert_eq!(intake.store.blocks.len(), 1);
+}
+
+#[test]
+fn a_store_that_fails_loses_nothing_and_holds_the_sources_back() {
+    let (mut intake, told) = intake();
+    intake.store.broken = true;
+    let mut ticket = 0;
+    let mut now = 0;
+    while !intake.must_wait() {
+        ticket += 1;
+        now += 1;
+        intake.handle_report(report(ticket, reading(), at(now)), at(now));
+        intake.handle_timeout(at(now));
+        assert!(ticket < 20_000, "the intake takes without end");
+    }
+    assert!(intake.last_error().is_some());
+    assert_eq!(*told.borrow(), Ticket(0));
+    // Alarms still get through to the store while another lane is stuck.
+    intake.store.broken = false;
+    intake.handle_report(report(ticket + 1, alarm(), at(now)), at(now));
+    intake.handle_timeout(at(now));
+    assert_eq!(intake.store.blocks.first().map(|(lane, _)| *lane), Some(Lane::Alarm));
+    // The stuck lane is tried again by itself, in order and complete.
+    intake.handle_timeout(at(now + 1_000));
+    let vital: Vec<u64> =
+        intake.store.blocks.iter().filter(|(l, _)| *l == Lane::Vital).flat_map(|(_, n)| n.clone()).collect();
+    assert_eq!(vital, (1..=ticket).collect::<Vec<_>>());
+    assert_eq!(*told.borrow(), Ticket(ticket + 1));
+    assert!(!intake.must_wait());
+    assert_eq!(intake.last_error(), None);
+}
+
+#[test]
+fn the_end_commits_everything_or_says_that_something_is_left() {
+    let (mut intake, _told) = intake();
+    intake.handle_report(report(1, reading(), at(0)), at(0));
+    intake.store.broken = true;
+    assert!(!intake.handle_end(at(1)));
+    intake.store.broken = false;
+    assert!(intake.handle_end(at(2)));
+    assert_eq!(intake.store.blocks, [(Lane::Vital, vec![1])]);
+}
