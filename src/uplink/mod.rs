@@ -2,6 +2,28 @@
 //!
 //! In: blocks of the spool. Out: PUBACK 0x00 for every publish made of a block, and only then the
 //! block's acknowledgement to the spool. What the broker refuses stays.
+//!
+//! ```text
+//!  store ──▶ feeder ──▶ session ──▶ mqtt ──▶ broker
+//!           (thread)    decides    PUBACK ──▶ session ──▶ feeder ──▶ store
+//! ```
+//!
+//! [`assemble`] puts the parts together; its caller runs them. What can go wrong is in [`Status`], in
+//! words, with the way out. What never happens: data is dropped here, a clear-text connection, an
+//! alarm behind a backlog.
+
+pub mod encode;
+pub mod feeder;
+pub mod mqtt;
+pub mod parcel;
+pub mod run;
+pub mod session;
+pub mod status;
+pub mod tls;
+pub mod topic;
+
+pub use run::{Stop, Surroundings, Uplink, assemble};
+pub use status::{State, Status};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,0 +1,424 @@
+//! MQTT 5 over TLS: the only file that names the MQTT library.
+//!
+//! In: where the broker is, publishes. Out: for each publish its PUBACK's reason code, for each
+//! connection its CONNACK and, at last, why it ended, as a [`LinkError`] that says the way out. A
+//! connection is disposable: after any error a new one is made, and nothing is expected of the old
+//! one. What never happens: an earlier session of the broker is resumed (clean start, session expiry
+//! 0), the store alone remembers.
+//!
+//! The library wants its event loop polled without pause. [`poll_connections`] does that, as a task
+//! of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumqttc::mqttbytes::v5::{ConnectReturnCode, LastWill, PubAckReason, PublishProperties};
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, IncomingPacketSizeLimit, MqttOptions, Packet,
+    PublishNotice, PublishOptions, PublishResult, QoS, StateError, TlsConfiguration, Transport,
+};
+use rustls::{AlertDescription, CertificateError, ClientConfig};
+use tokio::sync::{mpsc, oneshot};
+
+use super::parcel::{Age, Parcel};
+use super::topic::Topics;
+use super::{Config, Payload};
+
+/// The largest packet that is taken or sent.
+const MAX_PACKET: u32 = 256 * 1024;
+/// The longest that TCP, TLS and CONNECT together may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests that fit beside the window: birth, death and disconnect.
+const ROOM_FOR_CONTROL: usize = 8;
+
+/// Why there is no connection, or no longer one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Nobody there.
+    #[error("cannot reach broker {broker}: {detail}: check its address, the network and the firewall")]
+    Unreachable {
+        /// Host and port.
+        broker: String,
+        /// What the system says.
+        detail: String,
+    },
+    /// Somebody there who says nothing.
+    #[error("broker {broker} does not answer: it hangs, or the network swallows what is sent")]
+    NoAnswer {
+        /// Host and port.
+        broker: String,
+    },
+    /// The broker's certificate is not good.
+    #[error("broker {broker} is not trusted: {problem}: {remedy}")]
+    BrokerCertificate {
+        /// Host and port.
+        broker: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The broker speaks only older versions of TLS, or none at all.
+    #[error(
+        "broker {broker} does not speak TLS 1.3 ({detail}): enable it at the broker, older versions are not spoken"
+    )]
+    OldTls {
+        /// Host and port.
+        broker: String,
+        /// What came.
+        detail: String,
+    },
+    /// The broker does not take our certificate.
+    #[error(
+        "broker {broker} refuses this gateway's certificate ({alert}): check that it is valid, not revoked and from an authority that the broker trusts, or enrol again"
+    )]
+    CertificateRefused {
+        /// Host and port.
+        broker: String,
+        /// The TLS alert.
+        alert: String,
+    },
+    /// The broker does not take the connection.
+    #[error("broker {broker} refuses the connection: {reason}")]
+    Refused {
+        /// Host and port.
+        broker: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// There was a connection.
+    #[error("connection to broker {broker} lost: {detail}")]
+    Lost {
+        /// Host and port.
+        broker: String,
+        /// How.
+        detail: String,
+    },
+}
+
+/// What happened to a connection.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// CONNACK.
+    Up {
+        /// How many publishes the broker takes at a time.
+        receive_maximum: u16,
+    },
+    /// Over. `None`: because we disconnected.
+    Down(Option<LinkError>),
+}
+
+/// What became of one publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// PUBACK with its reason code.
+    PubAck(u8),
+    /// The connection ended first.
+    Lost,
+}
+
+/// A connection that [`poll_connections`] is to drive. Ends when its [`Link`] is dropped.
+pub struct Job {
+    event_loop: Box<EventLoop>,
+    events: mpsc::Sender<LinkEvent>,
+    dropped: oneshot::Receiver<()>,
+    broker: String,
+}
+
+/// Our end of a connection.
+pub struct Link {
+    client: AsyncClient,
+    /// What happens to it.
+    pub events: mpsc::Receiver<LinkEvent>,
+    payload: Payload,
+    _keep: oneshot::Sender<()>,
+}
+
+/// Makes a connection. Nothing happens until its job is polled.
+pub fn connect(
+    config: &Config,
+    topics: &Topics,
+    tls: Arc<ClientConfig>,
+    run: &str,
+) -> Result<(Link, Job), LinkError> {
+    let broker = format!("{}:{}", config.host, config.port);
+    let mut options = MqttOptions::new(&config.gateway, (config.host.as_str(), config.port));
+    options
+        .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)))
+        .set_clean_start(true)
+        .set_session_expiry_interval(Some(0))
+        .set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX))
+        .set_max_packet_size(Some(MAX_PACKET))
+        .set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(MAX_PACKET))
+        .set_connect_timeout(CONNECT_TIMEOUT.min(config.stalled_after))
+        .set_outgoing_inflight_upper_limit(config.window.max(1))
+        .set_last_will(LastWill::new(
+            topics.status(),
+            status_payload(run, "offline"),
+            QoS::AtLeastOnce,
+            true,
+            None,
+        ));
+    let mut network = options.network_options();
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
+    let capacity = usize::from(config.window) + ROOM_FOR_CONTROL;
+    let (client, event_loop) =
+        AsyncClient::builder(options).capacity(capacity).try_build().map_err(|error| LinkError::Refused {
+            broker: broker.clone(),
+            reason: format!("the client cannot be set up: {error}"),
+        })?;
+    let (events_in, events) = mpsc::channel(4);
+    let (keep, dropped) = oneshot::channel();
+    let job = Job { event_loop: Box::new(event_loop), events: events_in, dropped, broker };
+    Ok((Link { client, events, payload: config.payload, _keep: keep }, job))
+}
+
+/// What is said on the status topic.
+fn status_payload(run: &str, state: &str) -> String {
+    format!(r#"{{"state":"{state}","run":"{run}","version":"{}"}}"#, env!("CARGO_PKG_VERSION"))
+}
+
+impl Link {
+    /// Starts a publish. The future gives what becomes of it. `None` when the connection is over.
+    pub fn publish(&self, parcel: &Parcel) -> Option<impl Future<Output = Reply> + Send + use<>> {
+        let (schema, content_type, utf8) = match self.payload {
+            Payload::Fhir => ("fhir-r4-bundle/1", "application/fhir+json; fhirVersion=4.0", 1),
+            Payload::Cbor => ("wardline-cbor/1", "application/cbor", 0),
+        };
+        let mut user = vec![
+            ("schema".to_owned(), schema.to_owned()),
+            ("first".to_owned(), parcel.keys.0.clone()),
+            ("last".to_owned(), parcel.keys.1.clone()),
+            ("count".to_owned(), parcel.count.to_string()),
+        ];
+        if parcel.age == Age::Historical {
+            user.push(("hist".to_owned(), "1".to_owned()));
+        }
+        let properties = PublishProperties {
+            payload_format_indicator: Some(utf8),
+            content_type: Some(content_type.to_owned()),
+            user_properties: user,
+            ..PublishProperties::default()
+        };
+        let options = PublishOptions::new(QoS::AtLeastOnce).properties(properties);
+        let notice = self.client.try_publish_tracked(&parcel.topic, parcel.payload.clone(), options).ok()?;
+        Some(reply(notice))
+    }
+
+    /// Says on the status topic that the gateway is online or offline, retained.
+    pub fn announce(
+        &self,
+        topics: &Topics,
+        run: &str,
+        state: &str,
+    ) -> Option<impl Future<Output = Reply> + Send + use<>> {
+        let properties = PublishProperties {
+            payload_format_indicator: Some(1),
+            content_type: Some("application/json".to_owned()),
+            ..PublishProperties::default()
+        };
+        let options = PublishOptions::new(QoS::AtLeastOnce).retained().properties(properties);
+        let text = status_payload(run, state);
+        let notice = self.client.try_publish_tracked(topics.status(), text, options).ok()?;
+        Some(reply(notice))
+    }
+
+    /// Ends the connection in order: DISCONNECT after what is in flight, so that the broker does not
+    /// publish the will.
+    pub fn disconnect(&self, within: Duration) {
+        // The connection being over already is what is wanted.
+        let _ = self.client.try_disconnect_with_timeout(within);
+    }
+}
+
+async fn reply(notice: PublishNotice) -> Reply {
+    match notice.wait_async().await {
+        Ok(PublishResult::Qos1(puback)) => Reply::PubAck(reason_code(puback.reason)),
+        Ok(_) | Err(_) => Reply::Lost,
+    }
+}
+
+/// The number of a reason (MQTT 5, table 3-4).
+const fn reason_code(reason: PubAckReason) -> u8 {
+    match reason {
+        PubAckReason::Success => 0x00,
+        PubAckReason::NoMatchingSubscribers => 0x10,
+        PubAckReason::UnspecifiedError => 0x80,
+        PubAckReason::ImplementationSpecificError => 0x83,
+        PubAckReason::NotAuthorized => 0x87,
+        PubAckReason::TopicNameInvalid => 0x90,
+        PubAckReason::PacketIdentifierInUse => 0x91,
+        PubAckReason::QuotaExceeded => 0x97,
+        PubAckReason::PayloadFormatInvalid => 0x99,
+    }
+}
+
+/// Drives one connection after the other, until nobody can ask for one any more. A connection whose
+/// [`Link`] is dropped is dropped at once, also while it hangs.
+pub async fn poll_connections(mut jobs: mpsc::Receiver<Job>) {
+    while let Some(job) = jobs.recv().await {
+        let Job { mut event_loop, events, dropped, broker } = job;
+        tokio::select! {
+            () = poll_one(&mut event_loop, &events, &broker) => {}
+            // The sender is never used, only dropped.
+            _ = dropped => {}
+        }
+    }
+}
+
+async fn poll_one(event_loop: &mut EventLoop, events: &mpsc::Sender<LinkEvent>, broker: &str) {
+    let mut up = false;
+    loop {
+        let event = match event_loop.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(connack))) => {
+                up = true;
+                let limit = connack.properties.and_then(|properties| properties.receive_max);
+                LinkEvent::Up { receive_maximum: limit.unwrap_or(u16::MAX) }
+            }
+            Ok(_) => continue,
+            Err(ConnectionError::RequestsDone) => LinkEvent::Down(None),
+            Err(error) => LinkEvent::Down(Some(classify(&error, broker, up))),
+        };
+        let over = matches!(event, LinkEvent::Down(_));
+        if events.send(event).await.is_err() || over {
+            return;
+        }
+    }
+}
+
+/// Says in words what an error of the library means and what to do about it.
+fn classify(error: &ConnectionError, broker: &str, up: bool) -> LinkError {
+    let broker = broker.to_owned();
+    if let Some(tls) = tls_cause(error) {
+        return classify_tls(tls, broker);
+    }
+    match error {
+        ConnectionError::Timeout(_) => LinkError::NoAnswer { broker },
+        ConnectionError::ConnectionRefused(code)
+        | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => {
+            LinkError::Refused { broker, reason: connack_words(*code).to_owned() }
+        }
+        ConnectionError::Io(io) if !up && io.kind() != std::io::ErrorKind::UnexpectedEof => {
+            LinkError::Unreachable { broker, detail: io.to_string() }
+        }
+        ConnectionError::MqttState(StateError::AwaitPingResp) => {
+            LinkError::Lost { broker, detail: "no answer to PINGREQ".to_owned() }
+        }
+        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
+            let words = reason_string.as_deref().unwrap_or_default();
+            LinkError::Lost { broker, detail: format!("the broker disconnects: {reason_code:?} {words}") }
+        }
+        other => LinkError::Lost { broker, detail: other.to_string() },
+    }
+}
+
+/// The TLS library's error within an error, however deep.
+fn tls_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next: Option<&'a (dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        // An I/O error's `source` skips the error that it holds.
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match held {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+fn classify_tls(error: &rustls::Error, broker: String) -> LinkError {
+    match error {
+        rustls::Error::InvalidCertificate(problem) => {
+            let remedy = certificate_remedy(problem);
+            LinkError::BrokerCertificate { broker, problem: problem.to_string(), remedy }
+        }
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(_)
+        | rustls::Error::InvalidMessage(_) => LinkError::OldTls { broker, detail: error.to_string() },
+        rustls::Error::AlertReceived(alert) => {
+            LinkError::CertificateRefused { broker, alert: format!("{alert:?}") }
+        }
+        other => LinkError::Lost { broker, detail: other.to_string() },
+    }
+}
+
+fn certificate_remedy(problem: &CertificateError) -> &'static str {
+    match problem {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "its authority is not among `authorities`: put the right one there, or check that this is the right broker"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name: correct `host`, or have one issued for this name"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "renew the broker's certificate, and check this gateway's clock"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "check this gateway's clock: it may not have been set yet"
+        }
+        _ => "have the broker's certificate issued anew",
+    }
+}
+
+fn connack_words(code: ConnectReturnCode) -> &'static str {
+    match code {
+        ConnectReturnCode::NotAuthorized => {
+            "not authorised: give this gateway's certificate access at the broker"
+        }
+        ConnectReturnCode::BadClientId | ConnectReturnCode::ClientIdentifierNotValid => {
+            "it does not take the client id: check the gateway's id"
+        }
+        ConnectReturnCode::BadUserNamePassword => {
+            "it wants a user name: let it take the certificate as identity"
+        }
+        ConnectReturnCode::ServerBusy
+        | ConnectReturnCode::ServerUnavailable
+        | ConnectReturnCode::ServiceUnavailable => "it is busy or not available: it will be tried again",
+        ConnectReturnCode::Banned => "this gateway is banned: lift the ban at the broker",
+        ConnectReturnCode::QuotaExceeded | ConnectReturnCode::ConnectionRateExceeded => {
+            "its quota is exceeded: it will be tried again"
+        }
+        ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion => {
+            "it does not speak MQTT 5"
+        }
+        _ => "it gives no usable reason: see the broker's log",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(error: rustls::Error) -> ConnectionError {
+        let io = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+        ConnectionError::MqttState(StateError::Io(io))
+    }
+
+    #[test]
+    fn an_alert_deep_inside_a_state_error_is_a_refused_certificate() {
+        let error = nested(rustls::Error::AlertReceived(AlertDescription::CertificateExpired));
+        let words = classify(&error, "b:8883", false);
+        assert!(
+            matches!(&words, LinkError::CertificateRefused { alert, .. } if alert == "CertificateExpired")
+        );
+        assert!(words.to_string().contains("enrol again"));
+    }
+
+    #[test]
+    fn a_broker_of_an_unknown_authority_is_not_trusted() {
+        let error = nested(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        let words = classify(&error, "b:8883", false).to_string();
+        assert!(words.contains("not trusted") && words.contains("`authorities`"), "{words}");
+    }
+
+    #[test]
+    fn nobody_listening_is_unreachable_but_a_lost_connection_is_not() {
+        let refused = || ConnectionError::Io(std::io::ErrorKind::ConnectionRefused.into());
+        assert!(matches!(classify(&refused(), "b:1", false), LinkError::Unreachable { .. }));
+        assert!(matches!(classify(&refused(), "b:1", true), LinkError::Lost { .. }));
+    }
+}

@@ -1,0 +1,462 @@
+//! The uplink as three parts that run side by side: the [`Feeder`] on a thread of its own, the
+//! [`Connections`] and the [`Driver`] as tasks. They end when told by [`Stop`], in order: what is in
+//! flight is waited for, the gateway says that it is offline, DISCONNECT, the last acknowledgements
+//! go to the store.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use super::Config;
+use super::encode::Encoder;
+use super::feeder::{Feeder, Shared, Source};
+use super::mqtt::{self, Job, Link, LinkError, LinkEvent, Reply};
+use super::parcel::Stream;
+use super::session::{Answer, Limits, Session, Ticket};
+use super::status::{State, Status};
+use super::tls::{self, Files, TlsError};
+use super::topic::{TopicError, Topics};
+use crate::backoff::{Backoff, Random};
+use crate::device::observation::Lane;
+use crate::time::{Clock, Mono};
+
+/// The status is sent on at most so often while only numbers change.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// The certificate's days are counted again so often.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(600);
+/// Held topics named in the status.
+const HELD_SHOWN: usize = 8;
+/// For DISCONNECT, once everything is answered.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Go on.
+    Run,
+    /// Start nothing new, wait so long for what is in flight, then end.
+    Finish {
+        /// How long.
+        grace: Duration,
+    },
+}
+
+/// What the uplink needs from around it.
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For the jitter of the back-off.
+    pub random: Box<dyn Random>,
+    /// Where it says how it is.
+    pub status: watch::Sender<Status>,
+    /// How it is told to end. Its sender gone counts as "end at once".
+    pub stop: watch::Receiver<Stop>,
+}
+
+/// The three parts. All must run, or nothing moves.
+pub struct Uplink<S> {
+    /// To be run on a thread of its own: [`Feeder::run`].
+    pub feeder: Feeder<S>,
+    /// To be run as a task: [`Connections::run`].
+    pub connections: Connections,
+    /// To be run as a task: [`Driver::run`]. When it ends, the others do.
+    pub driver: Driver,
+}
+
+/// Puts the parts together. Touches neither network nor files.
+pub fn assemble<S: Source>(config: Config, source: S, around: Surroundings) -> Result<Uplink<S>, TopicError> {
+    let topics = Topics::new(&config.organisation, &config.group, &config.gateway)?;
+    let shared = Shared::new(Session::new(Limits {
+        window: config.window,
+        subscriber: config.subscriber,
+        stalled_after: config.stalled_after,
+        retry: config.backoff,
+    }));
+    let encoder = Encoder::new(config.payload, topics.clone(), &config.gateway, source.store_id());
+    let commits = source.commits();
+    let (jobs, waiting) = mpsc::channel(1);
+    let Surroundings { clock, mut random, status, stop } = around;
+    let run = format!("{:016x}", random.next_u64());
+    let feeder = Feeder::new(source, encoder, Arc::clone(&clock), Arc::clone(&shared));
+    let driver = Driver {
+        backoff: Backoff::new(config.backoff),
+        config,
+        topics,
+        shared,
+        clock,
+        random,
+        commits: Some(commits),
+        jobs,
+        run,
+        stop,
+        report: Report {
+            status,
+            now: Status::default(),
+            sent: Mono::default(),
+            certificate: None,
+            dirty: true,
+        },
+    };
+    Ok(Uplink { feeder, connections: Connections(waiting), driver })
+}
+
+/// The part that drives the MQTT library.
+pub struct Connections(mpsc::Receiver<Job>);
+
+impl Connections {
+    /// Runs until the driver ends.
+    pub async fn run(self) {
+        mqtt::poll_connections(self.0).await;
+    }
+}
+
+/// The part that decides: connects, publishes, takes PUBACKs, comes back after a failure.
+pub struct Driver {
+    config: Config,
+    topics: Topics,
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    random: Box<dyn Random>,
+    backoff: Backoff,
+    commits: Option<watch::Receiver<u64>>,
+    jobs: mpsc::Sender<Job>,
+    run: String,
+    stop: watch::Receiver<Stop>,
+    report: Report,
+}
+
+/// Why a connection could not be had or was given up.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(
+        "connection to broker {broker} given up: the oldest publish is unanswered for {seconds} s, the link or the broker hangs: what was not acknowledged is sent again"
+    )]
+    Stalled { broker: String, seconds: u64 },
+}
+
+/// How a connection ended.
+enum End {
+    Stopped,
+    Failed(Trouble),
+}
+
+type Replies = FuturesUnordered<Pin<Box<dyn Future<Output = (Option<Ticket>, Reply)> + Send>>>;
+
+impl Driver {
+    /// Runs until told to stop.
+    pub async fn run(mut self) {
+        while *self.stop.borrow() == Stop::Run && self.stop.has_changed().is_ok() {
+            let now = self.clock.now();
+            self.report.state(State::Connecting, now.mono);
+            self.report.certificate(&self.config, now);
+            let end = match self.connect().await {
+                Ok(link) => self.online(link).await,
+                Err(trouble) => End::Failed(trouble),
+            };
+            self.pass_acknowledgements();
+            self.shared.restart(false);
+            let End::Failed(trouble) = end else { break };
+            self.wait(&trouble).await;
+        }
+        self.shared.end();
+        self.report.state(State::Stopped, self.clock.now().mono);
+    }
+
+    async fn connect(&mut self) -> Result<Link, Trouble> {
+        let config = &self.config;
+        let files =
+            Files { authorities: &config.authorities, certificate: &config.certificate, key: &config.key };
+        let tls = tls::client_config(files, self.clock.now())?;
+        let (link, job) = mqtt::connect(config, &self.topics, tls, &self.run)?;
+        // The receiver lives as long as the task that polls; without it nothing could be done anyway.
+        let _ = self.jobs.send(job).await;
+        Ok(link)
+    }
+
+    /// Waits before the next attempt.
+    async fn wait(&mut self, trouble: &Trouble) {
+        let now = self.clock.now().mono;
+        let pause = self.backoff.handle_failure(now, self.random.as_mut());
+        let failures = self.backoff.failures();
+        // 1, 2, 4, 8, ...: an outage of a weekend is not a flood.
+        if failures.is_power_of_two() {
+            tracing::warn!(failures, trouble = %trouble, "not connected to the broker");
+        }
+        self.report.now.trouble = Some(trouble.to_string());
+        self.report.state(State::Waiting { until: now + pause, failures }, now);
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = self.stop.changed() => {}
+        }
+    }
+
+    /// Serves one connection from CONNECT to its end.
+    async fn online(&mut self, mut link: Link) -> End {
+        let mut replies = Replies::new();
+        let mut up = false;
+        loop {
+            if up && let Err(trouble) = self.publish(&link, &mut replies) {
+                return End::Failed(trouble);
+            }
+            self.pass_acknowledgements();
+            self.update();
+            let tick = self.next_tick();
+            tokio::select! {
+                event = link.events.recv() => match event {
+                    Some(LinkEvent::Up { receive_maximum }) => {
+                        up = true;
+                        self.handle_up(&link, receive_maximum, &mut replies);
+                    }
+                    Some(LinkEvent::Down(Some(error))) => return End::Failed(error.into()),
+                    Some(LinkEvent::Down(None)) | None => return End::Failed(self.lost("it ended").into()),
+                },
+                Some((ticket, reply)) = replies.next(), if !replies.is_empty() => {
+                    self.handle_reply(ticket, reply);
+                    while let Some(Some((ticket, reply))) = replies.next().now_or_never() {
+                        self.handle_reply(ticket, reply);
+                    }
+                }
+                () = self.shared.fed() => {}
+                () = committed(&mut self.commits) => {
+                    self.shared.lock().news = true;
+                    self.shared.wake_feeder();
+                }
+                () = sleep(tick) => {}
+                stopped = self.stop.changed() => {
+                    let grace = match *self.stop.borrow() {
+                        Stop::Finish { grace } => grace,
+                        Stop::Run if stopped.is_ok() => continue,
+                        Stop::Run => Duration::ZERO,
+                    };
+                    if up {
+                        // The deadline is for all of it; the drop of the link is the hard end.
+                        let _ = tokio::time::timeout(grace + GOODBYE, self.finish(link, replies, grace)).await;
+                    }
+                    return End::Stopped;
+                }
+            }
+        }
+    }
+
+    fn handle_up(&mut self, link: &Link, receive_maximum: u16, replies: &mut Replies) {
+        let now = self.clock.now().mono;
+        self.backoff.handle_up(now);
+        self.shared.lock().session.handle_connected(receive_maximum);
+        self.shared.wake_feeder();
+        self.report.now.connections += 1;
+        self.report.state(State::Online, now);
+        tracing::info!(receive_maximum, "connected to the broker");
+        if let Some(birth) = link.announce(&self.topics, &self.run, "online") {
+            replies.push(Box::pin(birth.map(|reply| (None, reply))));
+        }
+    }
+
+    /// Starts whatever may be started, and looks whether the connection is wedged.
+    fn publish(&mut self, link: &Link, replies: &mut Replies) -> Result<(), Trouble> {
+        let now = self.clock.now().mono;
+        if self.shared.lock().session.poll_rewind(now) {
+            replies.clear();
+            self.shared.restart(true);
+        }
+        if let Some(age) = self.shared.lock().session.stalled(now) {
+            return Err(Trouble::Stalled { broker: self.broker(), seconds: age.as_secs() });
+        }
+        let mut started = false;
+        loop {
+            let next = self.shared.lock().session.poll_publish(now);
+            let Some((ticket, parcel)) = next else { break };
+            let Some(reply) = link.publish(&parcel) else {
+                return Err(self.lost("it takes no more publishes").into());
+            };
+            self.report.lane(parcel.stream).published += 1;
+            replies.push(Box::pin(reply.map(move |reply| (Some(ticket), reply))));
+            started = true;
+        }
+        if started {
+            self.shared.wake_feeder();
+        }
+        Ok(())
+    }
+
+    fn handle_reply(&mut self, ticket: Option<Ticket>, reply: Reply) {
+        // A lost reply is followed by the end of the connection, or ends it by its age.
+        let Reply::PubAck(reason) = reply else { return };
+        if reason != 0 {
+            *self.report.now.refusals.entry(reason).or_default() += 1;
+        }
+        let Some(ticket) = ticket else { return };
+        let now = self.clock.now().mono;
+        let mut shared = self.shared.lock();
+        match shared.session.handle_puback(ticket, reason, now, self.random.as_mut()) {
+            Answer::Stale => {}
+            Answer::Delivered { stream, count } => {
+                let counters = self.report.lane(stream);
+                counters.acknowledged += 1;
+                counters.records += u64::from(count);
+            }
+            Answer::Held { topic } => {
+                tracing::debug!(topic, reason, "the broker refuses a publish: held and tried again");
+            }
+            Answer::Refused { block, topic } => {
+                shared.refuse(block);
+                self.report.now.refused_blocks += 1;
+                tracing::warn!(
+                    ?block,
+                    topic,
+                    reason,
+                    "the broker refuses a block for good: kept, not sent again"
+                );
+            }
+        }
+    }
+
+    /// Gives the store back what the broker has.
+    fn pass_acknowledgements(&mut self) {
+        let mut shared = self.shared.lock();
+        let mut any = false;
+        while let Some(block) = shared.session.poll_acknowledge() {
+            self.report.now.lanes.entry(block.lane).or_default().blocks += 1;
+            shared.acknowledge.push_back(block);
+            any = true;
+        }
+        drop(shared);
+        if any {
+            self.shared.wake_feeder();
+        }
+    }
+
+    /// In order: what is in flight, "offline", DISCONNECT.
+    async fn finish(&mut self, mut link: Link, mut replies: Replies, grace: Duration) {
+        let deadline = sleep(grace);
+        tokio::pin!(deadline);
+        while self.shared.lock().session.in_flight() > 0 {
+            tokio::select! {
+                Some((ticket, reply)) = replies.next(), if !replies.is_empty() => {
+                    self.handle_reply(ticket, reply);
+                    self.pass_acknowledgements();
+                }
+                event = link.events.recv() => if !matches!(event, Some(LinkEvent::Up { .. })) { return },
+                () = &mut deadline => break,
+            }
+        }
+        if let Some(death) = link.announce(&self.topics, &self.run, "offline") {
+            death.await;
+        }
+        link.disconnect(GOODBYE);
+        while let Some(LinkEvent::Up { .. }) = link.events.recv().await {}
+    }
+
+    /// Brings the status up to date.
+    fn update(&mut self) {
+        let now = self.clock.now();
+        let healthy = now.mono.since(self.report.now.since) >= self.config.backoff.healthy_after;
+        let shared = self.shared.lock();
+        let status = &mut self.report.now;
+        status.in_flight = shared.session.in_flight();
+        status.oldest_unacknowledged = shared.session.oldest_age(now.mono);
+        status.no_consumer = shared.session.held().any(|(_, reason)| reason == 0x10);
+        status.not_authorised = shared.session.held().any(|(_, reason)| reason == 0x87);
+        status.held = shared
+            .session
+            .held()
+            .take(HELD_SHOWN)
+            .map(|(topic, reason)| (topic.to_owned(), reason))
+            .collect();
+        status.unreadable_blocks = shared.unreadable;
+        status.store_trouble.clone_from(&shared.trouble);
+        drop(shared);
+        if status.state == State::Online && healthy {
+            status.trouble = None;
+        }
+        self.report.certificate(&self.config, now);
+        self.report.send_if_due(now.mono);
+    }
+
+    /// How long nothing need be looked at.
+    fn next_tick(&self) -> Duration {
+        let now = self.clock.now().mono;
+        let timeout = self.shared.lock().session.poll_timeout();
+        let most = if self.report.dirty { REPORT_EVERY } else { Duration::from_secs(1) };
+        timeout.map_or(most, |at| at.since(now).min(most))
+    }
+
+    fn broker(&self) -> String {
+        format!("{}:{}", self.config.host, self.config.port)
+    }
+
+    fn lost(&self, detail: &str) -> LinkError {
+        LinkError::Lost { broker: self.broker(), detail: detail.to_owned() }
+    }
+}
+
+/// Resolves with the next commit; never, once the store is gone.
+async fn committed(commits: &mut Option<watch::Receiver<u64>>) {
+    if let Some(receiver) = commits {
+        if receiver.changed().await.is_ok() {
+            return;
+        }
+        *commits = None;
+    }
+    std::future::pending().await
+}
+
+/// The status as it is known here, and what of it was sent on.
+struct Report {
+    status: watch::Sender<Status>,
+    now: Status,
+    sent: Mono,
+    certificate: Option<Mono>,
+    dirty: bool,
+}
+
+impl Report {
+    fn lane(&mut self, stream: Stream) -> &mut super::status::LaneCounters {
+        let lane = match stream {
+            Stream::Alarm => Lane::Alarm,
+            Stream::Live | Stream::Backlog => Lane::Vital,
+            Stream::Bulk => Lane::Bulk,
+        };
+        self.now.lanes.entry(lane).or_default()
+    }
+
+    fn state(&mut self, state: State, now: Mono) {
+        self.now.state = state;
+        self.now.since = now;
+        if state != State::Online {
+            self.now.in_flight = 0;
+            self.now.oldest_unacknowledged = None;
+        }
+        self.send(now);
+    }
+
+    fn certificate(&mut self, config: &Config, now: crate::time::Now) {
+        if self.certificate.is_some_and(|at| now.mono.since(at) < CERTIFICATE_EVERY) {
+            return;
+        }
+        self.certificate = Some(now.mono);
+        // What is wrong with the file is said when it is needed for a connection.
+        self.now.certificate_days_left = tls::certificate_days_left(&config.certificate, now.wall).ok();
+    }
+
+    fn send_if_due(&mut self, now: Mono) {
+        self.dirty = *self.status.borrow() != self.now;
+        if self.dirty && now.since(self.sent) >= REPORT_EVERY {
+            self.send(now);
+        }
+    }
+
+    fn send(&mut self, now: Mono) {
+        self.sent = now;
+        self.dirty = false;
+        self.status.send_replace(self.now.clone());
+    }
+}
