@@ -1,11 +1,85 @@
 //! What a person writes and what the program then knows: figment layers, raw, validated.
+//!
+//! In: a folder with `gateway.toml` and `devices.d/*.toml`, and the environment. Out: a [`Config`]
+//! that is valid as a whole, or [`Problems`]: everything that is wrong at once, each with its file,
+//! its key and the reason.
+//!
+//! Layers, later ones win key by key: built-in defaults (`defaults.toml` beside this file),
+//! `gateway.toml`, the environment. A variable is named `WARDLINE_`, the section, two underscores
+//! and the key, in upper case: `WARDLINE_UPLINK__HOST` is `host` in `[uplink]`. Devices are listed in
+//! `devices.d` alone, one file after another in the order of their names; such a file can hold
+//! nothing else, so that who may add a device cannot move the broker.
+//!
+//! A path is absolute, relative to the configuration folder, or `credential:NAME`: the file NAME of
+//! the unit's systemd credentials.
+//!
+//! What never happens: an absent or unreadable file counts as an empty one; an unknown key is
+//! ignored; a file that anybody may change is read; a secret is part of the configuration.
+
+mod device;
+mod gateway;
+mod layers;
+mod load;
+mod peel;
+mod problem;
+mod raw;
+mod scope;
+mod suggest;
+mod units;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::device::catalogue::{BleProfile, SerialModel};
+use serde::Serialize;
+
+use crate::device::catalogue::{BleProfile, SerialModel, ble_profiles, serial_models};
 use crate::link::Line;
 use crate::policy::DeviceRule;
 use crate::{store, uplink};
+
+pub use gateway::{MIN_CAP, MIN_RESERVE};
+pub use layers::{DEVICES_FOLDER, Environment, GATEWAY_FILE, PREFIX};
+pub use load::{MAX_DEVICES, load};
+pub use problem::{MAX_PROBLEMS, Problem, Problems};
+pub use units::{duration, show_size, size};
+
+/// The device models and profiles that a configuration may name.
+#[derive(Clone, Copy)]
+pub struct Catalogue {
+    /// Models on serial lines.
+    pub serial: &'static [&'static SerialModel],
+    /// BLE profiles.
+    pub ble: &'static [&'static BleProfile],
+}
+
+impl Catalogue {
+    /// What this program ships.
+    pub fn shipped() -> Self {
+        Self { serial: serial_models(), ble: ble_profiles() }
+    }
+}
+
+/// A valid configuration and how it came about.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Every value that holds, with the layer it came from; for `check --show`.
+    pub settings: Vec<Setting>,
+    /// What is allowed but worth a word, for a person.
+    pub notes: Vec<String>,
+}
+
+/// One value that holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Its key.
+    pub key: String,
+    /// As TOML writes it.
+    pub value: String,
+    /// The layer it came from.
+    pub source: String,
+}
 
 /// Everything the daemon needs to know, valid as a whole.
 #[derive(Clone, Debug)]
@@ -18,8 +92,52 @@ pub struct Config {
     pub keys: Keys,
     /// Where the status socket is made.
     pub socket: PathBuf,
+    /// The group (name or number) whose members may ask for the status, beside root and the
+    /// daemon's own user.
+    pub socket_group: Option<String>,
+    /// How much is logged.
+    pub log: LogLevel,
+    /// How long a shutdown may take to drain what is on its way to the disk.
+    pub shutdown_grace: Duration,
     /// The allowlist; a device's place in it is its index.
     pub devices: Vec<Device>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What ends the daemon.
+    Error,
+    /// And what someone should look at this week.
+    Warn,
+    /// And what happens once: starts, connections, drops.
+    Info,
+    /// And what explains it.
+    Debug,
+    /// And every frame.
+    Trace,
+}
+
+impl LogLevel {
+    /// The words of the configuration.
+    pub const WORDS: [(&'static str, Self); 5] = [
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 /// The files of the local keys; never their content.

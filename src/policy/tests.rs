@@ -83,10 +83,8 @@ fn occlusion(metric: &'static Metric) -> ReportBody {
 }
 
 fn admitted(verdict: Verdict) -> Admitted {
-    match verdict {
-        Verdict::Admit(admitted) => admitted,
-        other => panic!("not admitted: {other:?}"),
-    }
+    let Verdict::Admit(admitted) = verdict else { panic!("not admitted: {verdict:?}") };
+    admitted
 }
 
 #[test]

@@ -1,0 +1,174 @@
+//! From a folder to a [`Config`] in one step that reports everything that is wrong.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use figment::Figment;
+use figment::value::{Dict, Value};
+
+use super::gateway::DeviceList;
+use super::layers::{self, DEVICES_FOLDER, Environment, GATEWAY_FILE};
+use super::problem::Problems;
+use super::raw::SECTIONS;
+use super::scope::{Places, Scope};
+use super::{Catalogue, Config, Device, Loaded, Setting, device, gateway, peel, suggest};
+
+/// The most devices of one gateway: a ward, with room to spare, and far within `DeviceIndex`.
+pub const MAX_DEVICES: usize = 1_024;
+
+/// Reads the layers and judges them as a whole.
+pub fn load(folder: &Path, environment: &Environment, catalogue: &Catalogue) -> Result<Loaded, Problems> {
+    let mut problems = Problems::default();
+    if !layers::check_folder(folder, &mut problems) {
+        return Err(problems);
+    }
+    let places = Places::new(folder, environment.credentials());
+    let figment = layers::gateway(folder, environment, &mut problems);
+    let values = dict_of(&figment, GATEWAY_FILE, &mut problems);
+    let mut settings = settings_of(&figment, "", &values);
+    let mut scope = Scope::new(&figment, Value::from(values), GATEWAY_FILE, String::new(), &mut problems);
+    let (parts, list) = gateway::judge(&mut scope, &places);
+
+    let files = layers::devices(folder, &mut problems);
+    let (devices, found) =
+        judge_files(files.as_deref().unwrap_or_default(), catalogue, &mut settings, &mut problems);
+    match (list, found) {
+        (Some(DeviceList::Listed), 0) if problems.is_empty() || files.is_none() => problems.push(
+            DEVICES_FOLDER,
+            "",
+            "lists no device: add a file with a [[device]], or say devices = \"none\" in gateway.toml",
+        ),
+        (Some(DeviceList::None), 1..) => problems.push(
+            GATEWAY_FILE,
+            "devices",
+            format!("is \"none\", but {DEVICES_FOLDER} lists {found}: remove the one or the other"),
+        ),
+        _ => {}
+    }
+    let (Some(parts), true) = (parts, problems.is_empty()) else { return Err(problems) };
+    let config = Config {
+        store: parts.store,
+        uplink: parts.uplink,
+        keys: parts.keys,
+        socket: parts.socket,
+        socket_group: parts.socket_group,
+        log: parts.log,
+        shutdown_grace: parts.shutdown_grace,
+        devices,
+    };
+    let notes = notes(&config);
+    Ok(Loaded { config, settings, notes })
+}
+
+/// The devices of all files that are well, and how many were written down at all.
+fn judge_files(
+    files: &[(String, Figment)],
+    catalogue: &Catalogue,
+    settings: &mut Vec<Setting>,
+    problems: &mut Problems,
+) -> (Vec<Device>, usize) {
+    let mut devices = Vec::new();
+    let mut taken = BTreeMap::new();
+    let mut found = 0;
+    for (file, figment) in files {
+        let dict = dict_of(figment, file, problems);
+        for (place, values) in tables(file, &dict, problems).into_iter().enumerate() {
+            found += 1;
+            if found == MAX_DEVICES + 1 {
+                problems.push(file, "device", format!("more than {MAX_DEVICES} devices on one gateway"));
+            }
+            if found > MAX_DEVICES {
+                continue;
+            }
+            let prefix = format!("device[{place}].");
+            if let Some(dict) = values.as_dict() {
+                settings.extend(settings_of(figment, &format!("{file}: {prefix}"), dict));
+            }
+            let mut scope = Scope::new(figment, values, file, prefix, problems);
+            let judged = device::judge(&mut scope, catalogue);
+            refuse_taken(&mut scope, &mut taken, judged.claims);
+            devices.extend(judged.device);
+        }
+    }
+    (devices, found)
+}
+
+/// The `[[device]]` tables of a file, which may hold nothing else.
+fn tables(file: &str, dict: &Dict, problems: &mut Problems) -> Vec<Value> {
+    for key in dict.keys().filter(|key| *key != "device") {
+        let way_out = if SECTIONS.contains(&key.as_str()) {
+            format!(": it belongs in {GATEWAY_FILE}")
+        } else {
+            suggest::nearest(key, ["device"].into_iter())
+        };
+        problems.push(file, key, format!("a file of {DEVICES_FOLDER} holds only [[device]] tables{way_out}"));
+    }
+    match dict.get("device") {
+        None if dict.is_empty() => {
+            problems.push(file, "", "lists no device: remove the file or add a [[device]]");
+            Vec::new()
+        }
+        None => Vec::new(),
+        Some(Value::Array(_, list)) => list.clone(),
+        Some(_) => {
+            problems.push(file, "device", "must be written [[device]], with two brackets");
+            Vec::new()
+        }
+    }
+}
+
+/// No two devices have one id, one port or one address.
+fn refuse_taken(
+    scope: &mut Scope<'_>,
+    taken: &mut BTreeMap<String, String>,
+    claims: Vec<(&'static str, String)>,
+) {
+    let here = scope.name();
+    for (key, claim) in claims {
+        if let Some(other) = taken.get(&claim) {
+            scope.problem(key, format!("{claim} is taken by {other}"));
+        } else {
+            taken.insert(claim, here.clone());
+        }
+    }
+}
+
+/// What is allowed but worth a word.
+fn notes(config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    for device in &config.devices {
+        let id = &device.rule.card.id;
+        let silent: Vec<&str> = device::reads(&device.connection)
+            .into_iter()
+            .filter(|metric| metric.reference.starts_with("MDC_EVT_"))
+            .filter(|metric| device.rule.elements.iter().all(|listed| listed.code != metric.code))
+            .map(|metric| metric.reference)
+            .collect();
+        if !silent.is_empty() {
+            notes.push(format!("{id}: these alarms will not be passed on: {}", silent.join(", ")));
+        }
+        if device.rule.card.security == "open" {
+            notes.push(format!("{id}: its radio link is not encrypted, and every record of it will say so"));
+        }
+    }
+    notes
+}
+
+/// What figment made of the layers. Tags survive, so each value still knows where it was written.
+fn dict_of(figment: &Figment, file: &str, problems: &mut Problems) -> Dict {
+    figment.extract::<Dict>().unwrap_or_else(|error| {
+        problems.push(file, "", format!("cannot be read: {}", error.kind));
+        Dict::new()
+    })
+}
+
+fn settings_of(figment: &Figment, prefix: &str, dict: &Dict) -> Vec<Setting> {
+    peel::leaves(dict)
+        .into_iter()
+        .map(|(key, value)| Setting {
+            key: format!("{prefix}{key}"),
+            value: peel::show(value),
+            source: layers::origin(figment, value).unwrap_or_default(),
+        })
+        .collect()
+}

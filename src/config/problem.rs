@@ -1,0 +1,88 @@
+//! What is wrong with a configuration: all of it at once, each with its file, key and reason.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The most problems that are kept: past that, one more does not help the reader, and a file of
+/// nothing but mistakes must not cost unbounded work.
+pub const MAX_PROBLEMS: usize = 200;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// Where it is written: a file of the configuration folder, or an environment variable.
+    pub file: String,
+    /// Which key; empty when the file as a whole is meant.
+    pub key: String,
+    /// What is wrong and what to do about it. Holds no secret: keys are files, never values.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, key, reason } = self;
+        if key.is_empty() { write!(f, "{file}: {reason}") } else { write!(f, "{file}: {key}: {reason}") }
+    }
+}
+
+/// Everything that is wrong, in the order of the files. Never empty when it is an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+pub struct Problems {
+    list: Vec<Problem>,
+    more: usize,
+}
+
+impl Problems {
+    /// All that were kept.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.list.iter()
+    }
+
+    /// How many there are, those past [`MAX_PROBLEMS`] included.
+    pub const fn count(&self) -> usize {
+        self.list.len() + self.more
+    }
+
+    /// Whether nothing is wrong.
+    pub const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn push(&mut self, file: &str, key: &str, reason: impl Into<String>) {
+        if self.list.len() >= MAX_PROBLEMS {
+            self.more = self.more.saturating_add(1);
+            return;
+        }
+        self.list.push(Problem { file: file.to_owned(), key: key.to_owned(), reason: reason.into() });
+    }
+
+    /// Whether a problem with this key, or with a table that holds it, is already known: what
+    /// follows from it need not be said again.
+    pub(super) fn covers(&self, key: &str) -> bool {
+        self.list.iter().any(|problem| {
+            key == problem.key
+                || (!problem.key.is_empty()
+                    && key.strip_prefix(&problem.key).is_some_and(|rest| rest.starts_with(['.', '['])))
+        })
+    }
+
+    /// Whether a file as a whole has a problem: then its missing keys are not worth a word.
+    pub(super) fn covers_file(&self, file: &str) -> bool {
+        self.list.iter().any(|problem| problem.file == file && problem.key.is_empty())
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.count();
+        write!(f, "{count} problem{} in the configuration", if count == 1 { "" } else { "s" })?;
+        for problem in &self.list {
+            write!(f, "\n  {problem}")?;
+        }
+        if self.more > 0 {
+            write!(f, "\n  and {} more", self.more)?;
+        }
+        Ok(())
+    }
+}

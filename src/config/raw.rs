@@ -1,0 +1,152 @@
+//! What a person writes, key by key. Nothing here is required and nothing is judged: that is the
+//! next step's, so that one run can name everything that is wrong. Unknown keys are refused here.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+
+/// `gateway.toml` with the layers below and above it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Root {
+    pub(super) devices: Option<String>,
+    pub(super) gateway: Option<Gateway>,
+    pub(super) uplink: Option<Uplink>,
+    pub(super) store: Option<Store>,
+    pub(super) keys: Option<Keys>,
+    pub(super) status: Option<Status>,
+    pub(super) daemon: Option<Daemon>,
+}
+
+/// The sections of [`Root`]: what a file of `devices.d` must not hold.
+pub(super) const SECTIONS: [&str; 7] = ["devices", "gateway", "uplink", "store", "keys", "status", "daemon"];
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) organisation: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) id: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Uplink {
+    pub(super) host: Option<String>,
+    pub(super) port: Option<i64>,
+    pub(super) authorities: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) payload: Option<String>,
+    pub(super) require_subscriber: Option<bool>,
+    pub(super) window: Option<i64>,
+    pub(super) keep_alive: Option<String>,
+    pub(super) stalled_after: Option<String>,
+    pub(super) backoff_first: Option<String>,
+    pub(super) backoff_most: Option<String>,
+    pub(super) healthy_after: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) folder: Option<String>,
+    pub(super) cap: Option<String>,
+    pub(super) alarm_reserve: Option<String>,
+    pub(super) linger: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Keys {
+    pub(super) kek: Option<String>,
+    pub(super) ward: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Status {
+    pub(super) socket: Option<String>,
+    pub(super) group: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Daemon {
+    pub(super) log: Option<String>,
+    pub(super) shutdown_grace: Option<String>,
+}
+
+/// One `[[device]]` of a file in `devices.d`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Device {
+    pub(super) id: Option<String>,
+    pub(super) asset: Option<String>,
+    pub(super) driver: Option<String>,
+    pub(super) port: Option<String>,
+    pub(super) allow_unstable_port: Option<bool>,
+    pub(super) line: Option<Line>,
+    pub(super) profiles: Option<Vec<Option<String>>>,
+    pub(super) address: Option<String>,
+    pub(super) adapter: Option<String>,
+    pub(super) security: Option<String>,
+    pub(super) trust: Option<String>,
+    pub(super) elements: Option<Elements>,
+    pub(super) expects: Option<Identity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Line {
+    pub(super) baud: Option<i64>,
+    pub(super) data_bits: Option<i64>,
+    pub(super) parity: Option<String>,
+    pub(super) stop_bits: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
+    pub(super) maker: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) serial: Option<String>,
+    pub(super) firmware: Option<String>,
+}
+
+/// One word (`"all"`) or a list of reference ids. An entry that was not text is `None`: it has been
+/// reported, and its place keeps the others' numbers right.
+#[derive(Debug)]
+pub(super) enum Elements {
+    Word(String),
+    List(Vec<Option<String>>),
+}
+
+impl<'de> Deserialize<'de> for Elements {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordOrList;
+
+        impl<'de> Visitor<'de> for WordOrList {
+            type Value = Elements;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"all\" or a list of reference ids")
+            }
+
+            fn visit_str<E>(self, word: &str) -> Result<Elements, E> {
+                Ok(Elements::Word(word.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Elements, A::Error> {
+                let mut list = Vec::new();
+                while let Some(entry) = seq.next_element()? {
+                    list.push(entry);
+                }
+                Ok(Elements::List(list))
+            }
+        }
+
+        deserializer.deserialize_any(WordOrList)
+    }
+}

@@ -1,0 +1,731 @@
+//! The configuration from outside: folders in, a valid whole or every problem out.
+
+#![expect(
+    clippy::expect_used,
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "every function of this file is a test or the helper of one"
+)]
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wardline::config::{Catalogue, Connection, Environment, Loaded, LogLevel, Problems, load};
+use wardline::device::Driver;
+use wardline::device::catalogue::{BleProfile, Class, IdentityProof, SerialModel};
+use wardline::device::nomenclature::{
+    DRUG_NAME, EVT_ALARM, EVT_OCCL, FLOW_FLUID_PUMP, HEART_RATE, PERFUSION, PRESS_FLUID_ACT, PULSE_OXIM_RATE,
+    PUMP_MODE, SPO2, TIME_PD_REMAIN, VOL_FLUID_DELIV, VOL_FLUID_TBI,
+};
+use wardline::device::observation::Observation;
+use wardline::device::{Fault, FaultKind};
+use wardline::link::{AllowSet, Characteristic, Line, Parity};
+use wardline::policy::Trust;
+
+fn no_driver() -> Box<dyn Driver> {
+    unreachable!("a configuration never makes a driver")
+}
+
+fn no_decoder(_: Characteristic, _: &[u8]) -> Result<Vec<Observation>, Fault> {
+    Err(Fault::new(FaultKind::Malformed, "a configuration never decodes"))
+}
+
+const LINE: Line = Line { baud: 9_600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
+
+static PUMP: SerialModel = SerialModel {
+    name: "alaris-asena",
+    title: "fixture pump",
+    class: Class::Therapy,
+    line: LINE,
+    requests: AllowSet::NONE,
+    reads: &[
+        &FLOW_FLUID_PUMP,
+        &VOL_FLUID_DELIV,
+        &VOL_FLUID_TBI,
+        &PRESS_FLUID_ACT,
+        &TIME_PD_REMAIN,
+        &PUMP_MODE,
+        &DRUG_NAME,
+        &EVT_ALARM,
+        &EVT_OCCL,
+    ],
+    identity: IdentityProof::Reported,
+    driver: no_driver,
+};
+
+static OXIMETER: SerialModel = SerialModel {
+    name: "masimo-ascii1",
+    title: "fixture oximeter",
+    class: Class::Monitor,
+    line: LINE,
+    requests: AllowSet::NONE,
+    reads: &[&SPO2, &PULSE_OXIM_RATE, &PERFUSION, &EVT_ALARM],
+    identity: IdentityProof::Reported,
+    driver: no_driver,
+};
+
+static MUTE: SerialModel = SerialModel {
+    name: "mute-monitor",
+    title: "fixture without an identity",
+    class: Class::Monitor,
+    line: LINE,
+    requests: AllowSet::NONE,
+    reads: &[&SPO2],
+    identity: IdentityProof::PortOnly,
+    driver: no_driver,
+};
+
+static BELT: BleProfile = BleProfile {
+    name: "heart-rate",
+    title: "Heart Rate",
+    service: 0x180D,
+    subscribes: &[],
+    reads: &[&HEART_RATE],
+    decode: no_decoder,
+};
+
+static CLIP: BleProfile = BleProfile {
+    name: "pulse-oximeter",
+    title: "Pulse Oximeter",
+    service: 0x1822,
+    subscribes: &[],
+    reads: &[&SPO2, &PULSE_OXIM_RATE],
+    decode: no_decoder,
+};
+
+const FIXTURE: Catalogue = Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE], ble: &[&BELT, &CLIP] };
+
+/// The least that a gateway needs.
+const GATEWAY: &str = r#"
+[gateway]
+organisation = "org"
+group = "ward"
+id = "gw-1"
+[uplink]
+host = "broker.example.org"
+authorities = "ca.pem"
+certificate = "/etc/own.pem"
+"#;
+
+const PUMP_DEVICE: &str = r#"
+[[device]]
+id = "pump-1"
+asset = "A1"
+driver = "alaris-asena"
+port = "/dev/serial/by-path/one"
+elements = "all"
+expects = { serial = "1" }
+"#;
+
+const BELT_DEVICE: &str = r#"
+[[device]]
+id = "belt-1"
+asset = "A2"
+profiles = ["heart-rate"]
+address = "00:1c:05:00:43:21"
+elements = ["MDC_ECG_HEART_RATE"]
+expects = { model = "H10" }
+"#;
+
+/// A configuration folder that is thrown away afterwards.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new(gateway: &str, devices: &[(&str, &str)]) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.put("gateway.toml", gateway);
+        std::fs::create_dir(folder.path().join("devices.d")).unwrap();
+        for (name, text) in devices {
+            folder.put(&format!("devices.d/{name}"), text);
+        }
+        folder
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's own file, read back at once")]
+    fn put(&self, name: &str, text: impl AsRef<[u8]>) {
+        std::fs::write(self.path().join(name), text).unwrap();
+    }
+
+    fn mode(&self, name: &str, mode: u32) {
+        std::fs::set_permissions(self.path().join(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    fn load(&self) -> Result<Loaded, Problems> {
+        load(self.path(), &Environment::default(), &FIXTURE)
+    }
+
+    fn load_with(&self, variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
+        load(self.path(), &environment(variables), &FIXTURE)
+    }
+
+    /// The only problem there is, as `file: key: reason`.
+    fn problem(&self) -> String {
+        only(self.load())
+    }
+}
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    Environment::new(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+}
+
+fn only(result: Result<Loaded, Problems>) -> String {
+    let problems = result.expect_err("must be refused");
+    assert_eq!(problems.count(), 1, "{problems}");
+    problems.iter().next().unwrap().to_string()
+}
+
+/// The only problem of a folder whose one device is this.
+fn device_problem(device: &str) -> String {
+    Folder::new(GATEWAY, &[("one.toml", device)]).problem()
+}
+
+/// The only problem of a folder whose `gateway.toml` has this after the least that it needs.
+fn gateway_problem(more: &str) -> String {
+    Folder::new(&format!("{GATEWAY}\n{more}"), &[("one.toml", PUMP_DEVICE)]).problem()
+}
+
+#[test]
+fn the_least_that_is_needed_is_enough_and_defaults_fill_the_rest() {
+    let folder = Folder::new(GATEWAY, &[("b.toml", BELT_DEVICE), ("a.toml", PUMP_DEVICE)]);
+    let config = folder.load().unwrap().config;
+    assert_eq!(config.uplink.port, 8883);
+    assert_eq!(config.uplink.authorities, folder.path().join("ca.pem"), "relative to the folder");
+    assert_eq!(config.uplink.certificate, PathBuf::from("/etc/own.pem"));
+    assert_eq!(config.uplink.key, PathBuf::from("/run/credentials/wardline.service/tls-key"));
+    assert_eq!(config.store.cap, 4 << 30);
+    assert_eq!(config.store.linger, Duration::from_millis(250));
+    assert_eq!((config.log, config.shutdown_grace), (LogLevel::Info, Duration::from_secs(20)));
+    assert_eq!(config.socket_group, None);
+    let [pump, belt] = config.devices.as_slice() else { panic!("two devices, by file name") };
+    assert_eq!((pump.rule.card.id.as_str(), pump.rule.card.security), ("pump-1", "serial"));
+    assert_eq!((pump.rule.trust, pump.rule.elements.len()), (Trust::ReportedIdentity, PUMP.reads.len()));
+    let Connection::Serial { line, model, .. } = &pump.connection else { panic!("serial") };
+    assert_eq!((*line, model.name), (LINE, "alaris-asena"), "the driver's own line");
+    assert_eq!((belt.rule.card.model.as_str(), belt.rule.card.security), ("heart-rate", "bonded"));
+    let Connection::Ble { address, adapter, .. } = &belt.connection else { panic!("BLE") };
+    assert_eq!((address.as_str(), adapter.as_str()), ("00:1C:05:00:43:21", "hci0"));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let folder = Folder::new(&format!("{GATEWAY}port = 1000\nwindow = 7"), &[("a.toml", PUMP_DEVICE)]);
+    let loaded = folder
+        .load_with(&[
+            ("WARDLINE_UPLINK__PORT", "2000"),
+            ("WARDLINE_UPLINK__REQUIRE_SUBSCRIBER", "false"),
+            ("WARDLINE_GATEWAY__ID", "\"0012\""),
+            ("CREDENTIALS_DIRECTORY", "/run/credentials/other"),
+            ("HOME", "/nowhere"),
+        ])
+        .unwrap();
+    let uplink = loaded.config.uplink;
+    assert_eq!((uplink.port, uplink.window, uplink.gateway.as_str()), (2000, 7, "0012"));
+    assert_eq!(uplink.key, PathBuf::from("/run/credentials/other/tls-key"));
+    let source = |key: &str| {
+        loaded
+            .settings
+            .iter()
+            .find(|setting| setting.key == key)
+            .map(|setting| setting.source.clone())
+            .unwrap()
+    };
+    assert_eq!(source("uplink.port"), "WARDLINE_UPLINK__PORT");
+    assert_eq!(source("uplink.window"), "gateway.toml");
+    assert_eq!(source("uplink.keep_alive"), "built-in default");
+    assert_eq!(source("devices.d/a.toml: device[0].expects.serial"), "devices.d/a.toml");
+}
+
+#[test]
+fn a_mistake_in_the_environment_is_named_by_its_variable() {
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
+    assert_eq!(
+        only(folder.load_with(&[("WARDLINE_UPLINK__HOTS", "x")])),
+        "WARDLINE_UPLINK__HOTS: uplink.hots: is not a key that is known here: did you mean \"host\"?"
+    );
+    assert_eq!(
+        only(folder.load_with(&[("WARDLINE_UPLINK__PORT", "high")])),
+        "WARDLINE_UPLINK__PORT: uplink.port: is the text \"high\", but must be a whole number"
+    );
+    assert!(
+        only(folder.load_with(&[("WARDLINE_LOG", "debug")])).starts_with("WARDLINE_LOG: log: is not a key")
+    );
+    assert!(
+        only(folder.load_with(&[("WARDLINE_STORE", "x")]))
+            .contains("store: is the text \"x\", but must be a table")
+    );
+    assert!(only(folder.load_with(&[("WARDLINE_STORE__CAP", &"9".repeat(5_000))])).contains("longer than"));
+}
+
+#[test]
+fn an_absent_or_unreadable_file_is_never_an_empty_one() {
+    let absent = PathBuf::from("/nonexistent/wardline");
+    assert!(
+        only(load(&absent, &Environment::default(), &FIXTURE))
+            .starts_with("/nonexistent/wardline: cannot be read")
+    );
+
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
+    std::fs::remove_file(folder.path().join("gateway.toml")).unwrap();
+    assert_eq!(folder.problem(), "gateway.toml: is not there: an absent file is not an empty one");
+
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
+    symlink("/nonexistent", folder.path().join("devices.d/b.toml")).unwrap();
+    assert!(folder.problem().starts_with("devices.d/b.toml: is not there"));
+
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
+    std::fs::create_dir(folder.path().join("devices.d/b.toml")).unwrap();
+    assert_eq!(folder.problem(), "devices.d/b.toml: is not a regular file");
+
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
+    folder.put("devices.d/b.toml", [0xFF, 0xFE]);
+    assert_eq!(folder.problem(), "devices.d/b.toml: is not UTF-8 text");
+
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
+    folder.put("devices.d/b.toml", "#".repeat(1024 * 1024 + 1));
+    assert!(folder.problem().starts_with("devices.d/b.toml: is larger than"));
+}
+
+#[test]
+fn what_anybody_may_change_is_refused() {
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
+    folder.mode("gateway.toml", 0o646);
+    assert_eq!(folder.problem(), "gateway.toml: anybody may change it: chmod o-w");
+    folder.mode("gateway.toml", 0o640);
+    folder.mode("devices.d/a.toml", 0o602);
+    assert_eq!(folder.problem(), "devices.d/a.toml: anybody may change it: chmod o-w");
+    folder.mode("devices.d/a.toml", 0o600);
+    folder.mode("devices.d", 0o777);
+    assert_eq!(folder.problem(), "devices.d: anybody may put files into it: chmod o-w");
+    folder.mode("devices.d", 0o755);
+    folder.load().unwrap();
+}
+
+#[test]
+fn no_device_must_be_said_on_purpose() {
+    assert!(Folder::new(GATEWAY, &[]).problem().starts_with("devices.d: lists no device"));
+    let without_folder = Folder::new(GATEWAY, &[]);
+    std::fs::remove_dir(without_folder.path().join("devices.d")).unwrap();
+    assert!(without_folder.problem().starts_with("devices.d: lists no device"));
+    let none = format!("devices = \"none\"\n{GATEWAY}");
+    assert!(Folder::new(&none, &[]).load().unwrap().config.devices.is_empty());
+    assert!(Folder::new(&none, &[("a.toml", PUMP_DEVICE)]).problem().contains("but devices.d lists 1"));
+    assert!(
+        Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE), ("b.toml", "# nothing")])
+            .problem()
+            .contains("lists no device")
+    );
+    // What an editor leaves behind is not a device file.
+    Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE), ("a.toml~", "["), (".b.toml", "[")]).load().unwrap();
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_named_with_its_line_and_the_rest_is_still_judged() {
+    let folder = Folder::new(
+        &format!("{GATEWAY}port = 0"),
+        &[("a.toml", "[[device]]\nid = "), ("b.toml", PUMP_DEVICE)],
+    );
+    let problems = folder.load().unwrap_err();
+    let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(shown.len(), 2, "{problems}");
+    assert_eq!(shown[0], "gateway.toml: uplink.port: 0 is not from 1 to 65535");
+    assert!(shown[1].starts_with("devices.d/a.toml: is not TOML, line 2: "), "{}", shown[1]);
+}
+
+#[test]
+fn deep_nesting_is_refused_before_it_is_parsed() {
+    let folder = Folder::new(&format!("{}x = 1", "a.".repeat(50_000)), &[("a.toml", PUMP_DEVICE)]);
+    assert_eq!(folder.problem(), "gateway.toml: line 1 nests deeper than 64 levels");
+    let folder = Folder::new(&format!("x = {}", "[".repeat(50_000)), &[("a.toml", PUMP_DEVICE)]);
+    assert!(folder.problem().starts_with("gateway.toml: is not TOML, line 1"));
+}
+
+#[test]
+fn devices_cannot_be_listed_in_the_gateway_file_nor_the_gateway_in_a_device_file() {
+    assert!(gateway_problem("[[device]]\nid = \"x\"").contains("device: is not a key that is known here"));
+    assert_eq!(
+        device_problem(&format!("{PUMP_DEVICE}\n[uplink]\nhost = \"elsewhere\"")),
+        "devices.d/one.toml: uplink: a file of devices.d holds only [[device]] tables: it belongs in gateway.toml"
+    );
+    assert!(device_problem("[device]\nid = \"x\"").contains("must be written [[device]], with two brackets"));
+}
+
+#[test]
+fn gateway_values_out_of_bounds_are_named_with_the_bound() {
+    for (more, expected) in [
+        ("port = 65536", "uplink.port: 65536 is not from 1 to 65535"),
+        ("window = -1", "uplink.window: -1 is not from 1 to 1024"),
+        ("keep_alive = \"1s\"", "uplink.keep_alive: \"1s\" is not from 5s to 30m"),
+        ("stalled_after = \"soon\"", "uplink.stalled_after: \"soon\" is not a duration"),
+        ("payload = \"json\"", "uplink.payload: \"json\" is not known here: known are fhir, cbor"),
+        ("backoff_first = \"5m\"", "uplink.backoff_first: is longer than uplink.backoff_most"),
+        ("[store]\ncap = \"95MiB\"", "store.cap: 99614720 bytes is less than the least, 96 MiB"),
+        (
+            "[store]\nalarm_reserve = \"15MiB\"",
+            "store.alarm_reserve: 15728640 bytes is less than the least, 16 MiB",
+        ),
+        ("[store]\nalarm_reserve = \"3GiB\"", "store.alarm_reserve: is more than half of store.cap"),
+        ("[store]\nlinger = \"11s\"", "store.linger: \"11s\" is not from 0ms to 10s"),
+        ("[keys]\nkek = \"k\"\nward = \"./k\"", "keys.ward: is the same file as keys.kek"),
+        ("[status]\ngroup = \"a b\"", "status.group: \"a b\" is not the name or number of a group"),
+        ("[daemon]\nlog = \"inof\"", "daemon.log: \"inof\" is not known here: did you mean \"info\"?"),
+    ] {
+        let problem = gateway_problem(more);
+        assert!(problem.starts_with(&format!("gateway.toml: {expected}")), "{more}: {problem}");
+    }
+    let long = format!("[status]\nsocket = \"/{}\"", "x".repeat(107));
+    assert!(gateway_problem(&long).contains("status.socket: is 108 bytes long"));
+}
+
+/// Puts `to` where `device` has `from`, and expects one problem of its key and reason.
+fn assert_refused(device: &str, from: &str, to: &str, expected: &str) {
+    assert!(device.contains(from), "{from}");
+    let problem = device_problem(&device.replace(from, to));
+    assert!(
+        problem.starts_with(&format!("devices.d/one.toml: device[0].{expected}")),
+        "{expected}\n  {problem}"
+    );
+}
+
+#[test]
+fn serial_device_values_that_do_not_fit_are_named_with_the_way_out() {
+    for (from, to, expected) in [
+        ("\"pump-1\"", "\"Pump_1\"", "id: \"Pump_1\" must be 1 to 32 of the characters a-z, 0-9 and -"),
+        ("\"A1\"", "\" \"", "asset: must be 1 to 64 bytes without control characters"),
+        ("\"alaris-asena\"", "\"asena\"", "driver: \"asena\" is not a known driver"),
+        ("driver = \"alaris-asena\"", "", "driver: is missing: a `driver` (serial) or `profiles` (BLE)"),
+        ("/dev/serial/by-path/one", "/dev/ttyUSB0", "port: \"/dev/ttyUSB0\" may name another device after"),
+        (
+            "by-path/one",
+            "by-path/../../mem",
+            "port: \"/dev/serial/by-path/../../mem\" must be an absolute path",
+        ),
+        ("/dev/serial/by-path/one", "/dev/serial/by-path/", "port: \"/dev/serial/by-path/\" may name"),
+        (
+            "expects = { serial = \"1\" }",
+            "",
+            "expects.serial: is missing: what the device must say of itself",
+        ),
+        (
+            "{ serial",
+            "{ seriall = \"x\", serial",
+            "expects.seriall: is not a key that is known here: did you mean",
+        ),
+        ("elements = \"all\"", "elements = \"al\"", "elements: \"al\" is not \"all\""),
+        ("elements = \"all\"", "elements = []", "elements: is empty"),
+        (
+            "elements = \"all\"",
+            "elements = 5",
+            "elements: is 5, but must be \"all\" or a list of reference ids",
+        ),
+        ("elements = \"all\"", "", "elements: is missing"),
+        (
+            "elements = \"all\"",
+            "elements = [\"MDC_FLOW_FLUID_PMP\"]",
+            "elements.0: \"MDC_FLOW_FLUID_PMP\" is not a known element: did you mean \"MDC_FLOW_FLUID_PUMP\"?",
+        ),
+        (
+            "elements = \"all\"",
+            "elements = [\"MDC_PULS_OXIM_SAT_O2\"]",
+            "elements.0: MDC_PULS_OXIM_SAT_O2 is not read by this device's driver, which reads MDC_FLOW_FLUID_PUMP",
+        ),
+        ("elements = \"all\"", "elements = \"all\"\nline = { baud = 0 }", "line.baud: 0 is not from 50 to"),
+        ("elements = \"all\"", "elements = \"all\"\nsecurity = \"open\"", "security: is for BLE devices"),
+    ] {
+        assert_refused(PUMP_DEVICE, from, to, expected);
+    }
+}
+
+#[test]
+fn ble_device_values_that_do_not_fit_are_named_with_the_way_out() {
+    for (from, to, expected) in [
+        ("[\"heart-rate\"]", "[]", "profiles: is empty"),
+        (
+            "[\"heart-rate\"]",
+            "[\"heart-rate\", \"heart-rate\"]",
+            "profiles.1: \"heart-rate\" is listed twice",
+        ),
+        ("00:1c:05:00:43:21", "001c05004321", "address: \"001c05004321\" is not a device's address"),
+        (
+            "00:1c:05:00:43:21",
+            "00:00:00:00:00:00",
+            "address: \"00:00:00:00:00:00\" is not a device's address",
+        ),
+        ("address = ", "adapter = \"eth0\"\naddress = ", "adapter: \"eth0\" is not an adapter"),
+        ("address = ", "security = \"yes\"\naddress = ", "security: \"yes\" is not known here"),
+        ("address = ", "port = \"/dev/x\"\naddress = ", "port: is for serial devices"),
+        ("expects = { model = \"H10\" }", "", "expects: is missing: what the device must say of itself"),
+    ] {
+        assert_refused(BELT_DEVICE, from, to, expected);
+    }
+}
+
+#[test]
+fn a_link_alone_vouches_only_where_it_is_said_or_nothing_else_can() {
+    let said = PUMP_DEVICE.replace("expects = { serial = \"1\" }", "trust = \"link-only\"");
+    let config = Folder::new(GATEWAY, &[("a.toml", &said)]).load().unwrap().config;
+    assert_eq!(config.devices[0].rule.trust, Trust::LinkOnly);
+
+    let mute = said.replace("alaris-asena", "mute-monitor").replace("trust = \"link-only\"", "");
+    let config = Folder::new(GATEWAY, &[("a.toml", &mute)]).load().unwrap().config;
+    assert_eq!(config.devices[0].rule.trust, Trust::LinkOnly);
+
+    assert!(
+        device_problem(&format!("{mute}\ntrust = \"reported-identity\"")).contains("the port alone vouches")
+    );
+    assert!(device_problem(&format!("{mute}\nexpects = {{ serial = \"1\" }}")).contains("can never be met"));
+}
+
+#[test]
+fn an_unstable_port_is_taken_where_it_is_said() {
+    let device = PUMP_DEVICE.replace("/dev/serial/by-path/one\"", "/dev/pts/3\"\nallow_unstable_port = true");
+    let config = Folder::new(GATEWAY, &[("a.toml", &device)]).load().unwrap().config;
+    let Connection::Serial { port, .. } = &config.devices[0].connection else { panic!("serial") };
+    assert_eq!(port, Path::new("/dev/pts/3"));
+}
+
+#[test]
+fn no_two_devices_share_an_id_a_port_or_an_address() {
+    let second = PUMP_DEVICE.replace("by-path/one", "by-path/two");
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE), ("b.toml", &second)]);
+    assert_eq!(
+        folder.problem(),
+        "devices.d/b.toml: device[0].id: id pump-1 is taken by devices.d/a.toml: device[0]"
+    );
+    let second = PUMP_DEVICE.replace("pump-1", "pump-2").replace("by-path/one", "by-path//one");
+    let folder = Folder::new(GATEWAY, &[("a.toml", &format!("{PUMP_DEVICE}{second}"))]);
+    assert!(folder.problem().contains("device[1].port: port /dev/serial/by-path/one is taken by"));
+    let second = BELT_DEVICE.replace("belt-1", "belt-2").replace("1c", "1C");
+    let folder = Folder::new(GATEWAY, &[("a.toml", &format!("{BELT_DEVICE}{second}"))]);
+    assert!(folder.problem().contains("device[1].address: address 00:1C:05:00:43:21 is taken by"));
+
+    // Two names of one port, as by-path and by-id are.
+    let ports = tempfile::tempdir().unwrap();
+    std::fs::File::create(ports.path().join("tty")).unwrap();
+    symlink(ports.path().join("tty"), ports.path().join("by-id")).unwrap();
+    symlink(ports.path().join("tty"), ports.path().join("by-path")).unwrap();
+    let named = |id: &str, name: &str| {
+        let port = ports.path().join(name);
+        PUMP_DEVICE.replace("pump-1", id).replace(
+            "/dev/serial/by-path/one\"",
+            &format!("{}\"\nallow_unstable_port = true", port.display()),
+        )
+    };
+    let both = format!("{}{}", named("pump-1", "by-id"), named("pump-2", "by-path"));
+    assert!(Folder::new(GATEWAY, &[("a.toml", &both)]).problem().contains("device[1].port: port "));
+}
+
+#[test]
+fn what_is_allowed_but_worth_a_word_is_noted() {
+    let few = PUMP_DEVICE.replace("\"all\"", "[\"MDC_FLOW_FLUID_PUMP\", \"MDC_EVT_OCCL\"]");
+    let open = BELT_DEVICE.replace("profiles", "security = \"open\"\nprofiles");
+    let notes = Folder::new(GATEWAY, &[("a.toml", &few), ("b.toml", &open)]).load().unwrap().notes;
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert_eq!(notes[0], "pump-1: these alarms will not be passed on: MDC_EVT_ALARM");
+    assert!(notes[1].starts_with("belt-1: its radio link is not encrypted"));
+}
+
+#[test]
+fn a_file_of_nothing_but_mistakes_is_cut_off() {
+    let many = (0..5_000).map(|n| format!("nonsense{n} = 1")).collect::<Vec<_>>().join("\n");
+    let problems = Folder::new(&many, &[("a.toml", PUMP_DEVICE)]).load().unwrap_err();
+    assert!(problems.iter().count() <= 200 && problems.count() >= 200);
+}
+
+/// Every mistake of the fixture, once each, by file and key; the word is part of the reason.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    ("gateway.toml", "ward", "not a key"),
+    ("gateway.toml", "devices", "listed, none"),
+    ("gateway.toml", "gateway.organisation", "a-z, 0-9 and -"),
+    ("gateway.toml", "gateway.id", "missing"),
+    ("gateway.toml", "uplink.host", "bare host name"),
+    ("gateway.toml", "uplink.port", "1 to 65535"),
+    ("gateway.toml", "uplink.authorities", "not a path"),
+    ("gateway.toml", "uplink.key", "credential"),
+    ("gateway.toml", "uplink.payload", "\"fhir\""),
+    ("gateway.toml", "uplink.require_subscriber", "true or false"),
+    ("gateway.toml", "uplink.window", "1 to 1024"),
+    ("gateway.toml", "uplink.keep_alive", "250ms"),
+    ("gateway.toml", "uplink.stalled_after", "text in double quotes"),
+    ("gateway.toml", "uplink.backoff_first", "backoff_most"),
+    ("gateway.toml", "uplink.keepalive", "\"keep_alive\""),
+    ("gateway.toml", "store.cap", "4GiB"),
+    ("gateway.toml", "store.alarm_reserve", "16 MiB"),
+    ("gateway.toml", "store.linger", "10s"),
+    ("gateway.toml", "keys.ward", "same file"),
+    ("gateway.toml", "status.group", "group"),
+    ("gateway.toml", "daemon.log", "error, warn, info"),
+    ("gateway.toml", "daemon.shutdown_grace", "duration"),
+    ("devices.d/10-pumps.toml", "device[0].id", "a-z, 0-9 and -"),
+    ("devices.d/10-pumps.toml", "device[0].driver", "\"alaris-asena\""),
+    ("devices.d/10-pumps.toml", "device[0].port", "by-path"),
+    ("devices.d/10-pumps.toml", "device[0].elements.0", "not a known element"),
+    ("devices.d/10-pumps.toml", "device[0].elements.2", "text in double quotes"),
+    ("devices.d/10-pumps.toml", "device[1].asset", "1 to 64 bytes"),
+    ("devices.d/10-pumps.toml", "device[1].elements.0", "\"MDC_FLOW_FLUID_PUMP\""),
+    ("devices.d/10-pumps.toml", "device[1].elements.1", "not read by"),
+    ("devices.d/10-pumps.toml", "device[1].elements.3", "twice"),
+    ("devices.d/10-pumps.toml", "device[1].line.baud", "50 to"),
+    ("devices.d/10-pumps.toml", "device[1].line.parity", "none, even, odd"),
+    ("devices.d/10-pumps.toml", "device[1].line.bits", "not a key"),
+    ("devices.d/10-pumps.toml", "device[1].expects.serial", "link-only"),
+    ("devices.d/10-pumps.toml", "device[3].elements", "\"all\""),
+    ("devices.d/10-pumps.toml", "device[3].address", "BLE"),
+    ("devices.d/10-pumps.toml", "device[3].id", "taken by"),
+    ("devices.d/10-pumps.toml", "device[3].port", "taken by"),
+    ("devices.d/10-pumps.toml", "device[4].port", "taken by"),
+    ("devices.d/20-ble.toml", "uplink", "belongs in gateway.toml"),
+    ("devices.d/20-ble.toml", "device[0].profiles.0", "\"heart-rate\""),
+    ("devices.d/20-ble.toml", "device[0].profiles.2", "twice"),
+    ("devices.d/20-ble.toml", "device[0].address", "00:1C:05:00:12:34"),
+    ("devices.d/20-ble.toml", "device[0].adapter", "hci0"),
+    ("devices.d/20-ble.toml", "device[0].security", "bonded, open"),
+    ("devices.d/20-ble.toml", "device[0].elements", "empty"),
+    ("devices.d/20-ble.toml", "device[1].driver", "not both"),
+    ("devices.d/30-torn.toml", "", "not TOML, line 1"),
+];
+
+#[test]
+fn a_config_with_twenty_mistakes_gets_all_of_them_reported_once() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config/twenty-mistakes");
+    let problems = load(&folder, &Environment::default(), &FIXTURE).unwrap_err();
+    let found: Vec<(&str, &str)> =
+        problems.iter().map(|problem| (problem.file.as_str(), problem.key.as_str())).collect();
+    let distinct: BTreeSet<_> = found.iter().copied().collect();
+    assert_eq!(distinct.len(), found.len(), "one word for each: {problems}");
+    let expected: BTreeSet<_> = MISTAKES.iter().map(|(file, key, _)| (*file, *key)).collect();
+    assert!(expected.len() >= 20);
+    assert_eq!(
+        (
+            distinct.difference(&expected).collect::<Vec<_>>(),
+            expected.difference(&distinct).collect::<Vec<_>>()
+        ),
+        (Vec::new(), Vec::new()),
+        "left: reported but not expected; right: expected but not reported\n{problems}"
+    );
+    for (file, key, word) in MISTAKES {
+        let problem = problems.iter().find(|p| (p.file.as_str(), p.key.as_str()) == (*file, *key)).unwrap();
+        assert!(problem.reason.contains(word), "{problem} does not say {word:?}");
+    }
+}
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
+}
+
+#[test]
+fn every_shipped_config_is_valid() {
+    let loaded = load(&shipped(), &Environment::default(), &Catalogue::shipped());
+    let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+    let files = std::fs::read_dir(shipped().join("devices.d")).unwrap().count();
+    assert!(loaded.config.devices.len() >= files && files >= 4);
+}
+
+#[test]
+fn every_catalogue_row_has_a_shipped_example() {
+    let loaded = load(&shipped(), &Environment::default(), &Catalogue::shipped()).unwrap();
+    let shown: BTreeSet<String> = loaded
+        .config
+        .devices
+        .iter()
+        .flat_map(|d| d.rule.card.model.split('+').map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let catalogue = Catalogue::shipped();
+    let rows = catalogue.serial.iter().map(|row| row.name).chain(catalogue.ble.iter().map(|row| row.name));
+    let missing: Vec<_> = rows.filter(|name| !shown.contains(*name)).collect();
+    assert!(missing.is_empty(), "no example in configs/devices.d for {missing:?}");
+}
+
+/// `configs/gateway.toml` shows each default as `#key = value`. Uncommented, it must say exactly what
+/// the built-in layer says, and leave none out.
+#[test]
+fn the_defaults_that_the_shipped_file_shows_are_the_built_in_ones() {
+    let text = std::fs::read_to_string(shipped().join("gateway.toml")).unwrap();
+    let shown: String = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let built_in = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]).load().unwrap().settings;
+    let written = Folder::new(&shown, &[("a.toml", PUMP_DEVICE)]).load().unwrap().settings;
+    let mut compared = 0;
+    for default in built_in.iter().filter(|setting| setting.source == "built-in default") {
+        let found = written.iter().find(|setting| setting.key == default.key).unwrap();
+        assert_eq!(found.value, default.value, "{}", default.key);
+        assert_eq!(found.source, "gateway.toml", "{} is not shown", default.key);
+        compared += 1;
+    }
+    assert!(compared > 15);
+}
+
+mod any_text {
+    use proptest::prelude::*;
+
+    use super::{Environment, FIXTURE, Folder, load};
+
+    /// Text that looks enough like a configuration to get past the parser often.
+    fn toml_like() -> impl Strategy<Value = String> {
+        let key = prop::sample::select(vec![
+            "devices", "device", "gateway", "uplink", "store", "keys", "status", "daemon", "id", "asset",
+            "driver", "port", "profiles", "address", "elements", "expects", "line", "host", "cap", "linger",
+            "trust", "é.\"=\"",
+        ]);
+        let value = prop_oneof![
+            prop::sample::select(vec![
+                "1",
+                "-1",
+                "1.5",
+                "true",
+                "\"\"",
+                "\"all\"",
+                "[]",
+                "[1, \"x\"]",
+                "{}",
+                "{ serial = 1 }",
+                "[[[]]]",
+                "1979-05-27",
+                "nan",
+                "\"alaris-asena\"",
+                "[\"heart-rate\"]",
+                "\"4GiB\"",
+                "\"\\u0000\"",
+                "'''\n'''",
+                "\"credential:x\"",
+                "99999999999999999999",
+                "{ a.b = 1 }",
+            ])
+            .prop_map(str::to_owned),
+            "\\PC{0,12}",
+        ];
+        let line = prop_oneof![
+            (key.clone(), value).prop_map(|(key, value)| format!("{key} = {value}")),
+            key.clone().prop_map(|key| format!("[{key}]")),
+            key.prop_map(|key| format!("[[{key}]]")),
+            "\\PC{0,20}",
+        ];
+        prop::collection::vec(line, 0..14).prop_map(|lines| lines.join("\n"))
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_never_passes_without_what_is_required(gateway in toml_like(), device in toml_like()) {
+            let folder = Folder::new(&gateway, &[("a.toml", &device)]);
+            prop_assert!(load(folder.path(), &Environment::default(), &FIXTURE).is_err());
+        }
+
+        #[test]
+        fn in_the_environment_never_panics(name in "[A-Z_]{0,12}", value in "\\PC{0,40}") {
+            let folder = Folder::new(super::GATEWAY, &[("a.toml", super::PUMP_DEVICE)]);
+            let variables = [(format!("WARDLINE_{name}").into(), value.into())];
+            let _ = load(folder.path(), &Environment::new(variables), &FIXTURE);
+        }
+    }
+}
