@@ -1,0 +1,172 @@
+//! Makes a session for every device of the allowlist, and makes it anew when it panics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::backoff::Bounds;
+use crate::config::{Connection, Device};
+use crate::device::ble::collector::Collector;
+use crate::device::session::{Context, Session};
+use crate::device::{DeviceIndex, Report, Ticket};
+use crate::host::random::SystemRandomness;
+use crate::host::supervisor::Supervisor;
+use crate::link::ble::{Address, BleLink, Central, Demand, Handle};
+use crate::link::replay::ReplayLink;
+use crate::link::serial::SerialLink;
+use crate::time::Clock;
+
+/// How a device link comes back: quickly, as a person who put a cable back in is watching, but not
+/// so often that an absent device costs anything.
+const BACKOFF: Bounds = Bounds {
+    first: Duration::from_millis(500),
+    most: Duration::from_secs(15),
+    healthy_after: Duration::from_secs(60),
+};
+
+/// How long a session that panicked waits: a driver that panics on its device's first byte must not
+/// keep a core busy.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
+
+/// What every session shares.
+#[derive(Clone)]
+pub struct Shared {
+    /// Says what time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where reports go.
+    pub reports: mpsc::Sender<Report>,
+    /// Turns true when the sessions shall end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What makes the [`Context`] of one device's session, as often as it is needed.
+#[derive(Clone)]
+struct Maker {
+    device: DeviceIndex,
+    shared: Shared,
+    tickets: Arc<AtomicU64>,
+    durable: watch::Receiver<Ticket>,
+}
+
+impl Maker {
+    fn context(&self) -> Context {
+        Context {
+            device: self.device,
+            clock: Arc::clone(&self.shared.clock),
+            random: Box::new(SystemRandomness::new()),
+            backoff: BACKOFF,
+            reports: self.shared.reports.clone(),
+            tickets: Arc::clone(&self.tickets),
+            durable: self.durable.clone(),
+            stop: self.shared.stop.clone(),
+        }
+    }
+}
+
+/// How the links of the devices are made. The lab puts a replay in place of the radio where a
+/// machine has no D-Bus.
+pub trait Links: Send + Sync + 'static {
+    /// Starts the session of a BLE device, when this is not the real radio. `None`: it is.
+    fn replay(&self, device: &Device) -> Option<ReplayLink>;
+}
+
+/// The real ports and the real radio.
+pub struct RealLinks;
+
+impl Links for RealLinks {
+    fn replay(&self, _: &Device) -> Option<ReplayLink> {
+        None
+    }
+}
+
+/// Starts a session for every device, and a central for every adapter that one of them names.
+/// Gives the handles of the centrals, for the status.
+pub fn start(
+    supervisor: &mut Supervisor,
+    devices: &[Device],
+    durable: Vec<watch::Receiver<Ticket>>,
+    shared: &Shared,
+    links: &Arc<dyn Links>,
+) -> Vec<Handle> {
+    let centrals = start_centrals(supervisor, devices, shared, links.as_ref());
+    for ((place, device), durable) in (0..).zip(devices).zip(durable) {
+        let maker = Maker {
+            device: DeviceIndex(place),
+            shared: shared.clone(),
+            tickets: Arc::default(),
+            durable,
+        };
+        match &device.connection {
+            Connection::Serial { port, line, model } => {
+                let (port, line, model) = (port.clone(), *line, *model);
+                supervisor.restarting("session", AFTER_PANIC, move || {
+                    let link = SerialLink::new(port.clone(), line, model.requests);
+                    Session::new(link, (model.driver)(), maker.context()).run()
+                });
+            }
+            Connection::Ble { profiles, .. } if links.replay(device).is_some() => {
+                let (profiles, links, device) = (profiles.clone(), Arc::clone(links), device.clone());
+                supervisor.restarting("session", AFTER_PANIC, move || {
+                    let link = links.replay(&device);
+                    let driver = Box::new(Collector::new(profiles.clone()));
+                    let context = maker.context();
+                    async move {
+                        if let Some(link) = link {
+                            Session::new(link, driver, context).run().await;
+                        }
+                    }
+                });
+            }
+            Connection::Ble { address, adapter, profiles } => {
+                let central = centrals.iter().find(|central| central.adapter() == adapter);
+                let (Some(central), Ok(address)) = (central.cloned(), address.parse()) else {
+                    // Cannot be: the configuration was validated and every adapter has its central.
+                    tracing::error!(device = device.rule.card.id, "no session: a defect of this program");
+                    continue;
+                };
+                let demand = if device.rule.card.security == "bonded" { Demand::Bonded } else { Demand::Open };
+                let profiles = profiles.clone();
+                supervisor.restarting("session", AFTER_PANIC, move || {
+                    let wanted = profiles.iter().flat_map(|profile| profile.subscribes).copied().collect();
+                    let link = BleLink::new(central.clone(), address, wanted, demand);
+                    Session::new(link, Box::new(Collector::new(profiles.clone())), maker.context()).run()
+                });
+            }
+        }
+    }
+    centrals
+}
+
+/// One central for every adapter. It knows the listed addresses only, so it can connect to no other.
+fn start_centrals(
+    supervisor: &mut Supervisor,
+    devices: &[Device],
+    shared: &Shared,
+    links: &dyn Links,
+) -> Vec<Handle> {
+    let mut adapters: BTreeMap<&str, Vec<Address>> = BTreeMap::new();
+    for device in devices {
+        if let Connection::Ble { address, adapter, .. } = &device.connection
+            && let Ok(address) = address.parse()
+            && links.replay(device).is_none()
+        {
+            adapters.entry(adapter).or_default().push(address);
+        }
+    }
+    let mut handles = Vec::new();
+    for (adapter, addresses) in adapters {
+        let (central, handle) = Central::new(adapter, addresses);
+        handles.push(handle);
+        let mut stop = shared.stop.clone();
+        supervisor.task("central", async move {
+            tokio::select! {
+                never = central.run() => match never {},
+                _ = stop.wait_for(|stop| *stop) => Ok(()),
+            }
+        });
+    }
+    handles
+}
