@@ -379,8 +379,8 @@ fn gateway_values_out_of_bounds_are_named_with_the_bound() {
         let problem = gateway_problem(more);
         assert!(problem.starts_with(&format!("gateway.toml: {expected}")), "{more}: {problem}");
     }
-    let long = format!("[status]\nsocket = \"/{}\"", "x".repeat(107));
-    assert!(gateway_problem(&long).contains("status.socket: is 108 bytes long"));
+    let long = format!("[status]\nsocket = \"/{}\"", "x".repeat(95));
+    assert!(gateway_problem(&long).contains("status.socket: is 96 bytes long"));
 }
 
 /// Puts `to` where `device` has `from`, and expects one problem of its key and reason.

@@ -15,8 +15,9 @@ use crate::{store, uplink};
 pub const MIN_CAP: u64 = 96 << 20;
 /// The least reserve of the alarm lane: one segment.
 pub const MIN_RESERVE: u64 = 16 << 20;
-/// The longest path of a Unix socket (`sun_path` without its NUL, unix(7)).
-const MAX_SOCKET_PATH: usize = 107;
+/// The longest path of the status socket: 107 bytes fit into `sun_path` (unix(7)), less what the name
+/// has in addition while the socket is being made.
+const MAX_SOCKET_PATH: usize = 95;
 
 /// Everything but the devices.
 pub(super) struct Parts {

@@ -7,4 +7,5 @@ pub mod heartbeat;
 pub mod log;
 pub mod notify;
 pub mod random;
+pub mod status;
 pub mod supervisor;

@@ -1,0 +1,326 @@
+//! The status socket: one question on a connection, one JSON [`Snapshot`] back.
+//!
+//! In: connections on a Unix socket, and the request line [`REQUEST`]. Out: one line of JSON, a
+//! [`Snapshot`] or `{"error": "..."}`. Who asks is taken from the kernel (`SO_PEERCRED`, unix(7)):
+//! root, the daemon's own user, and members of one configured group get an answer; anyone else is
+//! refused and counted.
+//!
+//! What never happens: a connection holds up the next for longer than [`PATIENCE`] twice; a request
+//! or an answer grows without bound; a symbolic link or a file in the socket's place is followed,
+//! written to or removed; the socket exists for a moment with other permissions than its own.
+
+mod snapshot;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+
+pub use snapshot::{Device, Identity, Lane, MAX_UNLISTED, MAX_WARNINGS, Snapshot, Store, Unlisted, Uplink};
+
+/// What is asked. The number is the version of the question.
+pub const REQUEST: &str = "status 1\n";
+/// How long either side waits for the other: a person waits no longer.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest request.
+const MAX_REQUEST: u64 = 64;
+/// The largest answer: a thousand devices with room to spare.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// The largest list of groups that is read.
+const MAX_GROUP_FILE: u64 = 1024 * 1024;
+/// The socket's permissions: the owner and its group may connect.
+const MODE: u32 = 0o660;
+
+/// Why the socket could not be made or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// Something that is not a socket stands in its place.
+    #[error("{path} is in the way of the status socket and is not a socket: remove it")]
+    InTheWay {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Another daemon answers there.
+    #[error("another daemon answers on {path}: stop it first")]
+    Taken {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// There is no such group.
+    #[error("there is no group {group:?}: create it, or give its number")]
+    NoGroup {
+        /// What the configuration says.
+        group: String,
+    },
+    /// Nobody answers.
+    #[error("no daemon answers on {path}: is it running?")]
+    NotRunning {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// The daemon does not answer this user, or cannot.
+    #[error("the daemon refused: {reason}")]
+    Refused {
+        /// The daemon's words, or the system's.
+        reason: String,
+    },
+    /// The system's own error.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+}
+
+/// Who gets an answer beside root.
+#[derive(Clone, Copy, Debug)]
+struct Access {
+    user: Option<u32>,
+    group: Option<u32>,
+}
+
+impl Access {
+    fn allows(self, user: u32, group: u32, supplementary: impl FnOnce() -> Vec<u32>) -> bool {
+        if user == 0 || self.user == Some(user) {
+            return true;
+        }
+        self.group.is_some_and(|allowed| allowed == group || supplementary().contains(&allowed))
+    }
+}
+
+/// The socket, from its making to its removal when dropped.
+#[derive(Debug)]
+pub struct StatusSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    place: (u64, u64),
+    access: Access,
+    refused: AtomicU64,
+    patience: Duration,
+}
+
+impl StatusSocket {
+    /// Makes the socket. What a daemon left behind that ended without clearing up is replaced;
+    /// anything else in its place is an error. `group` is a name or a number.
+    pub async fn bind(path: &Path, group: Option<&str>) -> Result<Self, StatusError> {
+        let group = group.map(group_id).transpose()?;
+        refuse_what_is_there(path).await?;
+        let io = |what| move |source| StatusError::Io { what, path: path.to_owned(), source };
+        // Made under another name and moved into place when its permissions are right.
+        let unfinished = unfinished(path);
+        let _ = std::fs::remove_file(&unfinished);
+        let listener = UnixListener::bind(&unfinished).map_err(io("make"))?;
+        let finish = || {
+            std::fs::set_permissions(&unfinished, PermissionsExt::from_mode(MODE))?;
+            if let Some(group) = group {
+                std::os::unix::fs::chown(&unfinished, None, Some(group))?;
+            }
+            std::fs::rename(&unfinished, path)?;
+            std::fs::symlink_metadata(path)
+        };
+        let made = finish().inspect_err(|_| {
+            let _ = std::fs::remove_file(&unfinished);
+        });
+        let made = made.map_err(io("set up"))?;
+        let access = Access { user: Some(rustix::process::geteuid().as_raw()), group };
+        let place = (made.dev(), made.ino());
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            place,
+            access,
+            refused: AtomicU64::new(0),
+            patience: PATIENCE,
+        })
+    }
+
+    /// How many connections were refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Answers one connection after another, for ever. Cancel-safe: dropping it drops at most one
+    /// unfinished answer.
+    pub async fn serve(&self, snapshot: impl Fn() -> Snapshot) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => self.answer(stream, &snapshot).await,
+                Err(error) => {
+                    tracing::warn!(%error, "the status socket could not accept a connection");
+                    // Out of descriptors: trying again at once would only spin.
+                    tokio::time::sleep(self.patience).await;
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, mut stream: UnixStream, snapshot: &impl Fn() -> Snapshot) {
+        let reply = match self.admit(&stream) {
+            Ok(()) => match timeout(self.patience, read_request(&mut stream)).await {
+                Ok(true) => render(&snapshot()),
+                Ok(false) => error("the request is not one that this daemon knows"),
+                Err(_) => return,
+            },
+            Err(reason) => {
+                let count = self.refused.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+                if crate::policy::should_log(count) {
+                    tracing::warn!(count, reason, "a request for the status was refused");
+                }
+                error(&reason)
+            }
+        };
+        // A client that went away or does not read has no answer to lose.
+        let _ = timeout(self.patience, async {
+            stream.write_all(&reply).await?;
+            stream.shutdown().await
+        })
+        .await;
+    }
+
+    fn admit(&self, stream: &UnixStream) -> Result<(), String> {
+        let peer = stream.peer_cred().map_err(|error| format!("who asks cannot be told: {error}"))?;
+        let supplementary = || peer.pid().map(groups_of).unwrap_or_default();
+        if self.access.allows(peer.uid(), peer.gid(), supplementary) {
+            return Ok(());
+        }
+        Err(format!(
+            "user {} may not ask: become root or a member of the group in `status.group`",
+            peer.uid()
+        ))
+    }
+}
+
+/// Removes the socket, if it is still this one.
+impl Drop for StatusSocket {
+    fn drop(&mut self) {
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.place) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Asks the daemon. Blocking: for the commands.
+pub fn ask(path: &Path) -> Result<Snapshot, StatusError> {
+    let io = |what| move |source| StatusError::Io { what, path: path.to_owned(), source };
+    let mut stream = std::os::unix::net::UnixStream::connect(path).map_err(|source| {
+        let gone = [std::io::ErrorKind::NotFound, std::io::ErrorKind::ConnectionRefused];
+        if gone.contains(&source.kind()) {
+            return StatusError::NotRunning { path: path.to_owned() };
+        }
+        StatusError::Io { what: "connect to", path: path.to_owned(), source }
+    })?;
+    // Others may be asked before this one.
+    let patience = Some(PATIENCE * 5);
+    stream.set_read_timeout(patience).map_err(io("set up"))?;
+    stream.set_write_timeout(patience).map_err(io("set up"))?;
+    // A daemon that refuses answers without reading, so a failure to write is not the last word.
+    let written = stream.write_all(REQUEST.as_bytes());
+    let mut answer = Vec::new();
+    let cap = u64::try_from(MAX_ANSWER).unwrap_or(u64::MAX);
+    stream.take(cap + 1).read_to_end(&mut answer).map_err(io("read from"))?;
+    if answer.is_empty() {
+        written.map_err(io("write to"))?;
+        return Err(StatusError::Refused { reason: "it closed the connection".to_owned() });
+    }
+    if let Ok(Failure { error }) = serde_json::from_slice(&answer) {
+        return Err(StatusError::Refused { reason: error });
+    }
+    serde_json::from_slice(&answer)
+        .map_err(|error| StatusError::Refused { reason: format!("its answer cannot be read: {error}") })
+}
+
+/// What is answered instead of a snapshot.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Failure {
+    error: String,
+}
+
+async fn refuse_what_is_there(path: &Path) -> Result<(), StatusError> {
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(StatusError::Io { what: "look at", path: path.to_owned(), source }),
+    };
+    if !found.file_type().is_socket() {
+        return Err(StatusError::InTheWay { path: path.to_owned() });
+    }
+    match timeout(PATIENCE, UnixStream::connect(path)).await {
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(()),
+        Ok(Err(source)) => Err(StatusError::Io { what: "connect to", path: path.to_owned(), source }),
+        Ok(Ok(_)) | Err(_) => Err(StatusError::Taken { path: path.to_owned() }),
+    }
+}
+
+fn unfinished(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.{}", std::process::id()))
+}
+
+async fn read_request(stream: &mut UnixStream) -> bool {
+    let mut line = String::new();
+    let read = BufReader::new(stream.take(MAX_REQUEST)).read_line(&mut line).await;
+    read.is_ok() && line == REQUEST
+}
+
+fn render(snapshot: &Snapshot) -> Vec<u8> {
+    match serde_json::to_vec(snapshot) {
+        Ok(mut bytes) if bytes.len() < MAX_ANSWER => {
+            bytes.push(b'\n');
+            bytes
+        }
+        Ok(bytes) => error(&format!("the answer would have {} bytes", bytes.len())),
+        Err(reason) => error(&format!("the answer cannot be written: {reason}")),
+    }
+}
+
+fn error(reason: &str) -> Vec<u8> {
+    let failure = Failure { error: reason.to_owned() };
+    let mut bytes = serde_json::to_vec(&failure).unwrap_or_else(|_| b"{\"error\":\"\"}".to_vec());
+    bytes.push(b'\n');
+    bytes
+}
+
+/// The number of a group: given as such, or looked up in `/etc/group` (group(5)).
+pub fn group_id(group: &str) -> Result<u32, StatusError> {
+    if let Ok(number) = group.parse() {
+        return Ok(number);
+    }
+    let path = Path::new("/etc/group");
+    let text = read_capped(path).map_err(|source| StatusError::Io {
+        what: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    text.lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next()? == group).then(|| fields.nth(1)?.parse().ok()).flatten()
+        })
+        .ok_or_else(|| StatusError::NoGroup { group: group.to_owned() })
+}
+
+/// The supplementary groups of a process (proc(5)). Empty when they cannot be read: then they vouch
+/// for nobody.
+fn groups_of(pid: i32) -> Vec<u32> {
+    let text = read_capped(Path::new(&format!("/proc/{pid}/status"))).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
+    line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
+fn read_capped(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MAX_GROUP_FILE).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! What `wardline status` knows: plain values, no observation among them.
+//!
+//! The shape is documented and stable: fields are added, never renamed or given another meaning.
+//! Ages are in milliseconds by the boot clock, so a wall clock that jumps does not change them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::Identity as StatedIdentity;
+use crate::policy::{DeviceRule, DeviceState, LinkState};
+use crate::time::{Mono, Now};
+
+/// The most unlisted devices that are kept: a radio in a ward sees hundreds of strangers.
+pub const MAX_UNLISTED: usize = 64;
+/// The most warnings that are kept.
+pub const MAX_WARNINGS: usize = 64;
+
+/// The whole gateway at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The daemon's version.
+    pub version: String,
+    /// The gateway's id.
+    pub gateway: String,
+    /// Wall time of the daemon's start, RFC 3339.
+    pub started: String,
+    /// How long it has been running.
+    pub uptime_ms: u64,
+    /// The kernel's id of this boot, hex.
+    pub boot: String,
+    /// Whether the kernel says that the wall clock follows a reference.
+    pub time_synced: bool,
+    /// The kernel's maximum error of the wall time.
+    pub time_max_error_us: u32,
+    /// Every device of the allowlist, in its order.
+    pub devices: Vec<Device>,
+    /// The lanes of the spool, the most urgent first.
+    pub lanes: Vec<Lane>,
+    /// The store.
+    pub store: Store,
+    /// The uplink.
+    pub uplink: Uplink,
+    /// Devices that were seen and are not in the allowlist; at most [`MAX_UNLISTED`].
+    pub unlisted: Vec<Unlisted>,
+    /// What a person should look at; at most [`MAX_WARNINGS`].
+    pub warnings: Vec<String>,
+}
+
+/// One device of the allowlist.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its id.
+    pub id: String,
+    /// Its driver or profiles.
+    pub model: String,
+    /// `bonded`, `open` or `serial`.
+    pub security: String,
+    /// `up`, `down` or `never`.
+    pub link: String,
+    /// How long ago the link came up or went down.
+    pub link_age_ms: Option<u64>,
+    /// Why the link is down.
+    pub link_reason: Option<String>,
+    /// Whether it has proved who it is on the present connection.
+    pub identified: bool,
+    /// What it last said of itself.
+    pub stated: Option<Identity>,
+    /// Why everything of it is refused, when it said that it is another device.
+    pub quarantine: Option<String>,
+    /// How long ago its last observation was admitted.
+    pub last_reading_age_ms: Option<u64>,
+    /// How many of its observations were admitted.
+    pub admitted: u64,
+    /// How often something of it was refused, by kind.
+    pub refused: BTreeMap<String, u64>,
+    /// How often something was wrong with what came in, by kind.
+    pub faults: BTreeMap<String, u64>,
+}
+
+/// What a device says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The maker's name.
+    pub maker: Option<String>,
+    /// The model.
+    pub model: Option<String>,
+    /// The serial number.
+    pub serial: Option<String>,
+    /// The firmware or protocol revision.
+    pub firmware: Option<String>,
+}
+
+/// One lane of the spool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// `alarm`, `vital` or `bulk`.
+    pub lane: String,
+    /// Blocks that wait for the broker.
+    pub blocks: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long ago the oldest of them was committed.
+    pub oldest_age_ms: Option<u64>,
+    /// Records made durable since the daemon started.
+    pub durable_total: u64,
+}
+
+/// The store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Store {
+    /// Bytes on disk, overhead included.
+    pub bytes: u64,
+    /// The most there may be.
+    pub cap: u64,
+    /// Segments that could not be opened or did not authenticate.
+    pub quarantined_segments: u64,
+    /// The last error.
+    pub last_error: Option<String>,
+}
+
+/// The uplink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uplink {
+    /// `connected`, `connecting`, `waiting` or another word of the uplink.
+    pub state: String,
+    /// How long it has been in it.
+    pub state_age_ms: Option<u64>,
+    /// The last error.
+    pub last_error: Option<String>,
+    /// Publishes that wait for their PUBACK.
+    pub in_flight: u64,
+    /// Records that the broker has taken since the daemon started.
+    pub acknowledged: u64,
+    /// Publishes that the broker refused since the daemon started.
+    pub refused: u64,
+    /// Whether the broker says that nobody is subscribed.
+    pub no_consumer: bool,
+    /// Days until this gateway's certificate expires; negative when it has.
+    pub certificate_days_left: Option<i64>,
+}
+
+/// A device that was seen and is not in the allowlist. It was not connected to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlisted {
+    /// Its address.
+    pub address: String,
+    /// The name that it advertises.
+    pub name: Option<String>,
+    /// How often it was seen.
+    pub seen: u64,
+    /// How long ago it was seen last.
+    pub last_seen_age_ms: u64,
+}
+
+impl Device {
+    /// What policy knows of a device, at `now`.
+    pub fn of(rule: &DeviceRule, state: &DeviceState, now: Mono) -> Self {
+        let (link, link_reason) = match state.link() {
+            LinkState::Never => ("never", None),
+            LinkState::Up => ("up", None),
+            LinkState::Down(reason) => ("down", Some(reason.clone())),
+        };
+        Self {
+            id: rule.card.id.clone(),
+            model: rule.card.model.clone(),
+            security: rule.card.security.to_owned(),
+            link: link.to_owned(),
+            link_age_ms: state.link_since().map(|at| age_ms(at, now)),
+            link_reason,
+            identified: state.is_identified(),
+            stated: state.stated().map(Identity::from),
+            quarantine: state.quarantine().map(ToString::to_string),
+            last_reading_age_ms: state.last_reading().map(|at| age_ms(at, now)),
+            admitted: state.admitted(),
+            refused: state.refused().iter().map(|(kind, count)| (kind.as_str().to_owned(), *count)).collect(),
+            faults: state.faults().iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
+        }
+    }
+}
+
+impl From<&StatedIdentity> for Identity {
+    fn from(stated: &StatedIdentity) -> Self {
+        Self {
+            maker: stated.maker.clone(),
+            model: stated.model.clone(),
+            serial: stated.serial.clone(),
+            firmware: stated.firmware.clone(),
+        }
+    }
+}
+
+fn age_ms(at: Now, now: Mono) -> u64 {
+    u64::try_from(now.since(at.mono).as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::device::{DeviceIndex, Fault, FaultKind, Report, ReportBody};
+    use crate::policy::{DeviceCard, Gatekeeper, Trust};
+
+    #[test]
+    fn a_device_is_shown_as_policy_knows_it() {
+        let card = DeviceCard {
+            id: "pump".into(),
+            model: "alaris-asena".into(),
+            pseudonym: "secret".into(),
+            security: "serial",
+        };
+        let expects = StatedIdentity { serial: Some("1".into()), ..StatedIdentity::default() };
+        let rule = DeviceRule { card, expects, trust: Trust::ReportedIdentity, elements: Vec::new() };
+        let mut gate = Gatekeeper::new(vec![rule]);
+        let stranger = StatedIdentity { serial: Some("2".into()), ..StatedIdentity::default() };
+        for body in [
+            ReportBody::Up,
+            ReportBody::Identity(stranger),
+            ReportBody::Fault(Fault::new(FaultKind::Checksum, "x")),
+        ] {
+            gate.handle_report(Report { device: DeviceIndex(0), at: Now::default(), body });
+        }
+        let (rule, state) = gate.snapshot().next().unwrap();
+        let shown = Device::of(rule, state, Mono::default() + Duration::from_secs(3));
+        assert_eq!((shown.link.as_str(), shown.link_age_ms, shown.identified), ("up", Some(3_000), false));
+        assert!(shown.quarantine.is_some_and(|reason| reason.contains("quarantined")));
+        assert_eq!(shown.stated.and_then(|stated| stated.serial).as_deref(), Some("2"));
+        assert_eq!(shown.refused.get("mismatch"), Some(&1));
+        assert_eq!(shown.faults.get("checksum"), Some(&1));
+    }
+}

@@ -1,0 +1,177 @@
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+fn snapshot() -> Snapshot {
+    Snapshot { gateway: "gw-1".into(), ..Snapshot::default() }
+}
+
+/// Asks on a thread of the runtime's pool while the daemon's side runs here.
+#[expect(clippy::disallowed_methods, reason = "the client blocks, so it needs a thread beside the server's")]
+async fn asked(socket: &StatusSocket) -> Result<Snapshot, StatusError> {
+    let path = socket.path.clone();
+    let client = tokio::task::spawn_blocking(move || ask(&path));
+    tokio::select! {
+        () = socket.serve(snapshot) => unreachable!("it serves for ever"),
+        answer = client => answer.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_question_is_answered_and_the_next_one_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = StatusSocket::bind(&folder.path().join("s"), None).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(asked(&socket).await.unwrap(), snapshot());
+    }
+    assert_eq!(socket.refused(), 0);
+}
+
+#[tokio::test]
+async fn whoever_is_not_allowed_is_refused_with_a_reason_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let mut socket = StatusSocket::bind(&path, None).await.unwrap();
+    if rustix::process::geteuid().is_root() {
+        // Root is always answered, so the one who asks must be somebody else.
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let answer = asked_as_nobody(&socket).await;
+        assert!(answer.contains("user 65534 may not ask"), "{answer}");
+    } else {
+        socket.access.user = None;
+        let refused = asked(&socket).await.unwrap_err();
+        assert!(
+            matches!(&refused, StatusError::Refused { reason } if reason.contains("may not ask")),
+            "{refused}"
+        );
+    }
+    assert_eq!(socket.refused(), 1);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the client blocks, so it needs a thread beside the server's")]
+async fn asked_as_nobody(socket: &StatusSocket) -> String {
+    use std::os::unix::process::CommandExt;
+    let program = format!(
+        "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => '{}') or die $!; print $s \"status 1\\n\"; \
+         $s->flush; print <$s>;",
+        socket.path.display()
+    );
+    let mut command = std::process::Command::new("perl");
+    command.args(["-e", &program]).uid(65_534).gid(65_534);
+    let client = tokio::task::spawn_blocking(move || command.output().unwrap());
+    tokio::select! {
+        () = socket.serve(snapshot) => unreachable!("it serves for ever"),
+        output = client => {
+            let output = output.unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+    }
+}
+
+#[test]
+fn the_own_user_root_and_members_of_the_group_are_allowed_and_nobody_else() {
+    let access = Access { user: Some(990), group: Some(50) };
+    assert!(access.allows(990, 1, Vec::new));
+    assert!(access.allows(0, 1, Vec::new));
+    assert!(access.allows(1_000, 50, Vec::new));
+    assert!(access.allows(1_000, 1_000, || vec![7, 50]));
+    assert!(!access.allows(1_000, 1_000, || vec![7, 51]));
+    let closed = Access { user: Some(990), group: None };
+    assert!(!closed.allows(1_000, 0, || vec![0]));
+}
+
+#[tokio::test]
+async fn the_socket_has_its_permissions_and_goes_when_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let socket = StatusSocket::bind(&path, None).await.unwrap();
+    let found = std::fs::symlink_metadata(&path).unwrap();
+    assert_eq!(found.permissions().mode() & 0o7777, MODE);
+    drop(socket);
+    assert!(!path.exists());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[tokio::test]
+async fn a_socket_that_was_left_behind_is_replaced_and_a_live_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let live = StatusSocket::bind(&path, None).await.unwrap();
+    let second = StatusSocket::bind(&path, None).await.unwrap_err();
+    assert!(matches!(second, StatusError::Taken { .. }), "{second}");
+    assert_eq!(asked(&live).await.unwrap(), snapshot());
+}
+
+#[tokio::test]
+async fn a_link_or_a_file_in_its_place_is_neither_followed_nor_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("target");
+    std::fs::File::create(&target).unwrap();
+    let path = folder.path().join("s");
+    symlink(&target, &path).unwrap();
+    for place in [&path, &target] {
+        let refused = StatusSocket::bind(place, None).await.unwrap_err();
+        assert!(matches!(refused, StatusError::InTheWay { .. }), "{refused}");
+        assert!(std::fs::symlink_metadata(place).is_ok(), "still there");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_a_request_gets_an_error_and_endless_ones_are_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = StatusSocket::bind(&folder.path().join("s"), None).await.unwrap();
+    for request in ["GET / HTTP/1.1\r\n".to_owned(), "status 2\n".to_owned(), "x".repeat(60_000)] {
+        let client = async {
+            let mut stream = UnixStream::connect(&socket.path).await.unwrap();
+            let _ = stream.write_all(request.as_bytes()).await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            answer
+        };
+        tokio::select! {
+            () = socket.serve(snapshot) => unreachable!("it serves for ever"),
+            answer = client => {
+                // Bytes that were never read make the kernel reset the connection: then there is none.
+                let answer = String::from_utf8(answer).unwrap();
+                assert!(answer.is_empty() || answer.contains("not one that this daemon knows"), "{answer}");
+            }
+        }
+    }
+    assert_eq!(asked(&socket).await.unwrap(), snapshot());
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut socket = StatusSocket::bind(&folder.path().join("s"), None).await.unwrap();
+    socket.patience = Duration::from_millis(20);
+    let client = async {
+        let mut silent = UnixStream::connect(&socket.path).await.unwrap();
+        let mut answer = Vec::new();
+        silent.read_to_end(&mut answer).await.unwrap();
+        answer
+    };
+    tokio::select! {
+        () = socket.serve(snapshot) => unreachable!("it serves for ever"),
+        answer = client => assert!(answer.is_empty()),
+    }
+}
+
+#[test]
+fn nobody_there_is_said_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    assert!(matches!(ask(&path), Err(StatusError::NotRunning { .. })));
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(matches!(ask(&path), Err(StatusError::NotRunning { .. })));
+}
+
+#[test]
+fn a_group_is_a_number_or_a_name_that_exists() {
+    assert_eq!(group_id("4711").unwrap(), 4_711);
+    assert_eq!(group_id("root").unwrap(), 0);
+    assert!(matches!(group_id("no-such-group-here"), Err(StatusError::NoGroup { .. })));
+}
