@@ -2,3 +2,4 @@
 
 pub mod intake;
 pub mod pump;
+pub mod sessions;

@@ -151,7 +151,7 @@ impl<L: Link> Session<L> {
     }
 
     /// Passes a report on. `Break` when nobody takes reports any more.
-    async fn report(&self, at: Now, body: ReportBody) -> ControlFlow<()> {
+    async fn report(&mut self, at: Now, body: ReportBody) -> ControlFlow<()> {
         let report = Report { device: self.context.device, at, body };
         match self.context.reports.send(report).await {
             Ok(()) => ControlFlow::Continue(()),

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Bounds;
 use crate::config::{Connection, Device};
-use crate::device::ble::collector::Collector;
+use crate::device::ble::Collector;
 use crate::device::session::{Context, Session};
 use crate::device::{DeviceIndex, Report, Ticket};
 use crate::host::random::SystemRandomness;
@@ -93,12 +93,8 @@ pub fn start(
 ) -> Vec<Handle> {
     let centrals = start_centrals(supervisor, devices, shared, links.as_ref());
     for ((place, device), durable) in (0..).zip(devices).zip(durable) {
-        let maker = Maker {
-            device: DeviceIndex(place),
-            shared: shared.clone(),
-            tickets: Arc::default(),
-            durable,
-        };
+        let maker =
+            Maker { device: DeviceIndex(place), shared: shared.clone(), tickets: Arc::default(), durable };
         match &device.connection {
             Connection::Serial { port, line, model } => {
                 let (port, line, model) = (port.clone(), *line, *model);
@@ -127,7 +123,8 @@ pub fn start(
                     tracing::error!(device = device.rule.card.id, "no session: a defect of this program");
                     continue;
                 };
-                let demand = if device.rule.card.security == "bonded" { Demand::Bonded } else { Demand::Open };
+                let demand =
+                    if device.rule.card.security == "bonded" { Demand::Bonded } else { Demand::Open };
                 let profiles = profiles.clone();
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let wanted = profiles.iter().flat_map(|profile| profile.subscribes).copied().collect();
