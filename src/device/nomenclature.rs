@@ -61,6 +61,8 @@ rows! { Unit UNITS:
     KILOPASCAL = { code: 265_987, ucum: "kPa", symbol: "kPa" };
     /// `MDC_DIM_JOULES` (4::3968) with the prefix kilo.
     KILOJOULE = { code: 266_115, ucum: "kJ", symbol: "kJ" };
+    /// MDC_DIM_MILLI_BAR.
+    MILLIBAR = { code: 266_098, ucum: "mbar", symbol: "mbar" };
 }
 
 rows! { Metric METRICS:
@@ -102,6 +104,40 @@ rows! { Metric METRICS:
     ENERGY_EXPENDED = { code: 8_454_263, reference: "MDC_HF_ENERGY", label: "energy expended", loinc: None, plausible: None };
     /// What a pulse oximeter says of itself and its sensor: the bits of 11073-10404.
     PULSE_OXIM_STATUS = { code: 150_604, reference: "MDC_PULS_OXIM_DEV_STATUS", label: "oximeter status", loinc: None, plausible: None };
+    // Serial drivers.
+    /// The size of the syringe in the pump.
+    VOL_SYRINGE = { code: 157_880, reference: "MDC_VOL_SYRINGE", label: "syringe size", loinc: None, plausible: Some((1, 100)) };
+    /// The end of the infusion: the syringe is empty or the infusion complete.
+    EVT_PUMP_DELIV_COMP = { code: 197_292, reference: "MDC_EVT_PUMP_DELIV_COMP", label: "infusion complete", loinc: None, plausible: None };
+    /// The infusion is near its end. The number is known from one pump simulator only, not checked
+    /// against the standard.
+    EVT_VOL_INFUS_NEAR_COMP = { code: 197_334, reference: "MDC_EVT_VOL_INFUS_NEAR_COMP", label: "infusion near its end", loinc: None, plausible: None };
+    /// The make of the syringe, as chosen at the pump.
+    ALARIS_SYRINGE = { code: 67_109_377, reference: "ALARIS_SYRINGE_TYPE", label: "syringe type", loinc: None, plausible: None };
+    /// What the pump does when the volume to be infused is complete.
+    ALARIS_VTBI_ACTION = { code: 67_109_378, reference: "ALARIS_VTBI_ACTION", label: "action at volume complete", loinc: None, plausible: None };
+    /// Whether somebody controls the pump by its serial line.
+    ALARIS_REMOTE_CONTROL = { code: 67_109_379, reference: "ALARIS_REMOTE_CONTROL", label: "remote control", loinc: None, plausible: None };
+    /// Carboxyhaemoglobin.
+    MASIMO_SPCO = { code: 67_109_121, reference: "MASIMO_SPCO", label: "carboxyhaemoglobin", loinc: None, plausible: Some((0, 100)) };
+    /// Methaemoglobin.
+    MASIMO_SPMET = { code: 67_109_122, reference: "MASIMO_SPMET", label: "methaemoglobin", loinc: None, plausible: Some((0, 100)) };
+    /// Total haemoglobin; the line does not say in which unit, the oximeter's menu does.
+    MASIMO_SPHB = { code: 67_109_123, reference: "MASIMO_SPHB", label: "total haemoglobin", loinc: None, plausible: None };
+    /// Oxygen content; the line does not say in which unit.
+    MASIMO_SPOC = { code: 67_109_124, reference: "MASIMO_SPOC", label: "oxygen content", loinc: None, plausible: None };
+    /// Pleth variability index.
+    MASIMO_PVI = { code: 67_109_125, reference: "MASIMO_PVI", label: "pleth variability index", loinc: None, plausible: Some((0, 100)) };
+    /// Desaturation index.
+    MASIMO_DESAT = { code: 67_109_126, reference: "MASIMO_DESAT", label: "desaturation index", loinc: None, plausible: None };
+    /// Change of the perfusion index.
+    MASIMO_PIDELTA = { code: 67_109_127, reference: "MASIMO_PIDELTA", label: "change of the perfusion index", loinc: None, plausible: None };
+    /// All alarm bits of the oximeter, as sent.
+    MASIMO_ALARM_BITS = { code: 67_109_128, reference: "MASIMO_ALARM_BITS", label: "alarm bits", loinc: None, plausible: None };
+    /// All exception bits of the oximeter, as sent.
+    MASIMO_EXCEPTION_BITS = { code: 67_109_129, reference: "MASIMO_EXCEPTION_BITS", label: "exception bits", loinc: None, plausible: None };
+    /// The second word of exception bits of colour-display models, as sent.
+    MASIMO_EXCEPTION1_BITS = { code: 67_109_130, reference: "MASIMO_EXCEPTION1_BITS", label: "more exception bits", loinc: None, plausible: None };
 }
 
 /// The metric of a code.

@@ -1,6 +1,113 @@
 //! Drivers of devices on serial lines: one file each, two lines here each.
+//!
+//! Until its first [`LinkEvent::Up`] a driver listens: it reads whatever its device sends, in any
+//! order, and asks for nothing. That is how a capture is decoded ([`decode_capture`]). From `Up`
+//! on it holds the conversation, and takes only what it asked for.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 
 use super::catalogue::SerialModel;
+use super::nomenclature::{Metric, Unit};
+use super::observation::{Kind, MAX_TEXT, Observation, Quality, Status, Value};
+use super::{Action, Fault, FaultKind, Identity};
+use crate::link::{LinkError, LinkEvent};
+use crate::time::Now;
+
+mod alaris_asena;
+mod masimo_ascii1;
 
 /// The table of serial device models.
-pub(super) static MODELS: &[&SerialModel] = &[];
+pub(super) static MODELS: &[&SerialModel] = &[&alaris_asena::MODEL, &masimo_ascii1::MODEL];
+
+/// A capture is fed to its driver in pieces of this size, as a port would.
+const CAPTURE_CHUNK: usize = 1024;
+
+/// The most faults that one event of the link reports one by one; the rest is summed up. A line
+/// full of noise must not fill memory with words about it.
+const FAULTS_AT_ONCE: usize = 64;
+
+/// Reads what a device sent: a capture of its side of the line, or of both sides. Gives every
+/// observation of every whole frame, what was wrong with the rest, and who the device last said it
+/// was. Nothing at all in it is a fault too.
+pub fn decode_capture(model: &SerialModel, bytes: &[u8]) -> (Vec<Observation>, Vec<Fault>, Option<Identity>) {
+    let mut driver = (model.driver)();
+    let (mut observations, mut faults, mut identity) = (Vec::new(), Vec::new(), None);
+    let chunks = bytes.chunks(CAPTURE_CHUNK).map(|chunk| LinkEvent::Bytes(Bytes::copy_from_slice(chunk)));
+    for event in chunks.chain([LinkEvent::Down(LinkError::HungUp)]) {
+        driver.handle_event(&event, Now::default());
+        while let Some(action) = driver.poll_action() {
+            match action {
+                Action::Observe(observation) => observations.push(observation),
+                Action::Report(fault) => faults.push(fault),
+                Action::Identify(said) => identity = Some(said),
+                // A driver that listens has nothing to ask; a capture has nobody to ask.
+                Action::Command(_) => {}
+            }
+        }
+    }
+    if observations.is_empty() && faults.is_empty() && identity.is_none() {
+        let detail = format!("no frame of {} in {} bytes", model.name, bytes.len());
+        faults.push(Fault::new(FaultKind::Framing, detail));
+    }
+    (observations, faults, identity)
+}
+
+/// Collects the faults of one event of the link, so many and not more.
+#[derive(Debug, Default)]
+struct Faults {
+    told: Vec<Fault>,
+    more: BTreeMap<FaultKind, usize>,
+}
+
+impl Faults {
+    fn add(&mut self, kind: FaultKind, detail: impl Into<String>) {
+        if self.told.len() < FAULTS_AT_ONCE {
+            self.told.push(Fault::new(kind, detail));
+        } else {
+            *self.more.entry(kind).or_default() += 1;
+        }
+    }
+
+    fn into_actions(self) -> impl Iterator<Item = Action> {
+        let rest = self.more.into_iter().map(|(kind, count)| Fault::new(kind, format!("{count} more")));
+        self.told.into_iter().chain(rest).map(Action::Report)
+    }
+}
+
+/// An observation with nothing special about it.
+fn observation(metric: &'static Metric, value: Value, unit: &'static Unit, kind: Kind) -> Observation {
+    Observation {
+        metric,
+        channel: 0,
+        value,
+        unit,
+        modality: 0,
+        kind,
+        device_time: None,
+        status: Status::Final,
+        quality: Quality::GOOD,
+    }
+}
+
+/// A device's text as a value: cut to [`MAX_TEXT`] bytes at a character.
+fn text(words: &str) -> String {
+    let end = (0..=MAX_TEXT.min(words.len())).rev().find(|&at| words.is_char_boundary(at));
+    words.get(..end.unwrap_or_default()).unwrap_or_default().to_owned()
+}
+
+/// What arrived, as text: UTF-8 where it is, else each byte its Latin-1 character. `None` when it
+/// holds control characters, which no text of these protocols does.
+fn printable(bytes: &[u8]) -> Option<String> {
+    if bytes.iter().any(|byte| byte.is_ascii_control()) {
+        return None;
+    }
+    Some(match std::str::from_utf8(bytes) {
+        Ok(words) => words.to_owned(),
+        Err(_) => bytes.iter().copied().map(char::from).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! The alarms of the Asena pumps: what each code means, and edges out of levels.
+//!
+//! In: the codes that a reply to `ALARM` holds. Out: an alarm that begins or ends, once.
+//!
+//! The protocol gives codes only. The words are ours, after the names of the codes; the priority is
+//! ours too, by what becomes of the infusion: high when it stops or may have stopped, medium when it
+//! goes on otherwise than ordered or soon will stop, low for the rest. The MDC event code is given
+//! where one says the same.
+
+use std::collections::BTreeSet;
+
+use crate::device::nomenclature as mdc;
+use crate::device::nomenclature::Metric;
+use crate::device::observation::{Alarm, Kind, Observation, Phase, Priority, Value};
+use crate::device::serial::{observation, text};
+
+/// The code for "no alarm".
+pub(super) const NONE: &str = "AL_NOALM";
+
+struct Row {
+    code: &'static str,
+    metric: &'static Metric,
+    words: &'static str,
+    priority: Priority,
+}
+
+const fn row(code: &'static str, metric: &'static Metric, priority: Priority, words: &'static str) -> Row {
+    Row { code, metric, words, priority }
+}
+
+use Priority::{High, Low, Medium};
+
+static TABLE: [Row; 22] = [
+    row("AL_ACDIS", &mdc::EVT_ALARM, Low, "mains disconnected, on battery"),
+    row("AL_CALLB", &mdc::EVT_ALARM, Medium, "attention: left unattended (call back)"),
+    row("AL_COMTO", &mdc::EVT_ALARM, Medium, "remote communication timed out"),
+    row("AL_LDSCN", &mdc::EVT_ALARM, High, "line disconnected"),
+    row("AL_DRDIS", &mdc::EVT_ALARM, High, "drive disengaged"),
+    row("AL_EMBAT", &mdc::EVT_BATT_LO, High, "battery empty"),
+    row("AL_EOIKV", &mdc::EVT_PUMP_DELIV_COMP, Medium, "end of infusion, keeping the vein open"),
+    row("AL_EOIST", &mdc::EVT_PUMP_DELIV_COMP, High, "end of infusion, stopped"),
+    row("AL_FAULT", &mdc::EVT_ALARM, High, "internal malfunction"),
+    row("AL_LBTAC", &mdc::EVT_BATT_LO, Low, "battery low, on mains"),
+    row("AL_LWBAT", &mdc::EVT_BATT_LO, Medium, "battery low"),
+    row("AL_OCCLU", &mdc::EVT_OCCL, High, "occlusion"),
+    row("AL_NEOIN", &mdc::EVT_VOL_INFUS_NEAR_COMP, Low, "near end of infusion"),
+    row("AL_PRDSC", &mdc::EVT_ALARM, Medium, "pressure transducer disconnected"),
+    row("AL_RHIGH", &mdc::EVT_ALARM, Medium, "rate too high"),
+    row("AL_SYRCO", &mdc::EVT_ALARM, High, "check syringe"),
+    row("AL_TCITG", &mdc::EVT_ALARM, Medium, "target-controlled infusion (TCITG)"),
+    row("AL_TITCA", &mdc::EVT_ALARM, Low, "titration (TITCA)"),
+    row("AL_TITNC", &mdc::EVT_ALARM, Low, "titration not confirmed (TITNC)"),
+    row("AL_VTBIC", &mdc::EVT_PUMP_VOL_TBI_COMP, Low, "volume complete, infusion continues"),
+    row("AL_VTBIK", &mdc::EVT_PUMP_VOL_TBI_COMP, Medium, "volume complete, keeping the vein open"),
+    row("AL_VTBIS", &mdc::EVT_PUMP_VOL_TBI_COMP, High, "volume complete, stopped"),
+];
+
+/// The alarms that are on, as far as the pump has told.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    on: BTreeSet<String>,
+}
+
+impl Alarms {
+    /// Whether any is on.
+    pub(super) fn is_any_on(&self) -> bool {
+        !self.on.is_empty()
+    }
+
+    /// Forgets all: they were another pump's.
+    pub(super) fn forget(&mut self) {
+        self.on.clear();
+    }
+
+    /// Takes the codes that are on now; gives what began and what ended.
+    pub(super) fn handle_level(&mut self, now_on: BTreeSet<String>, note: &str) -> Vec<Observation> {
+        let ended = self.on.difference(&now_on).map(|code| edge(code, Phase::End, ""));
+        let began = now_on.difference(&self.on).map(|code| edge(code, Phase::Start, note));
+        let edges = ended.chain(began).collect();
+        self.on = now_on;
+        edges
+    }
+}
+
+fn edge(code: &str, phase: Phase, note: &str) -> Observation {
+    let known = TABLE.iter().find(|row| row.code == code);
+    let (metric, priority) =
+        known.map_or((&mdc::EVT_ALARM, Priority::Unstated), |row| (row.metric, row.priority));
+    let words = known.map_or("alarm without a description", |row| row.words);
+    let words = if note.is_empty() { words.to_owned() } else { format!("{words}: {note}") };
+    let alarm = Alarm { code: text(code), text: text(&words), phase, priority };
+    observation(metric, Value::Alarm(alarm), &mdc::DIMENSIONLESS, Kind::Alarm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every code that the protocol has, besides [`NONE`].
+    const CODES: [&str; 22] = [
+        "AL_ACDIS", "AL_CALLB", "AL_COMTO", "AL_LDSCN", "AL_DRDIS", "AL_EMBAT", "AL_EOIKV", "AL_EOIST",
+        "AL_FAULT", "AL_LBTAC", "AL_LWBAT", "AL_OCCLU", "AL_NEOIN", "AL_PRDSC", "AL_RHIGH", "AL_SYRCO",
+        "AL_TCITG", "AL_TITCA", "AL_TITNC", "AL_VTBIC", "AL_VTBIK", "AL_VTBIS",
+    ];
+
+    fn on(codes: &[&str]) -> BTreeSet<String> {
+        codes.iter().map(|&code| code.to_owned()).collect()
+    }
+
+    fn told(observations: &[Observation]) -> Vec<(String, Phase)> {
+        observations
+            .iter()
+            .map(|observation| match &observation.value {
+                Value::Alarm(alarm) => (alarm.code.clone(), alarm.phase),
+                other => panic!("{other:?} is no alarm"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_code_of_the_protocol_has_words_and_a_priority() {
+        for code in CODES {
+            let edges = Alarms::default().handle_level(on(&[code]), "");
+            let [Observation { value: Value::Alarm(alarm), .. }] = edges.as_slice() else {
+                panic!("{edges:?}")
+            };
+            assert_ne!(alarm.priority, Priority::Unstated, "{code}");
+            assert_ne!(alarm.text, "alarm without a description", "{code}");
+        }
+        let table: BTreeSet<&str> = TABLE.iter().map(|row| row.code).collect();
+        assert_eq!(table, BTreeSet::from(CODES));
+    }
+
+    #[test]
+    fn a_level_that_stays_is_told_once() {
+        let mut alarms = Alarms::default();
+        let occlusion = ("AL_OCCLU".to_owned(), Phase::Start);
+        assert_eq!(told(&alarms.handle_level(on(&["AL_OCCLU"]), "")), [occlusion]);
+        assert_eq!(alarms.handle_level(on(&["AL_OCCLU"]), ""), []);
+        let changed = alarms.handle_level(on(&["AL_LWBAT"]), "");
+        assert_eq!(
+            told(&changed),
+            [("AL_OCCLU".to_owned(), Phase::End), ("AL_LWBAT".to_owned(), Phase::Start)]
+        );
+        assert_eq!(told(&alarms.handle_level(on(&[]), "")), [("AL_LWBAT".to_owned(), Phase::End)]);
+        assert!(!alarms.is_any_on());
+    }
+
+    #[test]
+    fn an_unknown_code_is_passed_on() {
+        let edges = Alarms::default().handle_level(on(&["AL_NEWER"]), "");
+        assert_eq!(told(&edges), [("AL_NEWER".to_owned(), Phase::Start)]);
+        assert_eq!(edges[0].metric, &mdc::EVT_ALARM);
+    }
+}
