@@ -1,1 +1,63 @@
-fn main() {}
+//! The lab: simulators of the bedside, the demo, the benchmark. Not for a gateway.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use wardline::gateway::sessions::{Links, RealLinks};
+use wardline::lab::{demo, samples};
+
+/// Simulators of the bedside, the demo, the benchmark: never installed on a gateway
+#[derive(Parser)]
+#[command(name = "wardline-lab", version)]
+struct Lab {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the main job: a ward, an outage, and the proof that nothing was lost
+    Demo(demo::Options),
+    /// Write one payload of each kind into a folder, for validators
+    SamplePayloads {
+        /// The folder; made when it is not there
+        folder: PathBuf,
+    },
+    /// The daemon of the demo
+    #[command(hide = true)]
+    Daemon {
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long)]
+        replay: Option<PathBuf>,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Lab::parse().command {
+        Command::Demo(options) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(demo::run(options))
+        }
+        Command::SamplePayloads { folder } => {
+            samples::sample_payloads(&folder)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Daemon { config, replay } => {
+            let links: Arc<dyn Links> = match replay {
+                Some(file) => Arc::new(demo::ReplayFile::read(&file)?),
+                None => Arc::new(RealLinks),
+            };
+            let loaded = wardline::config::load(
+                &config,
+                wardline::config::Environment::default(),
+                &wardline::config::Catalogue::shipped(),
+            )?;
+            wardline::host::log::start(tracing::level_filters::LevelFilter::INFO);
+            wardline::gateway::run_with(loaded.config, links)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -40,6 +40,8 @@ struct Pending {
     parked: Option<PlainBlock>,
     /// When the oldest record in the builder must be committed, or the parked block tried again.
     due: Option<Mono>,
+    /// Records made durable so far.
+    durable: u64,
     /// The lowest ticket of each device that is not durable yet.
     lowest: BTreeMap<DeviceIndex, Ticket>,
 }
@@ -71,7 +73,7 @@ impl<S: Durable> Intake<S> {
     ) -> Self {
         let lanes = Lane::ALL.map(|lane| {
             let builder = BlockBuilder::new(header);
-            (lane, Pending { builder, parked: None, due: None, lowest: BTreeMap::new() })
+            (lane, Pending { builder, parked: None, due: None, durable: 0, lowest: BTreeMap::new() })
         });
         let sources =
             sources.into_iter().map(|durable| Source { last: Ticket::default(), durable }).collect();
@@ -141,6 +143,11 @@ impl<S: Durable> Intake<S> {
         self.last_error.as_deref()
     }
 
+    /// Records made durable so far, by lane in the order of [`Lane::ALL`].
+    pub fn durable(&self) -> [u64; 3] {
+        Lane::ALL.map(|lane| self.lane(lane).durable)
+    }
+
     /// The gate, for its counters.
     pub const fn gate(&self) -> &Gatekeeper {
         &self.gate
@@ -169,7 +176,10 @@ impl<S: Durable> Intake<S> {
                 None => break,
             };
             match self.store.append(lane, &block, now) {
-                Ok(_) => self.last_error = None,
+                Ok(_) => {
+                    self.last_error = None;
+                    self.lane_mut(lane).durable += u64::from(block.count());
+                }
                 Err(error) => {
                     let text = error.to_string();
                     if self.last_error.as_ref() != Some(&text) {

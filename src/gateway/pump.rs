@@ -42,6 +42,8 @@ pub struct Pump {
 pub struct Shown {
     /// Each device of the allowlist, in its order.
     pub devices: Vec<DeviceState>,
+    /// Records made durable since the start, by lane in the order of `Lane::ALL`.
+    pub durable: [u64; 3],
     /// Why the store does not take blocks at the moment.
     pub store_error: Option<String>,
 }
@@ -112,6 +114,7 @@ impl Pump {
     fn show<S: Durable>(&self, intake: &Intake<S>) {
         self.shown.send_replace(Shown {
             devices: intake.gate().snapshot().map(|(_, state)| state.clone()).collect(),
+            durable: intake.durable(),
             store_error: intake.last_error().map(ToOwned::to_owned),
         });
     }

@@ -25,6 +25,7 @@ pub enum End {
 #[derive(Default)]
 pub struct Supervisor {
     ends: JoinSet<(&'static str, End)>,
+    running: Vec<&'static str>,
 }
 
 impl Supervisor {
@@ -39,6 +40,7 @@ impl Supervisor {
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
+        self.running.push(name);
         let handle = tokio::task::spawn(AssertUnwindSafe(future).catch_unwind());
         self.ends.spawn(async move {
             let end = match handle.await {
@@ -87,6 +89,7 @@ impl Supervisor {
             // Nobody listens any more only when the whole daemon is going down.
             let _ = done.send(end);
         })?;
+        self.running.push(name);
         self.ends.spawn(async move {
             let end = end.await.unwrap_or_else(|_| End::Panicked("the thread vanished".to_owned()));
             (name, end)
@@ -97,9 +100,19 @@ impl Supervisor {
     /// Waits for the next task or thread to end; `None` when all have.
     pub async fn next_end(&mut self) -> Option<(&'static str, End)> {
         match self.ends.join_next().await? {
-            Ok(end) => Some(end),
+            Ok(end) => {
+                if let Some(place) = self.running.iter().position(|name| *name == end.0) {
+                    self.running.swap_remove(place);
+                }
+                Some(end)
+            }
             Err(error) => Some(("supervisor", End::Failed(error.to_string()))),
         }
+    }
+
+    /// What has not ended yet.
+    pub fn running(&self) -> &[&'static str] {
+        &self.running
     }
 }
 
@@ -125,6 +138,7 @@ mod tests {
         let mut ends = Vec::new();
         while let Some(end) = supervisor.next_end().await {
             ends.push(end);
+            assert_eq!(supervisor.running().len(), 4 - ends.len());
         }
         ends.sort_by_key(|(name, _)| *name);
         assert_eq!(

@@ -1,0 +1,176 @@
+//! Puts together what `wardline status` shows.
+
+use tokio::sync::watch;
+
+use super::pump::Shown;
+use crate::device::observation::Lane;
+use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
+use crate::link::ble::Handle;
+use crate::policy::DeviceRule;
+use crate::store;
+use crate::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
+use crate::uplink::{self, State};
+
+/// Certificates are renewed long before; this late, a person must look.
+const CERTIFICATE_SOON: i64 = 14;
+
+/// Where the parts of a snapshot come from.
+pub struct Sources {
+    /// The gateway's id.
+    pub gateway: String,
+    /// The boot.
+    pub boot: BootId,
+    /// When the daemon started.
+    pub started: Now,
+    /// Says what time it is.
+    pub clock: std::sync::Arc<dyn Clock>,
+    /// The allowlist.
+    pub rules: Vec<DeviceRule>,
+    /// The intake.
+    pub shown: watch::Receiver<Shown>,
+    /// The store's numbers.
+    pub stats: store::Stats,
+    /// The store's cap.
+    pub cap: u64,
+    /// The uplink.
+    pub uplink: watch::Receiver<uplink::Status>,
+    /// The radios.
+    pub centrals: Vec<Handle>,
+}
+
+impl Sources {
+    /// Everything at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = self.clock.now();
+        let shown = self.shown.borrow().clone();
+        let uplink = self.uplink.borrow().clone();
+        let devices: Vec<status::Device> = self
+            .rules
+            .iter()
+            .zip(&shown.devices)
+            .map(|(rule, state)| status::Device::of(rule, state, now.mono))
+            .collect();
+        let mut snapshot = Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            gateway: self.gateway.clone(),
+            started: self.started.wall.to_string(),
+            uptime_ms: millis(self.started.mono, now.mono),
+            boot: self.boot.0.iter().map(|byte| format!("{byte:02x}")).collect(),
+            time_synced: now.sync == ClockSync::Synced,
+            time_max_error_us: now.max_error_us,
+            devices,
+            lanes: (0..).zip(Lane::ALL).map(|(place, lane)| self.lane(place, lane, &shown, now)).collect(),
+            store: self.store(&shown),
+            uplink: uplink_view(&uplink, now.mono),
+            unlisted: self.unlisted(),
+            warnings: Vec::new(),
+        };
+        snapshot.warnings = self.warnings(&snapshot, &uplink);
+        snapshot
+    }
+}
+
+impl Sources {
+    fn lane(&self, place: usize, lane: Lane, shown: &Shown, now: Now) -> status::Lane {
+        let depth = self.stats.depth(lane);
+        status::Lane {
+            lane: lane.as_str().to_owned(),
+            blocks: depth.blocks,
+            records: depth.records,
+            bytes: depth.bytes,
+            oldest_age_ms: depth.oldest.map(|since| wall_age(since, now.wall)),
+            durable_total: shown.durable.get(place).copied().unwrap_or_default(),
+        }
+    }
+
+    fn store(&self, shown: &Shown) -> status::Store {
+        let store = self.stats.snapshot();
+        status::Store {
+            bytes: store.bytes,
+            cap: self.cap,
+            quarantined_segments: store.quarantined,
+            last_error: shown.store_error.clone().or(store.last_error),
+        }
+    }
+
+    /// The radio knows the latest addresses only; more about a stranger is nobody's business.
+    fn unlisted(&self) -> Vec<status::Unlisted> {
+        let latest = self.centrals.iter().flat_map(|central| central.status().unlisted.latest);
+        latest
+            .take(MAX_UNLISTED)
+            .map(|address| status::Unlisted { address: address.to_string(), ..status::Unlisted::default() })
+            .collect()
+    }
+
+    /// What a person should look at, in words.
+    fn warnings(&self, snapshot: &Snapshot, uplink: &uplink::Status) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for device in &snapshot.devices {
+            warnings.extend(device.quarantine.clone());
+        }
+        for radio in self.centrals.iter().map(Handle::status) {
+            warnings.extend(radio.down.map(|why| format!("radio {} is down: {why}", radio.adapter)));
+        }
+        warnings.extend(snapshot.store.last_error.as_ref().map(|why| format!("store: {why}")));
+        warnings.extend(uplink.store_trouble.as_ref().map(|why| format!("store: {why}")));
+        if uplink.no_consumer {
+            warnings.push("nobody subscribes to what is published: the data is kept".to_owned());
+        }
+        if uplink.not_authorised {
+            warnings.push(
+                "the broker forbids this gateway to publish: the data is kept; mend its access list"
+                    .to_owned(),
+            );
+        }
+        if uplink.refused_blocks > 0 {
+            warnings
+                .push(format!("the broker refused {} blocks for good: they are kept", uplink.refused_blocks));
+        }
+        if uplink.unreadable_blocks > 0 {
+            warnings.push(format!("{} blocks could not be read: they are kept", uplink.unreadable_blocks));
+        }
+        match uplink.certificate_days_left {
+            Some(days) if days < 0 => {
+                warnings.push(format!("the certificate expired {} days ago: renew it", -days))
+            }
+            Some(days) if days < CERTIFICATE_SOON => {
+                warnings.push(format!("the certificate expires in {days} days: renew it"));
+            }
+            Some(_) | None => {}
+        }
+        if !snapshot.time_synced {
+            warnings.push("the clock follows no reference: stamps say so".to_owned());
+        }
+        warnings.truncate(MAX_WARNINGS);
+        warnings
+    }
+}
+
+/// For a person to read: a wall clock that was set in between makes it wrong, and nothing depends on it.
+fn wall_age(since: Wall, now: Wall) -> u64 {
+    u64::try_from(now.as_millis().saturating_sub(since.as_millis())).unwrap_or_default()
+}
+
+fn millis(from: Mono, to: Mono) -> u64 {
+    u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn uplink_view(status: &uplink::Status, now: Mono) -> status::Uplink {
+    let state = match status.state {
+        State::Starting => "starting",
+        State::Connecting => "connecting",
+        State::Online => "connected",
+        State::Waiting { .. } => "waiting",
+        State::Stopped => "stopped",
+    };
+    status::Uplink {
+        state: state.to_owned(),
+        state_age_ms: Some(millis(status.since, now)),
+        last_error: status.trouble.clone(),
+        in_flight: u64::try_from(status.in_flight).unwrap_or(u64::MAX),
+        acknowledged: status.lanes.values().map(|lane| lane.records).sum(),
+        refused: status.refusals.values().sum(),
+        no_consumer: status.no_consumer,
+        certificate_days_left: status.certificate_days_left,
+    }
+}

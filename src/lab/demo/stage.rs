@@ -1,0 +1,156 @@
+//! The daemon of the demo: the real code in a process of its own, with a configuration folder as a
+//! gateway would have it.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::scene::{BELT, CLIP, OXIMETER, PUMPS, SWAPPED};
+use crate::lab::pki::{Pair, Pki};
+
+/// How the BLE devices of the demo are reached.
+pub enum Radio<'a> {
+    /// A double of BlueZ on a private bus at this address.
+    Bus(&'a str),
+    /// No D-Bus on this machine: the daemon replays this file in place of a radio.
+    Replay(&'a Path),
+}
+
+/// Where the ports of the serial devices are, in the order of the configuration.
+pub struct Ports {
+    /// The pumps'.
+    pub pumps: Vec<PathBuf>,
+    /// The oximeter's.
+    pub oximeter: PathBuf,
+    /// The port with the wrong pump.
+    pub swapped: PathBuf,
+}
+
+/// Writes the configuration folder and its keys.
+pub fn configure(folder: &Path, pki: &Pki, client: &Pair, broker: u16, ports: &Ports) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder.join("devices.d"))?;
+    for (name, byte) in [("kek", "5a"), ("ward", "a5")] {
+        // Throw-away keys of a throw-away store.
+        write(&folder.join(name), &byte.repeat(32), 0o600)?;
+    }
+    let text = |path: &Path| path.display().to_string();
+    let gateway = format!(
+        "[gateway]\norganisation = \"demo\"\ngroup = \"ward-7\"\nid = \"gw-demo\"\n\n\
+         [uplink]\nhost = \"localhost\"\nport = {broker}\nauthorities = {authorities:?}\n\
+         certificate = {certificate:?}\nkey = {key:?}\nbackoff_first = \"200ms\"\nbackoff_most = \"1s\"\n\n\
+         [store]\nfolder = {store:?}\ncap = \"256MiB\"\nalarm_reserve = \"16MiB\"\n\n\
+         [keys]\nkek = \"kek\"\nward = \"ward\"\n\n[status]\nsocket = {socket:?}\n",
+        authorities = text(&pki.authorities()),
+        certificate = text(&client.certificate),
+        key = text(&client.key),
+        store = text(&folder.join("store")),
+        socket = text(&socket(folder)),
+    );
+    write(&folder.join("gateway.toml"), &gateway, 0o600)?;
+    let mut devices = String::new();
+    let mut serial = |id: &str, driver: &str, port: &Path, serial: &str| {
+        let port = text(port);
+        devices.push_str(&format!(
+            "[[device]]\nid = {id:?}\nasset = \"ASSET-{id}\"\ndriver = {driver:?}\nport = {port:?}\n\
+             allow_unstable_port = true\nelements = \"all\"\nexpects = {{ serial = {serial:?} }}\n\n"
+        ));
+    };
+    for ((id, number), port) in PUMPS.iter().zip(&ports.pumps) {
+        serial(id, "alaris-asena", port, number);
+    }
+    serial(OXIMETER.0, "masimo-ascii1", &ports.oximeter, OXIMETER.1);
+    serial(SWAPPED.0, "alaris-asena", &ports.swapped, SWAPPED.1);
+    for ((id, address, number), profile) in [(BELT, "heart-rate"), (CLIP, "pulse-oximeter")] {
+        devices.push_str(&format!(
+            "[[device]]\nid = {id:?}\nasset = \"ASSET-{id}\"\nprofiles = [{profile:?}]\naddress = {address:?}\n\
+             security = \"open\"\nelements = \"all\"\nexpects = {{ serial = {number:?} }}\n\n"
+        ));
+    }
+    write(&folder.join("devices.d/ward.toml"), &devices, 0o600)
+}
+
+/// Where the status socket is.
+pub fn socket(folder: &Path) -> PathBuf {
+    folder.join("status.sock")
+}
+
+/// The running daemon; killed when dropped.
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts this program again as the daemon.
+    pub fn start(folder: &Path, radio: &Radio<'_>) -> anyhow::Result<Self> {
+        let log = folder.join("daemon.log");
+        let output = std::fs::File::create(&log)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("daemon").arg("--config").arg(folder);
+        match radio {
+            Radio::Bus(address) => command.env("DBUS_SYSTEM_BUS_ADDRESS", address),
+            Radio::Replay(file) => command.arg("--replay").arg(file),
+        };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output)
+            .spawn()
+            .context("cannot start the daemon")?;
+        Ok(Self { child, log })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Tells it to stop and waits.
+    pub async fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(id.context("no process id")?, rustix::process::Signal::TERM)?;
+        let ended = async {
+            loop {
+                if let Some(status) = self.child.try_wait()? {
+                    return anyhow::Ok(status);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(patience, ended).await.context("the daemon does not end")?
+    }
+
+    /// The last lines that it logged.
+    pub fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+    }
+
+    /// Everything that it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(mode).open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(())
+}
