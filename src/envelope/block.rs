@@ -191,6 +191,11 @@ impl PlainBlock {
         self.count
     }
 
+    /// Its size in bytes, at most [`MAX_BYTES`].
+    pub fn size(&self) -> u32 {
+        u32::try_from(self.bytes.len()).unwrap_or(u32::MAX)
+    }
+
     /// Reads header and records.
     pub fn read(&self) -> Result<(BlockHeader, Vec<Entry>), FormatError> {
         let (header, entries) = read(&self.bytes)?;

@@ -1,0 +1,161 @@
+//! A segment read without sled: by the chunks in its file.
+//!
+//! In: sled's file in any state, also torn. Out: every block of which each chunk is there once
+//! whole. sled writes a value in one piece, first by itself and later again within its page, so a
+//! block is mostly there more than once. Time and memory are bounded by the file's size: nothing in
+//! the file is believed but what its checksum proves, and the seal has the last word.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::chunk::{self, Label, MAGIC, MAX_CHUNK};
+use super::segment::Chain;
+use crate::envelope::seal::TAG;
+
+/// How much of the file is held in memory at once.
+const WINDOW: usize = 256 * 1024;
+/// No segment has more blocks: what a file claims beyond is not believed.
+const MOST_BLOCKS: u32 = 1 << 20;
+
+/// A block of which at least one chunk was found.
+struct Found {
+    label: Label,
+    /// Where each chunk stands in the file.
+    places: Vec<Option<u64>>,
+    tail: [u8; TAG],
+}
+
+impl Found {
+    fn is_whole(&self) -> bool {
+        self.places.iter().all(Option::is_some)
+    }
+}
+
+/// The blocks of one file.
+pub(super) struct RawSegment {
+    file: File,
+    blocks: BTreeMap<u32, Found>,
+}
+
+impl RawSegment {
+    /// Reads the file once, from front to end.
+    pub(super) fn scan(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let mut blocks = BTreeMap::new();
+        let mut window: Vec<u8> = Vec::with_capacity(WINDOW + MAX_CHUNK);
+        let mut start = 0u64;
+        loop {
+            let wanted = u64::try_from(WINDOW + MAX_CHUNK - window.len()).unwrap_or_default();
+            let is_end = (&mut file).take(wanted).read_to_end(&mut window)? == 0;
+            // A chunk that begins in the last MAX_CHUNK bytes may go on in the next window.
+            let sure = if is_end { window.len() } else { window.len().saturating_sub(MAX_CHUNK) };
+            note_chunks(&window, sure, start, &mut blocks);
+            if is_end {
+                return Ok(Self { file, blocks });
+            }
+            window.drain(..sure);
+            start = start.saturating_add(u64::try_from(sure).unwrap_or_default());
+        }
+    }
+
+    /// The block's label and sealed bytes, when all of it is there.
+    pub(super) fn block(&self, block: u32) -> Option<(Label, Vec<u8>)> {
+        let found = self.blocks.get(&block)?;
+        let mut values = Vec::new();
+        for place in &found.places {
+            let mut value = vec![0; MAX_CHUNK];
+            let mut filled = 0;
+            while let Some(rest) = value.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                let at = (*place)?.saturating_add(u64::try_from(filled).ok()?);
+                match self.file.read_at(rest, at) {
+                    Ok(0) => break,
+                    Ok(count) => filled += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => return None,
+                }
+            }
+            value.truncate(filled);
+            values.push(value);
+        }
+        chunk::join(values.iter().map(|value| chunk::parse(value)))
+    }
+
+    /// What is known of a block, also when not all of it is there.
+    pub(super) fn label(&self, block: u32) -> Option<Label> {
+        self.blocks.get(&block).map(|found| found.label)
+    }
+
+    /// Whether all of a block is there.
+    pub(super) fn has(&self, block: u32) -> bool {
+        self.blocks.get(&block).is_some_and(Found::is_whole)
+    }
+
+    /// One more than the highest index of which all is there.
+    pub(super) fn end(&self) -> u32 {
+        let last = self.blocks.iter().rev().find(|(_, found)| found.is_whole());
+        last.map_or(0, |(block, _)| block.saturating_add(1))
+    }
+
+    /// The chain over the blocks before `end`.
+    pub(super) fn chain(&self, end: u32) -> Chain {
+        let mut chain = Chain::START;
+        for (_, found) in self.blocks.range(..end) {
+            chain.add(&found.tail);
+        }
+        chain
+    }
+}
+
+/// Notes every whole chunk that begins in the first `sure` bytes.
+fn note_chunks(window: &[u8], sure: usize, start: u64, blocks: &mut BTreeMap<u32, Found>) {
+    let mut at = 0;
+    while let Some(step) = find(window.get(at..).unwrap_or_default()) {
+        at += step;
+        if at >= sure {
+            return;
+        }
+        let offset = start.saturating_add(u64::try_from(at).unwrap_or_default());
+        if let Some(chunk) = window.get(at..).and_then(chunk::parse) {
+            note(&chunk, offset, blocks);
+        }
+        at += 1;
+    }
+}
+
+fn note(chunk: &chunk::Chunk<'_>, offset: u64, blocks: &mut BTreeMap<u32, Found>) {
+    if chunk.label.block >= MOST_BLOCKS {
+        return;
+    }
+    let places = usize::from(chunk::chunks_of(chunk.label.total));
+    let found = blocks.entry(chunk.label.block).or_insert_with(|| Found {
+        label: chunk.label,
+        places: vec![None; places],
+        tail: [0; TAG],
+    });
+    if found.label != chunk.label {
+        return;
+    }
+    if let Some(place) = found.places.get_mut(usize::from(chunk.index)) {
+        *place = Some(offset);
+    }
+    if usize::from(chunk.index) + 1 == places {
+        found.tail = chunk::tail(chunk.content);
+    }
+}
+
+/// Where the next chunk may begin.
+fn find(bytes: &[u8]) -> Option<usize> {
+    let [first, ..] = MAGIC;
+    let mut from = 0;
+    loop {
+        let step = bytes.get(from..)?.iter().position(|byte| *byte == first)?;
+        from += step;
+        if bytes.get(from..)?.starts_with(&MAGIC) {
+            return Some(from);
+        }
+        from += 1;
+    }
+}

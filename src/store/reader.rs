@@ -1,0 +1,338 @@
+//! The side that reads.
+//!
+//! In: what the broker acknowledged. Out: the blocks of each lane in order. What can go wrong: a
+//! block is gone or does not authenticate; then it is skipped, its segment is set aside when
+//! everything else in it is done, and a gap record tells of it. What never happens: sled is given a
+//! file that is not, byte for byte, what it was when the segment was closed. Anything else is read
+//! by its chunks (`raw.rs`), where no byte of it can hang, crash or exhaust the program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::chunk::{self, Label};
+use super::engine::{Engine, database_file};
+use super::raw::RawSegment;
+use super::recover::Held;
+use super::segment::{Ending, Footer, Header, Unsound, measure};
+use super::shared::{Live, Loss, Next, Pace, Shared, Then};
+use super::stats::{Depth, Stats};
+use super::{Seq, StoreError, StoreId};
+use crate::device::observation::Lane;
+use crate::envelope::block::PlainBlock;
+use crate::envelope::keys::SegmentKeys;
+use crate::envelope::record::{Gap, lane_code};
+use crate::envelope::seal::Place;
+use crate::time::Wall;
+
+/// The side that reads: held by the uplink's feeder.
+pub struct Reader {
+    pub(super) shared: Arc<Shared>,
+    _held: Arc<Held>,
+    lanes: [Position; 3],
+    /// What was given out and is not acknowledged: records and commit time of each block. Bounded by
+    /// what the uplink has in flight; a rewind gives the same blocks again.
+    given: BTreeMap<Seq, (u64, Wall)>,
+}
+
+/// Where a lane is read.
+#[derive(Default)]
+struct Position {
+    segment: u64,
+    block: u32,
+    open: Option<Open>,
+}
+
+/// A segment that is open for reading.
+struct Open {
+    number: u64,
+    source: Source,
+}
+
+enum Source {
+    /// The one that is being written: the writer's own handle.
+    Live(Arc<Live>),
+    /// Closed in order and untouched since.
+    Sled(Box<dyn Engine>, SegmentKeys),
+    /// Anything else.
+    Raw(RawSegment, SegmentKeys),
+    /// Its header, and so its key, is gone.
+    Nothing,
+}
+
+impl Source {
+    fn keys(&self) -> Option<&SegmentKeys> {
+        match self {
+            Self::Live(live) => Some(&live.keys),
+            Self::Sled(_, keys) | Self::Raw(_, keys) => Some(keys),
+            Self::Nothing => None,
+        }
+    }
+
+    fn block(&self, block: u32) -> Option<(Label, Vec<u8>)> {
+        match self {
+            Self::Live(live) => read_block(&*live.engine, block),
+            Self::Sled(engine, _) => read_block(&**engine, block),
+            Self::Raw(raw, _) => raw.block(block),
+            Self::Nothing => None,
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, held: Arc<Held>) -> Self {
+        Self { shared, _held: held, lanes: Default::default(), given: BTreeMap::new() }
+    }
+
+    /// The id that goes into every idempotency key.
+    pub fn store_id(&self) -> StoreId {
+        self.shared.store
+    }
+
+    /// The next block of a lane that was not yet given since the last [`Reader::rewind`]; `None`
+    /// when the lane is drained.
+    pub fn read_next(&mut self, lane: Lane) -> Result<Option<(Seq, PlainBlock)>, StoreError> {
+        loop {
+            let position = self.position(lane);
+            let (segment, block) = (position.segment, position.block);
+            let next = self.shared.lane(lane).next(lane, segment, block);
+            let Some(Next { seq, live }) = next else {
+                // A handle on a segment that is not written any more would hold its memory.
+                self.let_go(lane);
+                return Ok(None);
+            };
+            self.open(seq, live)?;
+            let position = self.position(lane);
+            (position.segment, position.block) = (seq.segment, seq.block.saturating_add(1));
+            match self.read(seq)? {
+                Some((label, block)) => {
+                    let records = u64::from(label.count);
+                    self.given.insert(seq, (records, Wall::from_millis(label.wall)));
+                    return Ok(Some((seq, block)));
+                }
+                None => self.lose(seq),
+            }
+        }
+    }
+
+    /// The broker has every record of this block. In any order; disk space comes back when
+    /// everything before it in its segment is acknowledged too.
+    pub fn acknowledge(&mut self, seq: Seq) -> Result<(), StoreError> {
+        let given = self.given.remove(&seq);
+        let is_drained = {
+            let mut state = self.shared.lane(seq.lane);
+            // A segment that is not there was dropped, or is done and gone: nothing is left to do.
+            let Some(entry) = state.segments.get_mut(&seq.segment) else { return Ok(()) };
+            if entry.is_done(seq.block) {
+                return Ok(());
+            }
+            let Some((records, wall)) = given else { return Err(StoreError::NotGiven { seq }) };
+            entry.finish(seq.block, records);
+            let is_drained = entry.is_closed && entry.is_drained();
+            state.done_wall = Some(wall);
+            is_drained
+        };
+        if is_drained {
+            if self.position(seq.lane).open.as_ref().is_some_and(|open| open.number == seq.segment) {
+                self.let_go(seq.lane);
+            }
+            self.shared.retire(seq.lane).map_err(|e| StoreError::io("deleting a drained segment", e))?;
+        }
+        self.shared
+            .save_cursor(seq.lane, Pace::Lazy)
+            .map_err(|e| StoreError::io("writing a lane's cursor", e))
+    }
+
+    /// Begins every lane again at its oldest unacknowledged block: after a lost connection.
+    pub fn rewind(&mut self) {
+        for position in &mut self.lanes {
+            (position.segment, position.block) = (0, 0);
+        }
+    }
+
+    /// Counts commits: changes whenever there is something new to read.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.shared.commits.subscribe()
+    }
+
+    /// How much of a lane waits for its acknowledgement.
+    pub fn depth(&self, lane: Lane) -> Depth {
+        self.stats().depth(lane)
+    }
+
+    /// A handle on the store's numbers.
+    pub fn stats(&self) -> Stats {
+        Stats { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Writes how far each lane is done. Without it the same is written about once a second while
+    /// acknowledgements come in; what is not written is sent again after a restart.
+    pub fn save(&mut self) -> Result<(), StoreError> {
+        for lane in Lane::ALL {
+            self.shared
+                .save_cursor(lane, Pace::AtOnce)
+                .map_err(|e| StoreError::io("writing a lane's cursor", e))?;
+        }
+        Ok(())
+    }
+
+    fn position(&mut self, lane: Lane) -> &mut Position {
+        let [alarm, vital, bulk] = &mut self.lanes;
+        match lane {
+            Lane::Alarm => alarm,
+            Lane::Vital => vital,
+            Lane::Bulk => bulk,
+        }
+    }
+
+    fn let_go(&mut self, lane: Lane) {
+        self.position(lane).open = None;
+    }
+
+    /// Has the segment of a block open.
+    fn open(&mut self, seq: Seq, live: Option<Arc<Live>>) -> Result<(), StoreError> {
+        let is_open = self.position(seq.lane).open.as_ref().is_some_and(|open| open.number == seq.segment);
+        if is_open {
+            return Ok(());
+        }
+        // The old one first: at most two of a lane are open, with the writer's.
+        self.let_go(seq.lane);
+        let source = match live {
+            Some(live) => Source::Live(live),
+            None => open_closed(&self.shared, seq).map_err(|e| StoreError::io("opening a segment", e))?,
+        };
+        self.position(seq.lane).open = Some(Open { number: seq.segment, source });
+        Ok(())
+    }
+
+    /// Reads and opens one block; without sled when with it that fails. `None` when it is lost.
+    fn read(&mut self, seq: Seq) -> Result<Option<(Label, PlainBlock)>, StoreError> {
+        let store = self.shared.store;
+        let slot = usize::from(lane_code(seq.lane));
+        let Some(open) = self.lanes.get_mut(slot).and_then(|position| position.open.as_mut()) else {
+            return Ok(None);
+        };
+        if let Some(found) = unseal(&open.source, store, seq) {
+            return Ok(Some(found));
+        }
+        if matches!(open.source, Source::Raw(..) | Source::Nothing) {
+            return Ok(None);
+        }
+        let folder = self.shared.segment_folder(seq.lane, seq.segment);
+        let raw = open_raw(&self.shared, &folder, seq)
+            .map_err(|e| StoreError::io("reading a damaged segment", e))?;
+        let found = unseal(&raw, store, seq);
+        if !matches!(open.source, Source::Live(_)) {
+            open.source = raw;
+        }
+        Ok(found)
+    }
+
+    /// A block that cannot be read: skipped, and told of by the writer.
+    fn lose(&mut self, seq: Seq) {
+        let known = self.lanes.get(usize::from(lane_code(seq.lane))).and_then(|position| {
+            let source = &position.open.as_ref()?.source;
+            if let Source::Raw(raw, _) = source { raw.label(seq.block) } else { None }
+        });
+        let gap = {
+            let mut state = self.shared.lane(seq.lane);
+            let Some(entry) = state.segments.get_mut(&seq.segment) else { return };
+            entry.lost.insert(seq.block);
+            entry.is_damaged = true;
+            // What its label says, else as many as its neighbours hold.
+            let mean = entry.records.div_ceil(u64::from(entry.blocks.max(1)));
+            Gap {
+                lane: seq.lane,
+                count: known.map_or(mean, |label| u64::from(label.count)),
+                first: known.map_or(entry.first, |label| Wall::from_millis(label.wall)),
+                last: known.map_or(entry.last, |label| Wall::from_millis(label.wall)),
+                reason: format!("segment {} is damaged", seq.segment),
+            }
+        };
+        self.shared.note_error(&format_args!("block {seq} cannot be read: it is reported as a gap"));
+        let then = Then::Finish { segment: seq.segment, blocks: BTreeSet::from([seq.block]) };
+        self.shared.lose(Loss { gap, then });
+        // Whoever waits for commits learns that there is something to be told.
+        self.shared.commits.send_modify(|commits| *commits = commits.wrapping_add(1));
+    }
+}
+
+/// How far everything is done is worth a write: it spares sending again.
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.save();
+    }
+}
+
+/// Every chunk of a block, by key.
+fn read_block(engine: &dyn Engine, block: u32) -> Option<(Label, Vec<u8>)> {
+    let first = engine.get(chunk::key(block, 0)).ok()??;
+    let chunks = chunk::chunks_of(chunk::parse(&first)?.label.total);
+    let mut values = vec![first];
+    for index in 1..chunks {
+        values.push(engine.get(chunk::key(block, index)).ok()??);
+    }
+    chunk::join(values.iter().map(|value| chunk::parse(value)))
+}
+
+fn unseal(source: &Source, store: StoreId, seq: Seq) -> Option<(Label, PlainBlock)> {
+    let (label, sealed) = source.block(seq.block)?;
+    let Label { block, count, wall, .. } = label;
+    let place = Place { store: store.0, lane: seq.lane, segment: seq.segment, block, count, wall };
+    let is_its_own = block == seq.block;
+    let opened = source.keys()?.data.open(&place, &sealed).ok()?;
+    is_its_own.then_some((label, opened))
+}
+
+/// Opens a closed segment: with sled only when its file is proven to be what it was.
+fn open_closed(shared: &Shared, seq: Seq) -> io::Result<Source> {
+    let folder = shared.segment_folder(seq.lane, seq.segment);
+    let keys = match keys_of(shared, &folder, seq)? {
+        Some(keys) => keys,
+        None => return Ok(Source::Nothing),
+    };
+    if let Ok(Footer { ending: Ending::Clean { length, sum }, .. }) = Footer::read(&folder, &keys)
+        && measure(&database_file(&folder)).is_ok_and(|found| found == (length, sum))
+        && let Ok(engine) = shared.disk.open(&folder)
+    {
+        return Ok(Source::Sled(engine, keys));
+    }
+    open_raw(shared, &folder, seq)
+}
+
+fn open_raw(shared: &Shared, folder: &Path, seq: Seq) -> io::Result<Source> {
+    let Some(keys) = keys_of(shared, folder, seq)? else { return Ok(Source::Nothing) };
+    match RawSegment::scan(&database_file(folder)) {
+        Ok(raw) => Ok(Source::Raw(raw, keys)),
+        Err(error) if is_passing(&error) => Err(error),
+        Err(_) => Ok(Source::Nothing),
+    }
+}
+
+/// The segment's keys; `None` when its header cannot be trusted.
+fn keys_of(shared: &Shared, folder: &Path, seq: Seq) -> io::Result<Option<SegmentKeys>> {
+    match Header::open(folder, &shared.kek, (shared.store, seq.lane, seq.segment)) {
+        Ok(opened) => Ok(Some(opened.keys)),
+        Err(Unsound::Io(error)) if is_passing(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Errors of the moment, which say nothing of the file: no memory, no descriptors.
+fn is_passing(error: &io::Error) -> bool {
+    // EMFILE and ENFILE have no kind of their own; the path is added to the text, the code is lost,
+    // so what is not clearly the file's fault is taken as passing.
+    !matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput
+    )
+}

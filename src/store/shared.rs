@@ -1,0 +1,433 @@
+//! What writer and reader both see: per lane the segments that are on disk and how far each is done.
+//!
+//! In: what was committed, acknowledged, lost. Out: what is to be read next, what may be deleted, how
+//! deep each lane is. One lock for each lane, held for look-ups and counting only: never while
+//! anything is written to or read from the disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::engine::{Disk, Engine};
+use super::state_file::Cursor;
+use super::{Seq, StoreId};
+use crate::device::observation::Lane;
+use crate::envelope::keys::{Kek, MacKey, SegmentKeys};
+use crate::envelope::record::{Gap, lane_code};
+use crate::host::atomic_file;
+use crate::time::Wall;
+
+/// What the small files of a segment and its folder take, beside its database.
+pub(super) const FOLDER_OVERHEAD: u64 = 48 * 1024;
+
+/// The segment that is being written.
+pub(super) struct Live {
+    pub(super) number: u64,
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) keys: SegmentKeys,
+}
+
+/// What is known of one segment without opening it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// How many blocks are durable: 0..blocks can be read.
+    pub(super) blocks: u32,
+    pub(super) records: u64,
+    /// How many lost records its gap records tell of.
+    pub(super) told: u64,
+    /// On disk, overhead included.
+    pub(super) bytes: u64,
+    pub(super) first: Wall,
+    pub(super) last: Wall,
+    pub(super) is_closed: bool,
+    /// Goes to quarantine, not away, when it is done.
+    pub(super) is_damaged: bool,
+    /// Every block before it is done.
+    pub(super) done_through: u32,
+    /// Blocks further on that are done.
+    pub(super) done_beyond: BTreeSet<u32>,
+    /// The records of all done blocks.
+    pub(super) done_records: u64,
+    /// Blocks that cannot be read and whose gap record is not written yet.
+    pub(super) lost: BTreeSet<u32>,
+}
+
+impl Entry {
+    pub(super) fn new(first: Wall) -> Self {
+        Self {
+            blocks: 0,
+            records: 0,
+            told: 0,
+            bytes: FOLDER_OVERHEAD,
+            first,
+            last: first,
+            is_closed: false,
+            is_damaged: false,
+            done_through: 0,
+            done_beyond: BTreeSet::new(),
+            done_records: 0,
+            lost: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn is_done(&self, block: u32) -> bool {
+        block < self.done_through || self.done_beyond.contains(&block)
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.done_through >= self.blocks
+    }
+
+    /// Counts a block as done; `false` when it already was.
+    pub(super) fn finish(&mut self, block: u32, records: u64) -> bool {
+        if self.is_done(block) || block >= self.blocks {
+            return false;
+        }
+        self.done_beyond.insert(block);
+        while self.done_beyond.remove(&self.done_through) {
+            self.done_through += 1;
+        }
+        self.done_records = self.done_records.saturating_add(records).min(self.records);
+        true
+    }
+
+    /// The first block from `from` on that is to be read.
+    fn next(&self, from: u32) -> Option<u32> {
+        (from.max(self.done_through)..self.blocks)
+            .find(|block| !self.is_done(*block) && !self.lost.contains(block))
+    }
+
+    /// Records that are not done.
+    pub(super) fn left(&self) -> u64 {
+        self.records.saturating_sub(self.done_records)
+    }
+}
+
+/// One lane.
+pub(super) struct LaneState {
+    pub(super) segments: BTreeMap<u64, Entry>,
+    pub(super) live: Option<Arc<Live>>,
+    /// The number that the next segment gets.
+    pub(super) next_number: u64,
+    /// The wall time of the newest block that is done: nothing older waits.
+    pub(super) done_wall: Option<Wall>,
+}
+
+/// What the reader is to read next.
+pub(super) struct Next {
+    pub(super) seq: Seq,
+    /// The segment's handle, when it is the one that is being written.
+    pub(super) live: Option<Arc<Live>>,
+}
+
+impl LaneState {
+    /// The first block at or after a position that is to be read.
+    pub(super) fn next(&self, lane: Lane, segment: u64, block: u32) -> Option<Next> {
+        self.segments.range(segment..).find_map(|(number, entry)| {
+            let from = if *number == segment { block } else { 0 };
+            let block = entry.next(from)?;
+            let live = self.live.clone().filter(|live| live.number == *number);
+            Some(Next { seq: Seq { lane, segment: *number, block }, live })
+        })
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        match self.segments.first_key_value() {
+            None => Cursor { segment: self.next_number, block: 0, records: 0 },
+            Some((number, entry)) => {
+                let records = if entry.done_beyond.is_empty() { entry.done_records } else { 0 };
+                Cursor { segment: *number, block: entry.done_through, records }
+            }
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.segments.values().map(|entry| entry.bytes).sum()
+    }
+}
+
+/// Something that is gone, and what becomes of its place once its gap record is durable.
+#[derive(Debug)]
+pub(super) struct Loss {
+    pub(super) gap: Gap,
+    pub(super) then: Then,
+}
+
+/// What follows a gap record.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Nothing: there is nothing left.
+    Nothing,
+    /// These blocks count as done.
+    Finish { segment: u64, blocks: BTreeSet<u32> },
+    /// This folder is moved to quarantine.
+    Quarantine(PathBuf),
+}
+
+/// How far a lane's cursor file is.
+struct CursorFile {
+    written: Option<Cursor>,
+    /// When, in the time of [`Shared::now`].
+    at: u64,
+}
+
+/// Seen by writer, reader and statistics.
+pub(super) struct Shared {
+    pub(super) folder: PathBuf,
+    pub(super) store: StoreId,
+    pub(super) kek: Kek,
+    pub(super) disk: Arc<dyn Disk>,
+    state_key: MacKey,
+    lanes: [Mutex<LaneState>; 3],
+    cursors: [Mutex<CursorFile>; 3],
+    pub(super) losses: Mutex<Vec<Loss>>,
+    pub(super) quarantined_bytes: AtomicU64,
+    pub(super) quarantined: AtomicU64,
+    pub(super) blocks: AtomicU64,
+    pub(super) records: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) commits: watch::Sender<u64>,
+    pub(super) last_error: Mutex<Option<String>>,
+    /// Of each lane the newest segment and its head.
+    pub(super) heads: Mutex<[Option<(u64, [u8; 32])>; 3]>,
+    /// The newest monotonic time that the writer was told, in nanoseconds: paces the cursor files.
+    pub(super) now: AtomicU64,
+}
+
+/// A cursor is written at most once in this time.
+const CURSOR_PACE_NANOS: u64 = 1_000_000_000;
+
+impl Shared {
+    pub(super) fn new(
+        (folder, store): (PathBuf, StoreId),
+        kek: Kek,
+        disk: Arc<dyn Disk>,
+        lanes: [LaneState; 3],
+    ) -> Self {
+        let cursor = || Mutex::new(CursorFile { written: None, at: 0 });
+        Self {
+            folder,
+            store,
+            state_key: kek.state_key(),
+            kek,
+            disk,
+            lanes: lanes.map(Mutex::new),
+            cursors: [cursor(), cursor(), cursor()],
+            losses: Mutex::new(Vec::new()),
+            quarantined_bytes: AtomicU64::new(0),
+            quarantined: AtomicU64::new(0),
+            blocks: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            commits: watch::channel(0).0,
+            last_error: Mutex::new(None),
+            heads: Mutex::new([None; 3]),
+            now: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn lane(&self, lane: Lane) -> MutexGuard<'_, LaneState> {
+        let [alarm, vital, bulk] = &self.lanes;
+        lock(match lane {
+            Lane::Alarm => alarm,
+            Lane::Vital => vital,
+            Lane::Bulk => bulk,
+        })
+    }
+
+    pub(super) fn segment_folder(&self, lane: Lane, number: u64) -> PathBuf {
+        lane_folder(&self.folder, lane).join(number.to_string())
+    }
+
+    /// The bytes of each lane, in the order of [`Lane::ALL`].
+    pub(super) fn usage(&self) -> [u64; 3] {
+        Lane::ALL.map(|lane| self.lane(lane).bytes())
+    }
+
+    pub(super) fn note_error(&self, error: &dyn std::fmt::Display) {
+        *lock(&self.last_error) = Some(error.to_string());
+    }
+
+    /// Removes the drained segments at the front of a lane: first the cursor says so, then they go.
+    pub(super) fn retire(&self, lane: Lane) -> io::Result<()> {
+        loop {
+            let retired = {
+                let mut state = self.lane(lane);
+                let front = state.segments.first_key_value();
+                match front {
+                    Some((number, entry)) if entry.is_closed && entry.is_drained() => {
+                        let number = *number;
+                        state.segments.remove(&number).map(|entry| (number, entry))
+                    }
+                    _ => None,
+                }
+            };
+            let Some((number, entry)) = retired else { return Ok(()) };
+            let saved = self.save_cursor(lane, Pace::AtOnce);
+            let folder = self.segment_folder(lane, number);
+            if entry.is_damaged {
+                self.quarantine(lane, &folder)?;
+            } else {
+                remove_segment(&folder)?;
+            }
+            if saved.is_err() {
+                // On a full disk the removal has made the room that the cursor needs. A power cut in
+                // between tells of a gap that is none: overstated, never silent.
+                self.save_cursor(lane, Pace::AtOnce)?;
+            }
+        }
+    }
+
+    /// Moves a folder out of the lane, where a person can look at it.
+    pub(super) fn quarantine(&self, lane: Lane, folder: &Path) -> io::Result<()> {
+        let home = self.folder.join("quarantine");
+        atomic_file::create_folder(&home)?;
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let place = (0u32..)
+            .map(|attempt| home.join(format!("{lane}-{name}-{attempt}")))
+            .find(|place| !place.exists())
+            .unwrap_or_else(|| home.join(format!("{lane}-{name}")));
+        atomic_file::rename(folder, &place)?;
+        self.quarantined.fetch_add(1, Ordering::Relaxed);
+        self.quarantined_bytes.fetch_add(folder_bytes(&place), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Removes the oldest of what is in quarantine; `false` when there is nothing.
+    pub(super) fn drop_quarantined(&self) -> bool {
+        let home = self.folder.join("quarantine");
+        let mut entries: Vec<PathBuf> =
+            std::fs::read_dir(home).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        entries.sort();
+        let Some(oldest) = entries.first() else { return false };
+        let bytes = folder_bytes(oldest);
+        if remove_segment(oldest).is_err() {
+            return false;
+        }
+        let _ = self.quarantined_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+            Some(now.saturating_sub(bytes))
+        });
+        true
+    }
+
+    /// Writes a lane's cursor when it moved.
+    pub(super) fn save_cursor(&self, lane: Lane, pace: Pace) -> io::Result<()> {
+        let now = self.now.load(Ordering::Relaxed);
+        let slot = self.cursors.get(usize::from(lane_code(lane)));
+        let Some(slot) = slot else { return Ok(()) };
+        let mut file = match pace {
+            Pace::AtOnce => lock(slot),
+            // Whoever holds it is writing it: the next acknowledgement asks again.
+            Pace::Lazy => match slot.try_lock() {
+                Ok(file) => file,
+                Err(_) => return Ok(()),
+            },
+        };
+        if pace == Pace::Lazy && now.saturating_sub(file.at) < CURSOR_PACE_NANOS {
+            return Ok(());
+        }
+        let cursor = self.lane(lane).cursor();
+        if file.written == Some(cursor) {
+            return Ok(());
+        }
+        cursor.write(&cursor_file(&self.folder, lane), self.store, lane, &self.state_key)?;
+        *file = CursorFile { written: Some(cursor), at: now };
+        Ok(())
+    }
+
+    /// Notes that blocks of a segment cannot be read; those of one segment are told together.
+    pub(super) fn lose(&self, loss: Loss) {
+        let mut losses = lock(&self.losses);
+        if let Then::Finish { segment, blocks } = &loss.then {
+            for known in losses.iter_mut() {
+                let is_same_lane = known.gap.lane == loss.gap.lane;
+                if let Then::Finish { segment: same, blocks: more } = &mut known.then
+                    && is_same_lane
+                    && same == segment
+                {
+                    more.extend(blocks);
+                    known.gap.count = known.gap.count.saturating_add(loss.gap.count);
+                    known.gap.first = known.gap.first.min(loss.gap.first);
+                    known.gap.last = known.gap.last.max(loss.gap.last);
+                    return;
+                }
+            }
+        }
+        losses.push(loss);
+    }
+
+    /// What was lost is told: its place is free.
+    pub(super) fn settle(&self, lane: Lane, then: Then) -> io::Result<()> {
+        match then {
+            Then::Nothing => Ok(()),
+            Then::Quarantine(folder) => self.quarantine(lane, &folder),
+            Then::Finish { segment, blocks } => {
+                if let Some(entry) = self.lane(lane).segments.get_mut(&segment) {
+                    for block in blocks {
+                        entry.lost.remove(&block);
+                        entry.finish(block, 0);
+                    }
+                    if entry.is_drained() {
+                        entry.done_records = entry.records;
+                    }
+                }
+                self.retire(lane)
+            }
+        }
+    }
+}
+
+/// When a cursor is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Before something that depends on it.
+    AtOnce,
+    /// At most once a second.
+    Lazy,
+}
+
+/// A lock whose holder panicked is still a lock: what it guards is changed in single steps.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn lane_folder(store: &Path, lane: Lane) -> PathBuf {
+    store.join(lane.as_str())
+}
+
+pub(super) fn cursor_file(store: &Path, lane: Lane) -> PathBuf {
+    lane_folder(store, lane).join("cursor")
+}
+
+/// The end of the name of a folder that is being removed.
+pub(super) const GOING: &str = "going";
+
+/// Removes a segment's folder. It loses its name first, so that a power cut never leaves half a
+/// segment under it.
+pub(super) fn remove_segment(folder: &Path) -> io::Result<()> {
+    let going = folder.with_extension(GOING);
+    match atomic_file::rename(folder, &going) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    }
+    std::fs::remove_dir_all(&going)?;
+    folder.parent().map_or(Ok(()), atomic_file::sync_folder)
+}
+
+/// What a folder and everything in it take on disk.
+pub(super) fn folder_bytes(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut bytes = 0u64;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        bytes = bytes.saturating_add(metadata.blocks().saturating_mul(512));
+        if metadata.is_dir() {
+            bytes = bytes.saturating_add(folder_bytes(&entry.path()));
+        }
+    }
+    bytes
+}

@@ -1,0 +1,476 @@
+//! The side that writes.
+//!
+//! In: blocks. Out: their [`Seq`]. The order of a commit is the whole promise: seal, put, flush,
+//! sync, and only then is the block counted and anybody told. After an error the segment is never
+//! written again: the block that failed, if any of it is on disk, lies behind what the next
+//! segment's header says was reported, and is not read.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::chunk::{self, Label};
+use super::engine::database_file;
+use super::recover::Held;
+use super::segment::{Chain, Ending, Footer, Header, Previous, Unsound, measure};
+use super::shared::{Entry, FOLDER_OVERHEAD, Live, Loss, Pace, Shared, Then, lock, remove_segment};
+use super::stats::Stats;
+use super::{Config, Limits, Random, Seq, StoreError};
+use crate::device::observation::Lane;
+use crate::envelope::block::{BlockBuilder, BlockHeader, PlainBlock};
+use crate::envelope::record::{Gap, lane_code};
+use crate::envelope::seal::Place;
+use crate::host::atomic_file;
+use crate::time::{BootId, Mono, Now, Wall};
+
+/// The side that writes: held by the one intake task.
+pub struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) _held: Arc<Held>,
+    pub(super) room: Room,
+    pub(super) limits: Limits,
+    pub(super) random: Random,
+    pub(super) boot: BootId,
+    pub(super) run: u64,
+    pub(super) lanes: [LaneWriter; 3],
+}
+
+/// How much may be used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    cap: u64,
+    alarm_reserve: u64,
+}
+
+/// Kept free of ordinary commits, so that a gap record always fits.
+const GAP_ROOM: u64 = 1024 * 1024;
+/// What a commit may add to sled's file at most: its chunks, the leaf that is split and written
+/// again, and the padding at the end of a sled segment.
+const COMMIT_OVERHEAD: u64 = 512 * 1024;
+
+impl Room {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { cap: config.cap, alarm_reserve: config.alarm_reserve }
+    }
+
+    /// Whether `need` more bytes of a lane fit.
+    fn fits(self, lane: Lane, usage: [u64; 3], quarantine: u64, need: u64) -> bool {
+        let [alarm, vital, bulk] = usage;
+        let others = vital.saturating_add(bulk).saturating_add(quarantine);
+        let reserved = if lane == Lane::Alarm { alarm } else { alarm.max(self.alarm_reserve) };
+        let wanted = others.saturating_add(reserved).saturating_add(need).saturating_add(GAP_ROOM);
+        wanted <= self.cap
+    }
+}
+
+/// What the writer alone knows of a lane.
+pub(super) struct LaneWriter {
+    pub(super) current: Option<Current>,
+    pub(super) previous: Previous,
+}
+
+/// The segment that is being written.
+pub(super) struct Current {
+    live: Arc<Live>,
+    header: Vec<u8>,
+    blocks: u32,
+    records: u64,
+    told: u64,
+    first: Wall,
+    last: Wall,
+    chain: Chain,
+    begun: Mono,
+}
+
+impl Current {
+    fn head(&self) -> Chain {
+        Chain::head(&self.header, self.chain)
+    }
+
+    fn footer(&self, ending: Ending) -> Footer {
+        Footer {
+            blocks: self.blocks,
+            records: self.records,
+            told: self.told,
+            first: self.first,
+            last: self.last,
+            head: self.head(),
+            ending,
+        }
+    }
+}
+
+/// A block to be stored, with what its label tells of gaps.
+#[derive(Clone, Copy)]
+struct Cargo<'a> {
+    block: &'a PlainBlock,
+    told: u64,
+    first: Wall,
+}
+
+impl Writer {
+    /// Seals and stores one block. When this returns, no power cut undoes it. Wakes the readers of
+    /// [`Reader::commits`](super::Reader::commits).
+    pub fn append(&mut self, lane: Lane, block: &PlainBlock, now: Now) -> Result<Seq, StoreError> {
+        self.shared.now.store(now.mono.as_nanos(), Ordering::Relaxed);
+        // What could not be told yet stays listed; this commit does not depend on it.
+        let _ = self.report_losses(now);
+        let need = u64::from(block.size()).saturating_mul(4).saturating_add(COMMIT_OVERHEAD);
+        let cargo = Cargo { block, told: 0, first: now.wall };
+        let result = self.make_room(lane, need, now).and_then(|()| self.store(lane, cargo, now));
+        let result = match result {
+            // The file system is fuller than the cap says: the same order of what goes first.
+            Err(error) if is_disk_full(&error) => {
+                self.make_disk_room(lane, now, error).and_then(|()| self.store(lane, cargo, now))
+            }
+            other => other,
+        };
+        result.map_err(|error| {
+            self.shared.note_error(&error);
+            if is_disk_full(&error) { StoreError::Full { lane } } else { error }
+        })
+    }
+
+    /// Tells of what was lost, closes segments that are old or fully acknowledged. To be called about
+    /// once a second, also when nothing is to be stored.
+    pub fn maintain(&mut self, now: Now) -> Result<(), StoreError> {
+        self.shared.now.store(now.mono.as_nanos(), Ordering::Relaxed);
+        self.report_losses(now)?;
+        for lane in Lane::ALL {
+            if self.is_due(lane, now.mono) {
+                self.close_segment(lane, Closing::InOrder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes every segment in order, so that the next start finds nothing to repair.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        for lane in Lane::ALL {
+            self.close_segment(lane, Closing::InOrder)?;
+            self.shared
+                .save_cursor(lane, Pace::AtOnce)
+                .map_err(|e| StoreError::io("writing a lane's cursor", e))?;
+        }
+        Ok(())
+    }
+
+    /// A handle on the store's numbers.
+    pub fn stats(&self) -> Stats {
+        Stats { shared: Arc::clone(&self.shared) }
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut LaneWriter {
+        let [alarm, vital, bulk] = &mut self.lanes;
+        match lane {
+            Lane::Alarm => alarm,
+            Lane::Vital => vital,
+            Lane::Bulk => bulk,
+        }
+    }
+
+    fn store(&mut self, lane: Lane, cargo: Cargo<'_>, now: Now) -> Result<Seq, StoreError> {
+        if self.is_due(lane, now.mono) {
+            self.close_segment(lane, Closing::InOrder)?;
+        }
+        if self.lane(lane).current.is_none() {
+            self.begin(lane, now)?;
+        }
+        let store = self.shared.store;
+        let Some(current) = self.lane(lane).current.as_mut() else {
+            return Err(StoreError::io("beginning a segment", io::Error::other("no segment")));
+        };
+        let number = current.live.number;
+        let seq = Seq { lane, segment: number, block: current.blocks };
+        match commit(current, store.0, seq, cargo, now) {
+            Ok(()) => {
+                self.publish(lane, cargo, now);
+                Ok(seq)
+            }
+            Err(error) => {
+                // Its index may have been used: this segment's key never seals again.
+                let _ = self.close_segment(lane, Closing::GivenUp);
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts a durable block and tells who waits for it.
+    fn publish(&mut self, lane: Lane, cargo: Cargo<'_>, now: Now) {
+        let shared = Arc::clone(&self.shared);
+        let Some(current) = self.lane(lane).current.as_ref() else { return };
+        let bytes = current.live.engine.bytes().saturating_add(FOLDER_OVERHEAD);
+        if let Some(entry) = shared.lane(lane).segments.get_mut(&current.live.number) {
+            entry.blocks = current.blocks;
+            entry.records = current.records;
+            entry.told = current.told;
+            entry.bytes = bytes;
+            entry.first = current.first;
+            entry.last = now.wall;
+        }
+        if let Some(head) = lock(&shared.heads).get_mut(usize::from(lane_code(lane))) {
+            *head = Some((current.live.number, current.head().0));
+        }
+        shared.blocks.fetch_add(1, Ordering::Relaxed);
+        shared.records.fetch_add(u64::from(cargo.block.count()), Ordering::Relaxed);
+        shared.commits.send_modify(|commits| *commits = commits.wrapping_add(1));
+    }
+
+    /// Whether the segment of a lane has reached one of its limits.
+    fn is_due(&mut self, lane: Lane, now: Mono) -> bool {
+        let limits = self.limits;
+        let shared = Arc::clone(&self.shared);
+        let Some(current) = &self.lane(lane).current else { return false };
+        let bytes = current.live.engine.bytes();
+        let is_drained = || {
+            let state = shared.lane(lane);
+            state.segments.get(&current.live.number).is_some_and(Entry::is_drained)
+        };
+        current.blocks >= limits.blocks
+            || bytes >= limits.bytes
+            || now.since(current.begun) >= limits.age
+            || (bytes >= limits.drained_bytes && is_drained())
+    }
+
+    /// Begins a segment: folder, header with a fresh key, database; each durable before the next.
+    fn begin(&mut self, lane: Lane, now: Now) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let number = {
+            let mut state = shared.lane(lane);
+            let number = state.next_number;
+            // Never given twice, also when this attempt fails.
+            state.next_number = number.saturating_add(1);
+            number
+        };
+        let folder = shared.segment_folder(lane, number);
+        let begun = self.begin_in(lane, number, now);
+        let current = match begun {
+            Ok(current) => current,
+            Err(error) => {
+                let _ = remove_segment(&folder);
+                return Err(error);
+            }
+        };
+        {
+            let mut state = shared.lane(lane);
+            let mut entry = Entry::new(now.wall);
+            entry.bytes = current.live.engine.bytes().saturating_add(FOLDER_OVERHEAD);
+            state.segments.insert(number, entry);
+            state.live = Some(Arc::clone(&current.live));
+        }
+        self.lane(lane).current = Some(current);
+        Ok(())
+    }
+
+    fn begin_in(&mut self, lane: Lane, number: u64, now: Now) -> Result<Current, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let folder = shared.segment_folder(lane, number);
+        let failed = |e| StoreError::io("beginning a segment", e);
+        atomic_file::create_folder(&folder).map_err(failed)?;
+        let header = Header {
+            store: shared.store,
+            lane,
+            number,
+            boot: self.boot,
+            opened: now.wall,
+            previous: self.lane(lane).previous,
+        };
+        let opened = header.create(&folder, &shared.kek, &*self.random).map_err(|error| match error {
+            Unsound::Io(error) => failed(error),
+            Unsound::Seal(error) => StoreError::Seal(error),
+            other => failed(io::Error::other(other.to_string())),
+        })?;
+        let engine = shared.disk.create(&folder).map_err(failed)?;
+        Ok(Current {
+            live: Arc::new(Live { number, engine, keys: opened.keys }),
+            header: opened.bytes,
+            blocks: 0,
+            records: 0,
+            told: 0,
+            first: now.wall,
+            last: now.wall,
+            chain: Chain::START,
+            begun: now.mono,
+        })
+    }
+
+    /// Ends the segment of a lane. Its blocks stay readable whatever happens here.
+    fn close_segment(&mut self, lane: Lane, how: Closing) -> Result<(), StoreError> {
+        let Some(current) = self.lane(lane).current.take() else { return Ok(()) };
+        let shared = Arc::clone(&self.shared);
+        let number = current.live.number;
+        let folder = shared.segment_folder(lane, number);
+        let result = write_footer(&folder, &current, how);
+        if current.blocks > 0 {
+            let (blocks, records, head) = (current.blocks, current.records, current.head());
+            self.lane(lane).previous = Previous { number, blocks, records, head };
+        }
+        {
+            let mut state = shared.lane(lane);
+            state.live = None;
+            if let Some(entry) = state.segments.get_mut(&number) {
+                entry.is_closed = true;
+            }
+        }
+        drop(current);
+        let retired = shared.retire(lane);
+        result.and(retired).map_err(|e| StoreError::io("closing a segment", e))
+    }
+
+    /// Drops the oldest whole segments until a commit fits.
+    fn make_room(&mut self, lane: Lane, need: u64, now: Now) -> Result<(), StoreError> {
+        loop {
+            let quarantine = self.shared.quarantined_bytes.load(Ordering::Relaxed);
+            if self.room.fits(lane, self.shared.usage(), quarantine, need) {
+                return Ok(());
+            }
+            if quarantine > 0 && self.shared.drop_quarantined() {
+                continue;
+            }
+            self.drop_oldest(lane, now)?;
+        }
+    }
+
+    /// The file system has no room although the cap does: what may go for this lane, goes.
+    fn make_disk_room(&mut self, lane: Lane, now: Now, error: StoreError) -> Result<(), StoreError> {
+        if self.shared.drop_quarantined() {
+            return Ok(());
+        }
+        self.drop_oldest(lane, now).map_err(|full| if full.is_full() { error } else { full })
+    }
+
+    /// Drops one segment for the sake of a lane: of bulk first, then of vital, never of alarm, and
+    /// never of a lane that is more urgent.
+    fn drop_oldest(&mut self, lane: Lane, now: Now) -> Result<(), StoreError> {
+        let candidates = [Lane::Bulk, Lane::Vital];
+        let victim = candidates.into_iter().filter(|victim| *victim >= lane).find_map(|victim| {
+            let state = self.shared.lane(victim);
+            state.segments.first_key_value().map(|(number, _)| (victim, *number))
+        });
+        let (victim, number) = victim.ok_or(StoreError::Full { lane })?;
+        if self.lane(victim).current.as_ref().is_some_and(|current| current.live.number == number) {
+            // Also when its footer cannot be written: the folder goes anyway.
+            let _ = self.close_segment(victim, Closing::GivenUp);
+        }
+        self.drop_segment(victim, number, now)
+    }
+
+    fn drop_segment(&mut self, lane: Lane, number: u64, now: Now) -> Result<(), StoreError> {
+        let gap = {
+            let state = self.shared.lane(lane);
+            let Some(entry) = state.segments.get(&number) else { return Ok(()) };
+            Gap {
+                lane,
+                count: entry.left().saturating_add(entry.told),
+                first: entry.first,
+                last: entry.last,
+                reason: format!("the store was full: segment {number} was dropped"),
+            }
+        };
+        // Told first and dropped then, unless the disk has no room even for the telling.
+        let is_told = gap.count == 0 || self.tell(&gap, now).is_ok();
+        let dropped = {
+            let mut state = self.shared.lane(lane);
+            if let Some(entry) = state.segments.get_mut(&number) {
+                entry.is_closed = true;
+                entry.is_damaged = false;
+                entry.done_through = entry.blocks;
+            }
+            gap.count
+        };
+        self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
+        let retired = self.shared.retire(lane);
+        if !is_told {
+            self.shared.lose(Loss { gap, then: Then::Nothing });
+            let _ = self.report_losses(now);
+        }
+        retired.map_err(|e| StoreError::io("dropping a segment", e))
+    }
+
+    /// Stores a gap record in the lane that lost something.
+    fn tell(&mut self, gap: &Gap, now: Now) -> Result<(), StoreError> {
+        let header = BlockHeader { boot: self.boot, run: self.run, devices: Vec::new() };
+        let mut builder = BlockBuilder::new(&header);
+        builder.push_gap(gap).map_err(|e| StoreError::io("telling of a gap", io::Error::other(e)))?;
+        let cargo = Cargo { block: &builder.finish(), told: gap.count, first: gap.first };
+        self.store(gap.lane, cargo, now).map(drop)
+    }
+
+    /// Stores the gap records that wait, and frees the place of what they tell of.
+    fn report_losses(&mut self, now: Now) -> Result<(), StoreError> {
+        loop {
+            let next = lock(&self.shared.losses).pop();
+            let Some(loss) = next else { return Ok(()) };
+            if let Err(error) = self.tell(&loss.gap, now) {
+                lock(&self.shared.losses).push(loss);
+                return Err(error);
+            }
+            if !matches!(loss.then, Then::Nothing) {
+                self.shared.dropped.fetch_add(loss.gap.count, Ordering::Relaxed);
+            }
+            let settled = self.shared.settle(loss.gap.lane, loss.then);
+            settled.map_err(|e| StoreError::io("setting a damaged segment aside", e))?;
+        }
+    }
+}
+
+/// How a segment is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    /// Everything is as it should be.
+    InOrder,
+    /// The disk failed, or the segment goes anyway.
+    GivenUp,
+}
+
+/// Seal, put, flush, sync: when this returns, the block is durable.
+fn commit(
+    current: &mut Current,
+    store: [u8; 16],
+    seq: Seq,
+    cargo: Cargo<'_>,
+    now: Now,
+) -> Result<(), StoreError> {
+    let failed = |e| StoreError::io("storing a block", e);
+    let count = cargo.block.count();
+    let wall = now.wall.as_millis();
+    let place = Place { store, lane: seq.lane, segment: seq.segment, block: seq.block, count, wall };
+    let sealed = current.live.keys.data.seal(&place, cargo.block)?;
+    let total = u32::try_from(sealed.bytes().len()).map_err(|e| failed(io::Error::other(e)))?;
+    let label = Label { block: seq.block, count, told: cargo.told, wall, total };
+    let engine = &current.live.engine;
+    for (key, value) in chunk::split(label, sealed.bytes()) {
+        engine.put(key, &value).map_err(failed)?;
+    }
+    engine.flush().map_err(failed)?;
+    engine.sync().map_err(failed)?;
+    current.chain.add(&chunk::tail(sealed.bytes()));
+    current.first = if current.blocks == 0 { cargo.first } else { current.first.min(cargo.first) };
+    current.blocks += 1;
+    current.records = current.records.saturating_add(u64::from(count));
+    current.told = current.told.saturating_add(cargo.told);
+    current.last = now.wall;
+    Ok(())
+}
+
+fn write_footer(folder: &std::path::Path, current: &Current, how: Closing) -> io::Result<()> {
+    let ending = match how {
+        Closing::InOrder => {
+            current.live.engine.flush()?;
+            current.live.engine.sync()?;
+            let (length, sum) = measure(&database_file(folder))?;
+            Ending::Clean { length, sum }
+        }
+        Closing::GivenUp => Ending::Broken,
+    };
+    current.footer(ending).write(folder, &current.live.keys)
+}
+
+fn is_disk_full(error: &StoreError) -> bool {
+    match error {
+        StoreError::Io { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        }
+        other => other.is_full(),
+    }
+}
