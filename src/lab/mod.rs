@@ -1,1 +1,3 @@
-//! stub
+//! Simulators, embedded broker, demo, verifying consumer and benchmark.
+
+pub mod sim;
