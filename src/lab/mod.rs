@@ -2,3 +2,4 @@
 //! benchmark. Behind the feature `lab`, never in a release package.
 
 pub mod numerics;
+pub mod sim;

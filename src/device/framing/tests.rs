@@ -21,7 +21,7 @@ const LINE: Delimiters = Delimiters {
     ends: b"\r\n",
     abort: None,
     longest: 32,
-    is_whole: |span| span.first() == Some(&b'#') && span.iter().filter(|&&byte| byte == b'#').count() == 1,
+    is_whole: |span| span.strip_prefix(b"#").is_some_and(|rest| !rest.contains(&b'#')),
 };
 
 fn frame(text: &str) -> Vec<u8> {

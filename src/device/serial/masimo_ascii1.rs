@@ -111,14 +111,14 @@ struct MasimoAscii1 {
     phase: Phase,
     /// Whether the next broken line is the tail of one that began before the connection.
     is_first_line: bool,
-    /// The serial number of this connection; the inner `None` is an oximeter that shows dashes.
-    serial: Option<Option<String>>,
-    /// A serial number that one line alone had.
-    doubtful: Option<Option<String>>,
+    /// Who speaks on this connection.
+    known: Option<Identity>,
+    /// Somebody else, whom one line alone named.
+    doubtful: Option<Identity>,
     unknown_keys: BTreeSet<String>,
     alarms: BTreeSet<&'static str>,
     /// Whose alarms those are.
-    alarms_of: Option<Option<String>>,
+    alarms_of: Option<Identity>,
     actions: VecDeque<Action>,
 }
 
@@ -128,7 +128,7 @@ impl MasimoAscii1 {
             framer: Delimited::new(line::DELIMITERS),
             phase: Phase::Listening,
             is_first_line: false,
-            serial: None,
+            known: None,
             doubtful: None,
             unknown_keys: BTreeSet::new(),
             alarms: BTreeSet::new(),
@@ -228,24 +228,24 @@ impl MasimoAscii1 {
 
     /// Whether the line's serial number is known to be the device's.
     fn is_from_known(&mut self, line: &Line, faults: &mut Faults) -> bool {
-        if self.serial.as_ref() == Some(&line.serial) {
+        let said = Identity { serial: line.serial.clone(), ..Identity::default() };
+        if self.known.as_ref() == Some(&said) {
             self.doubtful = None;
             return true;
         }
-        let must_confirm = self.serial.is_some() && self.phase != Phase::Listening;
-        if must_confirm && self.doubtful.as_ref() != Some(&line.serial) {
-            self.doubtful = Some(line.serial.clone());
+        let must_confirm = self.known.is_some() && self.phase != Phase::Listening;
+        if must_confirm && self.doubtful.as_ref() != Some(&said) {
+            self.doubtful = Some(said);
             faults.add(FaultKind::Unexpected, "a line has another serial number: held until the next one");
             return false;
         }
         self.doubtful = None;
-        self.serial = Some(line.serial.clone());
-        if self.alarms_of.is_some() && self.alarms_of != self.serial {
+        if self.alarms_of.as_ref().is_some_and(|owner| *owner != said) {
             self.alarms.clear();
         }
-        self.alarms_of.clone_from(&self.serial);
-        let identity = Identity { serial: line.serial.clone(), ..Identity::default() };
-        self.actions.push_back(Action::Identify(identity));
+        self.alarms_of = Some(said.clone());
+        self.known = Some(said.clone());
+        self.actions.push_back(Action::Identify(said));
         true
     }
 

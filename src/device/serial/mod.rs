@@ -100,7 +100,7 @@ fn text(words: &str) -> String {
 /// What arrived, as text: UTF-8 where it is, else each byte its Latin-1 character. `None` when it
 /// holds control characters, which no text of these protocols does.
 fn printable(bytes: &[u8]) -> Option<String> {
-    if bytes.iter().any(|byte| byte.is_ascii_control()) {
+    if bytes.iter().any(u8::is_ascii_control) {
         return None;
     }
     Some(match std::str::from_utf8(bytes) {

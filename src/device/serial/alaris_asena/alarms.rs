@@ -110,9 +110,9 @@ mod tests {
     fn told(observations: &[Observation]) -> Vec<(String, Phase)> {
         observations
             .iter()
-            .map(|observation| match &observation.value {
-                Value::Alarm(alarm) => (alarm.code.clone(), alarm.phase),
-                other => panic!("{other:?} is no alarm"),
+            .map(|observation| {
+                let Value::Alarm(alarm) = &observation.value else { panic!("{observation:?} is no alarm") };
+                (alarm.code.clone(), alarm.phase)
             })
             .collect()
     }

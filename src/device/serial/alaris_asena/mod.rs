@@ -173,8 +173,8 @@ impl AlarisAsena {
                 Some(fields) => self.handle_message(&fields, now, faults),
                 None => faults.add(FaultKind::Malformed, "a frame holds control characters"),
             },
-            broken => {
-                let (kind, detail) = wire::fault_of(broken);
+            Piece::Broken(..) | Piece::Noise(_) => {
+                let (kind, detail) = wire::fault_of(piece);
                 faults.add(kind, detail);
             }
         }

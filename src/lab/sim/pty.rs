@@ -1,0 +1,94 @@
+//! A pseudo-terminal whose other end stands in for a serial port.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use rustix::termios::OptionalActions;
+use tokio::io::unix::AsyncFd;
+
+/// The device's end. When it is dropped the host's end hangs up, and the stable path is gone.
+#[derive(Debug)]
+pub(super) struct Pty {
+    device: AsyncFd<OwnedFd>,
+    /// Held open so that the device's end does not see an error whenever no host is there.
+    _host: OwnedFd,
+    path: PathBuf,
+    link: Option<PathBuf>,
+    target: PathBuf,
+}
+
+impl Pty {
+    /// Makes a pty, raw, and points the stable path at it, if one is given.
+    pub(super) fn open(link: Option<&Path>) -> io::Result<Self> {
+        let device = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        rustix::pty::grantpt(&device)?;
+        rustix::pty::unlockpt(&device)?;
+        rustix::io::ioctl_fionbio(&device, true)?;
+        let name = rustix::pty::ptsname(&device, Vec::new())?;
+        let target = PathBuf::from(name.to_string_lossy().into_owned());
+        let host = rustix::fs::open(&target, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut settings = rustix::termios::tcgetattr(&host)?;
+        settings.make_raw();
+        rustix::termios::tcsetattr(&host, OptionalActions::Now, &settings)?;
+        let path = match link {
+            None => target.clone(),
+            Some(link) => {
+                repoint(link, &target)?;
+                link.to_owned()
+            }
+        };
+        let link = link.map(Path::to_owned);
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an OwnedFd keeps the promise that it asks for"
+        )]
+        let device = AsyncFd::new(device)?;
+        Ok(Self { device, _host: host, path, link, target })
+    }
+
+    /// Where the host finds it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits for bytes from the host. Cancel-safe.
+    pub(super) async fn get(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut ready = self.device.readable().await?;
+            match ready.try_io(|device| Ok(rustix::io::read(device, &mut *buffer)?)) {
+                Ok(result) => return result,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Puts bytes on the line. What the line does not take is lost, as with a UART that nobody
+    /// reads; then it is false.
+    pub(super) fn put(&self, bytes: &[u8]) -> bool {
+        bytes.is_empty() || rustix::io::write(self.device.get_ref(), bytes) == Ok(bytes.len())
+    }
+}
+
+impl Drop for Pty {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link
+            && std::fs::read_link(link).is_ok_and(|target| target == self.target)
+        {
+            // A path that is gone already is what was wanted.
+            drop(std::fs::remove_file(link));
+        }
+    }
+}
+
+/// Points a symbolic link somewhere else in one step, as udev does.
+fn repoint(link: &Path, target: &Path) -> io::Result<()> {
+    let fresh = link.with_extension("new");
+    if fresh.symlink_metadata().is_ok() {
+        std::fs::remove_file(&fresh)?;
+    }
+    std::os::unix::fs::symlink(target, &fresh)?;
+    std::fs::rename(&fresh, link)
+}
