@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Folder;
 use super::exit::{Exit, Failure};
 use super::out::{self, Colour, Out};
-use super::{CONFIG_FOLDER, Folder};
 use crate::config::show_size;
 use crate::host::status::{Device, Snapshot, StatusError, ask};
 
@@ -65,12 +65,6 @@ fn failure(error: StatusError) -> Failure {
         | StatusError::Taken { .. }
         | StatusError::NoGroup { .. } => Exit::Failed,
     };
-    if exit == Exit::NotRunning {
-        let hint = format!(
-            "see systemctl status wardline, or name the folder with --config (usually {CONFIG_FOLDER})"
-        );
-        return Failure::new(exit, anyhow::Error::new(error).context(hint));
-    }
     Failure::new(exit, error)
 }
 
