@@ -1,1 +1,140 @@
-//! stub
+//! The commands of `wardline`, one file each.
+//!
+//! In: the command line and the environment, read here once. Out: what was asked for on standard
+//! output (text for a person, JSON with `--json`), remarks on standard error, and an exit code of
+//! the table in [`exit`]. JSON shapes are stable: fields are added, never renamed or given another
+//! meaning.
+
+mod check;
+mod decode;
+mod devices;
+mod drivers;
+pub mod exit;
+mod out;
+mod run;
+mod status;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Catalogue, Environment, Loaded, Problems, load};
+use exit::{Exit, Failure};
+
+/// Where the configuration is when nobody says.
+const CONFIG_FOLDER: &str = "/etc/wardline";
+
+/// The line from the ward to the cloud: reads bedside devices over BLE and RS-232, keeps what it read
+/// encrypted until the cloud has it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wardline",
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  \
+        wardline check --config /etc/wardline      is the configuration valid?\n  \
+        wardline run                               run the daemon\n  \
+        wardline status                            how is it doing?\n  \
+        wardline decode ble 2A37 \"16 48 40 03\"     what does this payload say?",
+    after_long_help = long_help()
+)]
+struct Cli {
+    /// Print the version; with --json also what it can do and until when it is supported.
+    #[arg(short = 'V', long)]
+    version: bool,
+    /// With --version: as JSON.
+    #[arg(long, requires = "version")]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon until it is told to stop.
+    Run(Folder),
+    /// Say everything that is wrong with the configuration, without running anything.
+    Check(check::Check),
+    /// Ask the running daemon how it is doing.
+    Status(status::Status),
+    /// List the allowed devices, and what the running daemon has seen of them and of others.
+    Devices(devices::Devices),
+    /// List what this program can read: every serial driver and every BLE profile.
+    Drivers(drivers::Drivers),
+    /// Say what a captured payload means: one JSON object a line and observation.
+    Decode(decode::Decode),
+}
+
+/// The configuration's folder.
+#[derive(Debug, Args)]
+struct Folder {
+    /// The folder that holds gateway.toml and devices.d.
+    #[arg(long, value_name = "DIR", default_value = CONFIG_FOLDER)]
+    config: PathBuf,
+}
+
+impl Folder {
+    fn load(&self) -> Result<Loaded, Problems> {
+        load(&self.config, &Environment::new(std::env::vars_os()), &Catalogue::shipped())
+    }
+
+    fn load_or_fail(&self) -> Result<Loaded, Failure> {
+        self.load().map_err(|problems| Failure::new(Exit::Config, problems))
+    }
+}
+
+fn long_help() -> String {
+    format!(
+        "Examples:\n  \
+         wardline check --config /etc/wardline --show   is it valid, and what holds?\n  \
+         wardline run --config /etc/wardline            run the daemon\n  \
+         wardline status --json                         how is it doing, for a script\n  \
+         wardline drivers                               what can it read?\n  \
+         wardline decode ble 2A37 \"16 48 40 03\"         what does this payload say?\n  \
+         wardline decode serial alaris-asena dump.bin   what does this capture say?\n\n\
+         Environment:\n  \
+         WARDLINE_SECTION__KEY   overrides a key of gateway.toml: WARDLINE_UPLINK__HOST\n  \
+         CREDENTIALS_DIRECTORY   where `credential:NAME` paths point; set by systemd\n  \
+         NO_COLOR                no colours on a terminal\n\n{}",
+        exit::help()
+    )
+}
+
+/// Reads the command line, does what it says, and gives the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output and is no error; the rest is a wrong command line.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) => {
+            if let Some(error) = failure.error {
+                out::remark(format_args!("{error:#}"));
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    if cli.version {
+        return version::print(cli.json);
+    }
+    match cli.command {
+        None => Err(Failure::new(Exit::Usage, anyhow::anyhow!("name a command: see wardline --help"))),
+        Some(Command::Run(folder)) => run::run(&folder),
+        Some(Command::Check(check)) => check.run(),
+        Some(Command::Status(status)) => status.run(),
+        Some(Command::Devices(devices)) => devices.run(),
+        Some(Command::Drivers(drivers)) => drivers.run(),
+        Some(Command::Decode(decode)) => decode.run(),
+    }
+}

@@ -31,7 +31,9 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_REQUEST: u64 = 64;
 /// The largest answer: a thousand devices with room to spare.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
-/// The largest list of groups that is read.
+/// The system's users and groups, and the largest such file that is read.
+const USERS: &str = "/etc/passwd";
+const GROUPS: &str = "/etc/group";
 const MAX_GROUP_FILE: u64 = 1024 * 1024;
 /// The socket's permissions: the owner and its group may connect.
 const MODE: u32 = 0o660;
@@ -58,7 +60,7 @@ pub enum StatusError {
         group: String,
     },
     /// Nobody answers.
-    #[error("no daemon answers on {path}: is it running?")]
+    #[error("no daemon answers on {path}: is it running? See systemctl status wardline")]
     NotRunning {
         /// The socket's path.
         path: PathBuf,
@@ -89,11 +91,11 @@ struct Access {
 }
 
 impl Access {
-    fn allows(self, user: u32, group: u32, supplementary: impl FnOnce() -> Vec<u32>) -> bool {
+    fn allows(self, user: u32, group: u32, is_listed: impl FnOnce(u32, u32) -> bool) -> bool {
         if user == 0 || self.user == Some(user) {
             return true;
         }
-        self.group.is_some_and(|allowed| allowed == group || supplementary().contains(&allowed))
+        self.group.is_some_and(|allowed| allowed == group || is_listed(user, allowed))
     }
 }
 
@@ -188,8 +190,7 @@ impl StatusSocket {
 
     fn admit(&self, stream: &UnixStream) -> Result<(), String> {
         let peer = stream.peer_cred().map_err(|error| format!("who asks cannot be told: {error}"))?;
-        let supplementary = || peer.pid().map(groups_of).unwrap_or_default();
-        if self.access.allows(peer.uid(), peer.gid(), supplementary) {
+        if self.access.allows(peer.uid(), peer.gid(), is_listed) {
             return Ok(());
         }
         Err(format!(
@@ -289,12 +290,12 @@ fn error(reason: &str) -> Vec<u8> {
     bytes
 }
 
-/// The number of a group: given as such, or looked up in `/etc/group` (group(5)).
+/// The number of a group: given as such, or looked up in `/etc/group`.
 pub fn group_id(group: &str) -> Result<u32, StatusError> {
     if let Ok(number) = group.parse() {
         return Ok(number);
     }
-    let path = Path::new("/etc/group");
+    let path = Path::new(GROUPS);
     let text = read_capped(path).map_err(|source| StatusError::Io {
         what: "read",
         path: path.to_owned(),
@@ -308,12 +309,24 @@ pub fn group_id(group: &str) -> Result<u32, StatusError> {
         .ok_or_else(|| StatusError::NoGroup { group: group.to_owned() })
 }
 
-/// The supplementary groups of a process (proc(5)). Empty when they cannot be read: then they vouch
-/// for nobody.
-fn groups_of(pid: i32) -> Vec<u32> {
-    let text = read_capped(Path::new(&format!("/proc/{pid}/status"))).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
-    line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
+/// Whether the system's files list a user in a group (passwd(5), group(5)). The kernel does not say
+/// which groups beside the first the one who asks has, and the process's own page in `/proc` is hidden
+/// from a sandboxed unit. Files that cannot be read vouch for nobody.
+fn is_listed(user: u32, group: u32) -> bool {
+    let (users, groups) = (read_capped(Path::new(USERS)), read_capped(Path::new(GROUPS)));
+    users.is_ok_and(|users| groups.is_ok_and(|groups| is_member(&users, &groups, (user, group))))
+}
+
+fn is_member(users: &str, groups: &str, (user, group): (u32, u32)) -> bool {
+    // name:password:number:... in both files; the members are the fourth field of a group.
+    let number = |line: &str| line.split(':').nth(2).and_then(|number| number.parse::<u32>().ok());
+    let name = users.lines().find(|line| number(line) == Some(user)).and_then(|line| line.split(':').next());
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return false };
+    groups
+        .lines()
+        .filter(|line| number(line) == Some(group))
+        .filter_map(|line| line.split(':').nth(3))
+        .any(|members| members.split(',').any(|member| member.trim() == name))
 }
 
 fn read_capped(path: &Path) -> std::io::Result<String> {

@@ -73,13 +73,24 @@ async fn asked_as_nobody(socket: &StatusSocket) -> String {
 #[test]
 fn the_own_user_root_and_members_of_the_group_are_allowed_and_nobody_else() {
     let access = Access { user: Some(990), group: Some(50) };
-    assert!(access.allows(990, 1, Vec::new));
-    assert!(access.allows(0, 1, Vec::new));
-    assert!(access.allows(1_000, 50, Vec::new));
-    assert!(access.allows(1_000, 1_000, || vec![7, 50]));
-    assert!(!access.allows(1_000, 1_000, || vec![7, 51]));
+    let nowhere = |_, _| false;
+    assert!(access.allows(990, 1, nowhere));
+    assert!(access.allows(0, 1, nowhere));
+    assert!(access.allows(1_000, 50, nowhere));
+    assert!(access.allows(1_000, 1_000, |user, group| (user, group) == (1_000, 50)));
+    assert!(!access.allows(1_000, 1_000, nowhere));
     let closed = Access { user: Some(990), group: None };
-    assert!(!closed.allows(1_000, 0, || vec![0]));
+    assert!(!closed.allows(1_000, 0, |_, _| true));
+}
+
+#[test]
+fn membership_is_read_from_the_systems_files() {
+    let users = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/:\nanna:x:1001:1001::/:\n:x:1002:\nbroken\n";
+    let groups = "ann:x:1000:\nward:x:50:bob,ann\nempty:x:51:\nshort:x:52\n";
+    assert!(is_member(users, groups, (1_000, 50)));
+    for stranger in [(1_001, 50), (1_002, 51), (1_000, 51), (1_000, 52), (1_000, 99), (7, 50)] {
+        assert!(!is_member(users, groups, stranger), "{stranger:?}");
+    }
 }
 
 #[tokio::test]

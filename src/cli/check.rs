@@ -1,0 +1,100 @@
+//! `wardline check`: everything that is wrong with the configuration, without running anything.
+//!
+//! With `--json`, one object: `{"valid": bool, "problems": [{"file", "key", "reason"}], "more": n,
+//! "notes": ["..."], "settings": [{"key", "value", "source"}]}`; `more` counts problems past those
+//! listed, `settings` is there with `--show`.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Folder;
+use super::exit::{Exit, Failure};
+use super::out::{self, Colour, Out};
+use crate::config::{Problem, Setting};
+
+/// Say everything that is wrong with the configuration, without running anything.
+#[derive(Debug, Args)]
+#[command(after_help = "Ends with 0 when the configuration is valid and with 3 when it is not.")]
+pub(super) struct Check {
+    #[command(flatten)]
+    folder: Folder,
+    /// Also print every value that holds, with the layer it came from.
+    #[arg(long)]
+    show: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    valid: bool,
+    problems: Vec<Problem>,
+    more: usize,
+    notes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<Vec<Setting>>,
+    #[serde(skip)]
+    devices: usize,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let verdict = self.judge();
+        let mut out = out::stdout();
+        if self.json {
+            out.json(&verdict)?;
+        } else {
+            verdict.print(&mut out)?;
+        }
+        out.finish()?;
+        if verdict.valid { Ok(()) } else { Err(Failure::silent(Exit::Config)) }
+    }
+
+    fn judge(&self) -> Verdict {
+        match self.folder.load() {
+            Ok(loaded) => Verdict {
+                valid: true,
+                problems: Vec::new(),
+                more: 0,
+                notes: loaded.notes,
+                settings: self.show.then_some(loaded.settings),
+                devices: loaded.config.devices.len(),
+            },
+            Err(problems) => {
+                let listed: Vec<Problem> = problems.iter().cloned().collect();
+                Verdict {
+                    valid: false,
+                    more: problems.count() - listed.len(),
+                    problems: listed,
+                    notes: Vec::new(),
+                    settings: None,
+                    devices: 0,
+                }
+            }
+        }
+    }
+}
+
+impl Verdict {
+    fn print<W: std::io::Write>(&self, out: &mut Out<W>) -> std::io::Result<()> {
+        for setting in self.settings.iter().flatten() {
+            let source = out.paint(Colour::Faint, &format!("# {}", setting.source));
+            out.line(format_args!("{} = {}  {source}", setting.key, setting.value))?;
+        }
+        for problem in &self.problems {
+            out.line(format_args!("{problem}"))?;
+        }
+        for note in &self.notes {
+            out.line(format_args!("note: {note}"))?;
+        }
+        if self.valid {
+            let count = self.devices;
+            let verdict = out.paint(Colour::Good, "valid");
+            return out.line(format_args!("{verdict}: {count} device{}", if count == 1 { "" } else { "s" }));
+        }
+        let count = self.problems.len() + self.more;
+        let verdict = out.paint(Colour::Bad, "not valid");
+        out.line(format_args!("{verdict}: {count} problem{}", if count == 1 { "" } else { "s" }))
+    }
+}

@@ -1,0 +1,266 @@
+//! `wardline decode`: what a captured payload says. One JSON object a line and observation.
+//!
+//! | key | | |
+//! | --- | --- | --- |
+//! | `code` | number | 11073 code |
+//! | `ref` | text | 11073 reference id |
+//! | `value` | text | a decimal number with the device's own precision; or instead of it: |
+//! | `absent` | text | why there is none: `not-a-number`, `positive-infinity`, `negative-infinity`, `error`, `unknown` |
+//! | `text` | text | a word of the device |
+//! | `bits` | number | bits of the device, as sent |
+//! | `alarm` | object | `code`, `text`, `phase` (`start`, `end`), `priority` (`unstated`, `low`, `medium`, `high`) |
+//! | `unit` | text | UCUM; with `value` and `absent` only |
+//! | `kind` | text | `measurement`, `setting`, `state`, `alarm` |
+//! | `status` | text | `final`, `preliminary` |
+//! | `quality` | list | what speaks against the value; empty when nothing does |
+//! | `channel` | number | which of several like parts; left out when there is one |
+//! | `device_time` | text | the device's own clock, without a zone; left out when it gave none |
+//! | `modality` | number | 11073 code of how it was got; left out when the device does not say |
+//!
+//! Exactly one of `value`, `absent`, `text`, `bits` and `alarm` is there. A payload that must be
+//! refused gives no object; the reason goes to standard error and the exit code is 6. Of a serial
+//! capture, every observation that is good is printed and every fault is named on standard error;
+//! the exit code is 6 when there was a fault, or nothing to read at all.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::exit::{Exit, Failure};
+use super::out;
+use crate::device::catalogue::{serial_model, serial_models};
+use crate::device::observation::{Observation, Value};
+use crate::device::{Identity, ble, serial};
+
+/// The longest value of a characteristic (Core Specification, Vol 3, Part F, 3.2.9).
+const MAX_VALUE: usize = 512;
+/// The largest capture: hours of the fastest line.
+const MAX_CAPTURE: u64 = 64 * 1024 * 1024;
+/// What follows the first eight digits of a UUID that the Bluetooth SIG assigned (Core
+/// Specification, Vol 3, Part B, 2.5.1).
+const BASE_UUID: &str = "-0000-1000-8000-00805F9B34FB";
+
+/// Say what a captured payload means: one JSON object a line and observation.
+#[derive(Debug, Args)]
+pub(super) struct Decode {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// One value of a BLE characteristic.
+    #[command(after_help = "Example:\n  wardline decode ble 2A37 \"16 48 40 03\"\n\n\
+        Ends with 6 when the payload must be refused; the reason is on standard error.")]
+    Ble {
+        /// The characteristic: 2A37, 0x2A37, or its 128-bit UUID.
+        #[arg(value_name = "CHAR", value_parser = characteristic)]
+        characteristic: u16,
+        /// The value in hex; spaces, colons, commas, dashes and 0x are ignored.
+        #[arg(value_name = "HEX", required = true)]
+        hex: Vec<String>,
+    },
+    /// A capture of what a device sent on a serial line.
+    #[command(after_help = "Example:\n  wardline decode serial alaris-asena capture.bin\n\n\
+        Ends with 6 when something in it must be refused; the reasons are on standard error.")]
+    Serial {
+        /// The driver: see `wardline drivers`.
+        driver: String,
+        /// The file with the bytes as they came; - for standard input.
+        file: PathBuf,
+    },
+}
+
+impl Decode {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self.what {
+            What::Ble { characteristic, hex } => {
+                let bytes = hex_bytes(&hex.join(" ")).map_err(|error| Failure::new(Exit::Usage, error))?;
+                let observations = ble::decode(characteristic, &bytes)
+                    .map_err(|fault| Failure::new(Exit::Refused, fault))?;
+                print(&observations)
+            }
+            What::Serial { driver, file } => decode_serial(&driver, &file),
+        }
+    }
+}
+
+fn decode_serial(driver: &str, file: &Path) -> Result<(), Failure> {
+    let model = serial_model(driver).ok_or_else(|| {
+        let known: Vec<&str> = serial_models().iter().map(|model| model.name).collect();
+        let error = anyhow!("{driver:?} is not a known driver: known are {}", known.join(", "));
+        Failure::new(Exit::Usage, error)
+    })?;
+    let bytes = capture(file).map_err(|error| Failure::new(Exit::Failed, error))?;
+    let (observations, faults, identity) = serial::decode_capture(model, &bytes);
+    if let Some(identity) = &identity {
+        out::remark(format_args!("the device says it is {}", shown(identity)));
+    }
+    print(&observations)?;
+    for fault in &faults {
+        out::remark(format_args!("refused: {fault}"));
+    }
+    if !faults.is_empty() {
+        return Err(Failure::silent(Exit::Refused));
+    }
+    if observations.is_empty() && identity.is_none() {
+        let error = anyhow!("nothing in these {} bytes is a whole frame of {driver}", bytes.len());
+        return Err(Failure::new(Exit::Refused, error));
+    }
+    Ok(())
+}
+
+fn print(observations: &[Observation]) -> Result<(), Failure> {
+    let mut out = out::stdout();
+    for observation in observations {
+        out.json(&Line::from(observation))?;
+    }
+    out.finish()?;
+    Ok(())
+}
+
+fn shown(identity: &Identity) -> String {
+    let parts: Vec<String> = [
+        ("maker", &identity.maker),
+        ("model", &identity.model),
+        ("serial", &identity.serial),
+        ("firmware", &identity.firmware),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value:?}")))
+    .collect();
+    parts.join(", ")
+}
+
+fn capture(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(MAX_CAPTURE + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(MAX_CAPTURE + 1).read_to_end(&mut bytes))
+    };
+    let count = read.with_context(|| format!("{} cannot be read", file.display()))?;
+    if u64::try_from(count).unwrap_or(u64::MAX) > MAX_CAPTURE {
+        return Err(anyhow!("{} is larger than {MAX_CAPTURE} bytes: cut it", file.display()));
+    }
+    Ok(bytes)
+}
+
+/// `2A37`, `0x2A37`, `00002A37` or the 128-bit form on the base UUID.
+fn characteristic(text: &str) -> Result<u16, String> {
+    let upper = text.trim().to_ascii_uppercase();
+    let short = upper.strip_suffix(BASE_UUID).unwrap_or(&upper);
+    let digits = short.strip_prefix("0X").unwrap_or(short);
+    let digits = if digits.len() == 8 { digits.strip_prefix("0000").unwrap_or(digits) } else { digits };
+    if digits.len() != 4 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err("not a characteristic of the Bluetooth SIG: write for instance 2A37".to_owned());
+    }
+    u16::from_str_radix(digits, 16).map_err(|error| error.to_string())
+}
+
+/// Bytes of hex as people and tools write it.
+fn hex_bytes(text: &str) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for word in text.split(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | '-')) {
+        let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")).unwrap_or(word);
+        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(anyhow!("{word:?} is not hex"));
+        }
+        if digits.len() % 2 != 0 {
+            return Err(anyhow!("{word:?} has an odd number of hex digits: write two for each byte"));
+        }
+        for pair in digits.as_bytes().chunks(2) {
+            let pair = std::str::from_utf8(pair)?;
+            bytes.push(u8::from_str_radix(pair, 16)?);
+        }
+        if bytes.len() > MAX_VALUE {
+            return Err(anyhow!("more than {MAX_VALUE} bytes: no characteristic is that long"));
+        }
+    }
+    Ok(bytes)
+}
+
+/// One observation in its documented shape.
+#[derive(Serialize)]
+struct Line<'a> {
+    code: u32,
+    #[serde(rename = "ref")]
+    reference: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    absent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alarm: Option<AlarmLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+    kind: &'a str,
+    status: &'a str,
+    quality: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modality: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct AlarmLine<'a> {
+    code: &'a str,
+    text: &'a str,
+    phase: &'a str,
+    priority: &'a str,
+}
+
+impl<'a> From<&'a Observation> for Line<'a> {
+    fn from(observation: &'a Observation) -> Self {
+        let mut line = Self {
+            code: observation.metric.code,
+            reference: observation.metric.reference,
+            value: None,
+            absent: None,
+            text: None,
+            bits: None,
+            alarm: None,
+            unit: None,
+            kind: observation.kind.as_str(),
+            status: observation.status.as_str(),
+            quality: observation.quality.names().collect(),
+            channel: (observation.channel != 0).then_some(observation.channel),
+            device_time: observation.device_time.map(|time| time.to_string()),
+            modality: (observation.modality != 0).then_some(observation.modality),
+        };
+        match &observation.value {
+            Value::Decimal(decimal) => {
+                line.value = Some(decimal.to_string());
+                line.unit = Some(observation.unit.ucum);
+            }
+            Value::Absent(absent) => {
+                line.absent = Some(absent.code());
+                line.unit = Some(observation.unit.ucum);
+            }
+            Value::Text(text) => line.text = Some(text),
+            Value::Bits(bits) => line.bits = Some(*bits),
+            Value::Alarm(alarm) => {
+                line.alarm = Some(AlarmLine {
+                    code: &alarm.code,
+                    text: &alarm.text,
+                    phase: alarm.phase.as_str(),
+                    priority: alarm.priority.as_str(),
+                });
+            }
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests;

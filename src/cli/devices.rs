@@ -1,0 +1,134 @@
+//! `wardline devices`: the allowlist, and what was seen.
+//!
+//! With `--json`, one object: `{"running": bool, "devices": [...], "unlisted": [...]}`. A device has
+//! `id`, `asset`, `model`, `connection` (`{"port"}` or `{"address", "adapter"}`), `security`, `trust`
+//! (`reported-identity`, `link-only`), `expects`, `elements` (reference ids) and `live`: what the
+//! running daemon knows of it, `null` when none answers. `unlisted` are devices that were seen and not
+//! connected to.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Folder;
+use super::exit::Failure;
+use super::out::{self, Colour};
+use super::status::{age, clean, print_table};
+use crate::config::{Connection, Device};
+use crate::host::status::{self, Identity, Snapshot};
+use crate::policy::Trust;
+
+/// List the allowed devices, and what the running daemon has seen of them and of others.
+#[derive(Debug, Args)]
+#[command(after_help = "Also works when no daemon is running: then only the allowlist is shown.")]
+pub(super) struct Devices {
+    #[command(flatten)]
+    folder: Folder,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Devices {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.folder.load_or_fail()?.config;
+        let snapshot = match status::ask(&config.socket) {
+            Ok(snapshot) => Some(snapshot),
+            Err(error) => {
+                out::remark(format_args!("only the allowlist is known: {error}"));
+                None
+            }
+        };
+        if self.json {
+            let mut out = out::stdout();
+            out.json(&as_json(&config.devices, snapshot.as_ref()))?;
+            out.finish()?;
+            return Ok(());
+        }
+        print(&config.devices, snapshot.as_ref())
+    }
+}
+
+fn live<'a>(device: &Device, snapshot: Option<&'a Snapshot>) -> Option<&'a status::Device> {
+    snapshot?.devices.iter().find(|live| live.id == device.rule.card.id)
+}
+
+fn as_json(devices: &[Device], snapshot: Option<&Snapshot>) -> Value {
+    let devices: Vec<Value> = devices
+        .iter()
+        .map(|device| {
+            json!({
+                "id": device.rule.card.id,
+                "asset": device.asset,
+                "model": device.rule.card.model,
+                "connection": match &device.connection {
+                    Connection::Serial { port, .. } => json!({ "port": port }),
+                    Connection::Ble { address, adapter, .. } => json!({ "address": address, "adapter": adapter }),
+                },
+                "security": device.rule.card.security,
+                "trust": trust(device.rule.trust),
+                "expects": Identity::from(&device.rule.expects),
+                "elements": device.rule.elements.iter().map(|metric| metric.reference).collect::<Vec<_>>(),
+                "live": live(device, snapshot),
+            })
+        })
+        .collect();
+    json!({
+        "running": snapshot.is_some(),
+        "devices": devices,
+        "unlisted": snapshot.map(|snapshot| &snapshot.unlisted),
+    })
+}
+
+const fn trust(trust: Trust) -> &'static str {
+    match trust {
+        Trust::ReportedIdentity => "reported-identity",
+        Trust::LinkOnly => "link-only",
+    }
+}
+
+fn print(devices: &[Device], snapshot: Option<&Snapshot>) -> Result<(), Failure> {
+    let mut out = out::stdout();
+    let heading = [
+        "device",
+        "asset",
+        "model",
+        "where",
+        "security",
+        "vouched for by",
+        "elements",
+        "link",
+        "last reading",
+    ];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for device in devices {
+        let live = live(device, snapshot);
+        rows.push(vec![
+            device.rule.card.id.clone(),
+            device.asset.clone(),
+            device.rule.card.model.clone(),
+            match &device.connection {
+                Connection::Serial { port, .. } => port.display().to_string(),
+                Connection::Ble { address, adapter, .. } => format!("{address} ({adapter})"),
+            },
+            device.rule.card.security.to_owned(),
+            trust(device.rule.trust).to_owned(),
+            device.rule.elements.len().to_string(),
+            live.map_or_else(|| "?".to_owned(), |live| clean(&live.link)),
+            live.map_or_else(|| "?".to_owned(), |live| age(live.last_reading_age_ms)),
+        ]);
+    }
+    print_table(&mut out, &rows, |_| Colour::Strong)?;
+    let mut strangers =
+        vec![["unlisted, not connected to", "name", "seen", "last"].map(str::to_owned).to_vec()];
+    for seen in snapshot.iter().flat_map(|snapshot| &snapshot.unlisted) {
+        strangers.push(vec![
+            clean(&seen.address),
+            clean(seen.name.as_deref().unwrap_or("-")),
+            seen.seen.to_string(),
+            age(Some(seen.last_seen_age_ms)),
+        ]);
+    }
+    print_table(&mut out, &strangers, |_| Colour::Faint)?;
+    out.finish()?;
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! `wardline drivers`: the catalogue.
+//!
+//! With `--json`, one object: `{"serial": [{"name", "title", "class", "identity", "line", "requests",
+//! "reads"}], "ble": [{"name", "title", "service", "uuid", "characteristics", "reads"}]}`, where
+//! `reads` is a list of `{"code", "ref", "label"}`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::exit::Failure;
+use super::out::{self, Colour, Out};
+use crate::config::Catalogue;
+use crate::device::catalogue::{BleProfile, Class, IdentityProof, SerialModel};
+use crate::device::nomenclature::Metric;
+use crate::link::{Line, Parity};
+
+/// List what this program can read: every serial driver and every BLE profile.
+#[derive(Debug, Args)]
+pub(super) struct Drivers {
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Drivers {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let catalogue = Catalogue::shipped();
+        let mut out = out::stdout();
+        if self.json {
+            out.json(&json!({
+                "serial": catalogue.serial.iter().copied().map(serial).collect::<Vec<_>>(),
+                "ble": catalogue.ble.iter().copied().map(ble).collect::<Vec<_>>(),
+            }))?;
+        } else {
+            print(&mut out, &catalogue)?;
+        }
+        out.finish()?;
+        Ok(())
+    }
+}
+
+fn serial(model: &SerialModel) -> Value {
+    json!({
+        "name": model.name,
+        "title": model.title,
+        "class": class(model.class),
+        "identity": identity(model.identity),
+        "line": line(model.line),
+        "requests": model.requests.requests().iter().map(|request| request.name).collect::<Vec<_>>(),
+        "reads": reads(model.reads),
+    })
+}
+
+fn ble(profile: &BleProfile) -> Value {
+    let characteristics: Vec<String> =
+        profile.subscribes.iter().map(|characteristic| format!("{:04X}", characteristic.uuid)).collect();
+    json!({
+        "name": profile.name,
+        "title": profile.title,
+        "service": format!("{:04X}", profile.service),
+        "uuid": format!("{:08x}-0000-1000-8000-00805f9b34fb", profile.service),
+        "characteristics": characteristics,
+        "reads": reads(profile.reads),
+    })
+}
+
+fn reads(metrics: &[&Metric]) -> Vec<Value> {
+    metrics
+        .iter()
+        .map(|metric| json!({ "code": metric.code, "ref": metric.reference, "label": metric.label }))
+        .collect()
+}
+
+const fn class(class: Class) -> &'static str {
+    match class {
+        Class::Monitor => "monitor",
+        Class::Therapy => "therapy",
+    }
+}
+
+const fn identity(identity: IdentityProof) -> &'static str {
+    match identity {
+        IdentityProof::Reported => "reported",
+        IdentityProof::PortOnly => "port-only",
+    }
+}
+
+/// As people write it: `38400 8N1`.
+fn line(line: Line) -> String {
+    let parity = match line.parity {
+        Parity::None => 'N',
+        Parity::Even => 'E',
+        Parity::Odd => 'O',
+    };
+    format!("{} {}{parity}{}", line.baud, line.data_bits, line.stop_bits)
+}
+
+fn print<W: std::io::Write>(out: &mut Out<W>, catalogue: &Catalogue) -> std::io::Result<()> {
+    out.line(format_args!("{}", out.paint(Colour::Strong, "Serial drivers")))?;
+    for model in catalogue.serial {
+        let name = out.paint(Colour::Strong, model.name);
+        out.line(format_args!("  {name}  {}", model.title))?;
+        let class = match model.class {
+            Class::Monitor => "a monitor",
+            Class::Therapy => "a therapy device: only asked, never commanded",
+        };
+        let identity = match model.identity {
+            IdentityProof::Reported => "states who it is",
+            IdentityProof::PortOnly => "states no identity: its port vouches",
+        };
+        out.line(format_args!("    {class}; {identity}; {}", line(model.line)))?;
+        print_reads(out, model.reads)?;
+    }
+    out.line(format_args!("{}", out.paint(Colour::Strong, "BLE profiles")))?;
+    for profile in catalogue.ble {
+        let name = out.paint(Colour::Strong, profile.name);
+        out.line(format_args!("  {name}  {}, service 0x{:04X}", profile.title, profile.service))?;
+        print_reads(out, profile.reads)?;
+    }
+    Ok(())
+}
+
+fn print_reads<W: std::io::Write>(out: &mut Out<W>, metrics: &[&Metric]) -> std::io::Result<()> {
+    for metric in metrics {
+        out.line(format_args!("    {:>7}  {:<28} {}", metric.code, metric.reference, metric.label))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_shown_as_people_write_it() {
+        let shown = line(Line { baud: 38_400, data_bits: 7, parity: Parity::Even, stop_bits: 2 });
+        assert_eq!(shown, "38400 7E2");
+    }
+}

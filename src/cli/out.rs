@@ -1,0 +1,119 @@
+//! Standard output: the one place that writes to it.
+//!
+//! A reader that went away (`wardline drivers | head -1`) is not an error: what follows is dropped and
+//! the command ends as it would have. Every other failure to write is reported.
+
+use std::fmt::Arguments;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// Where a command writes what was asked for.
+pub(super) struct Out<W: Write> {
+    writer: BufWriter<W>,
+    gone: bool,
+    colours: bool,
+}
+
+/// Standard output.
+pub(super) fn stdout() -> Out<io::Stdout> {
+    let stdout = io::stdout();
+    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Out { writer: BufWriter::new(stdout), gone: false, colours }
+}
+
+/// A colour of the terminal's own set.
+#[derive(Clone, Copy)]
+pub(super) enum Colour {
+    Good,
+    Bad,
+    Faint,
+    Strong,
+}
+
+impl<W: Write> Out<W> {
+    /// A line of text.
+    pub(super) fn line(&mut self, text: Arguments<'_>) -> io::Result<()> {
+        if self.gone {
+            return Ok(());
+        }
+        let written = writeln!(self.writer, "{text}");
+        self.forgive(written)
+    }
+
+    /// A line of JSON.
+    pub(super) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(value).map_err(io::Error::other)?;
+        self.line(format_args!("{text}"))
+    }
+
+    /// The text in a colour, where there is a person to see it.
+    pub(super) fn paint(&self, colour: Colour, text: &str) -> String {
+        if !self.colours {
+            return text.to_owned();
+        }
+        let code = match colour {
+            Colour::Good => "32",
+            Colour::Bad => "31",
+            Colour::Faint => "2",
+            Colour::Strong => "1",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// Writes out what is still in the buffer.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        if self.gone {
+            return Ok(());
+        }
+        let flushed = self.writer.flush();
+        self.forgive(flushed)
+    }
+
+    fn forgive(&mut self, written: io::Result<()>) -> io::Result<()> {
+        match written {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.gone = true;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+/// Says something beside what was asked for: on standard error, where a failure to say it has no
+/// better place to be reported.
+pub(super) fn remark(text: Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "wardline: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Failing(ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn long_output(kind: ErrorKind) -> io::Result<()> {
+        let mut out = Out { writer: BufWriter::new(Failing(kind)), gone: false, colours: false };
+        for _ in 0..10_000 {
+            out.line(format_args!("a line of text"))?;
+        }
+        out.finish()
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_not_an_error_and_a_full_disk_is() {
+        assert!(long_output(ErrorKind::BrokenPipe).is_ok());
+        assert_eq!(long_output(ErrorKind::StorageFull).unwrap_err().kind(), ErrorKind::StorageFull);
+    }
+}

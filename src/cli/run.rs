@@ -1,0 +1,41 @@
+//! `wardline run`: the daemon.
+
+use tracing::level_filters::LevelFilter;
+
+use super::exit::{Exit, Failure};
+use super::{Folder, out};
+use crate::config::LogLevel;
+use crate::gateway::{self, GatewayError};
+use crate::host::log;
+
+/// Loads the configuration and runs the gateway with it until it is told to stop.
+pub(super) fn run(folder: &Folder) -> Result<(), Failure> {
+    let loaded = folder.load_or_fail()?;
+    for note in &loaded.notes {
+        out::remark(format_args!("note: {note}"));
+    }
+    log::start(level(loaded.config.log));
+    gateway::run(loaded.config).map_err(|error| Failure::new(exit(&error), error))
+}
+
+const fn level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+const fn exit(error: &GatewayError) -> Exit {
+    match error {
+        GatewayError::Key(_) => Exit::Keys,
+        GatewayError::Store(_) => Exit::Store,
+        GatewayError::Topic(_) => Exit::Config,
+        GatewayError::Status(_)
+        | GatewayError::System { .. }
+        | GatewayError::Part { .. }
+        | GatewayError::Grace { .. } => Exit::Failed,
+    }
+}

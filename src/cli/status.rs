@@ -1,0 +1,272 @@
+//! `wardline status`: how the running daemon is doing.
+//!
+//! With `--json`, the [`Snapshot`] as the daemon gave it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Folder;
+use super::exit::{Exit, Failure};
+use super::out::{self, Colour, Out};
+use crate::config::show_size;
+use crate::host::status::{Device, Snapshot, StatusError, ask};
+
+/// The socket of a daemon whose configuration names no other.
+pub(super) const SOCKET: &str = "/run/wardline/status.sock";
+/// A certificate with fewer days left is shown as bad.
+const CERTIFICATE_DAYS: i64 = 14;
+
+/// Ask the running daemon how it is doing.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  wardline status\n  wardline status --json --socket /run/wardline/status.sock\n\n\
+    Ends with 7 when no daemon answers, and with 6 when it does not answer this user."
+)]
+pub(super) struct Status {
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// The daemon's socket.
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    socket: PathBuf,
+    /// The folder of the configuration that names the socket.
+    #[arg(long, value_name = "DIR", conflicts_with = "socket")]
+    config: Option<PathBuf>,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let socket = match self.config {
+            Some(config) => Folder { config }.load_or_fail()?.config.socket,
+            None => self.socket,
+        };
+        let snapshot = ask(&socket).map_err(failure)?;
+        let mut out = out::stdout();
+        if self.json {
+            out.json(&snapshot)?;
+        } else {
+            print(&mut out, &snapshot)?;
+        }
+        out.finish()?;
+        Ok(())
+    }
+}
+
+/// What it means that the daemon could not be asked.
+fn failure(error: StatusError) -> Failure {
+    let exit = match &error {
+        StatusError::NotRunning { .. } => Exit::NotRunning,
+        StatusError::Refused { .. } => Exit::Refused,
+        StatusError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Refused,
+        StatusError::Io { .. }
+        | StatusError::InTheWay { .. }
+        | StatusError::Taken { .. }
+        | StatusError::NoGroup { .. } => Exit::Failed,
+    };
+    Failure::new(exit, error)
+}
+
+fn print<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {
+    let Snapshot { gateway, version, started, .. } = snapshot;
+    let name = out.paint(Colour::Strong, gateway);
+    let up = age(Some(snapshot.uptime_ms));
+    out.line(format_args!("{name}  wardline {version}, running for {up} (since {started})"))?;
+    let clock = if snapshot.time_synced {
+        format!("follows a reference, within {} ms", snapshot.time_max_error_us / 1_000)
+    } else {
+        out.paint(Colour::Bad, "not synchronised")
+    };
+    out.line(format_args!("clock    {clock}"))?;
+    print_uplink(out, snapshot)?;
+    print_store(out, snapshot)?;
+    print_lanes(out, snapshot)?;
+    print_devices(out, &snapshot.devices)?;
+    if !snapshot.unlisted.is_empty() {
+        let count = snapshot.unlisted.len();
+        out.line(format_args!(
+            "\n{count} unlisted BLE device(s) seen, none connected to: see wardline devices"
+        ))?;
+    }
+    for warning in &snapshot.warnings {
+        let mark = out.paint(Colour::Bad, "!");
+        out.line(format_args!("{mark} {}", clean(warning)))?;
+    }
+    Ok(())
+}
+
+fn print_uplink<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {
+    let uplink = &snapshot.uplink;
+    let colour = if uplink.state == "connected" { Colour::Good } else { Colour::Bad };
+    let state = out.paint(colour, &clean(&uplink.state));
+    let since = age(uplink.state_age_ms);
+    let (flying, done, refused) = (uplink.in_flight, uplink.acknowledged, uplink.refused);
+    out.line(format_args!(
+        "uplink   {state} for {since}; {flying} in flight, {done} acknowledged, {refused} refused"
+    ))?;
+    if uplink.no_consumer {
+        let text = out.paint(Colour::Bad, "the broker says that nobody is subscribed: the data is kept");
+        out.line(format_args!("         {text}"))?;
+    }
+    if let Some(error) = &uplink.last_error {
+        out.line(format_args!("         last error: {}", clean(error)))?;
+    }
+    if let Some(days) = uplink.certificate_days_left {
+        let colour = if days > CERTIFICATE_DAYS { Colour::Good } else { Colour::Bad };
+        let days = out.paint(colour, &format!("{days} days left"));
+        out.line(format_args!("         certificate: {days}"))?;
+    }
+    Ok(())
+}
+
+fn print_store<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {
+    let store = &snapshot.store;
+    out.line(format_args!("store    {} of {}", show_size(store.bytes), show_size(store.cap)))?;
+    if store.quarantined_segments > 0 {
+        let text = format!("{} segment(s) in quarantine", store.quarantined_segments);
+        out.line(format_args!("         {}", out.paint(Colour::Bad, &text)))?;
+    }
+    if let Some(error) = &store.last_error {
+        out.line(format_args!("         last error: {}", clean(error)))?;
+    }
+    Ok(())
+}
+
+fn print_lanes<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {
+    let mut rows = vec![["lane", "waiting", "size", "oldest", "durable"].map(str::to_owned).to_vec()];
+    for lane in &snapshot.lanes {
+        rows.push(vec![
+            clean(&lane.lane),
+            lane.records.to_string(),
+            show_size(lane.bytes),
+            age(lane.oldest_age_ms),
+            lane.durable_total.to_string(),
+        ]);
+    }
+    print_table(out, &rows, |_| Colour::Good)
+}
+
+fn print_devices<W: Write>(out: &mut Out<W>, devices: &[Device]) -> io::Result<()> {
+    let heading =
+        ["device", "model", "link", "since", "identity", "last reading", "admitted", "refused", "faults"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for device in devices {
+        let sum = |counts: &std::collections::BTreeMap<String, u64>| {
+            counts.values().fold(0u64, |sum, count| sum.saturating_add(*count)).to_string()
+        };
+        rows.push(vec![
+            clean(&device.id),
+            clean(&device.model),
+            clean(&device.link),
+            age(device.link_age_ms),
+            identity(device).to_owned(),
+            age(device.last_reading_age_ms),
+            device.admitted.to_string(),
+            sum(&device.refused),
+            sum(&device.faults),
+        ]);
+    }
+    let colour = |row: usize| {
+        let device = row.checked_sub(1).and_then(|place| devices.get(place));
+        let well = device.is_none_or(|device| device.link == "up" && device.quarantine.is_none());
+        if well { Colour::Good } else { Colour::Bad }
+    };
+    print_table(out, &rows, colour)?;
+    for device in devices {
+        let reason = device.quarantine.as_ref().or(device.link_reason.as_ref());
+        if let Some(reason) = reason {
+            out.line(format_args!("  {}: {}", clean(&device.id), clean(reason)))?;
+        }
+    }
+    Ok(())
+}
+
+fn identity(device: &Device) -> &'static str {
+    match (device.quarantine.is_some(), device.identified, device.stated.is_some()) {
+        (true, ..) => "WRONG",
+        (false, true, _) => "as expected",
+        (false, false, true) => "stated earlier",
+        (false, false, false) => "not stated",
+    }
+}
+
+/// Columns as wide as their widest cell; the first row is the heading. The colour is that of a row's
+/// first cell.
+pub(super) fn print_table<W: Write>(
+    out: &mut Out<W>,
+    rows: &[Vec<String>],
+    colour: impl Fn(usize) -> Colour,
+) -> io::Result<()> {
+    if rows.len() < 2 {
+        return Ok(());
+    }
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    out.line(format_args!(""))?;
+    for (place, row) in rows.iter().enumerate() {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let padded = format!("{cell:<width$}");
+            let painted = match (place, column) {
+                (0, _) => out.paint(Colour::Faint, &padded),
+                (_, 0) => out.paint(colour(place), &padded),
+                _ => padded,
+            };
+            line.push_str(&painted);
+            line.push_str("  ");
+        }
+        out.line(format_args!("{}", line.trim_end()))?;
+    }
+    Ok(())
+}
+
+/// How long ago, in the two largest units.
+pub(super) fn age(ms: Option<u64>) -> String {
+    let Some(ms) = ms else { return "-".to_owned() };
+    let seconds = ms / 1_000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..=59 => format!("{seconds} s"),
+        60..=3_599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3_600..=86_399 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+/// Without control characters: a device's own words must not steer the terminal.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_shown_in_the_two_largest_units() {
+        for (ms, shown) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (59_999, "59 s"),
+            (61_000, "1 min 1 s"),
+            (3_660_000, "1 h 1 min"),
+            (90_000_000, "1 d 1 h"),
+        ] {
+            assert_eq!(age(Some(ms)), shown);
+        }
+        assert_eq!(age(None), "-");
+    }
+
+    #[test]
+    fn the_words_of_a_device_cannot_steer_the_terminal() {
+        assert_eq!(clean("ok\x1b[2J\n"), "ok\u{FFFD}[2J\u{FFFD}");
+    }
+}
