@@ -146,8 +146,8 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
     let (started, boot) = (clock.now(), boot_id());
     let ward = WardKey::load(&KeyFile::new(&config.keys.ward))?;
     let kek = load_kek(&config.keys.kek)?;
-    let (writer, reader, recovery) = store::open(&config.store, kek, boot, started, SystemRandom::new())?;
-    tracing::info!(%recovery, "store open");
+    let (writer, reader, recovery) = store::open(&config.store, kek, boot, started, Arc::new(SystemRandom::new()))?;
+    tell(&recovery);
     let socket = StatusSocket::bind(&config.socket, config.socket_group.as_deref()).await?;
 
     let rules: Vec<DeviceRule> = config.devices.iter().map(|device| named(device, &ward)).collect();
@@ -191,6 +191,18 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
     };
     running.start_status(socket, sources);
     Ok(running)
+}
+
+/// What the store found when it was opened, in the log.
+fn tell(recovery: &store::Recovery) {
+    let store::Recovery { is_new, segments, blocks, records, unclosed, gaps, faults } = recovery;
+    tracing::info!(is_new, segments, blocks, records, unclosed, "store open");
+    for fault in faults {
+        tracing::error!(fault, "the store was damaged: what authenticates is still sent");
+    }
+    for gap in gaps {
+        tracing::error!(lane = %gap.lane, count = gap.count, reason = gap.reason, "readings were lost: a gap record tells the consumer");
+    }
 }
 
 /// A device's rule with the pseudonym of its asset.

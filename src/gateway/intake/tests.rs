@@ -19,7 +19,7 @@ struct Memory {
 impl Durable for Memory {
     fn append(&mut self, lane: Lane, block: &PlainBlock, _: Now) -> Result<Seq, StoreError> {
         if self.broken {
-            return Err(StoreError::Stub);
+            return Err(StoreError::Full { lane });
         }
         let (_, entries) = block.read().unwrap();
         let numbers = entries.iter().map(|entry| match entry {
