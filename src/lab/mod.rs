@@ -1,1 +1,4 @@
-//! stub
+//! Simulators, broker, consumer, demo and benchmark.
+
+#[cfg(target_os = "linux")]
+pub mod bluez;
