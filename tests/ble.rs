@@ -1,0 +1,484 @@
+//! The BLE link, with btleplug unmodified, against a double of `org.bluez` on a private bus.
+//!
+//! btleplug finds the bus by an environment variable, which has to be there before the process
+//! starts: every test runs itself again as a process of its own on a bus of its own.
+
+#![cfg(all(target_os = "linux", feature = "lab"))]
+
+use std::future::Future;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use wardline::device::ble::Collector;
+use wardline::device::catalogue::ble_profile;
+use wardline::device::observation::Value;
+use wardline::device::{Action, Driver, FaultKind};
+use wardline::lab::bluez::{Bluez, Bus, Emulated};
+use wardline::link::ble::{Address, BleLink, Central, Demand, Handle, Presence, Security};
+use wardline::link::{Characteristic, Link, LinkCommand, LinkError, LinkEvent, NOT_OFFERED, RequestId};
+use wardline::time::Now;
+
+const BELT: &str = "F1:00:00:00:00:01";
+const OXIMETER: &str = "F2:00:00:00:00:02";
+const STRANGER: &str = "F9:00:00:00:00:09";
+
+const HEART: Characteristic = Characteristic { service: 0x180D, uuid: 0x2A37 };
+const SPOT: Characteristic = Characteristic { service: 0x1822, uuid: 0x2A5E };
+const CONTINUOUS: Characteristic = Characteristic { service: 0x1822, uuid: 0x2A5F };
+const SERIAL: Characteristic = Characteristic { service: 0x180A, uuid: 0x2A25 };
+
+/// Nothing here takes this long, unless it never happens.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Tests that run in a process and on a bus of their own.
+macro_rules! on_a_private_bus {
+    ($($(#[$attribute:meta])* async fn $name:ident($ward:ident: Ward) $body:block)*) => {
+        $(
+            $(#[$attribute])*
+            #[test]
+            fn $name() {
+                async fn scenario($ward: Ward) $body
+                run(stringify!($name), scenario);
+            }
+        )*
+    };
+}
+
+/// Runs the test of this name again, as a child with a private bus; or, as that child, the scenario.
+fn run<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce(Ward) -> F) {
+    const CHILD: &str = "WARDLINE_TEST_BUS";
+    if let Some(address) = std::env::var_os(CHILD) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let bluez = Bluez::start(address.to_str().unwrap()).unwrap();
+        return runtime.block_on(async {
+            tokio::time::timeout(PATIENCE * 2, scenario(Ward::new(bluez))).await.expect("the scenario hangs");
+        });
+    }
+    let bus = Bus::start().unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env("DBUS_SYSTEM_BUS_ADDRESS", bus.address())
+        .env(CHILD, bus.address())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let ran = out.contains("1 passed");
+    assert!(output.status.success() && ran, "{name} failed in its own process:\n{out}\n{err}");
+}
+
+/// A double, and a central whose allowlist has the belt and the oximeter.
+struct Ward {
+    bluez: Bluez,
+    central: Handle,
+}
+
+impl Ward {
+    #[expect(clippy::disallowed_methods, reason = "the test takes the supervisor's place")]
+    fn new(bluez: Bluez) -> Self {
+        let (central, handle) = Central::new("hci0", [BELT, OXIMETER].map(address));
+        tokio::spawn(central.run());
+        Self { bluez, central: handle }
+    }
+
+    fn belt(&self) -> BleLink {
+        BleLink::new(self.central.clone(), address(BELT), vec![HEART], Demand::Open)
+    }
+
+    fn oximeter(&self) -> BleLink {
+        let wanted = vec![SPOT, CONTINUOUS];
+        BleLink::new(self.central.clone(), address(OXIMETER), wanted, Demand::Open)
+    }
+
+    /// A belt in range, and a link to it that is open and subscribed.
+    async fn subscribed_belt(&self) -> BleLink {
+        self.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        let mut link = self.belt();
+        open(&mut link).await.unwrap();
+        subscribe(&mut link, HEART).await;
+        link
+    }
+
+    fn beat(&self, rate: u8) -> LinkEvent {
+        self.bluez.notify(BELT, 0x2A37, &[0, rate]).unwrap();
+        value(HEART, &[0, rate])
+    }
+}
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+fn value(of: Characteristic, octets: &[u8]) -> LinkEvent {
+    LinkEvent::Value(of, Bytes::copy_from_slice(octets))
+}
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+async fn open(link: &mut BleLink) -> Result<(), LinkError> {
+    soon("the link to open", link.open()).await
+}
+
+async fn next(link: &mut BleLink) -> LinkEvent {
+    soon("an event", link.next()).await
+}
+
+async fn subscribe(link: &mut BleLink, to: Characteristic) {
+    link.perform(LinkCommand::Subscribe(to)).await.unwrap();
+    assert_eq!(next(link).await, LinkEvent::Subscribed(to, Ok(())));
+}
+
+/// Opens again after a failure, as a session does.
+async fn reopen(link: &mut BleLink) {
+    soon("the link to open again", async { while link.open().await.is_err() {} }).await;
+}
+
+/// A session in small: one driver on one link.
+async fn drive_one(link: &mut BleLink, driver: &mut Collector) -> Vec<Action> {
+    let event = next(link).await;
+    drive(link, driver, &event).await
+}
+
+async fn drive(link: &mut BleLink, driver: &mut Collector, event: &LinkEvent) -> Vec<Action> {
+    driver.handle_event(event, Now::default());
+    let mut actions = Vec::new();
+    while let Some(action) = driver.poll_action() {
+        if let Action::Command(command) = action {
+            link.perform(command).await.unwrap();
+        } else {
+            actions.push(action);
+        }
+    }
+    actions
+}
+
+on_a_private_bus! {
+    async fn every_value_arrives_once_and_in_order(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        let mut expected = Vec::new();
+        for n in 0..1_000u16 {
+            let [low, high] = n.to_le_bytes();
+            ward.bluez.notify(BELT, 0x2A37, &[1, low, high]).unwrap();
+            expected.push(value(HEART, &[1, low, high]));
+        }
+        for event in expected {
+            assert_eq!(next(&mut link).await, event);
+        }
+    }
+
+    async fn equal_values_in_a_row_are_as_many_events(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        for _ in 0..20 {
+            ward.beat(72);
+        }
+        for _ in 0..20 {
+            assert_eq!(next(&mut link).await, value(HEART, &[0, 72]));
+        }
+    }
+
+    async fn two_characteristics_of_one_device_are_told_apart(ward: Ward) {
+        ward.bluez.add(Emulated::pulse_oximeter(OXIMETER, "SN-2"));
+        let mut link = ward.oximeter();
+        open(&mut link).await.unwrap();
+        subscribe(&mut link, SPOT).await;
+        subscribe(&mut link, CONTINUOUS).await;
+        for (of, octets) in [(CONTINUOUS, [0, 97, 0, 60, 0]), (SPOT, [0, 98, 0, 61, 0]), (CONTINUOUS, [0; 5])] {
+            ward.bluez.notify(OXIMETER, of.uuid, &octets).unwrap();
+            assert_eq!(next(&mut link).await, value(of, &octets));
+        }
+    }
+
+    async fn two_devices_are_connected_at_the_same_time(ward: Ward) {
+        ward.bluez.add(Emulated::pulse_oximeter(OXIMETER, "SN-2"));
+        let mut belt = ward.subscribed_belt().await;
+        let mut oximeter = ward.oximeter();
+        open(&mut oximeter).await.unwrap();
+        subscribe(&mut oximeter, SPOT).await;
+        ward.bluez.notify(OXIMETER, 0x2A5E, &[0, 97, 0, 60, 0]).unwrap();
+        let beat = ward.beat(72);
+        assert_eq!(next(&mut belt).await, beat);
+        assert_eq!(next(&mut oximeter).await, value(SPOT, &[0, 97, 0, 60, 0]));
+    }
+
+    async fn a_read_ends_with_its_value_which_does_not_come_twice(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        link.perform(LinkCommand::Read(SERIAL)).await.unwrap();
+        assert_eq!(next(&mut link).await, LinkEvent::ReadDone(SERIAL, Ok(Bytes::from_static(b"SN-1"))));
+        let beat = ward.beat(72);
+        assert_eq!(next(&mut link).await, beat);
+    }
+
+    async fn what_the_device_does_not_have_is_not_offered(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        let battery = Characteristic { service: 0x180F, uuid: 0x2A19 };
+        link.perform(LinkCommand::Read(battery)).await.unwrap();
+        assert_eq!(next(&mut link).await, LinkEvent::ReadDone(battery, Err(NOT_OFFERED.to_owned())));
+        link.perform(LinkCommand::Subscribe(battery)).await.unwrap();
+        assert_eq!(next(&mut link).await, LinkEvent::Subscribed(battery, Err(NOT_OFFERED.to_owned())));
+        link.perform(LinkCommand::Subscribe(SERIAL)).await.unwrap();
+        assert!(matches!(next(&mut link).await, LinkEvent::Subscribed(SERIAL, Err(why)) if why != NOT_OFFERED));
+    }
+
+    async fn a_refused_read_and_a_refused_subscription_say_why(ward: Ward) {
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        let mut link = ward.belt();
+        open(&mut link).await.unwrap();
+        ward.bluez.fail("ReadValue", "org.bluez.Error.Failed", "Operation failed with ATT error: 0x05", 1);
+        ward.bluez.fail("StartNotify", "org.bluez.Error.Failed", "Operation failed with ATT error: 0xfd", 1);
+        link.perform(LinkCommand::Read(SERIAL)).await.unwrap();
+        link.perform(LinkCommand::Subscribe(HEART)).await.unwrap();
+        let event = next(&mut link).await;
+        assert!(matches!(&event, LinkEvent::ReadDone(SERIAL, Err(why)) if why.contains("0x05")), "{event:?}");
+        let event = next(&mut link).await;
+        assert!(matches!(&event, LinkEvent::Subscribed(HEART, Err(why)) if why.contains("0xfd")), "{event:?}");
+        subscribe(&mut link, HEART).await;
+    }
+
+    async fn what_was_sent_before_the_device_dropped_arrives_before_the_end(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        let beats: Vec<LinkEvent> = (60..80).map(|rate| ward.beat(rate)).collect();
+        ward.bluez.drop_connection(BELT).unwrap();
+        for beat in beats {
+            assert_eq!(next(&mut link).await, beat);
+        }
+        assert!(matches!(next(&mut link).await, LinkEvent::Down(LinkError::Lost { .. })));
+
+        open(&mut link).await.unwrap();
+        subscribe(&mut link, HEART).await;
+        let beat = ward.beat(81);
+        assert_eq!(next(&mut link).await, beat);
+    }
+
+    async fn a_hundred_reconnections_leave_nothing_behind(ward: Ward) {
+        // The bus allows 64 match rules for each connection.
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        let mut link = ward.belt();
+        for n in 0..100 {
+            open(&mut link).await.unwrap_or_else(|error| panic!("connection {n}: {error}"));
+            subscribe(&mut link, HEART).await;
+            let beat = ward.beat(60 + n);
+            assert_eq!(next(&mut link).await, beat);
+            if n % 2 == 0 {
+                link.perform(LinkCommand::HangUp).await.unwrap();
+            } else {
+                ward.bluez.drop_connection(BELT).unwrap();
+            }
+            assert!(matches!(next(&mut link).await, LinkEvent::Down(_)));
+        }
+        assert_eq!(ward.bluez.look(|world| world.count(BELT, "Connect")), 100);
+    }
+
+    async fn hanging_up_disconnects_the_device(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        link.perform(LinkCommand::HangUp).await.unwrap();
+        assert_eq!(next(&mut link).await, LinkEvent::Down(LinkError::HungUp));
+        assert!(!ward.bluez.look(|world| world.is_connected(BELT)));
+    }
+
+    async fn a_connection_that_fails_is_tried_again_and_works(ward: Ward) {
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        ward.bluez.fail("Connect", "org.bluez.Error.Failed", "le-connection-abort-by-local", 2);
+        let mut link = ward.belt();
+        for _ in 0..2 {
+            let error = open(&mut link).await.unwrap_err();
+            assert!(error.to_string().contains(BELT), "{error}");
+            assert!(error.to_string().contains("le-connection-abort-by-local"), "{error}");
+        }
+        open(&mut link).await.unwrap();
+        assert_eq!(ward.bluez.look(|world| world.count(BELT, "Connect")), 3);
+    }
+
+    async fn a_failed_connection_is_not_left_half_open(ward: Ward) {
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        ward.bluez.leave_half_open(BELT, 1).unwrap();
+        let mut link = ward.belt();
+        open(&mut link).await.unwrap_err();
+        assert!(!ward.bluez.look(|world| world.is_connected(BELT)));
+        assert_eq!(ward.bluez.look(|world| world.count(BELT, "Disconnect")), 1);
+        open(&mut link).await.unwrap();
+    }
+
+    async fn an_attempt_that_is_abandoned_is_disconnected_by_close(ward: Ward) {
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        ward.bluez.delay("GetAll", Duration::from_millis(50));
+        let mut link = ward.belt();
+        tokio::select! {
+            _ = link.open() => panic!("opened too soon"),
+            seen = ward.bluez.until("it is connected", |world| world.is_connected(BELT)) => seen.unwrap(),
+        }
+        link.close().await;
+        assert!(!ward.bluez.look(|world| world.is_connected(BELT)));
+    }
+
+    async fn a_device_that_is_absent_is_waited_for_without_a_connection_attempt(ward: Ward) {
+        let mut link = ward.belt();
+        tokio::select! {
+            _ = link.open() => panic!("nobody is there"),
+            seen = ward.bluez.until("it scans", wardline::lab::bluez::World::is_scanning) => seen.unwrap(),
+        }
+        assert_eq!(ward.central.status().listed[0], (address(BELT), Presence::Unknown));
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        open(&mut link).await.unwrap();
+        assert_eq!(ward.bluez.look(|world| world.count(BELT, "Connect")), 1);
+        assert_eq!(ward.central.status().listed[0], (address(BELT), Presence::Sighted));
+    }
+
+    async fn a_device_that_goes_out_of_range_comes_back(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        ward.bluez.set_in_range(BELT, false).unwrap();
+        assert!(matches!(next(&mut link).await, LinkEvent::Down(_)));
+        ward.bluez.set_in_range(BELT, true).unwrap();
+        open(&mut link).await.unwrap();
+        subscribe(&mut link, HEART).await;
+        let beat = ward.beat(72);
+        assert_eq!(next(&mut link).await, beat);
+    }
+
+    async fn bluetoothd_dies_and_returns(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        let before = ward.beat(72);
+        assert_eq!(next(&mut link).await, before);
+        ward.bluez.die();
+        let end = next(&mut link).await;
+        assert!(matches!(&end, LinkEvent::Down(LinkError::Lost { reason, .. }) if !reason.is_empty()), "{end:?}");
+        assert!(ward.central.status().down.unwrap().contains("org.bluez"));
+        ward.bluez.come_back();
+        reopen(&mut link).await;
+        subscribe(&mut link, HEART).await;
+        let after = ward.beat(73);
+        assert_eq!(next(&mut link).await, after);
+        assert_eq!(ward.central.status().down, None);
+    }
+
+    async fn an_adapter_that_is_switched_off_is_switched_on_again(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        ward.bluez.power_off();
+        assert!(matches!(next(&mut link).await, LinkEvent::Down(_)));
+        reopen(&mut link).await;
+        subscribe(&mut link, HEART).await;
+        let beat = ward.beat(72);
+        assert_eq!(next(&mut link).await, beat);
+    }
+
+    async fn a_device_whose_object_is_removed_is_down_and_found_again(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        ward.bluez.remove_object(BELT).unwrap();
+        assert!(matches!(next(&mut link).await, LinkEvent::Down(_)));
+        reopen(&mut link).await;
+        subscribe(&mut link, HEART).await;
+        let beat = ward.beat(72);
+        assert_eq!(next(&mut link).await, beat);
+    }
+
+    async fn an_adapter_that_is_not_there_is_named(ward: Ward) {
+        let (central, handle) = Central::new("hci7", [address(BELT)]);
+        let mut link = BleLink::new(handle, address(BELT), vec![HEART], Demand::Open);
+        let error = tokio::select! {
+            _ = central.run() => unreachable!(),
+            result = open(&mut link) => result.unwrap_err(),
+        };
+        assert!(error.to_string().contains("there is no adapter hci7"), "{error}");
+        drop(ward);
+    }
+
+    async fn an_unlisted_device_is_counted_and_nothing_else(ward: Ward) {
+        ward.bluez.add(Emulated::heart_rate(STRANGER, "SN-9"));
+        let mut link = ward.subscribed_belt().await;
+        link.perform(LinkCommand::Read(SERIAL)).await.unwrap();
+        next(&mut link).await;
+        // The stranger was announced long before; its later advertisements are heard too.
+        let heard = async {
+            while ward.central.status().unlisted.adverts < 5 {
+                tokio::task::yield_now().await;
+                let beat = ward.beat(72);
+                assert_eq!(next(&mut link).await, beat);
+            }
+        };
+        soon("the stranger's advertisements", heard).await;
+        assert_eq!(ward.central.status().unlisted.latest, [address(STRANGER)]);
+        assert!(ward.bluez.look(|world| world.is_known(STRANGER)));
+
+        // Even a link made for it by mistake does not reach it.
+        let wanted = vec![HEART];
+        let mut stray = BleLink::new(ward.central.clone(), address(STRANGER), wanted, Demand::Open);
+        assert!(matches!(open(&mut stray).await, Err(LinkError::Denied { .. })));
+        link.close().await;
+        assert_eq!(ward.bluez.look(|world| world.calls_to(STRANGER)), []);
+        assert!(ward.bluez.look(|world| world.count(BELT, "Connect")) > 0, "the log works");
+    }
+
+    async fn nothing_is_ever_written_to_a_device(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        let refused = link.perform(LinkCommand::Send(RequestId(0))).await;
+        assert_eq!(refused, Err(LinkError::NotAllowed(RequestId(0))));
+        link.perform(LinkCommand::Read(SERIAL)).await.unwrap();
+        next(&mut link).await;
+        link.close().await;
+        let allowed = ["Connect", "Disconnect", "ReadValue", "StartNotify"];
+        let calls = ward.bluez.look(|world| world.calls_to(BELT));
+        assert!(calls.iter().all(|call| allowed.contains(&call.member.as_str())), "{calls:?}");
+        assert!(calls.iter().any(|call| call.member == "StartNotify"), "the log works");
+    }
+
+    async fn a_device_without_the_bond_that_its_rule_demands_is_let_go(ward: Ward) {
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        ward.bluez.add(Emulated::pulse_oximeter(OXIMETER, "SN-2").bonded());
+        let mut link = BleLink::new(ward.central.clone(), address(BELT), vec![HEART], Demand::Bonded);
+        let error = open(&mut link).await.unwrap_err();
+        assert!(matches!(&error, LinkError::Denied { reason, .. } if reason.contains("bond")), "{error}");
+        assert!(!ward.bluez.look(|world| world.is_connected(BELT)));
+        assert_eq!(ward.bluez.look(|world| world.count(BELT, "StartNotify")), 0);
+
+        let mut link = BleLink::new(ward.central.clone(), address(OXIMETER), vec![SPOT], Demand::Bonded);
+        open(&mut link).await.unwrap();
+        assert_eq!(link.security(), Some(Security::Bonded));
+        let mut link = ward.belt();
+        open(&mut link).await.unwrap();
+        assert_eq!(link.security(), Some(Security::Open));
+    }
+
+    async fn a_device_of_another_kind_is_denied_and_let_go(ward: Ward) {
+        ward.bluez.add(Emulated::pulse_oximeter(BELT, "SN-1"));
+        let mut link = ward.belt();
+        let error = open(&mut link).await.unwrap_err();
+        assert!(matches!(&error, LinkError::Denied { reason, .. } if reason.contains("180D/2A37")), "{error}");
+        assert!(!ward.bluez.look(|world| world.is_connected(BELT)));
+    }
+
+    async fn a_collector_identifies_observes_and_survives_malformed_values(ward: Ward) {
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        let mut link = ward.belt();
+        let mut driver = Collector::new(vec![ble_profile("heart-rate").unwrap()]);
+        open(&mut link).await.unwrap();
+        let mut actions = drive(&mut link, &mut driver, &LinkEvent::Up).await;
+        while !ward.bluez.look(|world| world.is_subscribed(BELT, 0x2A37)) {
+            actions.extend(drive_one(&mut link, &mut driver).await);
+        }
+        let [Action::Identify(identity)] = actions.as_slice() else { panic!("{actions:?}") };
+        assert_eq!(identity.serial.as_deref(), Some("SN-1"));
+        assert_eq!(identity.maker.as_deref(), Some("Wardline Lab"));
+
+        let malformed: [&[u8]; 4] = [&[], &[1, 72], &[0x10, 72], &[0x18, 72, 0]];
+        for (n, octets) in (0u8..).zip(malformed) {
+            ward.bluez.notify(BELT, 0x2A37, octets).unwrap();
+            ward.beat(60 + n);
+        }
+        let mut faults = Vec::new();
+        let mut rates = Vec::new();
+        while rates.len() < malformed.len() {
+            for action in drive_one(&mut link, &mut driver).await {
+                match action {
+                    Action::Report(fault) => faults.push(fault.kind),
+                    Action::Observe(observation) => rates.push(observation.value),
+                    Action::Command(_) | Action::Identify(_) => panic!("{action:?}"),
+                }
+            }
+        }
+        assert_eq!(faults, [FaultKind::Malformed; 4]);
+        let shown = |value: &Value| if let Value::Decimal(rate) = value { rate.to_string() } else { panic!() };
+        assert_eq!(rates.iter().map(shown).collect::<Vec<_>>(), ["60", "61", "62", "63"]);
+    }
+}
