@@ -146,7 +146,8 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
     let (started, boot) = (clock.now(), boot_id());
     let ward = WardKey::load(&KeyFile::new(&config.keys.ward))?;
     let kek = load_kek(&config.keys.kek)?;
-    let (writer, reader, recovery) = store::open(&config.store, kek, boot, started, Arc::new(SystemRandom::new()))?;
+    let (writer, reader, recovery) =
+        store::open(&config.store, kek, boot, started, Arc::new(SystemRandom::new()))?;
     tell(&recovery);
     let socket = StatusSocket::bind(&config.socket, config.socket_group.as_deref()).await?;
 

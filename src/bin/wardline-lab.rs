@@ -1,5 +1,6 @@
 //! The lab: simulators of the bedside, the demo, the benchmark. Not for a gateway.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,7 +36,14 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    lab().unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "wardline-lab: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn lab() -> anyhow::Result<ExitCode> {
     match Lab::parse().command {
         Command::Demo(options) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -52,7 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
             };
             let loaded = wardline::config::load(
                 &config,
-                wardline::config::Environment::default(),
+                &wardline::config::Environment::default(),
                 &wardline::config::Catalogue::shipped(),
             )?;
             wardline::host::log::start(tracing::level_filters::LevelFilter::INFO);

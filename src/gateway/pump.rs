@@ -67,11 +67,12 @@ impl Pump {
             let wait = intake.poll_timeout().map_or(TURN, |due| due.since(now.mono).min(TURN));
             self.hand_over(&mut waiting, &mut intake);
             if intake.must_wait() {
-                self.runtime.block_on(tokio::time::sleep(wait));
+                self.runtime.block_on(async { tokio::time::sleep(wait).await });
                 continue;
             }
-            match self.runtime.block_on(tokio::time::timeout(wait, self.reports.recv_many(&mut taken, BATCH)))
-            {
+            let received =
+                async { tokio::time::timeout(wait, self.reports.recv_many(&mut taken, BATCH)).await };
+            match self.runtime.block_on(received) {
                 Err(_) => {}
                 Ok(0) => break,
                 Ok(_) => waiting.extend(taken.drain(..)),
@@ -107,7 +108,7 @@ impl Pump {
                 let why = intake.last_error().unwrap_or("no reason given");
                 return Err(format!("the last readings could not be stored: {why}"));
             }
-            self.runtime.block_on(tokio::time::sleep(TURN));
+            self.runtime.block_on(async { tokio::time::sleep(TURN).await });
         }
     }
 

@@ -144,7 +144,9 @@ impl Ward {
             key: pair.key,
         };
         tasks.spawn(consumer::run(settings, consumer.clone()));
-        tokio::time::timeout(PATIENCE, consumer.subscribed()).await.context("the consumer cannot subscribe")?;
+        tokio::time::timeout(PATIENCE, consumer.subscribed())
+            .await
+            .context("the consumer cannot subscribe")?;
 
         let mut pumps = Vec::new();
         for (id, serial) in PUMPS {
@@ -290,9 +292,7 @@ impl Ward {
             }
             if played == restore {
                 scene = "the broker is back: alarms first, then the backlog";
-                self.restored = Some(self.consumer.with(|ledger| {
-                    (ledger.kept.len(), ledger.alarms.len())
-                }));
+                self.restored = Some(self.consumer.with(|ledger| (ledger.kept.len(), ledger.alarms.len())));
                 self.behaviour.send_modify(|behaviour| behaviour.links = Links::Serve);
             }
             // Both pumps occlude, one after the other, while nobody can be told.
@@ -318,8 +318,12 @@ impl Ward {
         let snapshot = self.ask().await;
         let arrived =
             |id: &str| self.consumer.with(|ledger| ledger.devices.get(id).map_or(0, |tally| tally.records));
-        let picture =
-            Picture { played: (played, self.script.len()), scene, daemon: snapshot.as_ref(), arrived: &arrived };
+        let picture = Picture {
+            played: (played, self.script.len()),
+            scene,
+            daemon: snapshot.as_ref(),
+            arrived: &arrived,
+        };
         screen.draw(&picture, started.elapsed());
     }
 
@@ -343,7 +347,8 @@ impl Ward {
                 screen.say("  not everything arrived in time");
                 break;
             }
-            self.draw(screen, started, self.script.len(), "the devices are silent; the store runs empty").await;
+            self.draw(screen, started, self.script.len(), "the devices are silent; the store runs empty")
+                .await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
@@ -387,7 +392,10 @@ impl Ward {
         let ended = self.daemon.stop(PATIENCE).await?;
         self.tasks.abort_all();
         let mut checks = vec![
-            (lines.iter().all(Line::is_good), "every reading arrived once and in order: lost 0, duplicates 0".to_owned()),
+            (
+                lines.iter().all(Line::is_good),
+                "every reading arrived once and in order: lost 0, duplicates 0".to_owned(),
+            ),
             self.alarms_first(),
             (ended.success(), format!("the daemon drained and ended in order ({ended})")),
         ];
@@ -414,7 +422,13 @@ impl Ward {
             let of_outage = after.iter().take_while(|is_alarm| **is_alarm).count();
             // Each pump rang once and fell silent again: four alarms at least waited.
             let is_so = of_outage >= 4 && verdict::alarms_came_first(&after, of_outage);
-            (is_so, format!("alarms came first: {alarms} before the outage, {of_outage} ahead of {} readings", after.len() - of_outage))
+            (
+                is_so,
+                format!(
+                    "alarms came first: {alarms} before the outage, {of_outage} ahead of {} readings",
+                    after.len() - of_outage
+                ),
+            )
         })
     }
 
@@ -427,7 +441,10 @@ impl Ward {
         )];
         if let Some((bluez, _)) = &self.radio {
             let calls = bluez.look(|world| world.calls_to(STRANGER.0).len());
-            checks.push((calls == 0, format!("the unlisted BLE device was never connected to ({calls} calls)")));
+            checks.push((
+                calls == 0,
+                format!("the unlisted BLE device was never connected to ({calls} calls)"),
+            ));
         }
         checks
     }
@@ -439,7 +456,8 @@ fn pump_shown(journal: &[super::sim::Sent]) -> Vec<Shown> {
     replies
         .flat_map(|sent| {
             let fields: Vec<&str> = sent.message.split('^').collect();
-            let field = |at: usize, code| fields.get(at).map(|value| Shown { code, value: (*value).to_owned() });
+            let field =
+                |at: usize, code| fields.get(at).map(|value| Shown { code, value: (*value).to_owned() });
             [field(4, 157_784), field(7, 157_864)]
         })
         .flatten()

@@ -2,5 +2,13 @@
 //! benchmark. Behind the feature `lab`, never in a release package.
 
 pub mod bluez;
+pub mod broker;
+pub mod consumer;
+pub mod demo;
+pub mod ledger;
+pub mod memory;
 pub mod numerics;
+pub mod payload;
+pub mod pki;
+pub mod samples;
 pub mod sim;

@@ -308,9 +308,9 @@ impl Shared {
         if remove_segment(oldest).is_err() {
             return false;
         }
-        let _ = self.quarantined_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
-            Some(now.saturating_sub(bytes))
-        });
+        let _ = self
+            .quarantined_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(bytes)));
         true
     }
 

@@ -61,7 +61,8 @@ pub struct ReplayFile(BTreeMap<String, Script>);
 impl ReplayFile {
     /// Reads the file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut devices: BTreeMap<String, Script> = BTreeMap::new();
         for (number, line) in (1..).zip(text.lines()) {
             let fields: Vec<&str> = line.split_whitespace().collect();
@@ -86,7 +87,8 @@ impl ReplayFile {
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
+    let digits: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
     Some(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 

@@ -4,20 +4,20 @@ use crate::lab::numerics::Minute;
 use crate::lab::sim::{alaris, masimo};
 
 /// The devices of the demo. Their names are their ids in configuration and topics.
-pub const PUMPS: [(&str, &str); 2] = [("pump-bed-7a", "8002-51733"), ("pump-bed-7b", "8002-51740")];
+pub(super) const PUMPS: [(&str, &str); 2] = [("pump-bed-7a", "8002-51733"), ("pump-bed-7b", "8002-51740")];
 /// The oximeter on a serial line.
-pub const OXIMETER: (&str, &str) = ("spo2-bed-7", "0000056661");
+pub(super) const OXIMETER: (&str, &str) = ("spo2-bed-7", "0000056661");
 /// The heart-rate belt.
-pub const BELT: (&str, &str, &str) = ("belt-bed-8", "F1:00:00:00:00:01", "HRM-0001");
+pub(super) const BELT: (&str, &str, &str) = ("belt-bed-8", "F1:00:00:00:00:01", "HRM-0001");
 /// The BLE oximeter.
-pub const CLIP: (&str, &str, &str) = ("oximeter-bed-8", "F2:00:00:00:00:02", "OXI-0002");
+pub(super) const CLIP: (&str, &str, &str) = ("oximeter-bed-8", "F2:00:00:00:00:02", "OXI-0002");
 /// A pump on a port where the allowlist expects another one.
-pub const SWAPPED: (&str, &str, &str) = ("pump-bed-9", "8002-50001", "8002-50002");
+pub(super) const SWAPPED: (&str, &str, &str) = ("pump-bed-9", "8002-50001", "8002-50002");
 /// A BLE device that nobody listed.
-pub const STRANGER: (&str, &str) = ("F3:00:00:00:00:03", "HRM-9999");
+pub(super) const STRANGER: (&str, &str) = ("F3:00:00:00:00:03", "HRM-9999");
 
 /// What the monitor shows in a minute: a low saturation rings.
-pub fn oximeter(minute: &Minute) -> masimo::Values {
+pub(super) fn oximeter(minute: &Minute) -> masimo::Values {
     let spo2 = minute.spo2.map(whole);
     let low = spo2.is_some_and(|value| value < 90);
     masimo::Values {
@@ -32,13 +32,17 @@ pub fn oximeter(minute: &Minute) -> masimo::Values {
 }
 
 /// What a pump shows in a minute: it runs at a steady rate, and occludes while `occluded`.
-pub fn pump(minute: &Minute, place: usize, occluded: bool) -> alaris::Values {
+pub(super) fn pump(minute: &Minute, place: usize, occluded: bool) -> alaris::Values {
     let hundredths = 350 + 125 * u32::try_from(place).unwrap_or_default();
     // mL after so many minutes at mL/h, in thousandths.
     let infused = u64::from(hundredths) * u64::from(minute.minute) * 10 / 60;
     alaris::Values {
         mode: if occluded { "HLD" } else { "INF" }.to_owned(),
-        rate: if occluded { "0.00".to_owned() } else { format!("{}.{:02}", hundredths / 100, hundredths % 100) },
+        rate: if occluded {
+            "0.00".to_owned()
+        } else {
+            format!("{}.{:02}", hundredths / 100, hundredths % 100)
+        },
         drug: "NORADRENALINE".to_owned(),
         volume: format!("{}.{:03}", infused / 1_000, infused % 1_000),
         vtbi: Some("250.000".to_owned()),
@@ -49,14 +53,14 @@ pub fn pump(minute: &Minute, place: usize, occluded: bool) -> alaris::Values {
 }
 
 /// Heart Rate Measurement (2A37): flags, then the rate in one octet.
-pub fn belt(minute: &Minute) -> Option<(u8, Vec<u8>)> {
+pub(super) fn belt(minute: &Minute) -> Option<(u8, Vec<u8>)> {
     let rate = u8::try_from(whole(minute.heart_rate?)).ok()?;
     Some((rate, vec![0x00, rate]))
 }
 
 /// PLX Continuous Measurement (2A5F): flags, SpO2 and pulse rate as SFLOAT; NaN while the sensor
 /// has nothing.
-pub fn clip(minute: &Minute) -> (Option<u16>, Option<u16>, Vec<u8>) {
+pub(super) fn clip(minute: &Minute) -> (Option<u16>, Option<u16>, Vec<u8>) {
     let (spo2, pulse) = (minute.spo2.map(whole), minute.pulse.or(minute.heart_rate).map(whole));
     let sfloat = |value: Option<u16>| value.unwrap_or(0x07FF).to_le_bytes();
     let [a, b] = sfloat(spo2);

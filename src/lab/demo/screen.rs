@@ -10,19 +10,19 @@ use crate::host::status::Snapshot;
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// What is drawn.
-pub struct Picture<'a> {
+pub(super) struct Picture<'a> {
     /// How much of the recording was played, of how much.
-    pub played: (usize, usize),
+    pub(super) played: (usize, usize),
     /// What is going on, in a few words.
-    pub scene: &'a str,
+    pub(super) scene: &'a str,
     /// The daemon's own word, when it answers.
-    pub daemon: Option<&'a Snapshot>,
+    pub(super) daemon: Option<&'a Snapshot>,
     /// Records at the consumer, by device.
-    pub arrived: &'a dyn Fn(&str) -> u64,
+    pub(super) arrived: &'a dyn Fn(&str) -> u64,
 }
 
 /// The screen.
-pub struct Screen {
+pub(super) struct Screen {
     is_terminal: bool,
     lines: usize,
     last_plain: Option<Duration>,
@@ -31,7 +31,7 @@ pub struct Screen {
 
 impl Screen {
     /// Standard output.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             is_terminal: std::io::stdout().is_terminal(),
             lines: 0,
@@ -41,13 +41,13 @@ impl Screen {
     }
 
     /// A line that stays.
-    pub fn say(&mut self, text: &str) {
+    pub(super) fn say(&mut self, text: &str) {
         self.lines = 0;
         put(&format!("{text}\n"));
     }
 
     /// Draws the table, at `elapsed` since the start.
-    pub fn draw(&mut self, picture: &Picture<'_>, elapsed: Duration) {
+    pub(super) fn draw(&mut self, picture: &Picture<'_>, elapsed: Duration) {
         if self.is_terminal {
             let text = table(picture);
             // Back to the first line of the last table, and clear from there.

@@ -10,10 +10,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::scene::{BELT, CLIP, OXIMETER, PUMPS, SWAPPED};
+use crate::backoff::Random as _;
+use crate::host::random::SystemRandomness;
 use crate::lab::pki::{Pair, Pki};
 
 /// How the BLE devices of the demo are reached.
-pub enum Radio<'a> {
+pub(super) enum Radio<'a> {
     /// A double of BlueZ on a private bus at this address.
     Bus(&'a str),
     /// No D-Bus on this machine: the daemon replays this file in place of a radio.
@@ -21,21 +23,28 @@ pub enum Radio<'a> {
 }
 
 /// Where the ports of the serial devices are, in the order of the configuration.
-pub struct Ports {
+pub(super) struct Ports {
     /// The pumps'.
-    pub pumps: Vec<PathBuf>,
+    pub(super) pumps: Vec<PathBuf>,
     /// The oximeter's.
-    pub oximeter: PathBuf,
+    pub(super) oximeter: PathBuf,
     /// The port with the wrong pump.
-    pub swapped: PathBuf,
+    pub(super) swapped: PathBuf,
 }
 
 /// Writes the configuration folder and its keys.
-pub fn configure(folder: &Path, pki: &Pki, client: &Pair, broker: u16, ports: &Ports) -> anyhow::Result<()> {
+pub(super) fn configure(
+    folder: &Path,
+    pki: &Pki,
+    client: &Pair,
+    broker: u16,
+    ports: &Ports,
+) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder.join("devices.d"))?;
-    for (name, byte) in [("kek", "5a"), ("ward", "a5")] {
-        // Throw-away keys of a throw-away store.
-        write(&folder.join(name), &byte.repeat(32), 0o600)?;
+    let mut random = SystemRandomness::new();
+    for name in ["kek", "ward"] {
+        let words = [(); 4].map(|()| format!("{:016x}", random.next_u64()));
+        write(&folder.join(name), &words.concat(), 0o600)?;
     }
     let text = |path: &Path| path.display().to_string();
     let gateway = format!(
@@ -74,19 +83,19 @@ pub fn configure(folder: &Path, pki: &Pki, client: &Pair, broker: u16, ports: &P
 }
 
 /// Where the status socket is.
-pub fn socket(folder: &Path) -> PathBuf {
+pub(super) fn socket(folder: &Path) -> PathBuf {
     folder.join("status.sock")
 }
 
 /// The running daemon; killed when dropped.
-pub struct Daemon {
+pub(super) struct Daemon {
     child: Child,
     log: PathBuf,
 }
 
 impl Daemon {
     /// Starts this program again as the daemon.
-    pub fn start(folder: &Path, radio: &Radio<'_>) -> anyhow::Result<Self> {
+    pub(super) fn start(folder: &Path, radio: &Radio<'_>) -> anyhow::Result<Self> {
         let log = folder.join("daemon.log");
         let output = std::fs::File::create(&log)?;
         let mut command = Command::new(std::env::current_exe()?);
@@ -105,17 +114,17 @@ impl Daemon {
     }
 
     /// The process id.
-    pub fn id(&self) -> u32 {
+    pub(super) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// How it ended, if it has.
-    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+    pub(super) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
     /// Tells it to stop and waits.
-    pub async fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+    pub(super) async fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         rustix::process::kill_process(id.context("no process id")?, rustix::process::Signal::TERM)?;
         let ended = async {
@@ -130,15 +139,10 @@ impl Daemon {
     }
 
     /// The last lines that it logged.
-    pub fn last_words(&self) -> String {
+    pub(super) fn last_words(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
-    }
-
-    /// Everything that it logged.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 

@@ -4,46 +4,46 @@ use std::fmt::Write as _;
 
 /// One thing that a device showed, in the words of a payload: code and value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Shown {
+pub(super) struct Shown {
     /// 11073 code.
-    pub code: u32,
+    pub(super) code: u32,
     /// The value as a payload shows it, or the reason why there is none.
-    pub value: String,
+    pub(super) value: String,
 }
 
 /// How one device came out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
+pub(super) struct Line {
     /// The device.
-    pub device: String,
+    pub(super) device: String,
     /// How many of the compared readings it showed.
-    pub shown: usize,
+    pub(super) shown: usize,
     /// How many of them arrived, in order.
-    pub arrived: usize,
+    pub(super) arrived: usize,
     /// How many did not.
-    pub lost: usize,
+    pub(super) lost: usize,
     /// How many arrived that it did not show, or out of order.
-    pub strange: usize,
+    pub(super) strange: usize,
     /// How often a record arrived again (re-sent after the outage), before de-duplication.
-    pub again: u64,
+    pub(super) again: u64,
     /// What is still there twice after de-duplication.
-    pub twice: u64,
+    pub(super) twice: u64,
     /// Holes in its numbers.
-    pub holes: u64,
+    pub(super) holes: u64,
     /// Alarms that arrived.
-    pub alarms: u64,
+    pub(super) alarms: u64,
 }
 
 impl Line {
     /// Every reading once and in order.
-    pub const fn is_good(&self) -> bool {
+    pub(super) const fn is_good(&self) -> bool {
         self.lost == 0 && self.strange == 0 && self.twice == 0 && self.holes == 0 && self.shown > 0
     }
 }
 
 /// Compares, code by code, what was shown with what arrived. Each code must come in the order in
 /// which the device showed it.
-pub fn compare(device: &str, shown: &[Shown], arrived: &[Shown]) -> Line {
+pub(super) fn compare(device: &str, shown: &[Shown], arrived: &[Shown]) -> Line {
     let mut codes: Vec<u32> = shown.iter().map(|shown| shown.code).collect();
     codes.sort_unstable();
     codes.dedup();
@@ -81,12 +81,12 @@ fn in_order(shown: &[String], arrived: &[String]) -> usize {
 
 /// Whether all alarms of the outage came before the first reading of its backlog. `after` is what
 /// arrived since the broker came back, in order: true for an alarm.
-pub fn alarms_came_first(after: &[bool], alarms_of_outage: usize) -> bool {
+pub(super) fn alarms_came_first(after: &[bool], alarms_of_outage: usize) -> bool {
     after.iter().take(alarms_of_outage).all(|is_alarm| *is_alarm) && after.len() >= alarms_of_outage
 }
 
 /// The table that ends the demo.
-pub fn table(lines: &[Line]) -> String {
+pub(super) fn table(lines: &[Line]) -> String {
     let mut text = format!(
         "  {:<14} {:>7} {:>8} {:>5} {:>8} {:>7} {:>9} {:>7}\n",
         "device", "shown", "arrived", "lost", "strange", "re-sent", "duplicate", "alarms"
