@@ -9,6 +9,11 @@
 //! The library wants its event loop polled without pause. [`poll_connections`] does that, as a task
 //! of its own.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the libraries' error enums are long and grow; what is not named here is said in their words"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -167,7 +167,6 @@ impl Driver {
             let End::Failed(trouble) = end else { break };
             self.wait(&trouble).await;
         }
-        self.shared.end();
         self.report.state(State::Stopped, self.clock.now().mono);
     }
 
@@ -395,6 +394,13 @@ impl Driver {
 
     fn lost(&self, detail: &str) -> LinkError {
         LinkError::Lost { broker: self.broker(), detail: detail.to_owned() }
+    }
+}
+
+/// However the driver ends, the feeder's thread must not outlive it.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.end();
     }
 }
 

@@ -332,7 +332,7 @@ fn condition(out: &mut Vec<u8>, card: &DeviceCard, alarm: &Alarm) {
     out.push(b'}');
 }
 
-/// Measurement status, in the words that the PHD guide takes from the PoCD guide's code system.
+/// Measurement status, in the words that the PHD guide takes from the `PoCD` guide's code system.
 fn interpretation(out: &mut Vec<u8>, quality: Quality) {
     for (flag, code) in
         [(Quality::QUESTIONABLE, "questionable"), (Quality::CALIBRATING, "calibration-ongoing")]

@@ -1,0 +1,158 @@
+//! What a consumer at the far end has seen: the proof that every reading arrived, once, in order.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::payload::{Reading, read_cbor, read_fhir};
+
+/// Broken payloads that are remembered in words.
+const MAX_COMPLAINTS: usize = 20;
+
+/// One publish as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// Its topic.
+    pub topic: &'a str,
+    /// Its content type.
+    pub content_type: &'a str,
+    /// Its user properties.
+    pub properties: &'a [(String, String)],
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// Whether the broker had kept it.
+    pub retained: bool,
+}
+
+/// All that was seen.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// By device.
+    pub devices: BTreeMap<String, Tally>,
+    /// Publishes.
+    pub publishes: u64,
+    /// Records without those that had come before, in the order of their arrival over all devices.
+    pub records: u64,
+    /// For each alarm: how many records had arrived before it.
+    pub alarms: Vec<(u64, String)>,
+    /// Records lost on the gateway that it told of itself.
+    pub gaps: u64,
+    /// What was wrong with publishes, in words; the first few.
+    pub complaints: Vec<String>,
+    /// Every reading in the order of arrival, when `keep` is set.
+    pub kept: Vec<(String, Reading)>,
+    /// Whether to keep every reading.
+    pub keep: bool,
+    keys: HashSet<String>,
+}
+
+/// What was seen of one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records, each once.
+    pub records: u64,
+    /// Records that had come before, by their key.
+    pub duplicates: u64,
+    /// Records with a new key that say the same as one before (same run and number): the gateway
+    /// stored something twice.
+    pub doubled: u64,
+    /// Alarms among the records.
+    pub alarms: u64,
+    /// Records that came in a publish with `hist=1`.
+    pub historical: u64,
+    /// Records that came after one with a higher number of the same lane and of the same age.
+    pub out_of_order: u64,
+    runs: BTreeMap<String, BTreeSet<u64>>,
+    last: BTreeMap<(String, String, bool), u64>,
+}
+
+impl Tally {
+    /// Numbers missing between the first and the last of each run.
+    pub fn lost(&self) -> u64 {
+        let lost_of = |seen: &BTreeSet<u64>| {
+            let last = seen.last().copied().unwrap_or(0);
+            last.saturating_sub(u64::try_from(seen.len()).unwrap_or(u64::MAX))
+        };
+        self.runs.values().map(lost_of).sum()
+    }
+}
+
+impl Ledger {
+    /// Takes one publish.
+    pub fn take(&mut self, delivery: Delivery<'_>) {
+        self.publishes += 1;
+        if let Err(problem) = self.try_take(delivery)
+            && self.complaints.len() < MAX_COMPLAINTS
+        {
+            self.complaints.push(format!("{}: {problem:#}", delivery.topic));
+        }
+    }
+
+    /// Over all devices: numbers missing.
+    pub fn lost(&self) -> u64 {
+        self.devices.values().map(Tally::lost).sum()
+    }
+
+    /// Over all devices: a sum.
+    pub fn sum(&self, of: impl Fn(&Tally) -> u64) -> u64 {
+        self.devices.values().map(of).sum()
+    }
+
+    fn try_take(&mut self, delivery: Delivery<'_>) -> anyhow::Result<()> {
+        let levels: Vec<&str> = delivery.topic.split('/').collect();
+        let ["d", "v1", _, _, _, device, class] = levels.as_slice() else {
+            anyhow::bail!("not a data topic");
+        };
+        anyhow::ensure!(!delivery.retained, "data must not be retained");
+        let property = |name: &str| {
+            delivery.properties.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        };
+        let readings = match (delivery.content_type, property("schema")) {
+            ("application/fhir+json; fhirVersion=4.0", Some("fhir-r4-bundle/1")) => {
+                read_fhir(delivery.payload)
+            }
+            ("application/cbor", Some("wardline-cbor/1")) => read_cbor(delivery.payload),
+            (other, schema) => anyhow::bail!("content type {other:?} with schema {schema:?}"),
+        }?;
+        let stated = (property("first"), property("last"), property("count"));
+        let count = readings.len().to_string();
+        let found = (
+            readings.first().map(|reading| reading.key.as_str()),
+            readings.last().map(|reading| reading.key.as_str()),
+            Some(count.as_str()),
+        );
+        anyhow::ensure!(stated == found, "the properties say {stated:?}, the payload {found:?}");
+        let historical = property("hist") == Some("1");
+        for reading in readings {
+            self.enter(device, class, historical, reading);
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, device: &str, class: &str, historical: bool, reading: Reading) {
+        let tally = self.devices.entry(device.to_owned()).or_default();
+        if !self.keys.insert(reading.key.clone()) {
+            tally.duplicates += 1;
+            return;
+        }
+        if class == "alarm" {
+            tally.alarms += 1;
+            self.alarms.push((self.records, reading.key.clone()));
+        }
+        self.records += 1;
+        let Some(seq) = reading.seq else {
+            self.gaps += reading.value.parse().unwrap_or(1);
+            return;
+        };
+        tally.records += 1;
+        tally.historical += u64::from(historical);
+        if !tally.runs.entry(reading.run.clone()).or_default().insert(seq) {
+            tally.doubled += 1;
+        }
+        let lane = reading.key.split('-').nth(1).unwrap_or_default().to_owned();
+        let last = tally.last.entry((reading.run.clone(), lane, historical)).or_default();
+        tally.out_of_order += u64::from(seq < *last);
+        *last = seq.max(*last);
+        if self.keep {
+            self.kept.push((device.to_owned(), reading));
+        }
+    }
+}

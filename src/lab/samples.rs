@@ -1,0 +1,173 @@
+//! One payload of every sort, for the validators in `tests/payload/`.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::device::decimal::Decimal;
+use crate::device::nomenclature as n;
+use crate::device::observation::{
+    Absent, Alarm, DeviceTime, Kind, Lane, Observation, Phase, Priority, Quality, Status, Value,
+};
+use crate::envelope::block::BlockHeader;
+use crate::envelope::record::{Entry, Gap, Record};
+use crate::policy::DeviceCard;
+use crate::store::{Seq, StoreId};
+use crate::time::{BootId, ClockSync, Mono, Now, Wall};
+use crate::uplink::Payload;
+use crate::uplink::encode::{Block, Encoder};
+use crate::uplink::parcel::Stream;
+use crate::uplink::topic::Topics;
+
+/// Writes them into a folder, which is made if need be: `*.json` FHIR, `*.cbor` CBOR. Gives their
+/// number.
+pub fn sample_payloads(folder: &Path) -> anyhow::Result<usize> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {folder:?}"))?;
+    let mut count = 0;
+    for (payload, suffix) in [(Payload::Fhir, "json"), (Payload::Cbor, "cbor")] {
+        let topics = Topics::new("north", "icu-2", "gw-7")?;
+        let mut encoder = Encoder::new(payload, topics, "gw-7", StoreId([0xa5; 16]));
+        let mut plan = encoder.plan(sample_block(), Stream::Backlog)?;
+        while let Some(parcel) = encoder.next_parcel(&mut plan, Now::default()) {
+            let name = parcel.topic.rsplit('/').take(2).collect::<Vec<_>>().join("-");
+            let path = folder.join(format!("{name}.{suffix}"));
+            let mut file = File::create(&path).with_context(|| format!("cannot write {path:?}"))?;
+            file.write_all(&parcel.payload)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// A block with every kind of value, device and flag.
+pub fn sample_block() -> Block {
+    let card = |id: &str, model: &str, pseudonym: &str, security| DeviceCard {
+        id: id.to_owned(),
+        model: model.to_owned(),
+        pseudonym: pseudonym.to_owned(),
+        security,
+    };
+    let header = BlockHeader {
+        boot: BootId([7; 16]),
+        run: 0xdead_beef,
+        devices: vec![
+            card("oximeter-1", "pulse-oximeter", "0b1f6d0c5d2e4a7799aabbccddeeff00", "bonded"),
+            card("pump-1", "alaris-asena", "1b1f6d0c5d2e4a7799aabbccddeeff01", "serial"),
+            card("belt-1", "heart-rate", "2b1f6d0c5d2e4a7799aabbccddeeff02", "open"),
+        ],
+    };
+    let observations = oximeter().into_iter().chain(pump()).chain(belt());
+    let mut entries: Vec<Entry> = Vec::new();
+    for (number, (device, observation)) in (1..).zip(observations) {
+        let at = now(number);
+        entries.push(Entry::Observation(Record { device, seq: number, at, observation }));
+    }
+    entries.push(Entry::Gap(Gap {
+        lane: Lane::Bulk,
+        count: 12_345,
+        first: Wall::from_millis(1_795_304_400_000),
+        last: Wall::from_millis(1_795_304_460_000),
+        reason: "the disk was full".to_owned(),
+    }));
+    Block { seq: Seq { lane: Lane::Vital, segment: 3, block: 14 }, header, entries }
+}
+
+fn now(number: u64) -> Now {
+    let since = Duration::from_millis(number * 250);
+    let millis = 1_795_304_400_000 + i64::try_from(since.as_millis()).unwrap_or(0);
+    let sync = if number % 5 == 0 { ClockSync::Unsynced } else { ClockSync::Synced };
+    Now { mono: Mono::default() + since, wall: Wall::from_millis(millis), sync, max_error_us: 1_500 }
+}
+
+/// A plain measurement.
+pub fn measured(metric: &'static n::Metric, unit: &'static n::Unit, value: Value) -> Observation {
+    Observation {
+        metric,
+        channel: 0,
+        value,
+        unit,
+        modality: 0,
+        kind: Kind::Measurement,
+        device_time: None,
+        status: Status::Final,
+        quality: Quality::GOOD,
+    }
+}
+
+fn number(mantissa: i64, exponent: i8) -> Value {
+    Value::Decimal(Decimal::new(mantissa, exponent))
+}
+
+fn oximeter() -> Vec<(u16, Observation)> {
+    let spo2 = |value| measured(&n::SPO2, &n::PERCENT, value);
+    let time = DeviceTime { year: 2026, month: 11, day: 21, hour: 23, minute: 40, second: 0 };
+    let mut all = vec![
+        // MDC_MODALITY_SPOT and MDC_MODALITY_FAST (HL7 PHD guide, pulse oximeter).
+        Observation { modality: 150_588, device_time: Some(time), ..spo2(number(97, 0)) },
+        Observation { modality: 150_580, ..spo2(number(970, -1)) },
+        Observation { status: Status::Preliminary, quality: Quality::QUESTIONABLE, ..spo2(number(88, 0)) },
+        Observation { quality: Quality::INVALID.with(Quality::SENSOR), ..spo2(number(12, 0)) },
+        Observation { quality: Quality::DEMONSTRATION, ..spo2(number(99, 0)) },
+        Observation { quality: Quality::TEST.with(Quality::STORED), ..spo2(number(99, 0)) },
+        Observation { quality: Quality::CALIBRATING, ..spo2(number(96, 0)) },
+        measured(&n::PULSE_OXIM_RATE, &n::PER_MINUTE, number(61, 0)),
+        measured(&n::PERFUSION, &n::PERCENT, number(200, -2)),
+    ];
+    let reasons = [
+        Absent::NotANumber,
+        Absent::PositiveInfinity,
+        Absent::NegativeInfinity,
+        Absent::Error,
+        Absent::Unknown,
+    ];
+    all.extend(reasons.map(|reason| spo2(Value::Absent(reason))));
+    all.into_iter().map(|observation| (0, observation)).collect()
+}
+
+fn pump() -> Vec<(u16, Observation)> {
+    let rate = measured(&n::FLOW_FLUID_PUMP, &n::MILLILITRE_PER_HOUR, number(12_500, -2));
+    let mode = measured(&n::PUMP_MODE, &n::DIMENSIONLESS, Value::Text("INFUSING".to_owned()));
+    let drug =
+        measured(&n::DRUG_NAME, &n::DIMENSIONLESS, Value::Text("NORADRENALINE \"4 mg\"\\50 mL µ".to_owned()));
+    let alarm = |phase, priority| {
+        let alarm = Alarm {
+            code: "AL_OCCLU".to_owned(),
+            text: "occlusion, line pressure above limit".to_owned(),
+            phase,
+            priority,
+        };
+        let observation = measured(&n::EVT_OCCL, &n::DIMENSIONLESS, Value::Alarm(alarm));
+        Observation { kind: Kind::Alarm, ..observation }
+    };
+    [
+        Observation { kind: Kind::Setting, channel: 2, ..rate },
+        measured(&n::VOL_FLUID_DELIV, &n::MILLILITRE, number(31, -1)),
+        measured(&n::PRESS_FLUID_ACT, &n::MMHG, number(-5, 0)),
+        measured(&n::PRESS_FLUID_ACT, &n::KILOPASCAL, number(133, -1)),
+        measured(&n::TIME_PD_REMAIN, &n::SECOND, number(3_600, 0)),
+        Observation { kind: Kind::State, ..mode },
+        Observation { kind: Kind::Setting, ..drug },
+        alarm(Phase::Start, Priority::High),
+        alarm(Phase::End, Priority::Unstated),
+    ]
+    .into_iter()
+    .map(|observation| (1, observation))
+    .collect()
+}
+
+fn belt() -> Vec<(u16, Observation)> {
+    let rate = measured(&n::HEART_RATE, &n::PER_MINUTE, number(72, 0));
+    let flags = measured(&n::PUMP_MODE, &n::DIMENSIONLESS, Value::Bits(0x8000_0005));
+    let empty = measured(&n::PUMP_MODE, &n::DIMENSIONLESS, Value::Text(" ".to_owned()));
+    [
+        Observation { quality: Quality::POOR_SIGNAL.with(Quality::IMPLAUSIBLE), ..rate },
+        Observation { kind: Kind::State, ..flags },
+        Observation { kind: Kind::State, ..empty },
+    ]
+    .into_iter()
+    .map(|observation| (2, observation))
+    .collect()
+}
