@@ -47,7 +47,7 @@ pub struct Options {
     /// Minutes of the recording to play
     #[arg(long, default_value_t = 480, value_parser = clap::value_parser!(u32).range(30..=1900))]
     pub minutes: u32,
-    /// A short run of 120 minutes, for tests
+    /// A short run of 180 minutes, for tests
     #[arg(long)]
     pub fast: bool,
     /// Replay the BLE devices even where dbus-daemon is on the machine
@@ -118,7 +118,7 @@ struct Ward {
 
 impl Ward {
     async fn open(folder: &std::path::Path, options: &Options, screen: &mut Screen) -> anyhow::Result<Self> {
-        let count = usize::try_from(if options.fast { 120 } else { options.minutes })?;
+        let count = usize::try_from(if options.fast { 180 } else { options.minutes })?;
         // The first hours of the recording are mostly without a saturation.
         let script: Vec<Minute> = minutes().into_iter().skip(30).take(count).collect();
         let interval = Duration::from_secs(60) / options.speed / 60 * 60;
@@ -296,10 +296,10 @@ impl Ward {
                 self.behaviour.send_modify(|behaviour| behaviour.links = Links::Serve);
             }
             // Both pumps occlude, one after the other, while nobody can be told.
-            let third = (restore - cut) / 6;
+            let quarter = (restore - cut) / 4;
             for (place, pump) in self.pumps.iter().enumerate() {
-                let from = cut + third * (1 + 2 * place);
-                pump.set(scene::pump(minute, place, (from..from + third).contains(&played)));
+                let from = cut + quarter * (1 + place);
+                pump.set(scene::pump(minute, place, (from..from + quarter).contains(&played)));
             }
             self.oximeter.set(scene::oximeter(minute));
             if let Some((bluez, _)) = &self.radio {
@@ -372,7 +372,7 @@ impl Ward {
                 .kept
                 .iter()
                 .filter(|(device, _)| device == id)
-                .map(|(_, reading)| Shown { code: reading.code, value: reading.value.clone() })
+                .map(|(_, reading)| Shown { code: reading.code, value: reading.value.clone() }.plain())
                 .collect();
             let line = verdict::compare(id, shown, &arrived);
             let tally = ledger.devices.get(id).cloned().unwrap_or_default();
@@ -458,7 +458,7 @@ fn pump_shown(journal: &[super::sim::Sent]) -> Vec<Shown> {
             let fields: Vec<&str> = sent.message.split('^').collect();
             let field =
                 |at: usize, code| fields.get(at).map(|value| Shown { code, value: (*value).to_owned() });
-            [field(4, 157_784), field(7, 157_864)]
+            [field(4, 157_784), field(7, 157_864)].map(|shown| shown.map(Shown::plain))
         })
         .flatten()
         .collect()

@@ -130,10 +130,14 @@ impl DeviceState {
 
     /// What a driver still says about the connection that just ended (a communication-lost alarm)
     /// belongs to it, so the identity stays until the next connection.
+    /// A device that stays away is one event, not one for each attempt.
     pub(super) fn handle_down(&mut self, reason: String, at: Now) {
-        self.link = LinkState::Down(reason);
-        self.link_since = Some(at);
-        self.worth_logging = true;
+        let down = LinkState::Down(reason);
+        self.worth_logging = self.link != down;
+        if self.link == LinkState::Up || self.link_since.is_none() {
+            self.link_since = Some(at);
+        }
+        self.link = down;
     }
 
     pub(super) fn handle_identity(&mut self, rule: &DeviceRule, stated: Identity) -> Verdict {

@@ -11,6 +11,18 @@ pub(super) struct Shown {
     pub(super) value: String,
 }
 
+impl Shown {
+    /// Without the zeros that end a fraction: a reader of JSON drops them, though the payload has
+    /// them.
+    pub(super) fn plain(self) -> Self {
+        if !self.value.contains('.') {
+            return self;
+        }
+        let value = self.value.trim_end_matches('0').trim_end_matches('.').to_owned();
+        Self { value, ..self }
+    }
+}
+
 /// How one device came out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
