@@ -97,9 +97,9 @@ pub fn start(
             Maker { device: DeviceIndex(place), shared: shared.clone(), tickets: Arc::default(), durable };
         match &device.connection {
             Connection::Serial { port, line, model } => {
-                let (port, line, model) = (port.clone(), *line, *model);
+                let (port, settings, model) = (port.clone(), *line, *model);
                 supervisor.restarting("session", AFTER_PANIC, move || {
-                    let link = SerialLink::new(port.clone(), line, model.requests);
+                    let link = SerialLink::new(port.clone(), settings, model.requests);
                     Session::new(link, (model.driver)(), maker.context()).run()
                 });
             }

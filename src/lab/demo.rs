@@ -10,7 +10,6 @@
 mod replay;
 mod scene;
 mod screen;
-mod stage;
 mod verdict;
 
 use std::path::PathBuf;
@@ -26,11 +25,11 @@ use super::broker::{Behaviour, Broker, Links};
 use super::numerics::{Minute, minutes};
 use super::pki::{Pki, Validity};
 use super::sim::{Control, alaris, masimo};
+use super::stage::{self, Daemon};
 use super::{consumer, ledger};
 use crate::host::status;
 use scene::{BELT, CLIP, OXIMETER, PUMPS, STRANGER, SWAPPED};
 use screen::{Picture, Screen};
-use stage::{Daemon, Ports, Radio};
 use verdict::{Line, Shown};
 
 pub use replay::ReplayFile;
@@ -162,28 +161,31 @@ impl Ward {
         let (future, oximeter) = masimo::oximeter(setup, masimo::Values::default())?;
         tasks.spawn(async { Ok(future.await?) });
 
-        let ports = Ports {
-            pumps: pumps.iter().map(Control::path).collect(),
-            oximeter: oximeter.path(),
-            swapped: swapped.path(),
-        };
-        let client = pki.client("gw-demo", Validity::Now)?;
-        stage::configure(folder, &pki, &client, port, &ports)?;
+        let mut devices = String::new();
+        for (pump, (id, serial)) in pumps.iter().zip(PUMPS) {
+            devices += &stage::serial_device(id, "alaris-asena", &pump.path(), serial);
+        }
+        devices += &stage::serial_device(OXIMETER.0, "masimo-ascii1", &oximeter.path(), OXIMETER.1);
+        devices += &stage::serial_device(SWAPPED.0, "alaris-asena", &swapped.path(), SWAPPED.1);
+        for ((id, address, serial), profile) in [(BELT, "heart-rate"), (CLIP, "pulse-oximeter")] {
+            devices += &stage::ble_device(id, profile, address, serial);
+        }
+        let client = pki.client("gw-lab", Validity::Now)?;
+        stage::configure(folder, &pki, &client, port, &devices)?;
         let radio = radio(options.no_dbus)?;
-        let replay = folder.join("replay");
         let (belt_shown, clip_shown) = ble_shown(&script);
-        let source = match &radio {
-            Some((_, bus)) => {
-                screen.say("BLE: a double of org.bluez on a private D-Bus");
-                Radio::Bus(bus.address())
-            }
-            None => {
-                screen.say("BLE: replayed (dbus-daemon is not on this machine, or not wanted)");
-                replay::write(&replay, &script, interval)?;
-                Radio::Replay(&replay)
-            }
-        };
-        let daemon = Daemon::start(folder, &source)?;
+        let mut command = std::process::Command::new(std::env::current_exe()?);
+        command.arg("daemon");
+        if let Some((_, bus)) = &radio {
+            screen.say("BLE: a double of org.bluez on a private D-Bus");
+            command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address());
+        } else {
+            screen.say("BLE: replayed (dbus-daemon is not on this machine, or not wanted)");
+            let replay = folder.join("replay");
+            replay::write(&replay, &script, interval)?;
+            command.arg("--replay").arg(replay);
+        }
+        let daemon = Daemon::start(command, folder)?;
         screen.say(&format!("daemon: process {}, folder {}", daemon.id(), folder.display()));
         let folder = folder.to_owned();
         Ok(Self {

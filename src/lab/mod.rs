@@ -12,3 +12,4 @@ pub mod payload;
 pub mod pki;
 pub mod samples;
 pub mod sim;
+pub mod stage;

@@ -1,5 +1,5 @@
-//! The daemon of the demo: the real code in a process of its own, with a configuration folder as a
-//! gateway would have it.
+//! The daemon under demonstration or test: the real code in a process of its own, with a
+//! configuration folder as a gateway would have it.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -9,37 +9,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::scene::{BELT, CLIP, OXIMETER, PUMPS, SWAPPED};
 use crate::backoff::Random as _;
 use crate::host::random::SystemRandomness;
 use crate::lab::pki::{Pair, Pki};
 
-/// How the BLE devices of the demo are reached.
-pub(super) enum Radio<'a> {
-    /// A double of BlueZ on a private bus at this address.
-    Bus(&'a str),
-    /// No D-Bus on this machine: the daemon replays this file in place of a radio.
-    Replay(&'a Path),
-}
-
-/// Where the ports of the serial devices are, in the order of the configuration.
-pub(super) struct Ports {
-    /// The pumps'.
-    pub(super) pumps: Vec<PathBuf>,
-    /// The oximeter's.
-    pub(super) oximeter: PathBuf,
-    /// The port with the wrong pump.
-    pub(super) swapped: PathBuf,
-}
-
 /// Writes the configuration folder and its keys.
-pub(super) fn configure(
-    folder: &Path,
-    pki: &Pki,
-    client: &Pair,
-    broker: u16,
-    ports: &Ports,
-) -> anyhow::Result<()> {
+pub fn configure(folder: &Path, pki: &Pki, client: &Pair, broker: u16, devices: &str) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder.join("devices.d"))?;
     let mut random = SystemRandomness::new();
     for name in ["kek", "ward"] {
@@ -48,7 +23,7 @@ pub(super) fn configure(
     }
     let text = |path: &Path| path.display().to_string();
     let gateway = format!(
-        "[gateway]\norganisation = \"demo\"\ngroup = \"ward-7\"\nid = \"gw-demo\"\n\n\
+        "[gateway]\norganisation = \"lab\"\ngroup = \"ward-7\"\nid = \"gw-lab\"\n\n\
          [uplink]\nhost = \"localhost\"\nport = {broker}\nauthorities = {authorities:?}\n\
          certificate = {certificate:?}\nkey = {key:?}\nbackoff_first = \"200ms\"\nbackoff_most = \"1s\"\n\n\
          [store]\nfolder = {store:?}\ncap = \"256MiB\"\nalarm_reserve = \"16MiB\"\n\n\
@@ -60,50 +35,43 @@ pub(super) fn configure(
         socket = text(&socket(folder)),
     );
     write(&folder.join("gateway.toml"), &gateway, 0o600)?;
-    let mut devices = String::new();
-    let mut serial = |id: &str, driver: &str, port: &Path, serial: &str| {
-        let port = text(port);
-        devices.push_str(&format!(
-            "[[device]]\nid = {id:?}\nasset = \"ASSET-{id}\"\ndriver = {driver:?}\nport = {port:?}\n\
-             allow_unstable_port = true\nelements = \"all\"\nexpects = {{ serial = {serial:?} }}\n\n"
-        ));
-    };
-    for ((id, number), port) in PUMPS.iter().zip(&ports.pumps) {
-        serial(id, "alaris-asena", port, number);
-    }
-    serial(OXIMETER.0, "masimo-ascii1", &ports.oximeter, OXIMETER.1);
-    serial(SWAPPED.0, "alaris-asena", &ports.swapped, SWAPPED.1);
-    for ((id, address, number), profile) in [(BELT, "heart-rate"), (CLIP, "pulse-oximeter")] {
-        devices.push_str(&format!(
-            "[[device]]\nid = {id:?}\nasset = \"ASSET-{id}\"\nprofiles = [{profile:?}]\naddress = {address:?}\n\
-             security = \"open\"\nelements = \"all\"\nexpects = {{ serial = {number:?} }}\n\n"
-        ));
-    }
-    write(&folder.join("devices.d/ward.toml"), &devices, 0o600)
+    write(&folder.join("devices.d/ward.toml"), devices, 0o600)
+}
+
+/// A device on a serial port, as a section of `devices.d`.
+pub fn serial_device(id: &str, driver: &str, port: &Path, serial: &str) -> String {
+    let port = port.display().to_string();
+    format!(
+        "[[device]]\nid = {id:?}\nasset = \"ASSET-{id}\"\ndriver = {driver:?}\nport = {port:?}\n\
+         allow_unstable_port = true\nelements = \"all\"\nexpects = {{ serial = {serial:?} }}\n\n"
+    )
+}
+
+/// A device over BLE, as a section of `devices.d`.
+pub fn ble_device(id: &str, profile: &str, address: &str, serial: &str) -> String {
+    format!(
+        "[[device]]\nid = {id:?}\nasset = \"ASSET-{id}\"\nprofiles = [{profile:?}]\naddress = {address:?}\n\
+         security = \"open\"\nelements = \"all\"\nexpects = {{ serial = {serial:?} }}\n\n"
+    )
 }
 
 /// Where the status socket is.
-pub(super) fn socket(folder: &Path) -> PathBuf {
+pub fn socket(folder: &Path) -> PathBuf {
     folder.join("status.sock")
 }
 
 /// The running daemon; killed when dropped.
-pub(super) struct Daemon {
+pub struct Daemon {
     child: Child,
     log: PathBuf,
 }
 
 impl Daemon {
-    /// Starts this program again as the daemon.
-    pub(super) fn start(folder: &Path, radio: &Radio<'_>) -> anyhow::Result<Self> {
+    /// Starts a program as the daemon: `command` with `--config` and what the caller added.
+    pub fn start(mut command: Command, folder: &Path) -> anyhow::Result<Self> {
         let log = folder.join("daemon.log");
-        let output = std::fs::File::create(&log)?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("daemon").arg("--config").arg(folder);
-        match radio {
-            Radio::Bus(address) => command.env("DBUS_SYSTEM_BUS_ADDRESS", address),
-            Radio::Replay(file) => command.arg("--replay").arg(file),
-        };
+        let output = std::fs::File::options().create(true).append(true).open(&log)?;
+        command.arg("--config").arg(folder);
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -113,18 +81,25 @@ impl Daemon {
         Ok(Self { child, log })
     }
 
+    /// Kills it, as the power does.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// The process id.
-    pub(super) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
     /// Tells it to stop and waits.
-    pub(super) async fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+    pub async fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         rustix::process::kill_process(id.context("no process id")?, rustix::process::Signal::TERM)?;
         let ended = async {
@@ -139,7 +114,7 @@ impl Daemon {
     }
 
     /// The last lines that it logged.
-    pub(super) fn last_words(&self) -> String {
+    pub fn last_words(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
