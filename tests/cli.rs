@@ -120,13 +120,26 @@ fn the_version_is_for_a_person_and_with_json_for_an_inventory() {
 }
 
 #[test]
-fn a_valid_configuration_is_said_to_be_valid() {
+fn a_valid_configuration_is_said_to_be_valid_and_what_is_not_here_is_noted() {
     let folder = Folder::new(GATEWAY);
+    for name in ["ca.pem", "own.pem"] {
+        std::fs::File::create(folder.path().join(name)).unwrap();
+    }
     let (exit, out, err) = check(folder.path(), &[]);
     assert_eq!((exit, out.as_str(), err.as_str()), (code(Exit::Ok), "valid: 0 devices\n", ""));
     let (exit, out, _) = check(folder.path(), &["--json"]);
     assert_eq!(exit, code(Exit::Ok));
     assert_eq!(out, "{\"valid\":true,\"problems\":[],\"more\":0,\"notes\":[]}\n");
+
+    std::fs::remove_file(folder.path().join("own.pem")).unwrap();
+    let mut command = wardline(&["check", "--config", folder.path().to_str().unwrap()]);
+    let (exit, out, _) = output(command.env("WARDLINE_STATUS__GROUP", "no-such-group"));
+    assert_eq!(exit, code(Exit::Ok), "it may be for another machine");
+    assert!(
+        out.contains("note: uplink.certificate: ") && out.contains("own.pem is not on this machine"),
+        "{out}"
+    );
+    assert!(out.contains("note: status.group: there is no group \"no-such-group\""), "{out}");
 }
 
 #[test]

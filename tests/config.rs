@@ -290,6 +290,22 @@ fn an_absent_or_unreadable_file_is_never_an_empty_one() {
     let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
     folder.put("devices.d/b.toml", "#".repeat(1024 * 1024 + 1));
     assert!(folder.problem().starts_with("devices.d/b.toml: is larger than"));
+
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
+    let full = format!("#{}\n", "x".repeat(1024 * 1024 - 2));
+    for number in 0..8 {
+        let device =
+            PUMP_DEVICE.replace("pump-1", &format!("p-{number}")).replace("one", &number.to_string());
+        folder.put(&format!("devices.d/b{number}.toml"), full.clone() + &device);
+    }
+    assert!(folder.load().unwrap_err().to_string().contains("devices.d/b0.toml: is larger than"));
+    for number in 0..8 {
+        let device =
+            PUMP_DEVICE.replace("pump-1", &format!("p-{number}")).replace("one", &number.to_string());
+        let padding = full.get(..full.len() - device.len() - 1).unwrap();
+        folder.put(&format!("devices.d/b{number}.toml"), format!("{padding}\n{device}"));
+    }
+    assert!(folder.problem().starts_with("devices.d/b7.toml: is too much"));
 }
 
 #[test]
@@ -335,7 +351,7 @@ fn a_file_that_is_not_toml_is_named_with_its_line_and_the_rest_is_still_judged()
     let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(shown.len(), 2, "{problems}");
     assert_eq!(shown[0], "gateway.toml: uplink.port: 0 is not from 1 to 65535");
-    assert!(shown[1].starts_with("devices.d/a.toml: is not TOML, line 2: "), "{}", shown[1]);
+    assert_eq!(shown[1], "devices.d/a.toml: is not TOML, line 2: a value is missing or cannot be read");
 }
 
 #[test]
@@ -529,6 +545,16 @@ fn what_is_allowed_but_worth_a_word_is_noted() {
     assert_eq!(notes.len(), 2, "{notes:?}");
     assert_eq!(notes[0], "pump-1: these alarms will not be passed on: MDC_EVT_ALARM");
     assert!(notes[1].starts_with("belt-1: its radio link is not encrypted"));
+}
+
+#[test]
+fn a_problem_is_one_line_and_does_not_steer_the_terminal() {
+    let folder = Folder::new(&format!("{GATEWAY}\n\"a\\u001b[2J\\nb\" = 1"), &[("a.toml", "[[device]\n")]);
+    let problems = folder.load().unwrap_err();
+    assert_eq!(problems.iter().count(), 2, "{problems}");
+    for problem in problems.iter() {
+        assert!(!problem.to_string().chars().any(char::is_control), "{problem:?}");
+    }
 }
 
 #[test]

@@ -4,13 +4,19 @@
 //! "notes": ["..."], "settings": [{"key", "value", "source"}]}`; `more` counts problems past those
 //! listed, `settings` is there with `--show`.
 
+use std::io::ErrorKind;
+
 use clap::Args;
 use serde::Serialize;
 
 use super::Folder;
 use super::exit::{Exit, Failure};
 use super::out::{self, Colour, Out};
-use crate::config::{Problem, Setting};
+use crate::config::{Config, Problem, Setting};
+use crate::host::status::group_id;
+
+/// Below this systemd keeps the credentials of its units.
+const CREDENTIALS_ROOT: &str = "/run/credentials";
 
 /// Say everything that is wrong with the configuration, without running anything.
 #[derive(Debug, Args)]
@@ -57,7 +63,7 @@ impl Check {
                 valid: true,
                 problems: Vec::new(),
                 more: 0,
-                notes: loaded.notes,
+                notes: [loaded.notes, not_here(&loaded.config)].concat(),
                 settings: self.show.then_some(loaded.settings),
                 devices: loaded.config.devices.len(),
             },
@@ -74,6 +80,30 @@ impl Check {
             }
         }
     }
+}
+
+/// What the configuration names and this machine does not have. Not a mistake of the configuration,
+/// which may be checked on another machine than it is for.
+fn not_here(config: &Config) -> Vec<String> {
+    let uplink = &config.uplink;
+    let files = [
+        ("uplink.authorities", &uplink.authorities),
+        ("uplink.certificate", &uplink.certificate),
+        ("uplink.key", &uplink.key),
+        ("keys.kek", &config.keys.kek),
+        ("keys.ward", &config.keys.ward),
+    ];
+    let mut notes: Vec<String> = files
+        .into_iter()
+        // A credential is there only while the unit runs, and only for it.
+        .filter(|(_, path)| !path.starts_with(CREDENTIALS_ROOT))
+        .filter(|(_, path)| std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound))
+        .map(|(key, path)| format!("{key}: {} is not on this machine", path.display()))
+        .collect();
+    if let Some(Err(error)) = config.socket_group.as_deref().map(group_id) {
+        notes.push(format!("status.group: {error}"));
+    }
+    notes
 }
 
 impl Verdict {

@@ -122,7 +122,7 @@ fn print<W: std::io::Write>(out: &mut Out<W>, catalogue: &Catalogue) -> std::io:
 
 fn print_reads<W: std::io::Write>(out: &mut Out<W>, metrics: &[&Metric]) -> std::io::Result<()> {
     for metric in metrics {
-        out.line(format_args!("    {:>7}  {:<28} {}", metric.code, metric.reference, metric.label))?;
+        out.line(format_args!("    {:>10}  {:<28} {}", metric.code, metric.reference, metric.label))?;
     }
     Ok(())
 }

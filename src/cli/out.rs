@@ -112,6 +112,13 @@ mod tests {
     }
 
     #[test]
+    fn colours_are_for_terminals_only() {
+        let out = |colours| Out { writer: BufWriter::new(io::sink()), gone: false, colours };
+        assert_eq!(out(false).paint(Colour::Bad, "x"), "x");
+        assert_eq!(out(true).paint(Colour::Bad, "x"), "\x1b[31mx\x1b[0m");
+    }
+
+    #[test]
     fn a_reader_that_went_away_is_not_an_error_and_a_full_disk_is() {
         assert!(long_output(ErrorKind::BrokenPipe).is_ok());
         assert_eq!(long_output(ErrorKind::StorageFull).unwrap_err().kind(), ErrorKind::StorageFull);

@@ -26,8 +26,9 @@ const NESTING: &str = "__";
 
 /// The largest file that is read: a thousand devices with room to spare.
 const MAX_FILE: u64 = 1024 * 1024;
-/// The most files of `devices.d`.
+/// The most files of `devices.d`, and the most bytes in all of them.
 const MAX_FILES: usize = 1_024;
+const MAX_DEVICES_BYTES: u64 = 8 * 1024 * 1024;
 /// The most dots on one line outside comments: past any key that makes sense here, and a bound on
 /// what the parser nests.
 const MAX_DEPTH: usize = 64;
@@ -71,7 +72,7 @@ pub(super) fn gateway(folder: &Path, environment: &Environment, problems: &mut P
         Ok(dict) => figment = figment.merge(Layer { name: "built-in default".to_owned(), dict }),
         Err(error) => problems.push("built-in defaults", "", error.message()),
     }
-    if let Some(dict) = read_toml(&folder.join(GATEWAY_FILE), GATEWAY_FILE, problems) {
+    if let Some(dict) = read_toml(&folder.join(GATEWAY_FILE), GATEWAY_FILE, &mut { MAX_FILE }, problems) {
         figment = figment.merge(Layer { name: GATEWAY_FILE.to_owned(), dict });
     }
     for (name, value) in &environment.variables {
@@ -110,9 +111,10 @@ pub(super) fn devices(folder: &Path, problems: &mut Problems) -> Option<Vec<(Str
     }
     names.retain(|name| is_device_file(name));
     names.sort();
+    let mut left = MAX_DEVICES_BYTES;
     let read = names.into_iter().filter_map(|name| {
         let shown = format!("{DEVICES_FOLDER}/{name}");
-        let dict = read_toml(&folder.join(&name), &shown, problems)?;
+        let dict = read_toml(&folder.join(&name), &shown, &mut left, problems)?;
         Some((shown.clone(), Figment::from(Layer { name: shown, dict })))
     });
     Some(read.collect())
@@ -155,8 +157,9 @@ fn refuse_writable_folder(folder: &Path, shown: &str, problems: &mut Problems) {
     }
 }
 
-fn read_toml(path: &Path, shown: &str, problems: &mut Problems) -> Option<Dict> {
-    let text = read_text(path).map_err(|reason| problems.push(shown, "", reason)).ok()?;
+/// `left` is how many bytes may still be read; what was read is taken off.
+fn read_toml(path: &Path, shown: &str, left: &mut u64, problems: &mut Problems) -> Option<Dict> {
+    let text = read_text(path, left).map_err(|reason| problems.push(shown, "", reason)).ok()?;
     if let Some(line) = too_deep(&text) {
         problems.push(shown, "", format!("line {line} nests deeper than {MAX_DEPTH} levels"));
         return None;
@@ -167,14 +170,19 @@ fn read_toml(path: &Path, shown: &str, problems: &mut Problems) -> Option<Dict> 
             let line =
                 error.span().map(|span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1);
             let place = line.map_or(String::new(), |line| format!(", line {line}"));
-            problems.push(shown, "", format!("is not TOML{place}: {}", error.message()));
+            // The parser has no words for a value that is not there.
+            let message = match error.message().trim() {
+                "" => "a value is missing or cannot be read",
+                message => message,
+            };
+            problems.push(shown, "", format!("is not TOML{place}: {message}"));
             None
         }
     }
 }
 
 /// Everything is asked of the open file, so that it cannot be another one by the time it is read.
-fn read_text(path: &Path) -> Result<String, String> {
+fn read_text(path: &Path, left: &mut u64) -> Result<String, String> {
     let absent = |error: std::io::Error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             return "is not there: an absent file is not an empty one".to_owned();
@@ -195,9 +203,13 @@ fn read_text(path: &Path) -> Result<String, String> {
     }
     let mut bytes = Vec::new();
     file.by_ref().take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(absent)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
+    let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if count > MAX_FILE {
         return Err(format!("is larger than {MAX_FILE} bytes"));
     }
+    *left = left.checked_sub(count).ok_or_else(|| {
+        format!("is too much: {DEVICES_FOLDER} may hold {MAX_DEVICES_BYTES} bytes, and those before it had the rest")
+    })?;
     String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())
 }
 

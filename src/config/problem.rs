@@ -54,7 +54,8 @@ impl Problems {
             self.more = self.more.saturating_add(1);
             return;
         }
-        self.list.push(Problem { file: file.to_owned(), key: key.to_owned(), reason: reason.into() });
+        let reason = reason.into();
+        self.list.push(Problem { file: one_line(file), key: one_line(key), reason: one_line(&reason) });
     }
 
     /// Whether a problem with this key, or with a table that holds it, is already known: what
@@ -71,6 +72,13 @@ impl Problems {
     pub(super) fn covers_file(&self, file: &str) -> bool {
         self.list.iter().any(|problem| problem.file == file && problem.key.is_empty())
     }
+}
+
+/// Parsers speak in several lines, and a key may hold anything: what is shown is one line that does not
+/// steer the terminal.
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(", ").chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
 
 impl fmt::Display for Problems {

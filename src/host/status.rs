@@ -166,6 +166,7 @@ impl StatusSocket {
     }
 
     async fn answer(&self, mut stream: UnixStream, snapshot: &impl Fn() -> Snapshot) {
+        let mut unread = false;
         let reply = match self.admit(&stream) {
             Ok(()) => match timeout(self.patience, read_request(&mut stream)).await {
                 Ok(true) => render(&snapshot()),
@@ -173,6 +174,7 @@ impl StatusSocket {
                 Err(_) => return,
             },
             Err(reason) => {
+                unread = true;
                 let count = self.refused.fetch_add(1, Ordering::Relaxed).saturating_add(1);
                 if crate::policy::should_log(count) {
                     tracing::warn!(count, reason, "a request for the status was refused");
@@ -183,7 +185,12 @@ impl StatusSocket {
         // A client that went away or does not read has no answer to lose.
         let _ = timeout(self.patience, async {
             stream.write_all(&reply).await?;
-            stream.shutdown().await
+            stream.shutdown().await?;
+            if unread {
+                // Closing on an unread request would reset the connection, and the reason with it.
+                stream.take(MAX_REQUEST).read_to_end(&mut Vec::new()).await?;
+            }
+            Ok::<(), std::io::Error>(())
         })
         .await;
     }
@@ -223,13 +230,14 @@ pub fn ask(path: &Path) -> Result<Snapshot, StatusError> {
     let patience = Some(PATIENCE * 5);
     stream.set_read_timeout(patience).map_err(io("set up"))?;
     stream.set_write_timeout(patience).map_err(io("set up"))?;
-    // A daemon that refuses answers without reading, so a failure to write is not the last word.
+    // A daemon that refuses may have closed already: its answer, if there is one, is the last word.
     let written = stream.write_all(REQUEST.as_bytes());
     let mut answer = Vec::new();
     let cap = u64::try_from(MAX_ANSWER).unwrap_or(u64::MAX);
-    stream.take(cap + 1).read_to_end(&mut answer).map_err(io("read from"))?;
+    let read = stream.take(cap + 1).read_to_end(&mut answer);
     if answer.is_empty() {
         written.map_err(io("write to"))?;
+        read.map_err(io("read from"))?;
         return Err(StatusError::Refused { reason: "it closed the connection".to_owned() });
     }
     if let Ok(Failure { error }) = serde_json::from_slice(&answer) {

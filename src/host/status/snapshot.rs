@@ -1,6 +1,7 @@
 //! What `wardline status` knows: plain values, no observation among them.
 //!
 //! The shape is documented and stable: fields are added, never renamed or given another meaning.
+//! What an older daemon does not say reads as its default, what a newer one adds is passed over.
 //! Ages are in milliseconds by the boot clock, so a wall clock that jumps does not change them.
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub const MAX_WARNINGS: usize = 64;
 
 /// The whole gateway at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Snapshot {
     /// The daemon's version.
     pub version: String,
@@ -49,6 +51,7 @@ pub struct Snapshot {
 
 /// One device of the allowlist.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Device {
     /// Its id.
     pub id: String,
@@ -80,6 +83,7 @@ pub struct Device {
 
 /// What a device says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Identity {
     /// The maker's name.
     pub maker: Option<String>,
@@ -93,6 +97,7 @@ pub struct Identity {
 
 /// One lane of the spool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Lane {
     /// `alarm`, `vital` or `bulk`.
     pub lane: String,
@@ -110,6 +115,7 @@ pub struct Lane {
 
 /// The store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Store {
     /// Bytes on disk, overhead included.
     pub bytes: u64,
@@ -123,6 +129,7 @@ pub struct Store {
 
 /// The uplink.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Uplink {
     /// `connected`, `connecting`, `waiting` or another word of the uplink.
     pub state: String,
@@ -144,6 +151,7 @@ pub struct Uplink {
 
 /// A device that was seen and is not in the allowlist. It was not connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Unlisted {
     /// Its address.
     pub address: String,

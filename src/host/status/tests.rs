@@ -85,7 +85,7 @@ fn the_own_user_root_and_members_of_the_group_are_allowed_and_nobody_else() {
 
 #[test]
 fn membership_is_read_from_the_systems_files() {
-    let users = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/:\nanna:x:1001:1001::/:\n:x:1002:\nbroken\n";
+    let users = "root:x:0:0::/:/bin/sh\nann:x:1000:1000::/:\nanna:x:1001:1001::/:\n:x:1002:\nbroken\n";
     let groups = "ann:x:1000:\nward:x:50:bob,ann\nempty:x:51:\nshort:x:52\n";
     assert!(is_member(users, groups, (1_000, 50)));
     for stranger in [(1_001, 50), (1_002, 51), (1_000, 51), (1_000, 52), (1_000, 99), (7, 50)] {
