@@ -43,25 +43,25 @@ macro_rules! rows {
 rows! { Unit UNITS:
     /// A plain number, a word or a set of bits.
     DIMENSIONLESS = { code: 0, ucum: "1", symbol: "" };
-    /// MDC_DIM_PERCENT.
+    /// `MDC_DIM_PERCENT`.
     PERCENT = { code: 262_688, ucum: "%", symbol: "%" };
-    /// MDC_DIM_BEAT_PER_MIN.
+    /// `MDC_DIM_BEAT_PER_MIN`.
     PER_MINUTE = { code: 264_864, ucum: "/min", symbol: "/min" };
-    /// MDC_DIM_MILLI_SEC.
+    /// `MDC_DIM_MILLI_SEC`.
     MILLISECOND = { code: 264_338, ucum: "ms", symbol: "ms" };
-    /// MDC_DIM_SEC.
+    /// `MDC_DIM_SEC`.
     SECOND = { code: 264_320, ucum: "s", symbol: "s" };
-    /// MDC_DIM_MILLI_L.
+    /// `MDC_DIM_MILLI_L`.
     MILLILITRE = { code: 263_762, ucum: "mL", symbol: "mL" };
-    /// MDC_DIM_MILLI_L_PER_HR.
+    /// `MDC_DIM_MILLI_L_PER_HR`.
     MILLILITRE_PER_HOUR = { code: 265_266, ucum: "mL/h", symbol: "mL/h" };
-    /// MDC_DIM_MMHG.
+    /// `MDC_DIM_MMHG`.
     MMHG = { code: 266_016, ucum: "mm[Hg]", symbol: "mmHg" };
-    /// MDC_DIM_KILO_PASCAL.
+    /// `MDC_DIM_KILO_PASCAL`.
     KILOPASCAL = { code: 265_987, ucum: "kPa", symbol: "kPa" };
-    /// `MDC_DIM_JOULES` (4::3968) with the prefix kilo.
+    /// `MDC_DIM_JOULES` (`4::3968`) with the prefix kilo.
     KILOJOULE = { code: 266_115, ucum: "kJ", symbol: "kJ" };
-    /// MDC_DIM_MILLI_BAR.
+    /// `MDC_DIM_MILLI_BAR`.
     MILLIBAR = { code: 266_098, ucum: "mbar", symbol: "mbar" };
 }
 
@@ -100,7 +100,7 @@ rows! { Metric METRICS:
     EVT_PUMP_VOL_TBI_COMP = { code: 197_194, reference: "MDC_EVT_PUMP_VOL_TBI_COMP", label: "volume complete", loinc: None, plausible: None };
     /// Time between two heart beats.
     RR_INTERVAL = { code: 147_240, reference: "MDC_ECG_TIME_PD_RR_GL", label: "RR interval", loinc: None, plausible: Some((200, 3_000)) };
-    /// Energy expended since the device was reset (129::119).
+    /// Energy expended since the device was reset (`129::119`).
     ENERGY_EXPENDED = { code: 8_454_263, reference: "MDC_HF_ENERGY", label: "energy expended", loinc: None, plausible: None };
     /// What a pulse oximeter says of itself and its sensor: the bits of 11073-10404.
     PULSE_OXIM_STATUS = { code: 150_604, reference: "MDC_PULS_OXIM_DEV_STATUS", label: "oximeter status", loinc: None, plausible: None };

@@ -58,7 +58,7 @@ pub enum Absent {
     PositiveInfinity,
     /// -INFINITY.
     NegativeInfinity,
-    /// NRes, reserved values, a value the device calls invalid.
+    /// `NRes`, reserved values, a value the device calls invalid.
     Error,
     /// The device has nothing to say at the moment (`---`, sensor off).
     Unknown,
@@ -90,7 +90,7 @@ pub struct Alarm {
     pub priority: Priority,
 }
 
-/// Whether an alarm condition begins or ends (11073 MDC_ATTR_EVENT_PHASE).
+/// Whether an alarm condition begins or ends (11073 `MDC_ATTR_EVENT_PHASE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The condition began.

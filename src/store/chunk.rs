@@ -46,8 +46,11 @@ pub(super) struct Chunk<'a> {
 }
 
 pub(super) fn key(block: u32, chunk: u16) -> Key {
-    let ([a, b, c, d], [e, f]) = (block.to_be_bytes(), chunk.to_be_bytes());
-    [a, b, c, d, e, f]
+    let mut key = Key::default();
+    let (of_block, of_chunk) = key.split_at_mut(4);
+    of_block.copy_from_slice(&block.to_be_bytes());
+    of_chunk.copy_from_slice(&chunk.to_be_bytes());
+    key
 }
 
 /// How many chunks a block of a length has.
