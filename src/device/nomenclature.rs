@@ -59,7 +59,7 @@ rows! { Unit UNITS:
     MMHG = { code: 266_016, ucum: "mm[Hg]", symbol: "mmHg" };
     /// MDC_DIM_KILO_PASCAL.
     KILOPASCAL = { code: 265_987, ucum: "kPa", symbol: "kPa" };
-    /// `MDC_DIM_JOULES` (4::3968) with the prefix kilo.
+    /// `MDC_DIM_JOULES` (`4::3968`) with the prefix kilo.
     KILOJOULE = { code: 266_115, ucum: "kJ", symbol: "kJ" };
 }
 
@@ -98,7 +98,7 @@ rows! { Metric METRICS:
     EVT_PUMP_VOL_TBI_COMP = { code: 197_194, reference: "MDC_EVT_PUMP_VOL_TBI_COMP", label: "volume complete", loinc: None, plausible: None };
     /// Time between two heart beats.
     RR_INTERVAL = { code: 147_240, reference: "MDC_ECG_TIME_PD_RR_GL", label: "RR interval", loinc: None, plausible: Some((200, 3_000)) };
-    /// Energy expended since the device was reset (129::119).
+    /// Energy expended since the device was reset (`129::119`).
     ENERGY_EXPENDED = { code: 8_454_263, reference: "MDC_HF_ENERGY", label: "energy expended", loinc: None, plausible: None };
     /// What a pulse oximeter says of itself and its sensor: the bits of 11073-10404.
     PULSE_OXIM_STATUS = { code: 150_604, reference: "MDC_PULS_OXIM_DEV_STATUS", label: "oximeter status", loinc: None, plausible: None };

@@ -23,6 +23,7 @@
 
 mod bus;
 mod central;
+mod connection;
 mod peripheral;
 
 use std::fmt;
@@ -62,8 +63,11 @@ impl FromStr for Address {
 /// Upper case with colons, as on a label.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02X}:{b:02X}:{c:02X}:{d:02X}:{e:02X}:{g:02X}")
+        for (place, octet) in self.0.iter().enumerate() {
+            let colon = if place == 0 { "" } else { ":" };
+            write!(f, "{colon}{octet:02X}")?;
+        }
+        Ok(())
     }
 }
 
