@@ -4,6 +4,7 @@
 //! starts: every test runs itself again as a process of its own on a bus of its own.
 
 #![cfg(all(target_os = "linux", feature = "lab"))]
+#![expect(clippy::tests_outside_test_module, reason = "the whole file is one")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::future::Future;
