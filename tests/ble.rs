@@ -4,8 +4,11 @@
 //! starts: every test runs itself again as a process of its own on a bus of its own.
 
 #![cfg(all(target_os = "linux", feature = "lab"))]
+#![expect(clippy::tests_outside_test_module, reason = "the whole file is one")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::future::Future;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -45,10 +48,13 @@ macro_rules! on_a_private_bus {
     };
 }
 
+/// The environment of a child: where its bus is, and which process that is.
+const FOLDER: &str = "WARDLINE_TEST_BUS_FOLDER";
+const PROCESS: &str = "WARDLINE_TEST_BUS_PROCESS";
+
 /// Runs the test of this name again, as a child with a private bus; or, as that child, the scenario.
 fn run<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce(Ward) -> F) {
-    const CHILD: &str = "WARDLINE_TEST_BUS";
-    if let Some(address) = std::env::var_os(CHILD) {
+    if let Some(address) = std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS").filter(|_| is_child()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let bluez = Bluez::start(address.to_str().unwrap()).unwrap();
         return runtime.block_on(async {
@@ -59,13 +65,18 @@ fn run<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce(Ward) -> F) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env("DBUS_SYSTEM_BUS_ADDRESS", bus.address())
-        .env(CHILD, bus.address())
+        .env(FOLDER, bus.folder())
+        .env(PROCESS, bus.process().to_string())
         .stdin(Stdio::null())
         .output()
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let ran = out.contains("1 passed");
     assert!(output.status.success() && ran, "{name} failed in its own process:\n{out}\n{err}");
+}
+
+fn is_child() -> bool {
+    std::env::var_os(FOLDER).is_some()
 }
 
 /// A double, and a central whose allowlist has the belt and the oximeter.
@@ -193,13 +204,13 @@ on_a_private_bus! {
 
     async fn two_devices_are_connected_at_the_same_time(ward: Ward) {
         ward.bluez.add(Emulated::pulse_oximeter(OXIMETER, "SN-2"));
-        let mut belt = ward.subscribed_belt().await;
+        let mut heart = ward.subscribed_belt().await;
         let mut oximeter = ward.oximeter();
         open(&mut oximeter).await.unwrap();
         subscribe(&mut oximeter, SPOT).await;
         ward.bluez.notify(OXIMETER, 0x2A5E, &[0, 97, 0, 60, 0]).unwrap();
         let beat = ward.beat(72);
-        assert_eq!(next(&mut belt).await, beat);
+        assert_eq!(next(&mut heart).await, beat);
         assert_eq!(next(&mut oximeter).await, value(SPOT, &[0, 97, 0, 60, 0]));
     }
 
@@ -351,6 +362,44 @@ on_a_private_bus! {
         let after = ward.beat(73);
         assert_eq!(next(&mut link).await, after);
         assert_eq!(ward.central.status().down, None);
+    }
+
+    async fn the_bus_itself_dies_and_returns(ward: Ward) {
+        let mut link = ward.subscribed_belt().await;
+        let process = std::env::var_os(PROCESS).unwrap();
+        assert!(Command::new("kill").arg("-9").arg(process).status().unwrap().success());
+        assert!(matches!(next(&mut link).await, LinkEvent::Down(LinkError::Lost { .. })));
+        assert!(ward.central.status().down.unwrap().contains("system bus"));
+
+        let bus = Bus::start_in(Path::new(&std::env::var_os(FOLDER).unwrap())).unwrap();
+        let ward = Ward { bluez: Bluez::start(&bus.address()).unwrap(), ..ward };
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        reopen(&mut link).await;
+        subscribe(&mut link, HEART).await;
+        let beat = ward.beat(72);
+        assert_eq!(next(&mut link).await, beat);
+    }
+
+    async fn a_device_that_bluez_remembers_is_tried_without_being_heard(ward: Ward) {
+        ward.bluez.die();
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1").bonded());
+        ward.bluez.set_advertising(BELT, false).unwrap();
+        ward.bluez.come_back();
+        let mut link = ward.belt();
+        reopen(&mut link).await;
+        assert_eq!(ward.bluez.look(|world| world.count(BELT, "Connect")), 1);
+    }
+
+    async fn a_device_that_is_still_connected_is_taken_over(ward: Ward) {
+        let before = ward.subscribed_belt().await;
+        ward.bluez.set_advertising(BELT, false).unwrap();
+        // What a daemon that was killed leaves behind: a connection, and nobody who closes it.
+        let ward = Ward::new(ward.bluez);
+        let mut link = ward.belt();
+        open(&mut link).await.unwrap();
+        link.perform(LinkCommand::Read(SERIAL)).await.unwrap();
+        assert_eq!(next(&mut link).await, LinkEvent::ReadDone(SERIAL, Ok(Bytes::from_static(b"SN-1"))));
+        drop(before);
     }
 
     async fn an_adapter_that_is_switched_off_is_switched_on_again(ward: Ward) {

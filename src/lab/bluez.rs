@@ -13,6 +13,7 @@
 //! What never happens: a radio is touched, or a bus other than the private one.
 
 mod bus;
+mod emulated;
 mod objects;
 mod world;
 
@@ -26,7 +27,8 @@ use dbus::{Message, MessageType};
 use tokio::sync::watch;
 
 pub use bus::Bus;
-pub use world::{Call, Emulated, EmulatedCharacteristic, EmulatedService, World};
+pub use emulated::{Emulated, EmulatedCharacteristic, EmulatedService};
+pub use world::{Call, World};
 
 const NAME: &str = "org.bluez";
 
@@ -101,6 +103,11 @@ impl Bluez {
     /// Whether a device is within range. Out of range it drops its connection.
     pub fn set_in_range(&self, address: &str, in_range: bool) -> Result<(), BluezError> {
         self.shared.world().set_in_range(address, in_range)
+    }
+
+    /// Whether a device advertises. One that does not can be connected to all the same.
+    pub fn set_advertising(&self, address: &str, advertising: bool) -> Result<(), BluezError> {
+        self.shared.world().set_advertising(address, advertising)
     }
 
     /// Sends one value of a characteristic that somebody is subscribed to.

@@ -23,6 +23,7 @@
 
 mod bus;
 mod central;
+mod connection;
 mod peripheral;
 
 use std::fmt;
@@ -63,7 +64,7 @@ impl FromStr for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, octet) in self.0.iter().enumerate() {
-            let colon = if place > 0 { ":" } else { "" };
+            let colon = if place == 0 { "" } else { ":" };
             write!(f, "{colon}{octet:02X}")?;
         }
         Ok(())

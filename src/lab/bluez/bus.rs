@@ -9,20 +9,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::BluezError;
 
+/// The name of the socket in the bus's folder.
+const SOCKET: &str = "bus";
+
 /// A private bus. Dropping it ends the daemon, also when a test panics.
 pub struct Bus {
     daemon: Child,
     folder: PathBuf,
-    address: String,
+    /// Whether the folder goes with the daemon.
+    owns_folder: bool,
 }
 
 impl Bus {
-    /// Starts a daemon and waits until it listens.
+    /// Starts a daemon in a new folder and waits until it listens.
     pub fn start() -> Result<Self, BluezError> {
         let folder = new_folder().map_err(|error| BluezError::Bus(error.to_string()))?;
-        let started = start_daemon(&folder);
-        match started {
-            Ok((daemon, address)) => Ok(Self { daemon, folder, address }),
+        match start_daemon(&folder) {
+            Ok(daemon) => Ok(Self { daemon, folder, owns_folder: true }),
             Err(error) => {
                 let _ = std::fs::remove_dir_all(&folder);
                 Err(error)
@@ -30,9 +33,26 @@ impl Bus {
         }
     }
 
+    /// Starts a daemon where another one was, which must have ended: the address is the same.
+    pub fn start_in(folder: &Path) -> Result<Self, BluezError> {
+        let _ = std::fs::remove_file(folder.join(SOCKET));
+        let daemon = start_daemon(folder)?;
+        Ok(Self { daemon, folder: folder.to_owned(), owns_folder: false })
+    }
+
     /// For `DBUS_SYSTEM_BUS_ADDRESS`.
-    pub fn address(&self) -> &str {
-        &self.address
+    pub fn address(&self) -> String {
+        address_in(&self.folder)
+    }
+
+    /// Where its socket is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The daemon's process.
+    pub fn process(&self) -> u32 {
+        self.daemon.id()
     }
 }
 
@@ -40,11 +60,13 @@ impl Drop for Bus {
     fn drop(&mut self) {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
+        if self.owns_folder {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
     }
 }
 
-fn start_daemon(folder: &Path) -> Result<(Child, String), BluezError> {
+fn start_daemon(folder: &Path) -> Result<Child, BluezError> {
     let failed = |error: std::io::Error| BluezError::Bus(error.to_string());
     let config = folder.join("bus.conf");
     File::create(&config)
@@ -64,15 +86,19 @@ fn start_daemon(folder: &Path) -> Result<(Child, String), BluezError> {
     // It prints its address when it listens.
     let mut address = String::new();
     let read = daemon.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut address));
-    let address = address.trim().to_owned();
-    if matches!(read, Some(Ok(_))) && !address.is_empty() {
-        return Ok((daemon, address));
+    if matches!(read, Some(Ok(length)) if length > 0) {
+        return Ok(daemon);
     }
     let _ = daemon.kill();
     let _ = daemon.wait();
     let mut said = String::new();
     let _ = daemon.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
     Err(BluezError::Bus(format!("dbus-daemon ended before it listened: {}", said.trim())))
+}
+
+/// Without the identifier that the daemon prints, which another daemon at this place would not have.
+fn address_in(folder: &Path) -> String {
+    format!("unix:path={}/{SOCKET}", folder.display())
 }
 
 /// A folder that only this user may enter, with a short name: a socket's path has at most 107 octets.
@@ -91,13 +117,13 @@ fn new_folder() -> std::io::Result<PathBuf> {
 }
 
 fn configuration(folder: &Path) -> String {
-    let folder = folder.display();
+    let address = address_in(folder);
     format!(
         r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>session</type>
-  <listen>unix:path={folder}/bus</listen>
+  <listen>{address}</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow send_destination="*" eavesdrop="true"/>

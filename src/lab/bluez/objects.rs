@@ -122,14 +122,15 @@ impl Objects {
         let below = self.paths_below(path);
         let children: BTreeSet<&str> =
             below.iter().filter_map(|below| below.get(path.len() + 1..)?.split('/').next()).collect();
-        let interfaces = self.tree.get(path).map(|object| object.keys().copied().collect::<Vec<_>>());
-        let interfaces: String = interfaces
-            .unwrap_or_default()
-            .iter()
-            .map(|name| format!("<interface name=\"{name}\"></interface>"))
-            .collect();
-        let children: String = children.iter().map(|name| format!("<node name=\"{name}\"/>")).collect();
-        format!("<node>{interfaces}{children}</node>")
+        let mut xml = "<node>".to_owned();
+        for name in self.tree.get(path).into_iter().flat_map(Object::keys) {
+            xml.extend(["<interface name=\"", name, "\"></interface>"]);
+        }
+        for name in children {
+            xml.extend(["<node name=\"", name, "\"/>"]);
+        }
+        xml.push_str("</node>");
+        xml
     }
 
     pub(super) fn take_signals(&mut self) -> Vec<Message> {

@@ -125,7 +125,7 @@ impl Bus {
 
 fn owner_changed(message: &Message) -> Option<Signal> {
     let (name, _, new): (String, String, String) = message.read3().ok()?;
-    (name == BLUEZ).then(|| Signal::Owner { present: !new.is_empty() })
+    (name == BLUEZ).then_some(Signal::Owner { present: !new.is_empty() })
 }
 
 fn object_removed(message: &Message) -> Option<Signal> {

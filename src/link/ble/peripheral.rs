@@ -8,24 +8,21 @@
 //! error is given. What never happens: two operations of one link at the same time, or a value of
 //! something that was not subscribed to.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use btleplug::api::bleuuid::{BleUuid as _, uuid_from_u16};
-use btleplug::api::{self, Central as _, CharPropFlags, Peripheral as _, ValueNotification};
+use btleplug::api::{Central as _, Peripheral as _};
 use btleplug::platform::{Peripheral, PeripheralId};
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::central::{Peer, Radio, Up};
+use super::connection::{Connection, OPERATION_LIMIT, Operations, offered, radio_lost};
 use super::{Address, Handle, Security};
-use crate::link::{Characteristic, Link, LinkCommand, LinkError, LinkEvent, NOT_OFFERED};
+use crate::link::{Characteristic, Link, LinkCommand, LinkError, LinkEvent};
 
 /// How long `open` waits for the radio before it says what is wrong with it.
 const RADIO_PATIENCE: Duration = Duration::from_secs(10);
@@ -44,15 +41,8 @@ const DISCOVER_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
 
-/// A read or a subscription takes two or three connection intervals of at most four seconds. Without
-/// a bond BlueZ waits 30 s for an agent that is not there.
-const OPERATION_LIMIT: Duration = Duration::from_secs(10);
-
 /// Disconnecting was seen to take two to three seconds.
 const DISCONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// How many operations may wait; a driver asks for four strings and a few subscriptions.
-const OPERATIONS_WAITING: usize = 64;
 
 /// What the device's rule demands of the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,20 +68,6 @@ struct Target {
     address: Address,
     wanted: Vec<Characteristic>,
     demand: Demand,
-}
-
-struct Connection {
-    address: Address,
-    peripheral: Peripheral,
-    values: BoxStream<'static, ValueNotification>,
-    peer: watch::Receiver<Peer>,
-    radio: watch::Receiver<Radio>,
-    /// How often the device was lost when the connection was made.
-    losses: u64,
-    security: Security,
-    subscribed: BTreeSet<Characteristic>,
-    waiting: VecDeque<LinkCommand>,
-    current: Option<BoxFuture<'static, LinkEvent>>,
 }
 
 impl BleLink {
@@ -138,7 +114,10 @@ impl Target {
         let id = self.sighting(&mut peer, &mut radio).await?;
         let losses = peer.borrow_and_update().losses;
 
-        let peripheral = up.adapter.peripheral(&id).await.map_err(|error| self.lost("finding it", &error))?;
+        let peripheral = self.within(OPERATION_LIMIT, "finding it", up.adapter.peripheral(&id)).await?;
+        if peripheral.address().to_string() != self.address.to_string() {
+            return Err(self.denied("BlueZ has another device under its name"));
+        }
         *held = Some(peripheral.clone());
         tracing::debug!(address = %self.address, "connecting");
         self.within(CONNECT_LIMIT, "connecting", peripheral.connect()).await?;
@@ -155,9 +134,7 @@ impl Target {
             radio,
             losses,
             security,
-            subscribed: BTreeSet::new(),
-            waiting: VecDeque::new(),
-            current: None,
+            operations: Operations::default(),
         })
     }
 
@@ -304,144 +281,11 @@ impl Link for BleLink {
             }
             LinkCommand::Read(_) | LinkCommand::Subscribe(_) => {}
         }
-        let error = match &mut self.connection {
-            None => "it is not connected",
-            Some(connection) if connection.waiting.len() >= OPERATIONS_WAITING => "too many operations wait",
-            Some(connection) => {
-                connection.waiting.push_back(command);
-                return Ok(());
-            }
-        };
-        Err(self.target.lost("asking it", &error))
+        let asked = self.connection.as_mut().ok_or("it is not connected").and_then(|open| open.ask(command));
+        asked.map_err(|reason| self.target.lost("asking it", &reason))
     }
 
     async fn close(&mut self) {
         self.release().await;
-    }
-}
-
-impl Connection {
-    /// Cancel-safe: values stay in their stream, and the operation that runs stays in `current`.
-    async fn next(&mut self) -> LinkEvent {
-        loop {
-            if self.current.is_none() {
-                self.current = self.waiting.pop_front().and_then(|command| self.operation(command));
-            }
-            let Self { values, current, peer, radio, losses, .. } = self;
-            // Values first: what came before a disconnection is delivered before it.
-            let happened = tokio::select! {
-                biased;
-                value = values.next() => match value {
-                    Some(value) => Happened::Value(value),
-                    None => Happened::Lost("its notifications ended".to_owned()),
-                },
-                event = running(current) => Happened::Done(event),
-                () = device_lost(peer, *losses) => Happened::Lost("it disconnected".to_owned()),
-                reason = radio_lost(radio) => Happened::Lost(reason),
-            };
-            match happened {
-                Happened::Value(value) => {
-                    if let Some(event) = self.value(value) {
-                        return event;
-                    }
-                }
-                Happened::Done(event) => {
-                    self.current = None;
-                    if let LinkEvent::Subscribed(characteristic, Err(_)) = &event {
-                        self.subscribed.remove(characteristic);
-                    }
-                    return event;
-                }
-                Happened::Lost(reason) => {
-                    return LinkEvent::Down(LinkError::Lost { what: self.address.to_string(), reason });
-                }
-            }
-        }
-    }
-
-    /// Values of what was subscribed to; a value that was read comes this way too, and is dropped.
-    fn value(&self, value: ValueNotification) -> Option<LinkEvent> {
-        let service = value.service_uuid.to_ble_u16()?;
-        let uuid = value.uuid.to_ble_u16()?;
-        let characteristic = Characteristic { service, uuid };
-        let asked_for = self.subscribed.contains(&characteristic);
-        asked_for.then(|| LinkEvent::Value(characteristic, Bytes::from(value.value)))
-    }
-
-    fn operation(&mut self, command: LinkCommand) -> Option<BoxFuture<'static, LinkEvent>> {
-        match command {
-            LinkCommand::Read(of) => Some(read(self.peripheral.clone(), of).boxed()),
-            LinkCommand::Subscribe(to) => {
-                // Before the request: the first value can overtake its answer.
-                self.subscribed.insert(to);
-                Some(subscribe(self.peripheral.clone(), to).boxed())
-            }
-            // Never queued.
-            LinkCommand::Send(_) | LinkCommand::HangUp => None,
-        }
-    }
-}
-
-/// What ended one wait of a connection.
-enum Happened {
-    Value(ValueNotification),
-    Done(LinkEvent),
-    Lost(String),
-}
-
-async fn running(current: &mut Option<BoxFuture<'static, LinkEvent>>) -> LinkEvent {
-    match current {
-        Some(operation) => operation.await,
-        None => pending().await,
-    }
-}
-
-async fn device_lost(peer: &mut watch::Receiver<Peer>, losses: u64) {
-    // An error is the end of the radio's task, which `radio_lost` reports.
-    if peer.wait_for(|peer| peer.losses != losses).await.is_err() {
-        pending().await
-    }
-}
-
-async fn radio_lost(radio: &mut watch::Receiver<Radio>) -> String {
-    loop {
-        if let Radio::Down(reason) = &*radio.borrow_and_update() {
-            return reason.clone();
-        }
-        if radio.changed().await.is_err() {
-            return "the radio's task has ended".to_owned();
-        }
-    }
-}
-
-fn offered(peripheral: &Peripheral, wanted: Characteristic) -> Option<api::Characteristic> {
-    let (service, uuid) = (uuid_from_u16(wanted.service), uuid_from_u16(wanted.uuid));
-    let service = peripheral.services().into_iter().find(|found| found.uuid == service)?;
-    service.characteristics.into_iter().find(|found| found.uuid == uuid)
-}
-
-async fn read(peripheral: Peripheral, of: Characteristic) -> LinkEvent {
-    let result = match offered(&peripheral, of) {
-        None => Err(NOT_OFFERED.to_owned()),
-        Some(found) => answer(peripheral.read(&found)).await.map(Bytes::from),
-    };
-    LinkEvent::ReadDone(of, result)
-}
-
-async fn subscribe(peripheral: Peripheral, to: Characteristic) -> LinkEvent {
-    let result = match offered(&peripheral, to) {
-        None => Err(NOT_OFFERED.to_owned()),
-        Some(found) if !found.properties.intersects(CharPropFlags::NOTIFY | CharPropFlags::INDICATE) => {
-            Err("it can neither notify nor indicate".to_owned())
-        }
-        Some(found) => answer(peripheral.subscribe(&found)).await,
-    };
-    LinkEvent::Subscribed(to, result)
-}
-
-async fn answer<T>(operation: impl Future<Output = Result<T, btleplug::Error>>) -> Result<T, String> {
-    match timeout(OPERATION_LIMIT, operation).await {
-        Ok(done) => done.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer in {} s", OPERATION_LIMIT.as_secs())),
     }
 }

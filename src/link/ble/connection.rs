@@ -1,0 +1,189 @@
+//! A connection that stands: its values, its operations, its end.
+//!
+//! In: reads and subscriptions that wait for their turn. Out: link events, one at a time. Operations
+//! run one after the other; values are delivered before the end that they preceded.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::future::pending;
+use std::time::Duration;
+
+use btleplug::api::bleuuid::{BleUuid as _, uuid_from_u16};
+use btleplug::api::{self, CharPropFlags, Peripheral as _, ValueNotification};
+use btleplug::platform::Peripheral;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::central::{Peer, Radio};
+use super::{Address, Security};
+use crate::link::{Characteristic, LinkCommand, LinkError, LinkEvent, NOT_OFFERED};
+
+/// A read or a subscription takes two or three connection intervals of at most four seconds. Without
+/// a bond BlueZ waits 30 s for an agent that is not there.
+pub(super) const OPERATION_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many operations may wait; a driver asks for four strings and a few subscriptions.
+const OPERATIONS_WAITING: usize = 64;
+
+/// A connection, as it was made, and what is asked of it.
+pub(super) struct Connection {
+    pub(super) address: Address,
+    pub(super) peripheral: Peripheral,
+    pub(super) values: BoxStream<'static, ValueNotification>,
+    pub(super) peer: watch::Receiver<Peer>,
+    pub(super) radio: watch::Receiver<Radio>,
+    /// How often the device was lost when the connection was made.
+    pub(super) losses: u64,
+    pub(super) security: Security,
+    pub(super) operations: Operations,
+}
+
+/// What was asked of a connection.
+#[derive(Default)]
+pub(super) struct Operations {
+    subscribed: BTreeSet<Characteristic>,
+    waiting: VecDeque<LinkCommand>,
+    current: Option<BoxFuture<'static, LinkEvent>>,
+}
+
+impl Connection {
+    /// Puts a read or a subscription in line; or says why not.
+    pub(super) fn ask(&mut self, command: LinkCommand) -> Result<(), &'static str> {
+        if self.operations.waiting.len() >= OPERATIONS_WAITING {
+            return Err("too many operations wait");
+        }
+        self.operations.waiting.push_back(command);
+        Ok(())
+    }
+
+    /// Cancel-safe: values stay in their stream, and the operation that runs stays in `current`.
+    pub(super) async fn next(&mut self) -> LinkEvent {
+        loop {
+            self.start_next_operation();
+            let Self { values, peer, radio, losses, operations, .. } = self;
+            // Values first: what came before a disconnection is delivered before it.
+            let happened = tokio::select! {
+                biased;
+                value = values.next() => match value {
+                    Some(value) => Happened::Value(value),
+                    None => Happened::Lost("its notifications ended".to_owned()),
+                },
+                event = running(&mut operations.current) => Happened::Done(event),
+                () = device_lost(peer, *losses) => Happened::Lost("it disconnected".to_owned()),
+                reason = radio_lost(radio) => Happened::Lost(reason),
+            };
+            match happened {
+                Happened::Value(value) => {
+                    if let Some(event) = self.value(value) {
+                        return event;
+                    }
+                }
+                Happened::Done(event) => {
+                    self.operations.current = None;
+                    if let LinkEvent::Subscribed(characteristic, Err(_)) = &event {
+                        self.operations.subscribed.remove(characteristic);
+                    }
+                    return event;
+                }
+                Happened::Lost(reason) => {
+                    return LinkEvent::Down(LinkError::Lost { what: self.address.to_string(), reason });
+                }
+            }
+        }
+    }
+
+    /// Values of what was subscribed to; a value that was read comes this way too, and is dropped.
+    fn value(&self, value: ValueNotification) -> Option<LinkEvent> {
+        let service = value.service_uuid.to_ble_u16()?;
+        let uuid = value.uuid.to_ble_u16()?;
+        let characteristic = Characteristic { service, uuid };
+        let asked_for = self.operations.subscribed.contains(&characteristic);
+        asked_for.then(|| LinkEvent::Value(characteristic, Bytes::from(value.value)))
+    }
+
+    fn start_next_operation(&mut self) {
+        let operations = &mut self.operations;
+        if operations.current.is_some() {
+            return;
+        }
+        let peripheral = self.peripheral.clone();
+        operations.current = match operations.waiting.pop_front() {
+            Some(LinkCommand::Read(of)) => Some(read(peripheral, of).boxed()),
+            Some(LinkCommand::Subscribe(to)) => {
+                // Before the request: the first value can overtake its answer.
+                operations.subscribed.insert(to);
+                Some(subscribe(peripheral, to).boxed())
+            }
+            // The other two are never put in line.
+            Some(LinkCommand::Send(_) | LinkCommand::HangUp) | None => None,
+        };
+    }
+}
+
+/// What ended one wait of a connection.
+enum Happened {
+    Value(ValueNotification),
+    Done(LinkEvent),
+    Lost(String),
+}
+
+async fn running(current: &mut Option<BoxFuture<'static, LinkEvent>>) -> LinkEvent {
+    match current {
+        Some(operation) => operation.await,
+        None => pending().await,
+    }
+}
+
+async fn device_lost(peer: &mut watch::Receiver<Peer>, losses: u64) {
+    // An error is the end of the radio's task, which `radio_lost` reports.
+    if peer.wait_for(|peer| peer.losses != losses).await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+pub(super) async fn radio_lost(radio: &mut watch::Receiver<Radio>) -> String {
+    loop {
+        if let Radio::Down(reason) = &*radio.borrow_and_update() {
+            return reason.clone();
+        }
+        if radio.changed().await.is_err() {
+            return "the radio's task has ended".to_owned();
+        }
+    }
+}
+
+/// The characteristic as btleplug knows it, if the device has it.
+pub(super) fn offered(peripheral: &Peripheral, wanted: Characteristic) -> Option<api::Characteristic> {
+    let (service, uuid) = (uuid_from_u16(wanted.service), uuid_from_u16(wanted.uuid));
+    let service = peripheral.services().into_iter().find(|found| found.uuid == service)?;
+    service.characteristics.into_iter().find(|found| found.uuid == uuid)
+}
+
+async fn read(peripheral: Peripheral, of: Characteristic) -> LinkEvent {
+    let result = match offered(&peripheral, of) {
+        None => Err(NOT_OFFERED.to_owned()),
+        Some(found) => answer(peripheral.read(&found)).await.map(Bytes::from),
+    };
+    LinkEvent::ReadDone(of, result)
+}
+
+async fn subscribe(peripheral: Peripheral, to: Characteristic) -> LinkEvent {
+    let result = match offered(&peripheral, to) {
+        None => Err(NOT_OFFERED.to_owned()),
+        Some(found) if !found.properties.intersects(CharPropFlags::NOTIFY | CharPropFlags::INDICATE) => {
+            Err("it can neither notify nor indicate".to_owned())
+        }
+        Some(found) => answer(peripheral.subscribe(&found)).await,
+    };
+    LinkEvent::Subscribed(to, result)
+}
+
+async fn answer<T>(operation: impl Future<Output = Result<T, btleplug::Error>>) -> Result<T, String> {
+    match timeout(OPERATION_LIMIT, operation).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer in {} s", OPERATION_LIMIT.as_secs())),
+    }
+}
