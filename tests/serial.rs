@@ -80,12 +80,9 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
-            if tokio::time::timeout(Duration::from_secs(30), wait).await.is_err() {
-                panic!(
-                    "waited in vain for {what}; the record ends with {:#?}",
-                    self.all().iter().rev().take(12)
-                );
-            }
+            let is_met = tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok();
+            let last: Vec<_> = self.all().into_iter().rev().take(6).collect();
+            assert!(is_met, "waited in vain for {what}; the record ends with {last:?}");
         }
     }
 
@@ -147,10 +144,12 @@ mod tests {
             let due = driver.poll_timeout();
             let wait = due.map_or(Duration::from_secs(3_600), |due| due.since(now().mono));
             tokio::select! {
-                event = link.next() => match event {
-                    LinkEvent::Down(reason) => return reason,
-                    event => driver.handle_event(&event, now()),
-                },
+                event = link.next() => {
+                    if let LinkEvent::Down(reason) = event {
+                        return reason;
+                    }
+                    driver.handle_event(&event, now());
+                }
                 () = tokio::time::sleep(wait) => driver.handle_timeout(now()),
             }
         }
@@ -234,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn a_pump_is_read_whole_and_in_order() {
         let bench = pump();
-        for step in 0..8 {
+        for step in 0..4 {
             let volume = format!("0.{step:03}");
             bench.control.set(alaris::Values { volume: volume.clone(), ..alaris::Values::default() });
             bench
@@ -291,36 +290,40 @@ mod tests {
 
     #[tokio::test]
     async fn every_trouble_on_the_pump_line_costs_only_itself() {
-        let bench = pump();
-        bench.record.until("a first round", |record| !record.values("MDC_VOL_FLUID_TBI").is_empty()).await;
         let noise: Vec<u8> = (0..=255).cycle().take(3_000).collect();
         let stale = "!INF^8002-51733^-^INF^99.9^ml/h^^9.9^ml^1^mmHg^24+^EVENT^1|0000\r".to_owned();
-        for trouble in [
+        let troubles = [
             Trouble::Noise(noise),
             Trouble::Noise(b"!!!\x1B!INF^8002-51733^-".to_vec()),
+            Trouble::Noise([b'!'; 10_000].to_vec()),
             Trouble::Torn,
             Trouble::Corrupted,
             Trouble::Late(Duration::from_millis(700)),
             Trouble::Silent,
             Trouble::Escaped,
             Trouble::Stale(stale),
-            Trouble::Stale("!INF_RATE^3.60^ml/h|0000\r".to_owned()),
-            Trouble::WrongBaud(2),
-        ] {
-            let faults_before = bench.record.faults().len();
-            let shown_before = bench.record.values("MDC_VOL_FLUID_DELIV").len();
-            bench.control.trouble(trouble.clone());
-            let what = format!("readings and a fault after {trouble:?}").chars().take(80).collect::<String>();
-            let recovered = |record: &Record| {
-                record.values("MDC_VOL_FLUID_DELIV").len() > shown_before + 1
-                    && record.faults().len() > faults_before
-            };
-            bench.record.until(&what, recovered).await;
-        }
+            // Whole, and an answer to a query of an earlier conversation.
+            Trouble::Stale("!INF_RATE^0.10^ml/h|D407\r".to_owned()),
+            Trouble::WrongBaud(3),
+        ];
+        futures_util::future::join_all(troubles.map(survive)).await;
+    }
+
+    /// A pump whose line has one trouble: it is told, and nothing wrong is ever read.
+    async fn survive(trouble: Trouble) {
+        let bench = pump();
+        bench.record.until("a first round", |record| !record.values("MDC_VOL_FLUID_TBI").is_empty()).await;
+        let shown_before = bench.record.values("MDC_VOL_FLUID_DELIV").len();
+        bench.control.trouble(trouble.clone());
+        let what = format!("readings and a fault after {trouble:?}").chars().take(80).collect::<String>();
+        let recovered = |record: &Record| {
+            record.values("MDC_VOL_FLUID_DELIV").len() > shown_before + 1 && !record.faults().is_empty()
+        };
+        bench.record.until(&what, recovered).await;
         let only = |reference: &str| bench.record.values(reference).into_iter().collect::<BTreeSet<_>>();
-        assert_eq!(only("MDC_FLOW_FLUID_PUMP"), BTreeSet::from(["3.50".to_owned()]));
-        assert_eq!(only("MDC_VOL_FLUID_DELIV"), BTreeSet::from(["0.969".to_owned()]));
-        assert_eq!(bench.record.identities(), [Some("8002-51733".to_owned())]);
+        assert_eq!(only("MDC_FLOW_FLUID_PUMP"), BTreeSet::from(["3.50".to_owned()]), "{what}");
+        assert_eq!(only("MDC_VOL_FLUID_DELIV"), BTreeSet::from(["0.969".to_owned()]), "{what}");
+        assert_eq!(bench.record.identities(), [Some("8002-51733".to_owned())], "{what}");
         assert_only_requests(model("alaris-asena"), &bench.control.received());
     }
 
@@ -471,7 +474,7 @@ mod tests {
         assert_eq!(bench.record.values("MDC_PULS_OXIM_SAT_O2"), expected);
         let expected: Vec<String> = rows.iter().map(|row| text(row.bpm)).collect();
         assert_eq!(bench.record.values("MDC_PULS_OXIM_PULS_RATE"), expected);
-        assert_eq!(bench.control.sent(), 40);
+        bench.record.until("the journal", |_| bench.control.sent() == 40).await;
         assert_eq!(bench.record.faults(), []);
         assert_eq!(bench.control.received(), b"", "nothing is ever sent to an oximeter");
         // The device's own time orders the lines.
@@ -485,12 +488,9 @@ mod tests {
         assert!(times.is_sorted());
         assert_eq!(times.iter().collect::<BTreeSet<_>>().len(), 40);
         // 40 lines of more than 120 characters at 960 characters a second.
-        let (last, first) = (bench.record.all().last().unwrap().0, bench.record.all()[0].0);
-        assert!(
-            last - first > Duration::from_secs(5),
-            "the pace was that of another line: {:?}",
-            last - first
-        );
+        let all = bench.record.all();
+        let took = all.last().unwrap().0.saturating_sub(all[0].0);
+        assert!(took > Duration::from_secs(5), "the pace was that of another line: {took:?}");
     }
 
     #[tokio::test]
@@ -651,7 +651,7 @@ mod tests {
             }
             assert_only_requests(model, &heard);
             let expects_requests = !model.requests.requests().is_empty();
-            assert_eq!(requests > 1_000, expects_requests, "{}: {requests} requests", model.name);
+            assert_eq!(requests > 300, expects_requests, "{}: {requests} requests", model.name);
             assert_eq!(heard.is_empty(), !expects_requests, "{}", model.name);
         }
     }

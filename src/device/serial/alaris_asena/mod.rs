@@ -73,6 +73,10 @@ const SETTLE: Duration = Duration::from_millis(400);
 /// How long a first answer may take before the query is repeated. Hosts in the field use this.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// Answers within [`PATIENCE`] in a row after which a pump that was slow counts as quick again: one
+/// storm of noise must not make every lost answer cost seconds from then on.
+const QUICK_ENOUGH: u32 = 8;
+
 /// How long a repeated query may take: the pump's own longest response time, as pumps state it.
 const RESPONSE_MAX: Duration = Duration::from_secs(4);
 
@@ -108,6 +112,7 @@ struct AlarisAsena {
     due: [Option<Mono>; 7],
     patience: Duration,
     response_max: Duration,
+    quick: u32,
     unanswered: u32,
     /// Whether the pump has said who it is since the last doubt.
     is_identified: bool,
@@ -130,6 +135,7 @@ impl AlarisAsena {
             due: [None; 7],
             patience: PATIENCE,
             response_max: RESPONSE_MAX,
+            quick: 0,
             unanswered: 0,
             is_identified: false,
             serial: None,
@@ -190,8 +196,9 @@ impl AlarisAsena {
                     self.handle_reply(fields, now, faults);
                 }
             }
-            Phase::Waiting { query, repeated, .. } if query.keyword() == keyword && fields.len() > 1 => {
+            Phase::Waiting { query, until, repeated } if query.keyword() == keyword && fields.len() > 1 => {
                 self.unanswered = 0;
+                self.judge_speed(until, repeated, now);
                 self.put_off(query, now);
                 self.phase = if repeated {
                     Phase::Draining { query, until: now + self.patience }
@@ -216,6 +223,15 @@ impl AlarisAsena {
                 let shown: String = keyword.chars().take(32).collect();
                 faults.add(FaultKind::Unexpected, format!("{shown:?} came although it was not asked for"));
             }
+        }
+    }
+
+    /// Goes back to the usual patience with a pump that has become quick again.
+    fn judge_speed(&mut self, until: Mono, repeated: bool, now: Mono) {
+        let is_quick = !repeated && until.since(now) + PATIENCE > self.patience;
+        self.quick = if is_quick { self.quick.saturating_add(1) } else { 0 };
+        if self.quick >= QUICK_ENOUGH {
+            self.patience = PATIENCE;
         }
     }
 
@@ -360,10 +376,11 @@ impl AlarisAsena {
         if !repeated {
             let patience = if query.is_optional() { self.patience } else { self.response_max };
             self.phase = Phase::Waiting { query, until: now + patience, repeated: true };
+            self.report(FaultKind::Timeout, format!("no answer to {}, asked again", query.keyword()));
             self.send(query);
             return;
         }
-        self.report(FaultKind::Timeout, format!("no answer to {}, asked twice", query.keyword()));
+        self.report(FaultKind::Timeout, format!("no answer to {} a second time", query.keyword()));
         self.phase = Phase::Idle;
         if query.is_optional() {
             let again = (query == Query::Protocol).then(|| now + query.period());
