@@ -2,7 +2,6 @@
 //! where something must be scripted. Whatever goes wrong: a clear error, the data stays, and all of it
 //! arrives once the fault is gone.
 #![cfg(feature = "lab")]
-#![expect(missing_docs, reason = "a test")]
 
 #[path = "uplink/mosquitto.rs"]
 mod mosquitto;
@@ -157,7 +156,7 @@ mod against_mosquitto {
             std::fs::File::create(&acl).unwrap().write_all(text.as_bytes()).unwrap();
         };
         rules("topic write d/v1/north/icu-2/gw-1/dev-0/#");
-        let setup = Setup { server: &certificates.server, tls: "tlsv1.3", acl: Some(&acl) };
+        let setup = Setup { server: &certificates.server, tls: "TLSv1.3", acl: Some(&acl) };
         let broker = Mosquitto::start_with(&certificates, &setup);
         let mut ward = Ward::new(2, Ahead::No);
         ward.read(40, 50);
@@ -239,7 +238,7 @@ mod against_mosquitto {
     async fn a_broker_with_another_name_is_not_trusted() {
         let certificates = Certificates::new();
         let server = certificates.pki.server("other", &["broker.example"], Validity::Now).unwrap();
-        let setup = Setup { server: &server, tls: "tlsv1.3", acl: None };
+        let setup = Setup { server: &server, tls: "TLSv1.3", acl: None };
         let broker = Mosquitto::start_with(&certificates, &setup);
         let mut ward = Ward::new(1, Ahead::No);
         ward.read(3, 10);
@@ -321,7 +320,7 @@ mod against_mosquitto {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_broker_with_an_old_tls_is_not_spoken_to() {
         let certificates = Certificates::new();
-        let setup = Setup { server: &certificates.server, tls: "tlsv1.2", acl: None };
+        let setup = Setup { server: &certificates.server, tls: "TLSv1.2", acl: None };
         let broker = Mosquitto::start_with(&certificates, &setup);
         let mut ward = Ward::new(1, Ahead::No);
         ward.read(3, 10);

@@ -17,6 +17,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rumqttc::mqttbytes::Error as CodecError;
 use rumqttc::mqttbytes::v5::{ConnectReturnCode, LastWill, PubAckReason, PublishProperties};
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, IncomingPacketSizeLimit, MqttOptions, Packet,
@@ -325,11 +326,14 @@ fn tls_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls);
         }
-        // An I/O error's `source` skips the error that it holds.
-        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match held {
-            Some(held) => Some(held),
-            None => error.source(),
+        next = if let Some(StateError::Deserialization(CodecError::Io(io))) = error.downcast_ref() {
+            // The library gives no source for this one.
+            Some(io)
+        } else if let Some(held) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            // An I/O error's `source` skips the error that it holds.
+            Some(held)
+        } else {
+            error.source()
         };
     }
     None

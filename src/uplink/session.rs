@@ -12,10 +12,14 @@
 //! A refused topic is *held*: its first refused parcel is kept as a probe and tried again after a
 //! back-off, everything else of that topic goes back to the store (its block is *spoiled*: not
 //! acknowledged, read again after the probe gets through). So one topic that an ACL forbids does not
-//! stop a ward, and memory stays bounded. When nothing but refusals come back, only probes and
-//! alarms are sent.
+//! stop a ward, and memory stays bounded. While nothing but refusals come back, little more than probes
+//! is read and sent.
+//!
+//! Order: a topic's publishes are pipelined only after one of them was taken on this connection, so a
+//! broker that takes nothing of a topic yet (no subscriber, no right) cannot take the tenth reading
+//! and refuse the first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::Subscriber;
@@ -34,6 +38,11 @@ const MAX_HELD: usize = 64;
 const MAX_BYTES_IN_FLIGHT: usize = 1024 * 1024;
 /// Live parcels for each parcel of backlog while both wait: the backlog gets a quarter.
 const LIVE_PER_BACKLOG: u8 = 3;
+/// Parcels of held topics that may be read and given back to the store before something is delivered:
+/// enough to find those of other topics behind them, little enough not to read a whole backlog in vain.
+const PATIENCE: u32 = 256;
+/// What each refused probe adds to it again, so that nothing waits for ever behind held topics.
+const PATIENCE_BACK: u32 = 16;
 /// From a probe's success to the rewind: other held topics may come free in the same moment.
 const REWIND_AFTER: Duration = Duration::from_secs(1);
 
@@ -145,8 +154,9 @@ pub struct Session {
     blocks: BTreeMap<Seq, Progress>,
     done: VecDeque<Seq>,
     held: BTreeMap<String, Held>,
+    proven: BTreeSet<String>,
     spoiled: u64,
-    refusals_in_a_row: usize,
+    patience: u32,
     rewind_due: Option<Mono>,
 }
 
@@ -166,8 +176,9 @@ impl Session {
             blocks: BTreeMap::new(),
             done: VecDeque::new(),
             held: BTreeMap::new(),
+            proven: BTreeSet::new(),
             spoiled: 0,
-            refusals_in_a_row: 0,
+            patience: PATIENCE,
             rewind_due: None,
         }
     }
@@ -187,8 +198,9 @@ impl Session {
         self.flying.clear();
         self.flying_bytes = 0;
         self.blocks.clear();
+        self.proven.clear();
         self.spoiled = 0;
-        self.refusals_in_a_row = 0;
+        self.patience = PATIENCE;
         self.rewind_due = None;
         self.held.retain(|_, held| !held.released);
         for held in self.held.values_mut() {
@@ -280,7 +292,8 @@ impl Session {
             return None;
         }
         let wedged = self.oldest().map(|since| since + self.limits.stalled_after);
-        let probe = self.held.values().filter(|held| held.probe.is_some()).map(|held| held.due).min();
+        let may_start = |(topic, held): &(&String, &Held)| held.probe.is_some() && !self.is_flying(topic);
+        let probe = self.held.iter().filter(may_start).map(|(_, held)| held.due).min();
         [wedged, probe, self.rewind_due].into_iter().flatten().min()
     }
 
@@ -337,16 +350,15 @@ impl Session {
     /// Which stream the next publish comes from.
     fn choose(&self) -> Option<Stream> {
         if !self.queue(Stream::Alarm).is_empty() {
-            return Some(Stream::Alarm);
+            return self.can_start(Stream::Alarm).then_some(Stream::Alarm);
         }
         // A place in the window is kept for the alarm that comes next.
         let kept = if self.window > 1 { (self.window / 8).max(1) } else { 0 };
         let full = self.flying.len() + kept >= self.window || self.flying_bytes >= MAX_BYTES_IN_FLIGHT;
-        let only_refusals = !self.held.is_empty() && self.refusals_in_a_row >= self.window.min(16);
-        if !self.alarms_drained || (full && !self.flying.is_empty()) || only_refusals {
+        if !self.alarms_drained || (full && !self.flying.is_empty()) || self.patience == 0 {
             return None;
         }
-        let waits = |stream| !self.queue(stream).is_empty();
+        let waits = |stream| self.can_start(stream);
         match (waits(Stream::Live), waits(Stream::Backlog)) {
             (true, true) if self.live_in_a_row >= LIVE_PER_BACKLOG => Some(Stream::Backlog),
             (true, _) => Some(Stream::Live),
@@ -355,13 +367,20 @@ impl Session {
         }
     }
 
+    /// Whether the first parcel of a stream may go: not while its topic's first on this connection is
+    /// unanswered.
+    fn can_start(&self, stream: Stream) -> bool {
+        let first = self.queue(stream).front();
+        first.is_some_and(|parcel| self.proven.contains(&parcel.topic) || !self.is_flying(&parcel.topic))
+    }
+
     /// Takes the most urgent probe whose time has come.
     fn due_probe(&mut self, now: Mono) -> Option<Parcel> {
-        let due = |held: &Held| held.due <= now && held.probe.is_some();
+        let due = |topic: &str, held: &Held| held.due <= now && held.probe.is_some() && !self.is_flying(topic);
         let topic = self
             .held
             .iter()
-            .filter(|(_, held)| due(held))
+            .filter(|(topic, held)| due(topic, held))
             .min_by_key(|(_, held)| held.probe.as_ref().map(|probe| probe.stream))
             .map(|(topic, _)| topic.clone())?;
         self.held.get_mut(&topic)?.probe.take()
@@ -386,10 +405,9 @@ impl Session {
 
     fn deliver(&mut self, parcel: &Parcel, now: Mono) -> Answer {
         self.settle(parcel.block, false);
-        if self.refusals_in_a_row > 0 {
-            self.refusals_in_a_row = 0;
-            // The broker takes something again: whatever else is held may get through too.
-            self.held.values_mut().for_each(|held| held.due = now);
+        self.patience = PATIENCE;
+        if !self.proven.contains(&parcel.topic) {
+            self.proven.insert(parcel.topic.clone());
         }
         match self.held.get_mut(&parcel.topic) {
             None => {}
@@ -408,7 +426,8 @@ impl Session {
     }
 
     fn hold(&mut self, parcel: Parcel, reason: u8, now: Mono, random: &mut dyn Random) -> Answer {
-        self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
+        self.patience = self.patience.saturating_add(PATIENCE_BACK).min(PATIENCE);
+        self.proven.remove(&parcel.topic);
         let topic = parcel.topic.clone();
         let retry = self.limits.retry;
         let room = self.held.len() < MAX_HELD;
@@ -433,6 +452,7 @@ impl Session {
     /// A parcel goes back to the store: its block is read again later.
     fn spoil(&mut self, block: Seq) {
         self.spoiled += 1;
+        self.patience = self.patience.saturating_sub(1);
         self.settle(block, true);
     }
 

@@ -16,58 +16,65 @@ use wardline::lab::pki::Pair;
 
 use super::support::{Certificates, PATIENCE};
 
-pub struct Mosquitto {
-    pub port: u16,
+pub(crate) struct Mosquitto {
+    pub(crate) port: u16,
     config: PathBuf,
     child: Child,
 }
 
 /// How it is set up.
-pub struct Setup<'a> {
-    pub server: &'a Pair,
-    pub tls: &'a str,
-    pub acl: Option<&'a Path>,
+pub(crate) struct Setup<'a> {
+    pub(crate) server: &'a Pair,
+    /// The highest version of TLS, in OpenSSL's words.
+    pub(crate) tls: &'a str,
+    pub(crate) acl: Option<&'a Path>,
 }
 
 impl Mosquitto {
-    pub fn start(certificates: &Certificates) -> Self {
-        Self::start_with(certificates, &Setup { server: &certificates.server, tls: "tlsv1.3", acl: None })
+    pub(crate) fn start(certificates: &Certificates) -> Self {
+        Self::start_with(certificates, &Setup { server: &certificates.server, tls: "TLSv1.3", acl: None })
     }
 
-    pub fn start_with(certificates: &Certificates, setup: &Setup<'_>) -> Self {
+    pub(crate) fn start_with(certificates: &Certificates, setup: &Setup<'_>) -> Self {
         // Free at this moment; nobody else asks for it in the next.
         let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut text = format!(
             "user root\nper_listener_settings false\nlistener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\n\
-             tls_version {}\nrequire_certificate true\nuse_identity_as_username true\n\
+             require_certificate true\nuse_identity_as_username true\n\
              persistence false\nmax_queued_messages 0\nmax_inflight_messages 100\nlog_type all\n",
             certificates.pki.authorities().display(),
             setup.server.certificate.display(),
             setup.server.key.display(),
-            setup.tls,
         );
         if let Some(acl) = setup.acl {
             writeln!(text, "acl_file {}", acl.display()).unwrap();
         }
         let config = certificates.path().join(format!("mosquitto-{port}.conf"));
         File::create(&config).unwrap().write_all(text.as_bytes()).unwrap();
+        // mosquitto can set only the lowest version itself.
+        let openssl = config.with_extension("cnf");
+        let limits = format!(
+            "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMaxProtocol = {}\n",
+            setup.tls
+        );
+        File::create(openssl).unwrap().write_all(limits.as_bytes()).unwrap();
         let child = launch(&config);
         Self { port, config, child }
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Ends it like a power cut.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again on the same port, with nothing remembered.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.child = launch(&self.config);
     }
 }
@@ -85,6 +92,7 @@ fn launch(config: &Path) -> Child {
     let mut child = Command::new("mosquitto")
         .arg("-c")
         .arg(config)
+        .env("OPENSSL_CONF", config.with_extension("cnf"))
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -107,14 +115,14 @@ fn launch(config: &Path) -> Child {
 }
 
 /// A TCP proxy that can swallow everything in both directions, without a FIN.
-pub struct Proxy {
-    pub port: u16,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
     swallow: watch::Sender<bool>,
     _tasks: JoinSet<()>,
 }
 
 impl Proxy {
-    pub async fn start(to: u16) -> Self {
+    pub(crate) async fn start(to: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (swallow, swallowed) = watch::channel(false);
@@ -138,7 +146,7 @@ impl Proxy {
         Self { port, swallow, _tasks: tasks }
     }
 
-    pub fn swallow(&self, swallow: bool) {
+    pub(crate) fn swallow(&self, swallow: bool) {
         self.swallow.send_replace(swallow);
     }
 }

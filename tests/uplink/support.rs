@@ -21,16 +21,16 @@ use wardline::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
 use wardline::uplink::{self, Config, Payload, Status, Stop, Subscriber, Surroundings};
 
 /// Nothing that a test waits for takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct TestClock {
+pub(crate) struct TestClock {
     start: Instant,
     sync: ClockSync,
 }
 
 impl TestClock {
     #[expect(clippy::disallowed_methods, reason = "real brokers run on real time")]
-    pub fn new(sync: ClockSync) -> Self {
+    pub(crate) fn new(sync: ClockSync) -> Self {
         Self { start: Instant::now(), sync }
     }
 }
@@ -48,7 +48,7 @@ impl Clock for TestClock {
     }
 }
 
-pub struct TestRandom(pub u64);
+pub(crate) struct TestRandom(pub u64);
 
 impl Random for TestRandom {
     fn next_u64(&mut self) -> u64 {
@@ -58,19 +58,19 @@ impl Random for TestRandom {
 }
 
 /// A ward: devices, a store, and the next number of each device.
-pub struct Ward {
-    pub store: MemoryStore,
-    pub clock: Arc<TestClock>,
+pub(crate) struct Ward {
+    pub(crate) store: MemoryStore,
+    pub(crate) clock: Arc<TestClock>,
     header: Arc<BlockHeader>,
     seqs: Vec<u64>,
 }
 
 impl Ward {
-    pub fn new(devices: usize, ahead: Ahead) -> Self {
+    pub(crate) fn new(devices: usize, ahead: Ahead) -> Self {
         Self::with_clock(devices, ahead, ClockSync::Synced)
     }
 
-    pub fn with_clock(devices: usize, ahead: Ahead, sync: ClockSync) -> Self {
+    pub(crate) fn with_clock(devices: usize, ahead: Ahead, sync: ClockSync) -> Self {
         let cards = (0..devices).map(|number| DeviceCard {
             id: format!("dev-{number}"),
             model: "alaris-asena".to_owned(),
@@ -87,7 +87,7 @@ impl Ward {
     }
 
     /// Commits blocks of readings, one device after the other.
-    pub fn read(&mut self, blocks: usize, records: usize) {
+    pub(crate) fn read(&mut self, blocks: usize, records: usize) {
         for _ in 0..blocks {
             let entries = (0..records).map(|number| self.entry(number, false)).collect();
             self.store.append(Lane::Vital, &self.header, entries);
@@ -95,13 +95,13 @@ impl Ward {
     }
 
     /// Commits one alarm.
-    pub fn alarm(&mut self) {
+    pub(crate) fn alarm(&mut self) {
         let entry = self.entry(0, true);
         self.store.append(Lane::Alarm, &self.header, vec![entry]);
     }
 
     /// Records committed so far.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.seqs.iter().sum()
     }
 
@@ -133,16 +133,16 @@ impl Ward {
 }
 
 /// The PKI of a test: its folder goes with it.
-pub struct Certificates {
-    pub folder: tempfile::TempDir,
-    pub pki: Pki,
-    pub server: Pair,
-    pub gateway: Pair,
-    pub consumer: Pair,
+pub(crate) struct Certificates {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) pki: Pki,
+    pub(crate) server: Pair,
+    pub(crate) gateway: Pair,
+    pub(crate) consumer: Pair,
 }
 
 impl Certificates {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::create(folder.path()).unwrap();
         let server = pki.server("server", &["localhost", "127.0.0.1"], Validity::Now).unwrap();
@@ -151,12 +151,12 @@ impl Certificates {
         Self { folder, pki, server, gateway, consumer }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// The configuration of an uplink that is quick to give up and to come back.
-    pub fn config(&self, port: u16) -> Config {
+    pub(crate) fn config(&self, port: u16) -> Config {
         Config {
             host: "localhost".to_owned(),
             port,
@@ -179,7 +179,7 @@ impl Certificates {
         }
     }
 
-    pub fn consumer(&self, port: u16) -> consumer::Settings {
+    pub(crate) fn consumer(&self, port: u16) -> consumer::Settings {
         consumer::Settings {
             host: "localhost".to_owned(),
             port,
@@ -192,14 +192,14 @@ impl Certificates {
 }
 
 /// A running uplink.
-pub struct Running {
-    pub status: watch::Receiver<Status>,
+pub(crate) struct Running {
+    pub(crate) status: watch::Receiver<Status>,
     stop: watch::Sender<Stop>,
     tasks: JoinSet<()>,
 }
 
 impl Running {
-    pub fn start(config: Config, ward: &Ward) -> Self {
+    pub(crate) fn start(config: Config, ward: &Ward) -> Self {
         let (status_in, status) = watch::channel(Status::default());
         let (stop, stop_out) = watch::channel(Stop::Run);
         let around = Surroundings {
@@ -217,7 +217,7 @@ impl Running {
     }
 
     /// Waits until the status is as wanted.
-    pub async fn until(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
         let mut status = self.status.clone();
         let found = tokio::time::timeout(PATIENCE, status.wait_for(|status| wanted(status))).await;
         match found {
@@ -227,7 +227,7 @@ impl Running {
     }
 
     /// Ends it in order, and checks that every part ends.
-    pub async fn stop(mut self) -> Status {
+    pub(crate) async fn stop(mut self) -> Status {
         self.stop.send_replace(Stop::Finish { grace: Duration::from_secs(5) });
         let all = async { while self.tasks.join_next().await.transpose().unwrap().is_some() {} };
         tokio::time::timeout(PATIENCE, all).await.expect("the uplink ends");
@@ -236,7 +236,7 @@ impl Running {
 }
 
 /// Waits for something, with patience.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let Ok(value) = tokio::time::timeout(PATIENCE, future).await else {
         panic!("not seen in {PATIENCE:?}: {what}");
     };
@@ -244,7 +244,7 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Every record of the ward arrived, each once after de-duplication, in order, and is gone here.
-pub async fn all_arrived(ward: &Ward, seen: &consumer::Shared) {
+pub(crate) async fn all_arrived(ward: &Ward, seen: &consumer::Shared) {
     let total = ward.total();
     let what = "all records at the consumer";
     let arrived = tokio::time::timeout(PATIENCE, seen.wait_for(|ledger| ledger.records >= total)).await;
