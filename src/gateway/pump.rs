@@ -156,7 +156,7 @@ impl Told {
             }
             (Self::Identity, _) => tracing::info!(device, "the device proved who it is"),
             (Self::Observation, _) => {
-                tracing::warn!(device, "a reading was refused; `wardline status` says why")
+                tracing::warn!(device, "a reading was refused; `wardline status` says why");
             }
         }
     }

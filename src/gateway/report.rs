@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use super::pump::Shown;
 use crate::device::observation::Lane;
+use crate::envelope::block::hex;
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
 use crate::link::ble::Handle;
 use crate::policy::DeviceRule;
@@ -55,7 +56,7 @@ impl Sources {
             gateway: self.gateway.clone(),
             started: self.started.wall.to_string(),
             uptime_ms: millis(self.started.mono, now.mono),
-            boot: self.boot.0.iter().map(|byte| format!("{byte:02x}")).collect(),
+            boot: hex(&self.boot.0),
             time_synced: now.sync == ClockSync::Synced,
             time_max_error_us: now.max_error_us,
             devices,
@@ -131,7 +132,7 @@ impl Sources {
         }
         match uplink.certificate_days_left {
             Some(days) if days < 0 => {
-                warnings.push(format!("the certificate expired {} days ago: renew it", -days))
+                warnings.push(format!("the certificate expired {} days ago: renew it", -days));
             }
             Some(days) if days < CERTIFICATE_SOON => {
                 warnings.push(format!("the certificate expires in {days} days: renew it"));

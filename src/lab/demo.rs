@@ -12,9 +12,9 @@ mod scene;
 mod screen;
 mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
@@ -27,7 +27,9 @@ use super::pki::{Pki, Validity};
 use super::sim::{Control, alaris, masimo};
 use super::stage::{self, Daemon};
 use super::{consumer, ledger};
+use crate::host::clock::SystemClock;
 use crate::host::status;
+use crate::time::{Clock as _, Mono};
 use scene::{BELT, CLIP, OXIMETER, PUMPS, STRANGER, SWAPPED};
 use screen::{Picture, Screen};
 use verdict::{Line, Shown};
@@ -60,20 +62,19 @@ pub struct Options {
 /// Runs the demo. Success only when the verdict is good.
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let folder = Folder::new(options.keep)?;
-    let started = Instant::now();
     let mut screen = Screen::new();
     let mut ward = Ward::open(&folder.0, &options, &mut screen).await?;
     let told = async {
         ward.wait_for_links().await?;
-        ward.play(&mut screen, started).await?;
-        ward.settle(&mut screen, started).await
+        ward.play(&mut screen).await?;
+        ward.settle(&mut screen).await
     };
     if let Err(error) = told.await {
         let words = ward.daemon.last_words();
         return Err(error.context(format!("the daemon's last words:\n{words}")));
     }
     let is_good = ward.judge(&mut screen).await?;
-    screen.say(&format!("  ran {} s", started.elapsed().as_secs()));
+    screen.say(&format!("  ran {} s", ward.elapsed().as_secs()));
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -101,36 +102,37 @@ struct Ward {
     folder: PathBuf,
     script: Vec<Minute>,
     interval: Duration,
-    pumps: Vec<Control<alaris::Values>>,
-    oximeter: Control<masimo::Values>,
-    swapped: Control<alaris::Values>,
-    radio: Option<(Bluez, Bus)>,
-    behaviour: watch::Sender<Behaviour>,
-    consumer: consumer::Shared,
+    clock: SystemClock,
+    started: Mono,
+    bedside: Bedside,
+    cloud: Cloud,
     daemon: Daemon,
     belt_shown: Vec<Shown>,
     clip_shown: Vec<Shown>,
     /// Records at the consumer when the broker was there again, and alarms that had arrived by then.
     restored: Option<(usize, usize)>,
-    tasks: JoinSet<anyhow::Result<()>>,
+    tasks: Tasks,
 }
 
-impl Ward {
-    async fn open(folder: &std::path::Path, options: &Options, screen: &mut Screen) -> anyhow::Result<Self> {
-        let count = usize::try_from(if options.fast { 180 } else { options.minutes })?;
-        // The first hours of the recording are mostly without a saturation.
-        let script: Vec<Minute> = minutes().into_iter().skip(30).take(count).collect();
-        let interval = Duration::from_secs(60) / options.speed / 60 * 60;
-        let interval = interval.max(Duration::from_millis(125));
-        let mut tasks = JoinSet::new();
+/// What runs beside the daemon.
+type Tasks = JoinSet<anyhow::Result<()>>;
 
+/// The far side: broker and consumer.
+struct Cloud {
+    pki: Pki,
+    port: u16,
+    behaviour: watch::Sender<Behaviour>,
+    consumer: consumer::Shared,
+}
+
+impl Cloud {
+    async fn open(folder: &Path, tasks: &mut Tasks) -> anyhow::Result<Self> {
         let pki = Pki::create(&folder.join("pki"))?;
         let server = pki.server("broker", &["localhost", "127.0.0.1"], Validity::Now)?;
         let (behaviour, behaves) = watch::channel(Behaviour::default());
         let broker = Broker::bind(pki.authorities(), server, behaves).await?;
         let port = broker.port()?;
         tasks.spawn(broker.run());
-
         let consumer = consumer::Shared::default();
         consumer.with(|ledger| ledger.keep = true);
         let pair = pki.client("consumer", Validity::Now)?;
@@ -143,15 +145,27 @@ impl Ward {
             key: pair.key,
         };
         tasks.spawn(consumer::run(settings, consumer.clone()));
-        tokio::time::timeout(PATIENCE, consumer.subscribed())
-            .await
-            .context("the consumer cannot subscribe")?;
+        let subscribed = tokio::time::timeout(PATIENCE, consumer.subscribed());
+        subscribed.await.context("the consumer cannot subscribe")?;
+        Ok(Self { pki, port, behaviour, consumer })
+    }
+}
 
+/// The near side: the devices on their ports and on the radio.
+struct Bedside {
+    pumps: Vec<Control<alaris::Values>>,
+    oximeter: Control<masimo::Values>,
+    swapped: Control<alaris::Values>,
+    radio: Option<(Bluez, Bus)>,
+}
+
+impl Bedside {
+    fn open(folder: &Path, no_dbus: bool, tasks: &mut Tasks) -> anyhow::Result<Self> {
         let mut pumps = Vec::new();
         for (id, serial) in PUMPS {
-            pumps.push(pump(folder, id, serial, &mut tasks)?);
+            pumps.push(pump(folder, id, serial, tasks)?);
         }
-        let swapped = pump(folder, SWAPPED.0, SWAPPED.2, &mut tasks)?;
+        let swapped = pump(folder, SWAPPED.0, SWAPPED.2, tasks)?;
         let setup = masimo::Setup {
             link: Some(folder.join(OXIMETER.0)),
             serial: OXIMETER.1.to_owned(),
@@ -160,23 +174,38 @@ impl Ward {
         };
         let (future, oximeter) = masimo::oximeter(setup, masimo::Values::default())?;
         tasks.spawn(async { Ok(future.await?) });
+        Ok(Self { pumps, oximeter, swapped, radio: radio(no_dbus)? })
+    }
 
+    /// The allowlist: all of them but the stranger, and another pump than the one that was swapped in.
+    fn allowlist(&self) -> String {
         let mut devices = String::new();
-        for (pump, (id, serial)) in pumps.iter().zip(PUMPS) {
+        for (pump, (id, serial)) in self.pumps.iter().zip(PUMPS) {
             devices += &stage::serial_device(id, "alaris-asena", &pump.path(), serial);
         }
-        devices += &stage::serial_device(OXIMETER.0, "masimo-ascii1", &oximeter.path(), OXIMETER.1);
-        devices += &stage::serial_device(SWAPPED.0, "alaris-asena", &swapped.path(), SWAPPED.1);
+        devices += &stage::serial_device(OXIMETER.0, "masimo-ascii1", &self.oximeter.path(), OXIMETER.1);
+        devices += &stage::serial_device(SWAPPED.0, "alaris-asena", &self.swapped.path(), SWAPPED.1);
         for ((id, address, serial), profile) in [(BELT, "heart-rate"), (CLIP, "pulse-oximeter")] {
             devices += &stage::ble_device(id, profile, address, serial);
         }
-        let client = pki.client("gw-lab", Validity::Now)?;
-        stage::configure(folder, &pki, &client, port, &devices)?;
-        let radio = radio(options.no_dbus)?;
-        let (belt_shown, clip_shown) = ble_shown(&script);
+        devices
+    }
+}
+
+impl Ward {
+    async fn open(folder: &Path, options: &Options, screen: &mut Screen) -> anyhow::Result<Self> {
+        let count = usize::try_from(if options.fast { 180 } else { options.minutes })?;
+        // The first half hour of the recording has no saturation at all.
+        let script: Vec<Minute> = minutes().into_iter().skip(30).take(count).collect();
+        let interval = Duration::from_millis(u64::from(60_000 / options.speed));
+        let mut tasks = JoinSet::new();
+        let cloud = Cloud::open(folder, &mut tasks).await?;
+        let bedside = Bedside::open(folder, options.no_dbus, &mut tasks)?;
+        let client = cloud.pki.client("gw-lab", Validity::Now)?;
+        stage::configure(folder, &cloud.pki, &client, cloud.port, &bedside.allowlist())?;
         let mut command = std::process::Command::new(std::env::current_exe()?);
         command.arg("daemon");
-        if let Some((_, bus)) = &radio {
+        if let Some((_, bus)) = &bedside.radio {
             screen.say("BLE: a double of org.bluez on a private D-Bus");
             command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address());
         } else {
@@ -187,17 +216,16 @@ impl Ward {
         }
         let daemon = Daemon::start(command, folder)?;
         screen.say(&format!("daemon: process {}, folder {}", daemon.id(), folder.display()));
-        let folder = folder.to_owned();
+        let (belt_shown, clip_shown) = ble_shown(&script);
+        let clock = SystemClock::default();
         Ok(Self {
-            folder,
+            folder: folder.to_owned(),
             script,
             interval,
-            pumps,
-            oximeter,
-            swapped,
-            radio,
-            behaviour,
-            consumer,
+            started: clock.now().mono,
+            clock,
+            bedside,
+            cloud,
             daemon,
             belt_shown,
             clip_shown,
@@ -205,14 +233,13 @@ impl Ward {
             tasks,
         })
     }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.now().mono.since(self.started)
+    }
 }
 
-fn pump(
-    folder: &std::path::Path,
-    id: &str,
-    serial: &str,
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<Control<alaris::Values>> {
+fn pump(folder: &Path, id: &str, serial: &str, tasks: &mut Tasks) -> anyhow::Result<Control<alaris::Values>> {
     let link = Some(folder.join(id));
     let setup = alaris::Setup { link, serial: serial.to_owned(), ..alaris::Setup::default() };
     let (future, control) = alaris::pump(setup, alaris::Values::default())?;
@@ -230,7 +257,7 @@ fn radio(unwanted: bool) -> anyhow::Result<Option<(Bluez, Bus)>> {
         Err(BluezError::NoDaemon) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let bluez = Bluez::start(bus.address())?;
+    let bluez = Bluez::start(&bus.address())?;
     bluez.add(Emulated::heart_rate(BELT.1, BELT.2));
     bluez.add(Emulated::pulse_oximeter(CLIP.1, CLIP.2));
     bluez.add(Emulated::heart_rate(STRANGER.0, STRANGER.1));
@@ -260,10 +287,10 @@ impl Ward {
 
     /// Waits until every listed device is there, so that what they show from then on must arrive.
     async fn wait_for_links(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = self.elapsed() + PATIENCE;
         loop {
             anyhow::ensure!(self.daemon.ended()?.is_none(), "the daemon ended");
-            anyhow::ensure!(Instant::now() < deadline, "not every device came up within {PATIENCE:?}");
+            anyhow::ensure!(self.elapsed() < deadline, "not every device came up within {PATIENCE:?}");
             if let Some(snapshot) = self.ask().await {
                 let up = snapshot.devices.iter().filter(|device| device.link == "up").count();
                 if up == snapshot.devices.len() && self.is_subscribed() {
@@ -275,13 +302,13 @@ impl Ward {
     }
 
     fn is_subscribed(&self) -> bool {
-        self.radio.as_ref().is_none_or(|(bluez, _)| {
+        self.bedside.radio.as_ref().is_none_or(|(bluez, _)| {
             bluez.look(|world| world.is_subscribed(BELT.1, 0x2A37) && world.is_subscribed(CLIP.1, 0x2A5F))
         })
     }
 
     /// Plays the recording; the broker is cut off during the middle third.
-    async fn play(&mut self, screen: &mut Screen, started: Instant) -> anyhow::Result<()> {
+    async fn play(&mut self, screen: &mut Screen) -> anyhow::Result<()> {
         let script = self.script.clone();
         let (cut, restore) = (script.len() / 3, script.len() * 2 / 3);
         let mut scene = "the broker is there";
@@ -290,54 +317,56 @@ impl Ward {
             ticks.tick().await;
             if played == cut {
                 scene = "OUTAGE: the broker is cut off";
-                self.behaviour.send_modify(|behaviour| behaviour.links = Links::Cut);
+                self.cloud.behaviour.send_modify(|behaviour| behaviour.links = Links::Cut);
             }
             if played == restore {
                 scene = "the broker is back: alarms first, then the backlog";
-                self.restored = Some(self.consumer.with(|ledger| (ledger.kept.len(), ledger.alarms.len())));
-                self.behaviour.send_modify(|behaviour| behaviour.links = Links::Serve);
+                self.restored =
+                    Some(self.cloud.consumer.with(|ledger| (ledger.kept.len(), ledger.alarms.len())));
+                self.cloud.behaviour.send_modify(|behaviour| behaviour.links = Links::Serve);
             }
             // Both pumps occlude, one after the other, while nobody can be told.
             let quarter = (restore - cut) / 4;
-            for (place, pump) in self.pumps.iter().enumerate() {
+            for (place, pump) in self.bedside.pumps.iter().enumerate() {
                 let from = cut + quarter * (1 + place);
                 pump.set(scene::pump(minute, place, (from..from + quarter).contains(&played)));
             }
-            self.oximeter.set(scene::oximeter(minute));
-            if let Some((bluez, _)) = &self.radio {
+            self.bedside.oximeter.set(scene::oximeter(minute));
+            if let Some((bluez, _)) = &self.bedside.radio {
                 if let Some((_, value)) = scene::belt(minute) {
                     bluez.notify(BELT.1, 0x2A37, &value)?;
                 }
                 bluez.notify(CLIP.1, 0x2A5F, &scene::clip(minute).2)?;
             }
             anyhow::ensure!(self.daemon.ended()?.is_none(), "the daemon ended");
-            self.draw(screen, started, played + 1, scene).await;
+            self.draw(screen, played + 1, scene).await;
         }
         Ok(())
     }
 
-    async fn draw(&self, screen: &mut Screen, started: Instant, played: usize, scene: &str) {
+    async fn draw(&self, screen: &mut Screen, played: usize, scene: &str) {
         let snapshot = self.ask().await;
-        let arrived =
-            |id: &str| self.consumer.with(|ledger| ledger.devices.get(id).map_or(0, |tally| tally.records));
+        let arrived = |id: &str| {
+            self.cloud.consumer.with(|ledger| ledger.devices.get(id).map_or(0, |tally| tally.records))
+        };
         let picture = Picture {
             played: (played, self.script.len()),
             scene,
             daemon: snapshot.as_ref(),
             arrived: &arrived,
         };
-        screen.draw(&picture, started.elapsed());
+        screen.draw(&picture, self.elapsed());
     }
 
     /// Stops the devices and waits until the store is empty.
-    async fn settle(&mut self, screen: &mut Screen, started: Instant) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+    async fn settle(&mut self, screen: &mut Screen) -> anyhow::Result<()> {
+        let deadline = self.elapsed() + PATIENCE;
         // The last line of the oximeter still travels at 9,600 baud.
-        while self.oximeter.sent() < u64::try_from(self.script.len())? {
-            anyhow::ensure!(Instant::now() < deadline, "the oximeter does not come to its end");
+        while self.bedside.oximeter.sent() < u64::try_from(self.script.len())? {
+            anyhow::ensure!(self.elapsed() < deadline, "the oximeter does not come to its end");
             tokio::time::sleep(self.interval).await;
         }
-        for pump in self.pumps.iter().chain([&self.swapped]) {
+        for pump in self.bedside.pumps.iter().chain([&self.bedside.swapped]) {
             pump.stop();
         }
         loop {
@@ -345,12 +374,11 @@ impl Ward {
             if lines.iter().all(Line::is_good) {
                 break;
             }
-            if Instant::now() >= deadline {
+            if self.elapsed() >= deadline {
                 screen.say("  not everything arrived in time");
                 break;
             }
-            self.draw(screen, started, self.script.len(), "the devices are silent; the store runs empty")
-                .await;
+            self.draw(screen, self.script.len(), "the devices are silent; the store runs empty").await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
@@ -359,17 +387,17 @@ impl Ward {
     /// What every device showed, compared with what arrived of it.
     fn lines(&self) -> Vec<Line> {
         let mut lines = Vec::new();
-        for (pump, (id, _)) in self.pumps.iter().zip(PUMPS) {
+        for (pump, (id, _)) in self.bedside.pumps.iter().zip(PUMPS) {
             lines.push(self.line(id, &pump_shown(&pump.journal())));
         }
-        lines.push(self.line(OXIMETER.0, &oximeter_shown(&self.oximeter.journal())));
+        lines.push(self.line(OXIMETER.0, &oximeter_shown(&self.bedside.oximeter.journal())));
         lines.push(self.line(BELT.0, &self.belt_shown));
         lines.push(self.line(CLIP.0, &self.clip_shown));
         lines
     }
 
     fn line(&self, id: &str, shown: &[Shown]) -> Line {
-        self.consumer.with(|ledger| {
+        self.cloud.consumer.with(|ledger| {
             let arrived: Vec<Shown> = ledger
                 .kept
                 .iter()
@@ -406,7 +434,7 @@ impl Ward {
         for (is_so, what) in &checks {
             screen.say(&format!("  {} {what}", if *is_so { "yes" } else { "NO " }));
         }
-        let complaints = self.consumer.with(|ledger| ledger.complaints.clone());
+        let complaints = self.cloud.consumer.with(|ledger| ledger.complaints.clone());
         for complaint in &complaints {
             screen.say(&format!("  NO  a payload was wrong: {complaint}"));
         }
@@ -418,7 +446,7 @@ impl Ward {
     /// Whether the alarms of the outage came before its backlog.
     fn alarms_first(&self) -> (bool, String) {
         let Some((kept, alarms)) = self.restored else { return (false, "the broker came back".to_owned()) };
-        self.consumer.with(|ledger: &mut ledger::Ledger| {
+        self.cloud.consumer.with(|ledger: &mut ledger::Ledger| {
             let after: Vec<bool> =
                 ledger.kept.iter().skip(kept).map(|(_, reading)| reading.key.contains("-alarm-")).collect();
             let of_outage = after.iter().take_while(|is_alarm| **is_alarm).count();
@@ -436,12 +464,12 @@ impl Ward {
 
     /// Whether devices that are not on the allowlist left no trace at the broker.
     fn nothing_foreign(&self) -> Vec<(bool, String)> {
-        let of_swapped = self.consumer.with(|ledger| ledger.devices.contains_key(SWAPPED.0));
+        let of_swapped = self.cloud.consumer.with(|ledger| ledger.devices.contains_key(SWAPPED.0));
         let mut checks = vec![(
             !of_swapped,
             format!("the pump that is not the one on the list ({}) sent nothing to the broker", SWAPPED.0),
         )];
-        if let Some((bluez, _)) = &self.radio {
+        if let Some((bluez, _)) = &self.bedside.radio {
             let calls = bluez.look(|world| world.calls_to(STRANGER.0).len());
             checks.push((
                 calls == 0,

@@ -82,7 +82,10 @@ impl Driver for Echo {
                 let text = String::from_utf8_lossy(bytes).into_owned();
                 self.0.push_back(Action::Report(Fault::new(FaultKind::Framing, text)));
             }
-            _ => {}
+            LinkEvent::Value(..)
+            | LinkEvent::ReadDone(..)
+            | LinkEvent::Subscribed(..)
+            | LinkEvent::Down(_) => {}
         }
     }
 

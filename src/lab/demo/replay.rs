@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::scene::{self, BELT, CLIP};
 use crate::config::{Connection, Device};
+use crate::envelope::block::hex;
 use crate::gateway::sessions::Links;
 use crate::lab::numerics::Minute;
 use crate::link::replay::{ReplayLink, Timed};
@@ -29,7 +30,7 @@ const CONTINUOUS: Characteristic = Characteristic { service: 0x1822, uuid: 0x2A5
 pub(super) fn write(path: &Path, script: &[Minute], interval: Duration) -> anyhow::Result<()> {
     let mut text = String::new();
     let mut line = |address: &str, of: Characteristic, when: &str, value: &[u8]| {
-        let value: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        let value = hex(value);
         let _ = writeln!(text, "{address} {:04x} {:04x} {when} {value}", of.service, of.uuid);
     };
     for (address, serial) in [(BELT.1, BELT.2), (CLIP.1, CLIP.2)] {
@@ -73,7 +74,7 @@ impl ReplayFile {
                 service: u16::from_str_radix(service, 16)?,
                 uuid: u16::from_str_radix(uuid, 16)?,
             };
-            let value = Bytes::from(hex(value).with_context(|| format!("line {number}: not hex"))?);
+            let value = Bytes::from(unhex(value).with_context(|| format!("line {number}: not hex"))?);
             let script = devices.entry((*address).to_owned()).or_default();
             if *when == "read" {
                 script.reads.push((of, value));
@@ -86,7 +87,7 @@ impl ReplayFile {
     }
 }
 
-fn hex(text: &str) -> Option<Vec<u8>> {
+fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> =
         text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
     Some(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
