@@ -197,10 +197,7 @@ impl StoreError {
 
     /// Whether a person must act before the store can be opened.
     pub const fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Config(_) | Self::Locked { .. } | Self::Identity { .. } | Self::WrongKey { .. }
-        )
+        matches!(self, Self::Config(_) | Self::Locked { .. } | Self::Identity { .. } | Self::WrongKey { .. })
     }
 
     fn io(what: &'static str, source: io::Error) -> Self {

@@ -17,8 +17,8 @@ use super::engine::{Disk, database_file};
 use super::raw::RawSegment;
 use super::segment::{Ending, Footer, Header, Opened, Previous};
 use super::shared::{
-    Entry, FOLDER_OVERHEAD, GOING, LaneState, Loss, Pace, Shared, Then, cursor_file, folder_bytes, lane_folder,
-    remove_segment,
+    Entry, FOLDER_OVERHEAD, GOING, LaneState, Loss, Pace, Shared, Then, cursor_file, folder_bytes,
+    lane_folder, remove_segment,
 };
 use super::state_file::{self, Cursor};
 use super::writer::{LaneWriter, Room};
@@ -56,7 +56,8 @@ pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recove
     let mut lanes = Vec::new();
     let mut losses = Vec::new();
     for lane in Lane::ALL {
-        let mut stock = Stock { folder: &folder, store, lane, kek: &kek, found: &mut found, losses: &mut losses };
+        let mut stock =
+            Stock { folder: &folder, store, lane, kek: &kek, found: &mut found, losses: &mut losses };
         lanes.push(stock.take(&random, is_new).map_err(failed)?);
     }
     let [(alarm, before_a), (vital, before_v), (bulk, before_b)] =
@@ -150,7 +151,9 @@ fn identity(folder: &Path, kek: &Kek, random: &Random) -> Result<(StoreId, bool)
         return Err(StoreError::Identity { path, reason });
     }
     let mut id = [0; 16];
-    random.fill(&mut id).map_err(|_| StoreError::io("making the store's id", io::Error::other("no randomness")))?;
+    random
+        .fill(&mut id)
+        .map_err(|_| StoreError::io("making the store's id", io::Error::other("no randomness")))?;
     let store = StoreId(id);
     state_file::write_identity(&path, store, kek).map_err(|e| StoreError::io("making the store's id", e))?;
     Ok((store, true))
@@ -399,6 +402,7 @@ impl Stock<'_> {
         let entry = Entry {
             blocks: footer.blocks,
             records: footer.records,
+            tellings: footer.tellings,
             told: footer.told,
             bytes: folder_bytes(&folder).saturating_add(FOLDER_OVERHEAD / 4),
             last: footer.last,
@@ -435,6 +439,7 @@ fn rebuild(raw: Option<&RawSegment>, opened: &Opened, told: Option<Previous>) ->
     let mut footer = Footer {
         blocks,
         records: 0,
+        tellings: 0,
         told: 0,
         first: opened.header.opened,
         last: opened.header.opened,
@@ -448,6 +453,7 @@ fn rebuild(raw: Option<&RawSegment>, opened: &Opened, told: Option<Previous>) ->
             let wall = Wall::from_millis(label.wall);
             footer.records = footer.records.saturating_add(u64::from(label.count));
             footer.told = footer.told.saturating_add(label.told);
+            footer.tellings += if label.told > 0 { u64::from(label.count) } else { 0 };
             footer.first = footer.first.min(wall);
             footer.last = footer.last.max(wall);
         }
