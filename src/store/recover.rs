@@ -402,6 +402,7 @@ impl Stock<'_> {
         let entry = Entry {
             blocks: footer.blocks,
             records: footer.records,
+            tellings: footer.tellings,
             told: footer.told,
             bytes: folder_bytes(&folder).saturating_add(FOLDER_OVERHEAD / 4),
             last: footer.last,
@@ -438,6 +439,7 @@ fn rebuild(raw: Option<&RawSegment>, opened: &Opened, told: Option<Previous>) ->
     let mut footer = Footer {
         blocks,
         records: 0,
+        tellings: 0,
         told: 0,
         first: opened.header.opened,
         last: opened.header.opened,
@@ -451,6 +453,7 @@ fn rebuild(raw: Option<&RawSegment>, opened: &Opened, told: Option<Previous>) ->
             let wall = Wall::from_millis(label.wall);
             footer.records = footer.records.saturating_add(u64::from(label.count));
             footer.told = footer.told.saturating_add(label.told);
+            footer.tellings += if label.told > 0 { u64::from(label.count) } else { 0 };
             footer.first = footer.first.min(wall);
             footer.last = footer.last.max(wall);
         }

@@ -224,7 +224,9 @@ pub(super) enum Ending {
 pub(super) struct Footer {
     pub(super) blocks: u32,
     pub(super) records: u64,
-    /// How many lost records its gap records tell of.
+    /// How many of its records are gap records.
+    pub(super) tellings: u64,
+    /// How many lost records these tell of.
     pub(super) told: u64,
     pub(super) first: Wall,
     pub(super) last: Wall,
@@ -245,6 +247,7 @@ impl Footer {
         out.put_u8(ending);
         out.put_u32(self.blocks);
         out.put_u64(self.records);
+        out.put_u64(self.tellings);
         out.put_u64(self.told);
         out.put_i64(self.first.as_millis());
         out.put_i64(self.last.as_millis());
@@ -275,6 +278,7 @@ impl Footer {
         let footer = Self {
             blocks: take.u32()?,
             records: take.u64()?,
+            tellings: take.u64()?,
             told: take.u64()?,
             first: Wall::from_millis(take.i64()?),
             last: Wall::from_millis(take.i64()?),
@@ -358,6 +362,7 @@ mod tests {
         let footer = Footer {
             blocks: 3,
             records: 9,
+            tellings: 1,
             told: 2,
             first: Wall::from_millis(1),
             last: Wall::from_millis(2),

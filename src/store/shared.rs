@@ -37,7 +37,9 @@ pub(super) struct Entry {
     /// How many blocks are durable: 0..blocks can be read.
     pub(super) blocks: u32,
     pub(super) records: u64,
-    /// How many lost records its gap records tell of.
+    /// How many of its records are gap records.
+    pub(super) tellings: u64,
+    /// How many lost records these tell of.
     pub(super) told: u64,
     /// On disk, overhead included.
     pub(super) bytes: u64,
@@ -61,6 +63,7 @@ impl Entry {
         Self {
             blocks: 0,
             records: 0,
+            tellings: 0,
             told: 0,
             bytes: FOLDER_OVERHEAD,
             first,
@@ -99,6 +102,11 @@ impl Entry {
     fn next(&self, from: u32) -> Option<u32> {
         (from.max(self.done_through)..self.blocks)
             .find(|block| !self.is_done(*block) && !self.lost.contains(block))
+    }
+
+    /// Records that are not done and are no gap records.
+    pub(super) fn readings_left(&self) -> u64 {
+        self.left().saturating_sub(self.tellings)
     }
 
     /// Records that are not done.

@@ -75,6 +75,7 @@ pub(super) struct Current {
     header: Vec<u8>,
     blocks: u32,
     records: u64,
+    tellings: u64,
     told: u64,
     first: Wall,
     last: Wall,
@@ -91,6 +92,7 @@ impl Current {
         Footer {
             blocks: self.blocks,
             records: self.records,
+            tellings: self.tellings,
             told: self.told,
             first: self.first,
             last: self.last,
@@ -203,7 +205,7 @@ impl Writer {
         if let Some(entry) = shared.lane(lane).segments.get_mut(&current.live.number) {
             entry.blocks = current.blocks;
             entry.records = current.records;
-            entry.told = current.told;
+            (entry.tellings, entry.told) = (current.tellings, current.told);
             entry.bytes = bytes;
             entry.first = current.first;
             entry.last = now.wall;
@@ -286,6 +288,7 @@ impl Writer {
             header: opened.bytes,
             blocks: 0,
             records: 0,
+            tellings: 0,
             told: 0,
             first: now.wall,
             last: now.wall,
@@ -345,40 +348,46 @@ impl Writer {
         let candidates = [Lane::Bulk, Lane::Vital];
         let victim = candidates.into_iter().filter(|victim| *victim >= lane).find_map(|victim| {
             let state = self.shared.lane(victim);
-            state.segments.first_key_value().map(|(number, _)| (victim, *number))
+            // What holds nothing but gap records goes along with the next that holds readings: alone
+            // it would only be written again.
+            let through = state.segments.iter().find(|(_, entry)| entry.readings_left() > 0);
+            through.map(|(number, _)| (victim, *number))
         });
-        let (victim, number) = victim.ok_or(StoreError::Full { lane })?;
-        if self.lane(victim).current.as_ref().is_some_and(|current| current.live.number == number) {
+        let (victim, through) = victim.ok_or(StoreError::Full { lane })?;
+        if self.lane(victim).current.as_ref().is_some_and(|current| current.live.number <= through) {
             // Also when its footer cannot be written: the folder goes anyway.
             let _ = self.close_segment(victim, Closing::GivenUp);
         }
-        self.drop_segment(victim, number, now)
+        self.drop_through(victim, through, now)
     }
 
-    fn drop_segment(&mut self, lane: Lane, number: u64, now: Now) -> Result<(), StoreError> {
+    /// Drops every segment of a lane up to and with one.
+    fn drop_through(&mut self, lane: Lane, through: u64, now: Now) -> Result<(), StoreError> {
         let gap = {
             let state = self.shared.lane(lane);
-            let Some(entry) = state.segments.get(&number) else { return Ok(()) };
-            Gap {
+            let mut gap = Gap {
                 lane,
-                count: entry.left().saturating_add(entry.told),
-                first: entry.first,
-                last: entry.last,
-                reason: format!("the store was full: segment {number} was dropped"),
+                count: 0,
+                first: now.wall,
+                last: now.wall,
+                reason: format!("the store was full: all up to segment {through} was dropped"),
+            };
+            for (_, entry) in state.segments.range(..=through) {
+                let lost = entry.readings_left().saturating_add(entry.told);
+                gap.count = gap.count.saturating_add(lost);
+                gap.first = gap.first.min(entry.first);
+                gap.last = entry.last;
             }
+            gap
         };
         // Told first and dropped then, unless the disk has no room even for the telling.
-        let is_told = gap.count == 0 || self.tell(&gap, now).is_ok();
-        let dropped = {
-            let mut state = self.shared.lane(lane);
-            if let Some(entry) = state.segments.get_mut(&number) {
-                entry.is_closed = true;
-                entry.is_damaged = false;
-                entry.done_through = entry.blocks;
-            }
-            gap.count
-        };
-        self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
+        let is_told = self.tell(&gap, now).is_ok();
+        for entry in self.shared.lane(lane).segments.range_mut(..=through).map(|(_, entry)| entry) {
+            entry.is_closed = true;
+            entry.is_damaged = false;
+            entry.done_through = entry.blocks;
+        }
+        self.shared.dropped.fetch_add(gap.count, Ordering::Relaxed);
         let retired = self.shared.retire(lane);
         if !is_told {
             self.shared.lose(Loss { gap, then: Then::Nothing });
@@ -448,6 +457,7 @@ fn commit(
     current.first = if current.blocks == 0 { cargo.first } else { current.first.min(cargo.first) };
     current.blocks += 1;
     current.records = current.records.saturating_add(u64::from(count));
+    current.tellings += if cargo.told > 0 { u64::from(count) } else { 0 };
     current.told = current.told.saturating_add(cargo.told);
     current.last = now.wall;
     Ok(())
