@@ -181,6 +181,7 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
     let sources = Sources {
         gateway: config.uplink.gateway.clone(),
         boot,
+        run: header.run,
         started,
         clock,
         rules,

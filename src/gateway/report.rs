@@ -21,6 +21,8 @@ pub struct Sources {
     pub gateway: String,
     /// The boot.
     pub boot: BootId,
+    /// This run of the daemon.
+    pub run: u64,
     /// When the daemon started.
     pub started: Now,
     /// Says what time it is.
@@ -57,6 +59,7 @@ impl Sources {
             started: self.started.wall.to_string(),
             uptime_ms: millis(self.started.mono, now.mono),
             boot: hex(&self.boot.0),
+            run: format!("{:016x}", self.run),
             time_synced: now.sync == ClockSync::Synced,
             time_max_error_us: now.max_error_us,
             devices,

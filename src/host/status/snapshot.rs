@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub uptime_ms: u64,
     /// The kernel's id of this boot, hex.
     pub boot: String,
+    /// This run of the daemon, hex: a device's sequence numbers count within it.
+    pub run: String,
     /// Whether the kernel says that the wall clock follows a reference.
     pub time_synced: bool,
     /// The kernel's maximum error of the wall time.

@@ -1,0 +1,7 @@
+//! The whole daemon from outside: processes, ports, sockets, disk.
+
+mod support;
+
+mod outage;
+mod refusals;
+mod shutdown;

@@ -1,0 +1,87 @@
+//! What must never reach the broker, the disk or the log in the clear.
+
+use wardline::lab::sim::{Trouble, alaris};
+use wardline::lab::stage;
+
+use crate::support::{Bench, PATIENCE, within};
+
+const CANARY: &str = "CANARYZEBRA";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pump_that_is_another_one_never_produces_a_byte_at_the_broker() {
+    let mut bench = Bench::new().await;
+    bench.serve().await;
+    let right = bench.pump("pump-1", "8002-51733", alaris::Values::default());
+    let wrong = bench.pump("pump-2", "8002-99999", alaris::Values::default());
+    bench.configure(
+        &(stage::serial_device("pump-1", "alaris-asena", &right.path(), "8002-51733")
+            + &stage::serial_device("pump-2", "alaris-asena", &wrong.path(), "8002-51740")),
+    );
+    let mut daemon = bench.start();
+    let status = bench
+        .status("refusals of the wrong pump", |status| {
+            status.devices.iter().any(|device| device.refused.values().sum::<u64>() > 5)
+        })
+        .await;
+    within("the right pump's readings", bench.consumer.wait_for(|ledger| ledger.records > 20)).await;
+    let wrong = status.devices.iter().find(|device| device.id == "pump-2").unwrap();
+    assert!(wrong.quarantine.as_ref().is_some_and(|why| why.contains("8002-99999")), "{wrong:?}");
+    assert_eq!(wrong.admitted, 0);
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
+    bench.consumer.with(|ledger| {
+        assert!(ledger.devices.contains_key("pump-1"));
+        assert!(!ledger.devices.contains_key("pump-2"), "the wrong pump reached the broker");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pump_that_is_exchanged_on_its_port_is_silenced_at_once() {
+    let mut bench = Bench::new().await;
+    bench.serve().await;
+    let pump = bench.pump("pump-1", "8002-51733", alaris::Values::default());
+    bench.configure(&stage::serial_device("pump-1", "alaris-asena", &pump.path(), "8002-51733"));
+    let mut daemon = bench.start();
+    within("readings of the right pump", bench.consumer.wait_for(|ledger| ledger.records > 10)).await;
+    // The other pump shows a rate that the right one never had.
+    pump.set(alaris::Values { rate: "99.90".to_owned(), ..alaris::Values::default() });
+    pump.trouble(Trouble::Identity("8002-99999".to_owned()));
+    bench.status("the quarantine", |status| status.devices.iter().all(|d| d.quarantine.is_some())).await;
+    bench
+        .status("refusals", |status| status.devices.iter().all(|d| d.refused.values().sum::<u64>() > 5))
+        .await;
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
+    let of_the_other = |ledger: &mut wardline::lab::ledger::Ledger| {
+        ledger.kept.iter().filter(|(_, reading)| reading.value.starts_with("99.9")).count()
+    };
+    // Between the exchange and the next statement of identity there is one moment in which the new
+    // values are read under the old name: `set` came before the exchange, so one poll may slip in.
+    assert!(bench.consumer.with(of_the_other) <= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_in_the_readings_is_nowhere_in_files_logs_or_topics() {
+    let mut bench = Bench::new().await;
+    let values = alaris::Values { drug: CANARY.to_owned(), ..alaris::Values::default() };
+    let pump = bench.pump("pump-1", "8002-51733", values);
+    bench.configure(&stage::serial_device("pump-1", "alaris-asena", &pump.path(), "8002-51733"));
+    // The most talkative level that a person would switch on for a while.
+    let mut daemon = bench.start_with(&[("WARDLINE_DAEMON__LOG", "debug")]);
+    bench.status("readings on disk", |status| status.lanes.iter().any(|lane| lane.records > 20)).await;
+    for (path, content) in bench.files() {
+        let found = content.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+        assert!(!found, "the canary is in {}", path.display());
+    }
+    // It did go in: the consumer finds it in the payloads, and not in a topic.
+    bench.serve().await;
+    within(
+        "the canary at the consumer",
+        bench
+            .consumer
+            .wait_for(|ledger| ledger.kept.iter().any(|(_, reading)| reading.value.contains(CANARY))),
+    )
+    .await;
+    assert!(bench.consumer.with(|ledger| ledger.devices.keys().all(|device| !device.contains(CANARY))));
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
+    let log = std::fs::read_to_string(bench.path().join("daemon.log")).unwrap();
+    assert!(!log.contains(CANARY) && log.contains("running"), "{log}");
+}

@@ -1,0 +1,98 @@
+//! Starting and ending, as a service manager sees it.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use wardline::lab::sim::alaris;
+use wardline::lab::stage;
+
+use crate::support::{Bench, PATIENCE, within};
+
+/// One datagram of the service manager's protocol, off the runtime.
+async fn told(socket: &std::sync::Arc<UnixDatagram>, what: &str, wanted: &'static str) -> String {
+    let socket = std::sync::Arc::clone(socket);
+    let heard = tokio::task::spawn_blocking(move || {
+        let mut buffer = [0; 1_024];
+        loop {
+            let count = socket.recv(&mut buffer).unwrap();
+            let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            if text.contains(wanted) {
+                return text;
+            }
+        }
+    });
+    within(what, heard).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_ready_feeds_the_watchdog_and_says_stopping() {
+    let mut bench = Bench::new().await;
+    bench.serve().await;
+    let pump = bench.pump("pump-1", "8002-51733", alaris::Values::default());
+    bench.configure(&stage::serial_device("pump-1", "alaris-asena", &pump.path(), "8002-51733"));
+    let path = bench.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let socket = std::sync::Arc::new(socket);
+    let path = path.display().to_string();
+    // A watchdog of 400 ms is fed every 200 ms.
+    let mut daemon = bench.start_with(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "400000")]);
+    told(&socket, "READY", "READY=1").await;
+    for _ in 0..3 {
+        told(&socket, "WATCHDOG", "WATCHDOG=1").await;
+    }
+    bench.status("a reading", |status| status.devices.iter().all(|device| device.admitted > 0)).await;
+    let ended = daemon.stop(PATIENCE).await.unwrap();
+    told(&socket, "STOPPING", "STOPPING=1").await;
+    assert_eq!(ended.code(), Some(0), "{}", daemon.last_words());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_drains_what_was_read_to_the_disk_and_says_goodbye_to_the_broker() {
+    let mut bench = Bench::new().await;
+    bench.serve().await;
+    let oximeter = bench.oximeter("spo2-1", "0000056661", 115_200);
+    bench.configure(&stage::serial_device("spo2-1", "masimo-ascii1", &oximeter.path(), "0000056661"));
+    let mut daemon = bench.start();
+    bench.status("the port is open", |status| status.devices.iter().all(|device| device.link == "up")).await;
+    let values = wardline::lab::sim::masimo::Values { spo2: Some(97), bpm: Some(61), ..Default::default() };
+    for _ in 0..50 {
+        oximeter.set(values.clone());
+    }
+    let status =
+        bench.status("readings", |status| status.devices.iter().all(|device| device.admitted >= 100)).await;
+    let admitted: u64 = status.devices.iter().map(|device| device.admitted).sum();
+    let ended = daemon.stop(PATIENCE).await.unwrap();
+    assert_eq!(ended.code(), Some(0), "{}", daemon.last_words());
+    // A second start sends what the first could not; together they lost nothing.
+    let mut second = bench.start();
+    within("every reading at the consumer", bench.consumer.wait_for(|ledger| ledger.records >= admitted))
+        .await;
+    bench.consumer.with(|ledger| {
+        assert_eq!((ledger.lost(), ledger.sum(|tally| tally.doubled)), (0, 0));
+        assert_eq!(ledger.complaints, Vec::<String>::new());
+    });
+    assert_eq!(second.stop(PATIENCE).await.unwrap().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_daemons_never_share_a_store() {
+    let mut bench = Bench::new().await;
+    let pump = bench.pump("pump-1", "8002-51733", alaris::Values::default());
+    bench.configure(&stage::serial_device("pump-1", "alaris-asena", &pump.path(), "8002-51733"));
+    let mut first = bench.start();
+    bench.status("the first daemon runs", |_| true).await;
+    let mut second = bench.start();
+    let ended = within("the second daemon refuses", async {
+        loop {
+            if let Some(status) = second.ended().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(ended.code(), Some(5), "{}", second.last_words());
+    assert!(second.last_words().contains("in use by another process"), "{}", second.last_words());
+    assert_eq!(first.stop(PATIENCE).await.unwrap().code(), Some(0));
+}
