@@ -46,8 +46,12 @@ pub(super) struct Chunk<'a> {
 }
 
 pub(super) fn key(block: u32, chunk: u16) -> Key {
-    let ([a, b, c, d], [e, f]) = (block.to_be_bytes(), chunk.to_be_bytes());
-    [a, b, c, d, e, f]
+    let mut key = [0; 6];
+    let bytes = block.to_be_bytes().into_iter().chain(chunk.to_be_bytes());
+    for (to, from) in key.iter_mut().zip(bytes) {
+        *to = from;
+    }
+    key
 }
 
 /// How many chunks a block of a length has.
