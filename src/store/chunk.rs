@@ -46,10 +46,11 @@ pub(super) struct Chunk<'a> {
 }
 
 pub(super) fn key(block: u32, chunk: u16) -> Key {
-    let mut key = Key::default();
-    let (of_block, of_chunk) = key.split_at_mut(4);
-    of_block.copy_from_slice(&block.to_be_bytes());
-    of_chunk.copy_from_slice(&chunk.to_be_bytes());
+    let mut key = [0; 6];
+    let bytes = block.to_be_bytes().into_iter().chain(chunk.to_be_bytes());
+    for (to, from) in key.iter_mut().zip(bytes) {
+        *to = from;
+    }
     key
 }
 

@@ -19,13 +19,16 @@
 
 mod chunk;
 mod engine;
+mod folders;
 mod raw;
 mod reader;
 mod recover;
+mod room;
 mod segment;
 mod shared;
 mod state_file;
 mod stats;
+mod stock;
 mod writer;
 
 #[cfg(test)]

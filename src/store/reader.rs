@@ -290,10 +290,7 @@ fn unseal(source: &Source, store: StoreId, seq: Seq) -> Option<(Label, PlainBloc
 /// Opens a closed segment: with sled only when its file is proven to be what it was.
 fn open_closed(shared: &Shared, seq: Seq) -> io::Result<Source> {
     let folder = shared.segment_folder(seq.lane, seq.segment);
-    let keys = match keys_of(shared, &folder, seq)? {
-        Some(keys) => keys,
-        None => return Ok(Source::Nothing),
-    };
+    let Some(keys) = keys_of(shared, &folder, seq)? else { return Ok(Source::Nothing) };
     if let Ok(Footer { ending: Ending::Clean { length, sum }, .. }) = Footer::read(&folder, &keys)
         && measure(&database_file(&folder)).is_ok_and(|found| found == (length, sum))
         && let Ok(engine) = shared.disk.open(&folder)

@@ -43,6 +43,12 @@ pub(super) enum Unsound {
     Forged,
 }
 
+impl From<Unsound> for io::Error {
+    fn from(unsound: Unsound) -> Self {
+        if let Unsound::Io(error) = unsound { error } else { Self::other(unsound.to_string()) }
+    }
+}
+
 impl Unsound {
     /// Whether the file is simply not there.
     pub(super) fn is_absent(&self) -> bool {

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::engine::{Disk, Engine};
+use super::folders::{cursor_file, folder_bytes, lane_folder, remove_segment};
 use super::state_file::Cursor;
 use super::{Seq, StoreId};
 use crate::device::observation::Lane;
@@ -183,6 +184,9 @@ struct CursorFile {
     at: u64,
 }
 
+/// A segment's number and the hash that stands for it and all before it.
+pub(super) type Head = (u64, [u8; 32]);
+
 /// Seen by writer, reader and statistics.
 pub(super) struct Shared {
     pub(super) folder: PathBuf,
@@ -201,7 +205,7 @@ pub(super) struct Shared {
     pub(super) commits: watch::Sender<u64>,
     pub(super) last_error: Mutex<Option<String>>,
     /// Of each lane the newest segment and its head.
-    pub(super) heads: Mutex<[Option<(u64, [u8; 32])>; 3]>,
+    pub(super) heads: Mutex<[Option<Head>; 3]>,
     /// The newest monotonic time that the writer was told, in nanoseconds: paces the cursor files.
     pub(super) now: AtomicU64,
 }
@@ -295,7 +299,7 @@ impl Shared {
         let home = self.folder.join("quarantine");
         atomic_file::create_folder(&home)?;
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let place = (0u32..)
+        let place = (0..1_000u32)
             .map(|attempt| home.join(format!("{lane}-{name}-{attempt}")))
             .find(|place| !place.exists())
             .unwrap_or_else(|| home.join(format!("{lane}-{name}")));
@@ -401,41 +405,4 @@ pub(super) enum Pace {
 /// A lock whose holder panicked is still a lock: what it guards is changed in single steps.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn lane_folder(store: &Path, lane: Lane) -> PathBuf {
-    store.join(lane.as_str())
-}
-
-pub(super) fn cursor_file(store: &Path, lane: Lane) -> PathBuf {
-    lane_folder(store, lane).join("cursor")
-}
-
-/// The end of the name of a folder that is being removed.
-pub(super) const GOING: &str = "going";
-
-/// Removes a segment's folder. It loses its name first, so that a power cut never leaves half a
-/// segment under it.
-pub(super) fn remove_segment(folder: &Path) -> io::Result<()> {
-    let going = folder.with_extension(GOING);
-    match atomic_file::rename(folder, &going) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    }
-    std::fs::remove_dir_all(&going)?;
-    folder.parent().map_or(Ok(()), atomic_file::sync_folder)
-}
-
-/// What a folder and everything in it take on disk.
-pub(super) fn folder_bytes(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut bytes = 0u64;
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let Ok(metadata) = entry.metadata() else { continue };
-        bytes = bytes.saturating_add(metadata.blocks().saturating_mul(512));
-        if metadata.is_dir() {
-            bytes = bytes.saturating_add(folder_bytes(&entry.path()));
-        }
-    }
-    bytes
 }

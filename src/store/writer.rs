@@ -11,14 +11,16 @@ use std::sync::atomic::Ordering;
 
 use super::chunk::{self, Label};
 use super::engine::database_file;
+use super::folders::remove_segment;
 use super::recover::Held;
-use super::segment::{Chain, Ending, Footer, Header, Previous, Unsound, measure};
-use super::shared::{Entry, FOLDER_OVERHEAD, Live, Loss, Pace, Shared, Then, lock, remove_segment};
+use super::room::{COMMIT_OVERHEAD, Room};
+use super::segment::{Chain, Ending, Footer, Header, Previous, measure};
+use super::shared::{Entry, FOLDER_OVERHEAD, Live, Pace, Shared, lock};
 use super::stats::Stats;
-use super::{Config, Limits, Random, Seq, StoreError};
+use super::{Limits, Random, Seq, StoreError};
 use crate::device::observation::Lane;
-use crate::envelope::block::{BlockBuilder, BlockHeader, PlainBlock};
-use crate::envelope::record::{Gap, lane_code};
+use crate::envelope::block::PlainBlock;
+use crate::envelope::record::lane_code;
 use crate::envelope::seal::Place;
 use crate::host::atomic_file;
 use crate::time::{BootId, Mono, Now, Wall};
@@ -35,34 +37,6 @@ pub struct Writer {
     pub(super) lanes: [LaneWriter; 3],
 }
 
-/// How much may be used.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    cap: u64,
-    alarm_reserve: u64,
-}
-
-/// Kept free of ordinary commits, so that a gap record always fits.
-const GAP_ROOM: u64 = 1024 * 1024;
-/// What a commit may add to sled's file at most: its chunks, the leaf that is split and written
-/// again, and the padding at the end of a sled segment.
-const COMMIT_OVERHEAD: u64 = 512 * 1024;
-
-impl Room {
-    pub(super) fn new(config: &Config) -> Self {
-        Self { cap: config.cap, alarm_reserve: config.alarm_reserve }
-    }
-
-    /// Whether `need` more bytes of a lane fit.
-    fn fits(self, lane: Lane, usage: [u64; 3], quarantine: u64, need: u64) -> bool {
-        let [alarm, vital, bulk] = usage;
-        let others = vital.saturating_add(bulk).saturating_add(quarantine);
-        let reserved = if lane == Lane::Alarm { alarm } else { alarm.max(self.alarm_reserve) };
-        let wanted = others.saturating_add(reserved).saturating_add(need).saturating_add(GAP_ROOM);
-        wanted <= self.cap
-    }
-}
-
 /// What the writer alone knows of a lane.
 pub(super) struct LaneWriter {
     pub(super) current: Option<Current>,
@@ -71,7 +45,7 @@ pub(super) struct LaneWriter {
 
 /// The segment that is being written.
 pub(super) struct Current {
-    live: Arc<Live>,
+    pub(super) live: Arc<Live>,
     header: Vec<u8>,
     blocks: u32,
     records: u64,
@@ -104,10 +78,10 @@ impl Current {
 
 /// A block to be stored, with what its label tells of gaps.
 #[derive(Clone, Copy)]
-struct Cargo<'a> {
-    block: &'a PlainBlock,
-    told: u64,
-    first: Wall,
+pub(super) struct Cargo<'a> {
+    pub(super) block: &'a PlainBlock,
+    pub(super) told: u64,
+    pub(super) first: Wall,
 }
 
 impl Writer {
@@ -162,7 +136,7 @@ impl Writer {
         Stats { shared: Arc::clone(&self.shared) }
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut LaneWriter {
+    pub(super) fn lane(&mut self, lane: Lane) -> &mut LaneWriter {
         let [alarm, vital, bulk] = &mut self.lanes;
         match lane {
             Lane::Alarm => alarm,
@@ -171,7 +145,7 @@ impl Writer {
         }
     }
 
-    fn store(&mut self, lane: Lane, cargo: Cargo<'_>, now: Now) -> Result<Seq, StoreError> {
+    pub(super) fn store(&mut self, lane: Lane, cargo: Cargo<'_>, now: Now) -> Result<Seq, StoreError> {
         if self.is_due(lane, now.mono) {
             self.close_segment(lane, Closing::InOrder)?;
         }
@@ -277,11 +251,8 @@ impl Writer {
             opened: now.wall,
             previous: self.lane(lane).previous,
         };
-        let opened = header.create(&folder, &shared.kek, &*self.random).map_err(|error| match error {
-            Unsound::Io(error) => failed(error),
-            Unsound::Seal(error) => StoreError::Seal(error),
-            other => failed(io::Error::other(other.to_string())),
-        })?;
+        let opened = header.create(&folder, &shared.kek, &*self.random);
+        let opened = opened.map_err(|error| failed(error.into()))?;
         let engine = shared.disk.create(&folder).map_err(failed)?;
         Ok(Current {
             live: Arc::new(Live { number, engine, keys: opened.keys }),
@@ -298,7 +269,7 @@ impl Writer {
     }
 
     /// Ends the segment of a lane. Its blocks stay readable whatever happens here.
-    fn close_segment(&mut self, lane: Lane, how: Closing) -> Result<(), StoreError> {
+    pub(super) fn close_segment(&mut self, lane: Lane, how: Closing) -> Result<(), StoreError> {
         let Some(current) = self.lane(lane).current.take() else { return Ok(()) };
         let shared = Arc::clone(&self.shared);
         let number = current.live.number;
@@ -319,113 +290,11 @@ impl Writer {
         let retired = shared.retire(lane);
         result.and(retired).map_err(|e| StoreError::io("closing a segment", e))
     }
-
-    /// Drops the oldest whole segments until a commit fits.
-    fn make_room(&mut self, lane: Lane, need: u64, now: Now) -> Result<(), StoreError> {
-        loop {
-            let quarantine = self.shared.quarantined_bytes.load(Ordering::Relaxed);
-            if self.room.fits(lane, self.shared.usage(), quarantine, need) {
-                return Ok(());
-            }
-            if quarantine > 0 && self.shared.drop_quarantined() {
-                continue;
-            }
-            self.drop_oldest(lane, now)?;
-        }
-    }
-
-    /// The file system has no room although the cap does: what may go for this lane, goes.
-    fn make_disk_room(&mut self, lane: Lane, now: Now, error: StoreError) -> Result<(), StoreError> {
-        if self.shared.drop_quarantined() {
-            return Ok(());
-        }
-        self.drop_oldest(lane, now).map_err(|full| if full.is_full() { error } else { full })
-    }
-
-    /// Drops one segment for the sake of a lane: of bulk first, then of vital, never of alarm, and
-    /// never of a lane that is more urgent.
-    fn drop_oldest(&mut self, lane: Lane, now: Now) -> Result<(), StoreError> {
-        let candidates = [Lane::Bulk, Lane::Vital];
-        let victim = candidates.into_iter().filter(|victim| *victim >= lane).find_map(|victim| {
-            let state = self.shared.lane(victim);
-            // What holds nothing but gap records goes along with the next that holds readings: alone
-            // it would only be written again.
-            let through = state.segments.iter().find(|(_, entry)| entry.readings_left() > 0);
-            through.map(|(number, _)| (victim, *number))
-        });
-        let (victim, through) = victim.ok_or(StoreError::Full { lane })?;
-        if self.lane(victim).current.as_ref().is_some_and(|current| current.live.number <= through) {
-            // Also when its footer cannot be written: the folder goes anyway.
-            let _ = self.close_segment(victim, Closing::GivenUp);
-        }
-        self.drop_through(victim, through, now)
-    }
-
-    /// Drops every segment of a lane up to and with one.
-    fn drop_through(&mut self, lane: Lane, through: u64, now: Now) -> Result<(), StoreError> {
-        let gap = {
-            let state = self.shared.lane(lane);
-            let mut gap = Gap {
-                lane,
-                count: 0,
-                first: now.wall,
-                last: now.wall,
-                reason: format!("the store was full: all up to segment {through} was dropped"),
-            };
-            for (_, entry) in state.segments.range(..=through) {
-                let lost = entry.readings_left().saturating_add(entry.told);
-                gap.count = gap.count.saturating_add(lost);
-                gap.first = gap.first.min(entry.first);
-                gap.last = entry.last;
-            }
-            gap
-        };
-        // Told first and dropped then, unless the disk has no room even for the telling.
-        let is_told = self.tell(&gap, now).is_ok();
-        for entry in self.shared.lane(lane).segments.range_mut(..=through).map(|(_, entry)| entry) {
-            entry.is_closed = true;
-            entry.is_damaged = false;
-            entry.done_through = entry.blocks;
-        }
-        self.shared.dropped.fetch_add(gap.count, Ordering::Relaxed);
-        let retired = self.shared.retire(lane);
-        if !is_told {
-            self.shared.lose(Loss { gap, then: Then::Nothing });
-            let _ = self.report_losses(now);
-        }
-        retired.map_err(|e| StoreError::io("dropping a segment", e))
-    }
-
-    /// Stores a gap record in the lane that lost something.
-    fn tell(&mut self, gap: &Gap, now: Now) -> Result<(), StoreError> {
-        let header = BlockHeader { boot: self.boot, run: self.run, devices: Vec::new() };
-        let mut builder = BlockBuilder::new(&header);
-        builder.push_gap(gap).map_err(|e| StoreError::io("telling of a gap", io::Error::other(e)))?;
-        let cargo = Cargo { block: &builder.finish(), told: gap.count, first: gap.first };
-        self.store(gap.lane, cargo, now).map(drop)
-    }
-
-    /// Stores the gap records that wait, and frees the place of what they tell of.
-    fn report_losses(&mut self, now: Now) -> Result<(), StoreError> {
-        loop {
-            let next = lock(&self.shared.losses).pop();
-            let Some(loss) = next else { return Ok(()) };
-            if let Err(error) = self.tell(&loss.gap, now) {
-                lock(&self.shared.losses).push(loss);
-                return Err(error);
-            }
-            if !matches!(loss.then, Then::Nothing) {
-                self.shared.dropped.fetch_add(loss.gap.count, Ordering::Relaxed);
-            }
-            let settled = self.shared.settle(loss.gap.lane, loss.then);
-            settled.map_err(|e| StoreError::io("setting a damaged segment aside", e))?;
-        }
-    }
 }
 
 /// How a segment is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Closing {
+pub(super) enum Closing {
     /// Everything is as it should be.
     InOrder,
     /// The disk failed, or the segment goes anyway.
@@ -477,10 +346,8 @@ fn write_footer(folder: &std::path::Path, current: &Current, how: Closing) -> io
 }
 
 fn is_disk_full(error: &StoreError) -> bool {
-    match error {
-        StoreError::Io { source, .. } => {
-            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        }
-        other => other.is_full(),
+    if let StoreError::Io { source, .. } = error {
+        return matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     }
+    error.is_full()
 }
