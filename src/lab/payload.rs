@@ -16,7 +16,7 @@ pub struct Reading {
     pub key: String,
     /// Number within device and run; `None` for a gap.
     pub seq: Option<u64>,
-    /// The run of the gateway.
+    /// The run of the gateway; empty for a gap.
     pub run: String,
     /// The 11073 code; 0 for a gap.
     pub code: u32,
@@ -138,15 +138,14 @@ pub fn read_cbor(payload: &[u8]) -> anyhow::Result<Vec<Reading>> {
 fn read_record(record: &[Item], prefix: &str, run: &str, of_device: bool) -> anyhow::Result<Reading> {
     let at = |index: usize| record.get(index).context("a record is too short");
     let key = format!("{prefix}-{}", at(0)?.int()?);
-    let run = run.to_owned();
     if !of_device {
         ensure!(record.len() == 6, "a gap has six fields");
         let (value, first) = (at(2)?.int()?.to_string(), at(3)?.int()?.to_string());
-        return Ok(Reading { key, seq: None, run, code: 0, at: first, value });
+        return Ok(Reading { key, seq: None, run: String::new(), code: 0, at: first, value });
     }
     ensure!(record.len() == 14, "a record has fourteen fields");
     let seq = Some(u64::try_from(at(1)?.int()?)?);
-    let code = u32::try_from(at(5)?.int()?)?;
+    let (run, code) = (run.to_owned(), u32::try_from(at(5)?.int()?)?);
     Ok(Reading { key, seq, run, code, at: at(3)?.int()?.to_string(), value: cbor_value(at(13)?)? })
 }
 

@@ -376,7 +376,8 @@ impl Session {
 
     /// Takes the most urgent probe whose time has come.
     fn due_probe(&mut self, now: Mono) -> Option<Parcel> {
-        let due = |topic: &str, held: &Held| held.due <= now && held.probe.is_some() && !self.is_flying(topic);
+        let due =
+            |topic: &str, held: &Held| held.due <= now && held.probe.is_some() && !self.is_flying(topic);
         let topic = self
             .held
             .iter()
