@@ -8,6 +8,18 @@ mod mosquitto;
 #[path = "uplink/support.rs"]
 mod support;
 
+mod payloads {
+    use std::path::Path;
+
+    /// For `tests/payload/validate.sh`.
+    #[test]
+    fn samples_of_every_sort_can_be_written() {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("payloads");
+        assert_eq!(wardline::lab::sample_payloads(&folder).unwrap(), 10);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 10);
+    }
+}
+
 mod against_mosquitto {
     use std::io::Write as _;
 
@@ -330,6 +342,82 @@ mod against_mosquitto {
         assert!(words.contains("does not speak TLS 1.3"), "{words}");
         assert_eq!((ward.store.waiting(), status.connections), (3, 0));
         running.stop().await;
+    }
+}
+
+mod measurement {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use wardline::lab::memory::Ahead;
+    use wardline::uplink::{Config, Payload, Subscriber};
+
+    use super::mosquitto::Mosquitto;
+    use super::support::{Certificates, Running, Ward, soon};
+
+    /// A backlog of a ward drains while an alarm is raised every 20 ms.
+    #[expect(clippy::disallowed_methods, reason = "a measurement")]
+    async fn drain(payload: Payload, records: usize, listener: bool) {
+        let certificates = Certificates::new();
+        let broker = Mosquitto::start(&certificates);
+        let mut ward = Ward::new(20, Ahead::No);
+        ward.read(records / 4_000, 4_000);
+        let mut tail = listener.then(|| {
+            Command::new("mosquitto_sub")
+                .args(["-h", "localhost", "-p", &broker.port.to_string(), "-t", "d/v1/#", "-q", "1"])
+                .args(["--cafile".as_ref(), certificates.pki.authorities().as_os_str()])
+                .args(["--cert".as_ref(), certificates.consumer.certificate.as_os_str()])
+                .args(["--key".as_ref(), certificates.consumer.key.as_os_str()])
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
+        });
+        let config = Config {
+            payload,
+            subscriber: Subscriber::Optional,
+            stalled_after: Duration::from_secs(20),
+            ..certificates.config(broker.port)
+        };
+        let start = Instant::now();
+        let running = Running::start(config, &ward);
+        let store = ward.store.clone();
+        let drained = tokio::spawn(async move {
+            store.drained().await;
+            start.elapsed()
+        });
+        let mut latencies = Vec::new();
+        // The store is never empty of alarms for long: `drained` is looked at between two.
+        while !drained.is_finished() {
+            let seq = ward.alarm();
+            let raised = Instant::now();
+            soon("the alarm", ward.store.acknowledged(seq)).await;
+            latencies.push(raised.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let took = drained.await.unwrap();
+        latencies.sort();
+        let at = |percent: usize| latencies[latencies.len() * percent / 100];
+        let rate = f64::from(u32::try_from(records).unwrap()) / took.as_secs_f64();
+        println!(
+            "{payload:?}, listener {listener}: {records} records in {took:.2?}: {rate:.0}/s; {} alarms, p50 {:.2?}, p99 {:.2?}",
+            latencies.len(),
+            at(50),
+            at(99),
+        );
+        if let Some(tail) = &mut tail {
+            tail.kill().unwrap();
+            tail.wait().unwrap();
+        }
+        running.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "a measurement: cargo test --release --features lab --test uplink measurement -- --ignored --nocapture"]
+    async fn drain_rate_and_alarm_latency() {
+        for listener in [false, true] {
+            drain(Payload::Cbor, 2_000_000, listener).await;
+            drain(Payload::Fhir, 600_000, listener).await;
+        }
     }
 }
 

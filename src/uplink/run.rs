@@ -413,7 +413,7 @@ async fn committed(commits: &mut Option<watch::Receiver<u64>>) {
         }
         *commits = None;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// The status as it is known here, and what of it was sent on.

@@ -7,7 +7,7 @@ use crate::device::nomenclature as n;
 use crate::device::observation::{Observation, Quality, Status, Value};
 use crate::time::{BootId, Mono, Wall};
 
-/// Holds an Observation against the specification where no validator does: what the HL7 PHD and PoCD
+/// Holds an Observation against the specification where no validator does: what the HL7 PHD and `PoCD`
 /// guides and FHIR R4 demand, and our own promises. Gives the first thing that is wrong.
 pub(crate) fn check_observation(resource: &Json) -> Result<(), String> {
     let must = |condition: bool, what: &str| if condition { Ok(()) } else { Err(what.to_owned()) };
