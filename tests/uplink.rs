@@ -8,6 +8,18 @@ mod mosquitto;
 #[path = "uplink/support.rs"]
 mod support;
 
+mod payloads {
+    use std::path::Path;
+
+    /// For `tests/payload/validate.sh`.
+    #[test]
+    fn samples_of_every_sort_can_be_written() {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("payloads");
+        assert_eq!(wardline::lab::sample_payloads(&folder).unwrap(), 10);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 10);
+    }
+}
+
 mod against_mosquitto {
     use std::io::Write as _;
 
@@ -330,5 +342,391 @@ mod against_mosquitto {
         assert!(words.contains("does not speak TLS 1.3"), "{words}");
         assert_eq!((ward.store.waiting(), status.connections), (3, 0));
         running.stop().await;
+    }
+}
+
+mod measurement {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use wardline::lab::memory::Ahead;
+    use wardline::uplink::{Config, Payload, Subscriber};
+
+    use super::mosquitto::Mosquitto;
+    use super::support::{Certificates, Running, Ward, soon};
+
+    /// A backlog of a ward drains while an alarm is raised every 20 ms.
+    #[expect(clippy::disallowed_methods, reason = "a measurement")]
+    async fn drain(payload: Payload, records: usize, listener: bool) {
+        let certificates = Certificates::new();
+        let broker = Mosquitto::start(&certificates);
+        let mut ward = Ward::new(20, Ahead::No);
+        ward.read(records / 4_000, 4_000);
+        let mut tail = listener.then(|| {
+            Command::new("mosquitto_sub")
+                .args(["-h", "localhost", "-p", &broker.port.to_string(), "-t", "d/v1/#", "-q", "1"])
+                .args(["--cafile".as_ref(), certificates.pki.authorities().as_os_str()])
+                .args(["--cert".as_ref(), certificates.consumer.certificate.as_os_str()])
+                .args(["--key".as_ref(), certificates.consumer.key.as_os_str()])
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
+        });
+        let config = Config {
+            payload,
+            subscriber: Subscriber::Optional,
+            stalled_after: Duration::from_secs(20),
+            ..certificates.config(broker.port)
+        };
+        let start = Instant::now();
+        let running = Running::start(config, &ward);
+        let store = ward.store.clone();
+        let drained = tokio::spawn(async move {
+            store.drained().await;
+            start.elapsed()
+        });
+        let mut latencies = Vec::new();
+        // The store is never empty of alarms for long: `drained` is looked at between two.
+        while !drained.is_finished() {
+            let seq = ward.alarm();
+            let raised = Instant::now();
+            soon("the alarm", ward.store.acknowledged(seq)).await;
+            latencies.push(raised.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let took = drained.await.unwrap();
+        latencies.sort();
+        let at = |percent: usize| latencies[latencies.len() * percent / 100];
+        let rate = f64::from(u32::try_from(records).unwrap()) / took.as_secs_f64();
+        println!(
+            "{payload:?}, listener {listener}: {records} records in {took:.2?}: {rate:.0}/s; {} alarms, p50 {:.2?}, p99 {:.2?}",
+            latencies.len(),
+            at(50),
+            at(99),
+        );
+        if let Some(tail) = &mut tail {
+            tail.kill().unwrap();
+            tail.wait().unwrap();
+        }
+        running.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "a measurement: cargo test --release --features lab --test uplink measurement -- --ignored --nocapture"]
+    async fn drain_rate_and_alarm_latency() {
+        for listener in [false, true] {
+            drain(Payload::Cbor, 2_000_000, listener).await;
+            drain(Payload::Fhir, 600_000, listener).await;
+        }
+    }
+}
+
+mod against_a_scripted_broker {
+    use std::time::Duration;
+
+    use rumqttc::{AsyncClient, MqttOptions, Packet, TlsConfiguration, Transport};
+    use tokio::sync::watch;
+    use tokio::task::JoinSet;
+    use wardline::lab::broker::{Behaviour, Broker, Links};
+    use wardline::lab::consumer;
+    use wardline::lab::memory::Ahead;
+    use wardline::uplink::{Config, Payload, State};
+
+    use super::support::{Certificates, Running, Ward, all_arrived, soon};
+
+    struct Lab {
+        port: u16,
+        behaviour: watch::Sender<Behaviour>,
+        retained: Box<dyn Fn(&str) -> Option<String>>,
+        tasks: JoinSet<()>,
+    }
+
+    impl Lab {
+        async fn start(certificates: &Certificates) -> Self {
+            let (behaviour, watched) = watch::channel(Behaviour::default());
+            let authorities = certificates.pki.authorities();
+            let broker = Broker::bind(authorities, certificates.server.clone(), watched).await.unwrap();
+            let (port, retained) = (broker.port().unwrap(), Box::new(broker.retained()));
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async move { broker.run().await.unwrap() });
+            Self { port, behaviour, retained, tasks }
+        }
+
+        async fn consumer(&mut self, certificates: &Certificates) -> consumer::Shared {
+            let shared = consumer::Shared::default();
+            let run = consumer::run(certificates.consumer(self.port), shared.clone());
+            self.tasks.spawn(async move { run.await.unwrap() });
+            soon("the consumer's subscription", shared.subscribed()).await;
+            shared
+        }
+
+        fn links(&self, links: Links) {
+            self.behaviour.send_modify(|behaviour| behaviour.links = links);
+        }
+    }
+
+    const STATUS: &str = "s/v1/north/icu-2/gw-1/status";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn alarms_come_before_the_whole_backlog_after_an_outage() {
+        let certificates = Certificates::new();
+        let mut lab = Lab::start(&certificates).await;
+        let mut ward = Ward::new(3, Ahead::No);
+        let seen = lab.consumer(&certificates).await;
+        let running = Running::start(certificates.config(lab.port), &ward);
+        ward.read(5, 100);
+        all_arrived(&ward, &seen).await;
+
+        lab.links(Links::Cut);
+        running.until("the outage", |status| matches!(status.state, State::Waiting { .. })).await;
+        let before = ward.total();
+        ward.read(30, 300);
+        for _ in 0..5 {
+            ward.alarm();
+        }
+        ward.read(30, 300);
+        lab.links(Links::Serve);
+        all_arrived(&ward, &seen).await;
+        seen.with(|ledger| {
+            let places: Vec<u64> = ledger.alarms.iter().map(|(place, _)| *place).collect();
+            assert_eq!(places, (before..before + 5).collect::<Vec<_>>());
+        });
+        running.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn links_that_are_cut_again_and_again_lose_nothing() {
+        let certificates = Certificates::new();
+        let mut lab = Lab::start(&certificates).await;
+        let mut ward = Ward::new(3, Ahead::No);
+        let seen = lab.consumer(&certificates).await;
+        let running =
+            Running::start(Config { payload: Payload::Fhir, ..certificates.config(lab.port) }, &ward);
+        for round in 1..=10u64 {
+            ward.read(20, 100);
+            ward.alarm();
+            // Somewhere in the middle of it.
+            let some = ward.total() - 1_000;
+            soon("some of it", seen.wait_for(|ledger| ledger.records > some)).await;
+            lab.links(Links::Cut);
+            running.until("the cut", |status| !matches!(status.state, State::Online)).await;
+            lab.links(if round % 2 == 0 { Links::Swallow } else { Links::Serve });
+            if round % 2 == 0 {
+                let silent = |words: &str| words.contains("does not answer");
+                running.until("silence", |status| status.trouble.as_deref().is_some_and(silent)).await;
+                lab.links(Links::Serve);
+            }
+        }
+        all_arrived(&ward, &seen).await;
+        running.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_reason_to_wait_holds_the_data_until_it_is_gone() {
+        let certificates = Certificates::new();
+        let mut lab = Lab::start(&certificates).await;
+        let seen = lab.consumer(&certificates).await;
+        let mut ward = Ward::new(2, Ahead::No);
+        let running = Running::start(certificates.config(lab.port), &ward);
+        for reason in [0x97, 0x83, 0x80, 0x91, 0x87, 0x10] {
+            lab.behaviour.send_modify(|behaviour| behaviour.refuse = vec![("d/v1/#".to_owned(), reason)]);
+            let blocks = 5;
+            ward.read(blocks, 40);
+            ward.alarm();
+            let status =
+                running.until("the refusal", |s| s.held.iter().any(|(_, code)| *code == reason)).await;
+            assert_eq!(ward.store.waiting(), blocks + 1);
+            assert_eq!(status.not_authorised, reason == 0x87);
+            assert_eq!(status.no_consumer, reason == 0x10);
+            lab.behaviour.send_modify(|behaviour| behaviour.refuse.clear());
+            all_arrived(&ward, &seen).await;
+        }
+        let status = running.stop().await;
+        assert_eq!(status.connections, 1, "{:?}", status.trouble);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reason_that_mqtt_does_not_know_costs_the_connection_but_no_data() {
+        let certificates = Certificates::new();
+        let mut lab = Lab::start(&certificates).await;
+        let seen = lab.consumer(&certificates).await;
+        let mut ward = Ward::new(2, Ahead::No);
+        // Server busy (0x89) is not a PUBACK reason in MQTT 5.
+        lab.behaviour.send_modify(|behaviour| behaviour.refuse = vec![("d/v1/#".to_owned(), 0x89)]);
+        let running = Running::start(certificates.config(lab.port), &ward);
+        ward.read(5, 40);
+        running.until("the loss", |status| status.connections >= 2).await;
+        assert_eq!(ward.store.waiting(), 5);
+        lab.behaviour.send_modify(|behaviour| behaviour.refuse.clear());
+        all_arrived(&ward, &seen).await;
+        running.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_refused_for_good_stays_and_stops_nothing() {
+        let certificates = Certificates::new();
+        let mut lab = Lab::start(&certificates).await;
+        let seen = lab.consumer(&certificates).await;
+        let mut ward = Ward::new(2, Ahead::No);
+        lab.behaviour
+            .send_modify(|behaviour| behaviour.refuse = vec![("d/v1/+/+/+/dev-1/#".to_owned(), 0x99)]);
+        ward.read(1, 40);
+        let running = Running::start(certificates.config(lab.port), &ward);
+        running.until("the dead letter", |status| status.refused_blocks == 1).await;
+        lab.behaviour.send_modify(|behaviour| behaviour.refuse.clear());
+        ward.read(10, 40);
+        soon("the rest", seen.wait_for(|ledger| ledger.records == 20 + 400)).await;
+        soon("only the dead letter is left", async {
+            while ward.store.waiting() != 1 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+
+        // Not even after a lost connection is it sent again.
+        lab.links(Links::Cut);
+        running.until("the cut", |status| matches!(status.state, State::Waiting { .. })).await;
+        lab.links(Links::Serve);
+        ward.read(1, 40);
+        soon("the rest", seen.wait_for(|ledger| ledger.records == 20 + 440)).await;
+        assert_eq!(running.stop().await.refused_blocks, 1);
+        assert_eq!(ward.store.waiting(), 1);
+        seen.with(|ledger| assert_eq!(ledger.records, 460));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn acknowledgements_in_another_order_and_a_window_of_one_change_nothing() {
+        let certificates = Certificates::new();
+        let mut lab = Lab::start(&certificates).await;
+        let seen = lab.consumer(&certificates).await;
+        let mut ward = Ward::new(3, Ahead::No);
+        lab.behaviour.send_modify(|behaviour| behaviour.reverse_acks = true);
+        ward.read(20, 300);
+        let running = Running::start(certificates.config(lab.port), &ward);
+        all_arrived(&ward, &seen).await;
+        running.stop().await;
+
+        lab.behaviour.send_modify(|behaviour| behaviour.receive_maximum = 1);
+        ward.read(20, 300);
+        let running = Running::start(certificates.config(lab.port), &ward);
+        ward.alarm();
+        all_arrived(&ward, &seen).await;
+        running.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn live_readings_pass_a_backlog_where_the_store_can_read_them_ahead() {
+        let certificates = Certificates::new();
+        let mut lab = Lab::start(&certificates).await;
+        let seen = lab.consumer(&certificates).await;
+        let mut ward = Ward::new(1, Ahead::Yes);
+        seen.with(|ledger| ledger.keep = true);
+        ward.read(100, 500);
+        let backlog = ward.total();
+        let slow = Config { payload: Payload::Fhir, ..certificates.config(lab.port) };
+        let running = Running::start(slow, &ward);
+        soon("some of the backlog", seen.wait_for(|ledger| ledger.records > 1_000)).await;
+        ward.read(1, 1);
+        let all = backlog + 1;
+        soon("everything", seen.wait_for(|ledger| ledger.records == all)).await;
+        seen.with(|ledger| {
+            let live = ledger.kept.iter().position(|(_, reading)| reading.seq == Some(all)).unwrap();
+            let backlog = usize::try_from(backlog).unwrap();
+            assert!(live < backlog, "the live reading came at {live} of {backlog}");
+            assert_eq!(ledger.lost(), 0);
+        });
+        running.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_gateway_says_that_it_is_online_and_in_the_end_offline() {
+        let certificates = Certificates::new();
+        let lab = Lab::start(&certificates).await;
+        let ward = Ward::new(1, Ahead::No);
+        let says = |word: &str| (lab.retained)(STATUS).is_some_and(|text| text.contains(word));
+        let running = Running::start(certificates.config(lab.port), &ward);
+        running.until("online", |status| status.state == State::Online).await;
+        soon("the birth message", async {
+            while !says("online") {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        running.stop().await;
+        assert!(says("offline"), "{:?}", (lab.retained)(STATUS));
+
+        let running = Running::start(certificates.config(lab.port), &ward);
+        running.until("online", |status| status.state == State::Online).await;
+        soon("the birth message", async {
+            while !says("online") {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        // No goodbye: the will.
+        drop(running);
+        soon("the will", async {
+            while !says("offline") {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn stopping_waits_for_what_is_in_flight_but_not_for_ever() {
+        let certificates = Certificates::new();
+        let mut lab = Lab::start(&certificates).await;
+        let _seen = lab.consumer(&certificates).await;
+        let mut ward = Ward::new(1, Ahead::No);
+        let patient = Config { stalled_after: Duration::from_secs(60), ..certificates.config(lab.port) };
+        let running = Running::start(patient, &ward);
+        running.until("online", |status| status.state == State::Online).await;
+        lab.links(Links::Swallow);
+        ward.read(1, 10);
+        running.until("in flight", |status| status.in_flight > 0).await;
+        let status = running.stop().await;
+        assert_eq!((status.state, ward.store.waiting()), (State::Stopped, 1));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_that_cannot_be_read_is_said_and_tried_again() {
+        let certificates = Certificates::new();
+        let mut lab = Lab::start(&certificates).await;
+        let seen = lab.consumer(&certificates).await;
+        let mut ward = Ward::new(1, Ahead::No);
+        ward.store.fail(true);
+        ward.read(3, 10);
+        let running = Running::start(certificates.config(lab.port), &ward);
+        let status = running.until("the trouble", |status| status.store_trouble.is_some()).await;
+        assert!(status.store_trouble.unwrap().contains("told to fail"));
+        ward.store.fail(false);
+        all_arrived(&ward, &seen).await;
+        running.until("no trouble", |status| status.store_trouble.is_none()).await;
+        running.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_lab_broker_takes_nobody_without_a_certificate() {
+        let certificates = Certificates::new();
+        let lab = Lab::start(&certificates).await;
+        let mut options = MqttOptions::new("nobody", ("localhost", lab.port));
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Simple {
+            ca: std::fs::read(certificates.pki.authorities()).unwrap(),
+            alpn: None,
+            client_auth: None,
+        }));
+        let (_client, mut events) = AsyncClient::builder(options).capacity(1).build();
+        let refused = soon("the refusal", async {
+            loop {
+                match events.poll().await {
+                    Ok(rumqttc::Event::Incoming(Packet::ConnAck(_))) => break None,
+                    Ok(_) => {}
+                    Err(error) => break Some(error.to_string()),
+                }
+            }
+        })
+        .await;
+        assert!(refused.is_some_and(|words| words.contains("CertificateRequired")));
     }
 }

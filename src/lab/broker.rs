@@ -1,5 +1,5 @@
 //! A small MQTT 5 broker for demos and tests: client certificates are mandatory, and it misbehaves on
-//! request. Not for production: no persistence, no access lists, QoS 0 and 1 only.
+//! request. Not for production: no persistence, no access lists, `QoS` 0 and 1 only.
 //!
 //! A client with a session expiry keeps its subscriptions, and what it did not acknowledge, over a
 //! lost connection; so a consumer that is cut off together with the gateway loses nothing that the
@@ -414,7 +414,7 @@ fn connack_properties(now: &Behaviour) -> ConnAckProperties {
     }
 }
 
-/// As a subscriber gets it: QoS 1, without what concerned only the publisher.
+/// As a subscriber gets it: `QoS` 1, without what concerned only the publisher.
 fn forwarded(publish: Publish) -> Publish {
     let properties =
         publish.properties.map(|properties| PublishProperties { topic_alias: None, ..properties });

@@ -73,6 +73,17 @@ impl MemoryStore {
         self.lock().lanes.values().map(|lane| lane.blocks.len()).sum()
     }
 
+    /// Resolves when this block is acknowledged.
+    pub async fn acknowledged(&self, seq: Seq) {
+        let mut changed = self.commits.subscribe();
+        let holds =
+            || self.lock().lanes.get(&seq.lane).is_some_and(|lane| lane.blocks.contains_key(&seq.block));
+        while holds() {
+            // Cannot end: the sender is in `self`.
+            let _ = changed.changed().await;
+        }
+    }
+
     /// Resolves when every block is acknowledged.
     pub async fn drained(&self) {
         let mut changed = self.commits.subscribe();

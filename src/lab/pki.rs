@@ -43,7 +43,8 @@ impl Pki {
     /// Makes an authority and writes its certificate to `ca.pem` in the folder, which is made if need
     /// be.
     pub fn create(folder: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {folder:?}"))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make folder {}", folder.display()))?;
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "Wardline lab authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -112,7 +113,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(path)
-        .with_context(|| format!("cannot write {path:?}"))?;
+        .with_context(|| format!("cannot write {}", path.display()))?;
     file.write_all(text.as_bytes())?;
     Ok(())
 }

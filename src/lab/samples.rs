@@ -25,7 +25,7 @@ use crate::uplink::topic::Topics;
 /// Writes them into a folder, which is made if need be: `*.json` FHIR, `*.cbor` CBOR. Gives their
 /// number.
 pub fn sample_payloads(folder: &Path) -> anyhow::Result<usize> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {folder:?}"))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     let mut count = 0;
     for (payload, suffix) in [(Payload::Fhir, "json"), (Payload::Cbor, "cbor")] {
         let topics = Topics::new("north", "icu-2", "gw-7")?;
@@ -34,7 +34,7 @@ pub fn sample_payloads(folder: &Path) -> anyhow::Result<usize> {
         while let Some(parcel) = encoder.next_parcel(&mut plan, Now::default()) {
             let name = parcel.topic.rsplit('/').take(2).collect::<Vec<_>>().join("-");
             let path = folder.join(format!("{name}.{suffix}"));
-            let mut file = File::create(&path).with_context(|| format!("cannot write {path:?}"))?;
+            let mut file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
             file.write_all(&parcel.payload)?;
             count += 1;
         }
@@ -78,7 +78,7 @@ pub fn sample_block() -> Block {
 fn now(number: u64) -> Now {
     let since = Duration::from_millis(number * 250);
     let millis = 1_795_304_400_000 + i64::try_from(since.as_millis()).unwrap_or(0);
-    let sync = if number % 5 == 0 { ClockSync::Unsynced } else { ClockSync::Synced };
+    let sync = if number.is_multiple_of(5) { ClockSync::Unsynced } else { ClockSync::Synced };
     Now { mono: Mono::default() + since, wall: Wall::from_millis(millis), sync, max_error_us: 1_500 }
 }
 

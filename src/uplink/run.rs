@@ -249,8 +249,9 @@ impl Driver {
     fn handle_up(&mut self, link: &Link, receive_maximum: u16, replies: &mut Replies) {
         let now = self.clock.now().mono;
         self.backoff.handle_up(now);
+        // From here on "live" is what is committed from here on; what waited is backlog.
+        self.shared.restart(true);
         self.shared.lock().session.handle_connected(receive_maximum);
-        self.shared.wake_feeder();
         self.report.now.connections += 1;
         self.report.state(State::Online, now);
         tracing::info!(receive_maximum, "connected to the broker");
@@ -412,7 +413,7 @@ async fn committed(commits: &mut Option<watch::Receiver<u64>>) {
         }
         *commits = None;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// The status as it is known here, and what of it was sent on.

@@ -17,6 +17,7 @@ use wardline::lab::memory::{Ahead, MemoryStore};
 use wardline::lab::pki::{Pair, Pki, Validity};
 use wardline::lab::samples::measured;
 use wardline::policy::DeviceCard;
+use wardline::store::Seq;
 use wardline::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
 use wardline::uplink::{self, Config, Payload, Status, Stop, Subscriber, Surroundings};
 
@@ -95,9 +96,9 @@ impl Ward {
     }
 
     /// Commits one alarm.
-    pub(crate) fn alarm(&mut self) {
+    pub(crate) fn alarm(&mut self) -> Seq {
         let entry = self.entry(0, true);
-        self.store.append(Lane::Alarm, &self.header, vec![entry]);
+        self.store.append(Lane::Alarm, &self.header, vec![entry])
     }
 
     /// Records committed so far.

@@ -1,1 +1,323 @@
+use proptest::prelude::*;
+use serde_json::Value as Json;
 
+use super::*;
+use crate::device::decimal::Decimal;
+use crate::device::nomenclature as n;
+use crate::device::observation::{Observation, Quality, Status, Value};
+use crate::time::{BootId, Mono, Wall};
+
+/// Holds an Observation against the specification where no validator does: what the HL7 PHD and `PoCD`
+/// guides and FHIR R4 demand, and our own promises. Gives the first thing that is wrong.
+pub(crate) fn check_observation(resource: &Json) -> Result<(), String> {
+    let must = |condition: bool, what: &str| if condition { Ok(()) } else { Err(what.to_owned()) };
+    let has = |pointer: &str| resource.pointer(pointer).is_some_and(|found| !found.is_null());
+    must(resource["resourceType"] == "Observation", "not an Observation")?;
+    must(matches!(resource["status"].as_str(), Some("final" | "preliminary")), "status")?;
+    must(has("/identifier/0/value"), "identifier")?;
+    let codings = resource.pointer("/code/coding").and_then(Json::as_array).ok_or("code")?;
+    let gap = codings.iter().any(|coding| coding["system"] == "urn:wardline:code");
+    let mdc = codings.iter().filter(|coding| coding["system"] == "urn:iso:std:iso:11073:10101");
+    must(gap || mdc.count() == 1, "exactly one MDC coding")?;
+    let subject = resource.pointer("/subject/reference").and_then(Json::as_str).unwrap_or_default();
+    must(subject.starts_with("Device/") && subject.len() > 7, "subject is a device")?;
+    let time =
+        resource["effectiveDateTime"].as_str().or_else(|| resource["effectivePeriod"]["start"].as_str());
+    must(time.is_some_and(|time| time.ends_with('Z') && time.contains('T')), "time with a zone")?;
+    let values =
+        resource.as_object().map_or(0, |all| all.keys().filter(|key| key.starts_with("value")).count());
+    let absent = has("/dataAbsentReason");
+    must(values + usize::from(absent) == 1, "obs-6: a value or a reason, not both and not neither")?;
+    if has("/valueQuantity") {
+        must(resource["valueQuantity"]["value"].is_number(), "a number as a number")?;
+        must(resource["valueQuantity"]["system"] == "http://unitsofmeasure.org", "UCUM")?;
+        must(has("/valueQuantity/code"), "UCUM code")?;
+    }
+    check_profile(resource, gap)?;
+    for component in resource["component"].as_array().into_iter().flatten() {
+        let values =
+            component.as_object().map_or(0, |all| all.keys().filter(|key| key.starts_with("value")).count());
+        must(values == 1, "a component has a value")?;
+    }
+    let flags = resource.to_string();
+    let test = flags.contains(r#""valueCode":"test""#) || flags.contains(r#""valueCode":"demonstration""#);
+    must(test == flags.contains("HTEST"), "HTEST exactly for test and demonstration")
+}
+
+fn check_profile(resource: &Json, gap: bool) -> Result<(), String> {
+    let must = |condition: bool, what: &str| if condition { Ok(()) } else { Err(what.to_owned()) };
+    let profile = resource.pointer("/meta/profile/0").and_then(Json::as_str).unwrap_or_default();
+    let device = resource.pointer("/device/reference").and_then(Json::as_str).unwrap_or_default();
+    let category = |code: &str| {
+        resource["category"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|category| category["coding"][0]["code"] == code)
+    };
+    if profile.contains("/phd/") {
+        let gateway = resource["extension"].as_array().into_iter().flatten().any(|extension| {
+            extension["url"] == "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice"
+        });
+        must(gateway, "PHD: gateway device")?;
+        must(category("phd"), "PHD: category")?;
+        must(device.starts_with("Device/"), "PHD: device")?;
+    }
+    if profile.contains("/pocd/") {
+        must(device.starts_with("DeviceMetric/"), "PoCD: device metric")?;
+    }
+    if profile.ends_with("NumericObservation") {
+        let number =
+            resource.pointer("/valueQuantity").is_some() || resource.pointer("/dataAbsentReason").is_some();
+        must(number, "a numeric observation has a number or a reason")?;
+    }
+    let loinc = resource["code"]["coding"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|c| c["system"] == "http://loinc.org");
+    must(gap || loinc == category("vital-signs"), "vital-signs exactly where there is a LOINC code")
+}
+
+fn encoder(payload: Payload) -> Encoder {
+    let topics = Topics::new("north", "icu-2", "gw-7").unwrap();
+    Encoder::new(payload, topics, "gw-7", StoreId([0xa5; 16]))
+}
+
+fn parcels(payload: Payload, block: Block) -> Vec<Parcel> {
+    let mut encoder = encoder(payload);
+    let mut plan = encoder.plan(block, Stream::Backlog).unwrap();
+    std::iter::from_fn(|| encoder.next_parcel(&mut plan, Now::default())).collect()
+}
+
+fn block(observations: Vec<Observation>) -> Block {
+    let device = DeviceCard {
+        id: "dev-1".to_owned(),
+        model: "alaris-asena".to_owned(),
+        pseudonym: "0123456789abcdef".to_owned(),
+        security: "serial",
+    };
+    let header = BlockHeader { boot: BootId([3; 16]), run: 9, devices: vec![device] };
+    let entry =
+        |(seq, observation)| Entry::Observation(Record { device: 0, seq, at: Now::default(), observation });
+    let seq = Seq { lane: Lane::Vital, segment: 1, block: 2 };
+    Block { seq, header, entries: (1..).zip(observations).map(entry).collect() }
+}
+
+fn rate(value: Value) -> Observation {
+    Observation {
+        metric: &n::FLOW_FLUID_PUMP,
+        channel: 0,
+        value,
+        unit: &n::MILLILITRE_PER_HOUR,
+        modality: 0,
+        kind: Kind::Setting,
+        device_time: None,
+        status: Status::Final,
+        quality: Quality::GOOD,
+    }
+}
+
+fn text(parcel: &Parcel) -> &str {
+    std::str::from_utf8(&parcel.payload).unwrap()
+}
+
+#[test]
+fn a_number_keeps_the_precision_that_the_device_gave() {
+    let all = parcels(Payload::Fhir, block(vec![rate(Value::Decimal(Decimal::new(200, -2)))]));
+    let expected =
+        r#""valueQuantity":{"value":2.00,"unit":"mL/h","system":"http://unitsofmeasure.org","code":"mL/h"}"#;
+    assert!(text(&all[0]).contains(expected), "{}", text(&all[0]));
+    let all = parcels(Payload::Cbor, block(vec![rate(Value::Decimal(Decimal::new(200, -2)))]));
+    // Tag 4, [-2, 200].
+    assert!(all[0].payload.windows(5).any(|part| part == [0xc4, 0x82, 0x21, 0x18, 0xc8]));
+}
+
+#[test]
+fn an_observation_has_the_documented_shape() {
+    let all = parcels(Payload::Fhir, block(vec![rate(Value::Decimal(Decimal::new(125, 0)))]));
+    let key = "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5-vital-1-2-0";
+    let expected: Json = serde_json::from_str(&format!(
+        r#"{{"resourceType":"Bundle","type":"transaction","entry":[{{"resource":{{"resourceType":"Observation",
+        "meta":{{"profile":["http://hl7.org/fhir/uv/pocd/StructureDefinition/NumericObservation"]}},
+        "extension":[{{"url":"urn:wardline:context","extension":[{{"url":"seq","valueString":"1"}},
+          {{"url":"run","valueString":"0000000000000009"}},{{"url":"link","valueCode":"serial"}},
+          {{"url":"kind","valueCode":"setting"}},{{"url":"clock","valueCode":"unsynced"}}]}}],
+        "identifier":[{{"system":"urn:wardline:record","value":"{key}"}}],"status":"final",
+        "code":{{"coding":[{{"system":"urn:iso:std:iso:11073:10101","code":"157784","display":"MDC_FLOW_FLUID_PUMP"}}],
+          "text":"infusion rate"}},
+        "subject":{{"reference":"Device/0123456789abcdef"}},"effectiveDateTime":"1970-01-01T00:00:00.000Z",
+        "valueQuantity":{{"value":125,"unit":"mL/h","system":"http://unitsofmeasure.org","code":"mL/h"}},
+        "device":{{"reference":"DeviceMetric/0123456789abcdef-0-157784"}}}},
+        "request":{{"method":"POST","url":"Observation","ifNoneExist":"identifier=urn:wardline:record|{key}"}}}}]}}"#
+    ))
+    .unwrap();
+    assert_eq!(serde_json::from_str::<Json>(text(&all[0])).unwrap(), expected);
+    assert_eq!((all[0].topic.as_str(), all[0].count), ("d/v1/north/icu-2/gw-7/dev-1/obs", 1));
+    assert_eq!(all[0].keys, (key.to_owned(), key.to_owned()));
+}
+
+#[test]
+fn parcels_stay_near_their_size_and_name_their_last() {
+    for payload in [Payload::Fhir, Payload::Cbor] {
+        let many = vec![rate(Value::Decimal(Decimal::new(12_345, -2))); 4_000];
+        let all = parcels(payload, block(many));
+        assert!(all.len() > 1);
+        assert!(all.iter().all(|parcel| parcel.payload.len() <= 64 * 1024));
+        assert_eq!(all.iter().map(|parcel| parcel.count).sum::<u32>(), 4_000);
+        let (last, rest) = all.split_last().unwrap();
+        assert!(last.last && rest.iter().all(|parcel| !parcel.last));
+        assert!(rest.iter().all(|parcel| parcel.payload.len() > 55 * 1024));
+    }
+}
+
+#[test]
+fn a_value_that_its_device_calls_invalid_is_no_value_but_is_not_lost() {
+    let observation = Observation { quality: Quality::INVALID, ..rate(Value::Decimal(Decimal::new(12, 0))) };
+    let all = parcels(Payload::Fhir, block(vec![observation]));
+    let text = text(&all[0]);
+    assert!(!text.contains("valueQuantity") && text.contains(r#""code":"error""#));
+    assert!(text.contains(r#"{"url":"reported","valueString":"12"}"#));
+}
+
+#[test]
+fn old_records_are_historical_and_fresh_ones_are_not() {
+    let fresh = |mono: u64, wall: i64| {
+        let mut encoder = encoder(Payload::Cbor);
+        let mut one = block(vec![rate(Value::Decimal(Decimal::new(1, 0)))]);
+        let Entry::Observation(record) = &mut one.entries[0] else { unreachable!() };
+        record.at =
+            Now { mono: Mono::from_nanos(1_000_000_000_000), wall: Wall::from_millis(0), ..Now::default() };
+        let mut plan = encoder.plan(one, Stream::Backlog).unwrap();
+        let now = Now {
+            mono: Mono::from_nanos(1_000_000_000_000 + mono * 1_000_000_000),
+            wall: Wall::from_millis(wall * 1_000),
+            ..Now::default()
+        };
+        encoder.next_parcel(&mut plan, now).unwrap().age
+    };
+    assert_eq!(fresh(1, 1), Age::Live);
+    assert_eq!(fresh(11, 11), Age::Historical);
+    // Read before a reboot: time since boot happens to fit.
+    assert_eq!(fresh(1, 3_600), Age::Historical);
+}
+
+#[test]
+fn a_record_without_its_device_and_a_device_without_an_id_are_refused() {
+    let mut nobody = block(vec![rate(Value::Bits(1))]);
+    nobody.header.devices.clear();
+    let error = encoder(Payload::Fhir).plan(nobody, Stream::Backlog).err().unwrap();
+    assert_eq!(error, EncodeError::Device { index: 0, device: 0 });
+    let mut nameless = block(vec![rate(Value::Bits(1))]);
+    nameless.header.devices[0].id = "Bed 7/Smith".to_owned();
+    assert!(matches!(encoder(Payload::Fhir).plan(nameless, Stream::Backlog), Err(EncodeError::Topic(_))));
+}
+
+#[test]
+fn our_own_check_catches_what_is_wrong() {
+    let good: Json = {
+        let observation =
+            Observation { kind: Kind::Measurement, ..rate(Value::Decimal(Decimal::new(97, 0))) };
+        let observation = Observation { metric: &n::SPO2, unit: &n::PERCENT, ..observation };
+        let mut one = block(vec![observation]);
+        one.header.devices[0].security = "bonded";
+        let all = parcels(Payload::Fhir, one);
+        serde_json::from_str::<Json>(text(&all[0])).unwrap()["entry"][0]["resource"].clone()
+    };
+    assert_eq!(check_observation(&good), Ok(()));
+    let broken = |pointer: &str, value: Json| {
+        let mut bad = good.clone();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        let parent = bad.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        if value.is_null() {
+            parent.remove(name)
+        } else {
+            parent.insert(name.to_owned(), value)
+        };
+        check_observation(&bad).err()
+    };
+    for (pointer, value) in [
+        ("/status", Json::from("finalised")),
+        ("/identifier", Json::Null),
+        ("/code", Json::Null),
+        ("/subject/reference", Json::from("Patient/1")),
+        ("/effectiveDateTime", Json::from("2026-11-21T23:40:00")),
+        ("/dataAbsentReason", serde_json::json!({"coding": []})),
+        ("/valueQuantity", Json::Null),
+        ("/valueString", Json::from("97")),
+        ("/valueQuantity/value", Json::from("97")),
+        ("/valueQuantity/system", Json::from("urn:x")),
+        ("/category", Json::Null),
+        ("/device/reference", Json::from("DeviceMetric/1")),
+        ("/extension", Json::Null),
+        (
+            "/component",
+            serde_json::json!([{"code": {}, "valueString": "a", "dataAbsentReason": {}, "valueCode": "b"}]),
+        ),
+    ] {
+        assert!(broken(pointer, value.clone()).is_some(), "{pointer} {value}");
+    }
+}
+
+#[cfg(feature = "lab")]
+mod with_samples {
+    use super::*;
+    use crate::lab::payload::{read_cbor, read_fhir};
+    use crate::lab::samples::sample_block;
+
+    #[test]
+    fn every_sample_passes_our_own_check() {
+        let mut count = 0;
+        for parcel in parcels(Payload::Fhir, sample_block()) {
+            let bundle: Json = serde_json::from_str(text(&parcel)).unwrap();
+            for entry in bundle["entry"].as_array().unwrap() {
+                let resource = &entry["resource"];
+                assert_eq!(check_observation(resource), Ok(()), "{resource:#}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, sample_block().entries.len());
+    }
+
+    #[test]
+    fn both_formats_say_the_same_to_a_reader_of_their_own() {
+        let fhir: Vec<_> = parcels(Payload::Fhir, sample_block())
+            .iter()
+            .flat_map(|p| read_fhir(&p.payload).unwrap())
+            .collect();
+        let cbor: Vec<_> = parcels(Payload::Cbor, sample_block())
+            .iter()
+            .flat_map(|p| read_cbor(&p.payload).unwrap())
+            .collect();
+        assert_eq!(fhir.len(), sample_block().entries.len());
+        for (a, b) in fhir.iter().zip(&cbor) {
+            assert_eq!((&a.key, a.seq, &a.run, a.code), (&b.key, b.seq, &b.run, b.code));
+        }
+        let value = |all: &[crate::lab::payload::Reading], seq| {
+            all.iter().find(|reading| reading.seq == Some(seq)).unwrap().value.clone()
+        };
+        assert_eq!((value(&fhir, 9), value(&cbor, 9)), ("2.0".to_owned(), "2.00".to_owned()));
+        assert_eq!(
+            (value(&fhir, 10), value(&cbor, 10)),
+            ("not-a-number".to_owned(), "not-a-number".to_owned())
+        );
+        assert_eq!((value(&fhir, 22), value(&cbor, 22)), ("AL_OCCLU".to_owned(), "AL_OCCLU".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_device_says_becomes_a_readable_payload(words in any::<String>(), mantissa: i64, exponent: i8, bits: u32, quality: u16) {
+            let observations = vec![
+                rate(Value::Text(words)),
+                Observation { quality: Quality::from_bits(quality), ..rate(Value::Decimal(Decimal::new(mantissa, exponent))) },
+                rate(Value::Bits(bits)),
+            ];
+            for parcel in parcels(Payload::Fhir, block(observations.clone())) {
+                prop_assert_eq!(read_fhir(&parcel.payload).unwrap().len(), 3);
+            }
+            for parcel in parcels(Payload::Cbor, block(observations)) {
+                prop_assert_eq!(read_cbor(&parcel.payload).unwrap().len(), 3);
+            }
+        }
+    }
+}
