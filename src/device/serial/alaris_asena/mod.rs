@@ -452,7 +452,6 @@ impl Driver for AlarisAsena {
                         format!("{} bytes of an earlier conversation were thrown away", self.discarded);
                     self.report(FaultKind::Unexpected, detail);
                 }
-                self.framer.reset();
                 self.due = [Some(now); 7];
                 self.phase = Phase::Idle;
             }
