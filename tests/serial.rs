@@ -391,20 +391,30 @@ mod tests {
         bench.record.until("a first round", |record| !record.values("MDC_VOL_FLUID_TBI").is_empty()).await;
         // The other pump shows other values from its first frame on.
         bench.control.trouble(Trouble::Identity("8002-51740".to_owned()));
-        let values = alaris::Values { rate: "9.99".to_owned(), ..alaris::Values::default() };
+        let values = alaris::Values {
+            rate: "9.99".to_owned(),
+            vtbi: Some("99.000".to_owned()),
+            alarm: "AL_OCCLU".to_owned(),
+            ..alaris::Values::default()
+        };
         bench.control.set(values);
-        let other = "9.99".to_owned();
-        bench
-            .record
-            .until("the other's rate", |record| record.values("MDC_FLOW_FLUID_PUMP").contains(&other))
-            .await;
+        let all_of_it = ["9.99", "99.000", "AL_OCCLU start high"].map(str::to_owned);
+        let references = ["MDC_FLOW_FLUID_PUMP", "MDC_VOL_FLUID_TBI", "MDC_EVT_OCCL"];
+        let has_told = |record: &Record| {
+            references
+                .iter()
+                .zip(&all_of_it)
+                .all(|(reference, value)| record.values(reference).contains(value))
+        };
+        bench.record.until("all that the other shows", has_told).await;
         let mut serial = None;
         for (_, told) in bench.record.all() {
             match told {
                 Told::Identity(identity) => serial = identity.serial,
-                Told::Observation(said) if said.metric.reference == "MDC_FLOW_FLUID_PUMP" => {
-                    let expected = if shown(&said.value) == other { "8002-51740" } else { "8002-51733" };
-                    assert_eq!(serial.as_deref(), Some(expected));
+                Told::Observation(said) if references.contains(&said.metric.reference) => {
+                    let is_others = all_of_it.contains(&shown(&said.value));
+                    let expected = if is_others { "8002-51740" } else { "8002-51733" };
+                    assert_eq!(serial.as_deref(), Some(expected), "{said:?}");
                 }
                 Told::Up | Told::Down(_) | Told::Observation(_) | Told::Fault(_) => {}
             }

@@ -62,9 +62,18 @@ impl SerialLink {
         Err(self.lose(reason))
     }
 
+    /// Closes the descriptor, if it is open.
+    fn release(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            // Without this the kernel may hold `close` for 30 s to send what an adapter will not take.
+            // On a port that is gone it fails, and there is nothing left to throw away.
+            drop(stream.clear(ClearBuffer::Output));
+        }
+    }
+
     /// Closes the descriptor and remembers why.
     fn lose(&mut self, reason: String) -> LinkError {
-        self.stream = None;
+        self.release();
         self.ended = LinkError::Lost { what: shown(&self.port), reason };
         self.ended.clone()
     }
@@ -72,7 +81,7 @@ impl SerialLink {
 
 impl Link for SerialLink {
     async fn open(&mut self) -> Result<(), LinkError> {
-        self.stream = None;
+        self.release();
         let opened = open_port(&self.port, self.line);
         match opened {
             Ok(stream) => {
@@ -118,7 +127,7 @@ impl Link for SerialLink {
     }
 
     async fn close(&mut self) {
-        self.stream = None;
+        self.release();
         self.ended = LinkError::HungUp;
     }
 }

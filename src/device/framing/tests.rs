@@ -62,6 +62,17 @@ fn a_start_byte_out_of_the_air_does_not_cost_the_frame_behind_it() {
 }
 
 #[test]
+fn an_endless_frame_does_not_cost_the_frame_behind_it_wherever_the_bound_falls() {
+    for length in 0..200 {
+        let good = frame("hello");
+        let run_on = [b"<".to_vec(), vec![b'x'; length], good.clone(), b"\r".to_vec()].concat();
+        let pieces = run(&mut Delimited::new(BRACKET), &[&run_on]);
+        // One length in ten passes the check as a whole: then the good frame is in it, not gone.
+        assert!(frames(&pieces).pop().is_some_and(|frame| frame.ends_with(&good)), "{length}");
+    }
+}
+
+#[test]
 fn an_abort_calls_off_the_frame_in_which_it_stands() {
     let mut framer = Delimited::new(BRACKET);
     let pieces = run(&mut framer, &[b"<hel\x1B", &frame("a"), b"\r\x1B"]);

@@ -15,7 +15,7 @@ use crate::device::observation::{Alarm, Kind, Observation, Phase, Priority, Valu
 use crate::device::serial::{observation, text};
 
 /// The code for "no alarm".
-pub(super) const NONE: &str = "AL_NOALM";
+const NONE: &str = "AL_NOALM";
 
 struct Row {
     code: &'static str,
@@ -55,6 +55,27 @@ static TABLE: [Row; 22] = [
     row("AL_VTBIS", &mdc::EVT_PUMP_VOL_TBI_COMP, High, "volume complete, stopped"),
 ];
 
+/// What one reply says is on.
+#[derive(Debug)]
+pub(super) struct Level {
+    codes: BTreeSet<String>,
+    /// What else stands in the reply, in the pump's own words.
+    note: String,
+}
+
+impl Level {
+    /// Reads the fields of `ALARM`: a code and two more fields, blank as far as is known. `None` when
+    /// there is no code.
+    pub(super) fn read(fields: &[String]) -> Option<Self> {
+        let mut rest = fields.iter().skip(1).map(|field| field.trim());
+        let first = rest.next().filter(|code| !code.is_empty())?;
+        let (more, notes): (Vec<&str>, Vec<&str>) =
+            rest.filter(|field| !field.is_empty()).partition(|field| field.starts_with("AL_"));
+        let codes = more.into_iter().chain([first]).filter(|code| *code != NONE);
+        Some(Self { codes: codes.map(text).collect(), note: notes.join(" ") })
+    }
+}
+
 /// The alarms that are on, as far as the pump has told.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
@@ -72,12 +93,17 @@ impl Alarms {
         self.on.clear();
     }
 
-    /// Takes the codes that are on now; gives what began and what ended.
-    pub(super) fn handle_level(&mut self, now_on: BTreeSet<String>, note: &str) -> Vec<Observation> {
-        let ended = self.on.difference(&now_on).map(|code| edge(code, Phase::End, ""));
-        let began = now_on.difference(&self.on).map(|code| edge(code, Phase::Start, note));
+    /// Whether a level differs from what is on.
+    pub(super) fn is_changed_by(&self, level: &Level) -> bool {
+        self.on != level.codes
+    }
+
+    /// Takes what is on now; gives what began and what ended.
+    pub(super) fn handle_level(&mut self, level: Level) -> Vec<Observation> {
+        let ended = self.on.difference(&level.codes).map(|code| edge(code, Phase::End, ""));
+        let began = level.codes.difference(&self.on).map(|code| edge(code, Phase::Start, &level.note));
         let edges = ended.chain(began).collect();
-        self.on = now_on;
+        self.on = level.codes;
         edges
     }
 }
@@ -88,7 +114,7 @@ fn edge(code: &str, phase: Phase, note: &str) -> Observation {
         known.map_or((&mdc::EVT_ALARM, Priority::Unstated), |row| (row.metric, row.priority));
     let words = known.map_or("alarm without a description", |row| row.words);
     let words = if note.is_empty() { words.to_owned() } else { format!("{words}: {note}") };
-    let alarm = Alarm { code: text(code), text: text(&words), phase, priority };
+    let alarm = Alarm { code: code.to_owned(), text: text(&words), phase, priority };
     observation(metric, Value::Alarm(alarm), &mdc::DIMENSIONLESS, Kind::Alarm)
 }
 
@@ -103,8 +129,8 @@ mod tests {
         "AL_TCITG", "AL_TITCA", "AL_TITNC", "AL_VTBIC", "AL_VTBIK", "AL_VTBIS",
     ];
 
-    fn on(codes: &[&str]) -> BTreeSet<String> {
-        codes.iter().map(|&code| code.to_owned()).collect()
+    fn on(codes: &[&str]) -> Level {
+        Level { codes: codes.iter().map(|&code| code.to_owned()).collect(), note: String::new() }
     }
 
     fn told(observations: &[Observation]) -> Vec<(String, Phase)> {
@@ -120,7 +146,7 @@ mod tests {
     #[test]
     fn every_code_of_the_protocol_has_words_and_a_priority() {
         for code in CODES {
-            let edges = Alarms::default().handle_level(on(&[code]), "");
+            let edges = Alarms::default().handle_level(on(&[code]));
             let [Observation { value: Value::Alarm(alarm), .. }] = edges.as_slice() else {
                 panic!("{edges:?}")
             };
@@ -135,20 +161,20 @@ mod tests {
     fn a_level_that_stays_is_told_once() {
         let mut alarms = Alarms::default();
         let occlusion = ("AL_OCCLU".to_owned(), Phase::Start);
-        assert_eq!(told(&alarms.handle_level(on(&["AL_OCCLU"]), "")), [occlusion]);
-        assert_eq!(alarms.handle_level(on(&["AL_OCCLU"]), ""), []);
-        let changed = alarms.handle_level(on(&["AL_LWBAT"]), "");
+        assert_eq!(told(&alarms.handle_level(on(&["AL_OCCLU"]))), [occlusion]);
+        assert_eq!(alarms.handle_level(on(&["AL_OCCLU"])), []);
+        let changed = alarms.handle_level(on(&["AL_LWBAT"]));
         assert_eq!(
             told(&changed),
             [("AL_OCCLU".to_owned(), Phase::End), ("AL_LWBAT".to_owned(), Phase::Start)]
         );
-        assert_eq!(told(&alarms.handle_level(on(&[]), "")), [("AL_LWBAT".to_owned(), Phase::End)]);
+        assert_eq!(told(&alarms.handle_level(on(&[]))), [("AL_LWBAT".to_owned(), Phase::End)]);
         assert!(!alarms.is_any_on());
     }
 
     #[test]
     fn an_unknown_code_is_passed_on() {
-        let edges = Alarms::default().handle_level(on(&["AL_NEWER"]), "");
+        let edges = Alarms::default().handle_level(on(&["AL_NEWER"]));
         assert_eq!(told(&edges), [("AL_NEWER".to_owned(), Phase::Start)]);
         assert_eq!(edges[0].metric, &mdc::EVT_ALARM);
     }

@@ -10,31 +10,35 @@
 //! stayed without an answer the pump is asked who it is before anything else is believed; after
 //! several the line is closed and opened again.
 //!
-//! What never happens: an observation before the serial number; an observation out of a status whose
-//! serial number is another pump's; a byte to the pump that is not one of [`REQUESTS`], which are
+//! Of the replies only the status holds the serial number. So what the others say is held back until
+//! a status, asked for at once, shows that the same pump still speaks; an alarm is late by that one
+//! exchange, about 60 ms.
+//!
+//! What never happens: an observation before the serial number; an observation of one pump under the
+//! serial number of another, however fast they were exchanged; a byte to the pump that is not one of [`REQUESTS`], which are
 //! queries without arguments. The protocol's writes have no representation here.
 
 mod alarms;
 mod queries;
 mod readings;
+mod replies;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Faults;
 use crate::device::catalogue::{Class, IdentityProof, SerialModel};
 use crate::device::framing::{Delimited, Piece};
 use crate::device::nomenclature as mdc;
-use crate::device::observation::{Kind, Observation};
+use crate::device::observation::Observation;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity};
 use crate::link::{AllowSet, Line, LinkCommand, LinkEvent, Parity};
 use crate::time::{Mono, Now};
-use alarms::Alarms;
+use alarms::{Alarms, Level};
 use queries::{Query, REQUESTS};
-use readings::Status;
 
 /// The catalogue's row.
 pub(super) static MODEL: SerialModel = SerialModel {
@@ -123,6 +127,10 @@ struct AlarisAsena {
     alarms: Alarms,
     /// Whose alarms those are.
     alarms_of: Option<String>,
+    /// Said by replies without a serial number: told when the next status confirms whose it is.
+    held: Vec<Observation>,
+    /// The level of the alarms, held in the same way; the edges are found when it is confirmed.
+    held_level: Option<Level>,
     discarded: usize,
     actions: VecDeque<Action>,
 }
@@ -143,6 +151,8 @@ impl AlarisAsena {
             told: None,
             alarms: Alarms::default(),
             alarms_of: None,
+            held: Vec::new(),
+            held_level: None,
             discarded: 0,
             actions: VecDeque::new(),
         }
@@ -232,125 +242,6 @@ impl AlarisAsena {
         self.quick = if is_quick { self.quick.saturating_add(1) } else { 0 };
         if self.quick >= QUICK_ENOUGH {
             self.patience = PATIENCE;
-        }
-    }
-
-    fn handle_reply(&mut self, fields: &[String], now: Mono, faults: &mut Faults) {
-        let said = match fields.first().map_or("", String::as_str) {
-            "INST_SERIALNO" => return self.handle_serial(fields, faults),
-            "COMMS_PROTOCOL" => {
-                self.protocol = stated(fields);
-                return self.tell_identity();
-            }
-            "COMMS_RESPONSE_MAX" => return self.handle_response_max(fields, faults),
-            "ALARM" => self.handle_alarm(fields, faults),
-            "INF" => self.handle_status(fields, now, faults),
-            "INF_VTBI" => readings::vtbi(fields, faults),
-            "SYRINGE_STATUS" => readings::syringe(fields, faults),
-            "INF_RATE" => readings::single(fields, &mdc::FLOW_FLUID_PUMP, Kind::Setting, faults),
-            "INF_VI" => readings::single(fields, &mdc::VOL_FLUID_DELIV, Kind::Measurement, faults),
-            "REMOTE_CTRL" => readings::remote_control(fields),
-            // What the rate cannot exceed with this syringe: nothing that anybody charts.
-            "INF_RATE_MAX_SYRINGE" => return,
-            other => {
-                let shown: String = other.chars().take(32).collect();
-                faults.add(FaultKind::Unexpected, format!("{shown:?} is no reply that is known"));
-                return;
-            }
-        };
-        self.actions.extend(said.into_iter().map(Action::Observe));
-    }
-
-    fn handle_serial(&mut self, fields: &[String], faults: &mut Faults) {
-        let Some(serial) = stated(fields) else {
-            faults.add(FaultKind::Malformed, "the serial number is empty");
-            return;
-        };
-        if self.serial.as_ref().is_some_and(|known| *known != serial) {
-            self.protocol = None;
-        }
-        self.serial = Some(serial);
-        self.is_identified = true;
-        // Told once the revision is known too, or known not to come: the allowlist may name both.
-        let revision_comes = self.told.is_none() && self.due_of(Query::Protocol).is_some();
-        if !revision_comes || self.phase == Phase::Listening {
-            self.tell_identity();
-        }
-    }
-
-    fn handle_response_max(&mut self, fields: &[String], faults: &mut Faults) {
-        let value = fields.get(1).and_then(|field| field.trim().parse::<u64>().ok());
-        match (value, fields.get(2).map(|unit| unit.trim())) {
-            (Some(millis), Some("ms")) => {
-                let (least, most) = RESPONSE_MAX_RANGE;
-                self.response_max = Duration::from_millis(millis).clamp(least, most);
-            }
-            _ => faults.add(FaultKind::Malformed, "the longest response time is not a number of ms"),
-        }
-    }
-
-    fn handle_alarm(&mut self, fields: &[String], faults: &mut Faults) -> Vec<Observation> {
-        let Some(first) = stated(fields) else {
-            faults.add(FaultKind::Malformed, "the alarm code is empty");
-            return Vec::new();
-        };
-        let rest = fields.iter().skip(2).map(|field| field.trim()).filter(|field| !field.is_empty());
-        let (more, notes): (Vec<&str>, Vec<&str>) = rest.partition(|field| field.starts_with("AL_"));
-        let codes = more.into_iter().map(str::to_owned).chain([first]).filter(|code| code != alarms::NONE);
-        if self.alarms_of.is_some() && self.alarms_of != self.serial {
-            self.alarms.forget();
-        }
-        self.alarms_of.clone_from(&self.serial);
-        self.alarms.handle_level(codes.collect::<BTreeSet<_>>(), &notes.join(" "))
-    }
-
-    fn handle_status(&mut self, fields: &[String], now: Mono, faults: &mut Faults) -> Vec<Observation> {
-        let Some(status) = Status::read(fields) else {
-            faults.add(
-                FaultKind::Malformed,
-                format!("a status of {} fields has no serial number or no end", fields.len()),
-            );
-            return Vec::new();
-        };
-        let serial = super::text(status.serial);
-        let is_another = self.serial.as_ref().is_some_and(|known| *known != serial);
-        if is_another || self.serial.is_none() {
-            self.serial = Some(serial);
-            self.protocol = None;
-            self.tell_identity();
-        }
-        if is_another {
-            faults.add(
-                FaultKind::Unexpected,
-                "another pump answers: nothing passes until it has said who it is",
-            );
-            self.doubt(now);
-            return Vec::new();
-        }
-        if status.has_alarm && !self.alarms.is_any_on() {
-            self.set_due(Query::Alarm, Some(now));
-        }
-        status.observations(faults)
-    }
-
-    /// Nothing is believed before the pump has said again who it is.
-    fn doubt(&mut self, now: Mono) {
-        if self.phase != Phase::Listening {
-            self.is_identified = false;
-            self.set_due(Query::Serial, Some(now));
-            self.set_due(Query::Protocol, Some(now));
-        }
-    }
-
-    fn tell_identity(&mut self) {
-        if self.serial.is_none() {
-            return;
-        }
-        let identity =
-            Identity { serial: self.serial.clone(), firmware: self.protocol.clone(), ..Identity::default() };
-        if self.told.as_ref() != Some(&identity) {
-            self.told = Some(identity.clone());
-            self.actions.push_back(Action::Identify(identity));
         }
     }
 
@@ -452,7 +343,6 @@ impl Driver for AlarisAsena {
                         format!("{} bytes of an earlier conversation were thrown away", self.discarded);
                     self.report(FaultKind::Unexpected, detail);
                 }
-                self.framer.reset();
                 self.due = [Some(now); 7];
                 self.phase = Phase::Idle;
             }
@@ -478,10 +368,4 @@ impl Driver for AlarisAsena {
     fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
-}
-
-/// The first field behind the keyword, if it says anything.
-fn stated(fields: &[String]) -> Option<String> {
-    let field = fields.get(1)?.trim();
-    (!field.is_empty()).then(|| super::text(field))
 }

@@ -1,7 +1,7 @@
 //! Conversations with the driver: what it asks, what it believes, what it tells.
 
 use super::*;
-use crate::device::observation::{Absent, Phase as AlarmPhase, Value};
+use crate::device::observation::{Absent, Kind, Phase as AlarmPhase, Value};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -196,12 +196,14 @@ fn a_conversation_begins_with_who_and_goes_on_with_alarm_status_and_settings() {
     // The status says that there is an alarm, the last answer to ALARM said none: asked at once.
     assert_eq!(status.last(), Some(&send(Query::Alarm)));
     assert_eq!(talk.say(NO_ALARM), [send(Query::Vtbi)]);
-    let vtbi = talk.say(VTBI);
-    assert_eq!(noted(&vtbi), ["MDC_VOL_FLUID_TBI=11.000mL", "ALARIS_VTBI_ACTION=\"STOP\""]);
-    assert_eq!(vtbi.last(), Some(&send(Query::Syringe)));
-    let syringe = talk.say(SYRINGE);
-    assert_eq!(noted(&syringe), ["ALARIS_SYRINGE_TYPE=\"BD PLASTIPAK\"", "MDC_VOL_SYRINGE=50mL"]);
-    assert_eq!(talk.wait(), [send(Query::Alarm)]);
+    // What has no serial number in it waits for a status that has.
+    assert_eq!(talk.say(VTBI), [send(Query::Status)]);
+    let confirmed = talk.say(STATUS);
+    assert_eq!(noted(&confirmed)[..2], ["MDC_VOL_FLUID_TBI=11.000mL", "ALARIS_VTBI_ACTION=\"STOP\""]);
+    talk.until(Query::Syringe);
+    assert_eq!(talk.say(SYRINGE), [send(Query::Status)]);
+    let confirmed = noted(&talk.say(STATUS));
+    assert_eq!(confirmed[..2], ["ALARIS_SYRINGE_TYPE=\"BD PLASTIPAK\"", "MDC_VOL_SYRINGE=50mL"]);
 }
 
 #[test]
@@ -220,22 +222,52 @@ fn an_alarm_is_told_when_it_begins_and_when_it_ends_and_not_between() {
     let mut talk = Talk::running();
     let occlusion = framed("ALARM^AL_OCCLU^ ^ ");
     talk.until(Query::Alarm);
-    assert_eq!(noted(&talk.say(&occlusion)), ["MDC_EVT_OCCL=AL_OCCLU start"]);
+    assert_eq!(talk.say(&occlusion), [send(Query::Status)]);
+    assert_eq!(noted(&talk.say(STATUS))[0], "MDC_EVT_OCCL=AL_OCCLU start");
     for _ in 0..3 {
         talk.until(Query::Alarm);
         assert_eq!(noted(&talk.say(&occlusion)), Vec::<String>::new());
     }
     talk.until(Query::Alarm);
-    assert_eq!(noted(&talk.say(NO_ALARM)), ["MDC_EVT_OCCL=AL_OCCLU end"]);
+    assert_eq!(talk.say(NO_ALARM), [send(Query::Status)]);
+    assert_eq!(noted(&talk.say(STATUS))[0], "MDC_EVT_OCCL=AL_OCCLU end");
 }
 
 #[test]
-fn the_alarm_is_asked_for_every_second() {
+fn an_alarm_of_a_pump_that_took_the_place_of_another_is_not_told_as_the_first_ones() {
+    let mut talk = Talk::running();
+    talk.until(Query::Alarm);
+    assert_eq!(talk.say(&framed("ALARM^AL_OCCLU^ ^ ")), [send(Query::Status)]);
+    let other = framed("INF^8002-51740^A^HLD^0.00^ml/h^^0.1^ml^1^mmHg^24+^EVENT^1");
+    assert_eq!(noted(&talk.say(&other)), Vec::<String>::new());
+    talk.say(OTHER_SERIAL);
+    talk.say(PROTOCOL);
+    talk.until(Query::Alarm);
+    talk.say(&framed("ALARM^AL_OCCLU^ ^ "));
+    assert_eq!(talk.asked, Some(Query::Status));
+    assert_eq!(noted(&talk.say(&other))[0], "MDC_EVT_OCCL=AL_OCCLU start", "told as the second one's");
+}
+
+#[test]
+fn an_alarm_whose_status_is_lost_is_told_after_the_pump_has_said_again_who_it_is() {
+    let mut talk = Talk::running();
+    talk.until(Query::Alarm);
+    assert_eq!(talk.say(&framed("ALARM^AL_OCCLU^ ^ ")), [send(Query::Status)]);
+    talk.wait();
+    talk.wait();
+    assert_eq!(talk.asked, Some(Query::Serial));
+    talk.until(Query::Alarm);
+    talk.say(&framed("ALARM^AL_OCCLU^ ^ "));
+    assert_eq!(noted(&talk.say(STATUS))[0], "MDC_EVT_OCCL=AL_OCCLU start");
+}
+
+#[test]
+fn the_alarm_is_asked_for_twice_a_second() {
     let mut talk = Talk::running();
     let mut last = talk.now.mono;
     for _ in 0..40 {
         talk.until(Query::Alarm);
-        assert!(talk.now.mono.since(last) <= Duration::from_secs(1));
+        assert!(talk.now.mono.since(last) <= Duration::from_millis(500));
         last = talk.now.mono;
         talk.say(NO_ALARM);
     }
@@ -243,17 +275,25 @@ fn the_alarm_is_asked_for_every_second() {
 
 #[test]
 fn an_alarm_that_ended_while_the_line_was_down_gets_its_end_from_the_same_pump_only() {
-    for (serial, expected) in [(SERIAL, vec!["MDC_EVT_OCCL=AL_OCCLU end"]), (OTHER_SERIAL, vec![])] {
+    for (serial, is_told) in [(SERIAL, true), (OTHER_SERIAL, false)] {
         let mut talk = Talk::running();
         talk.until(Query::Alarm);
         talk.say(&framed("ALARM^AL_OCCLU^ ^ "));
+        talk.say(STATUS);
         talk.event(&LinkEvent::Down(crate::link::LinkError::HungUp));
         talk.event(&LinkEvent::Up);
         talk.wait();
         for reply in [serial, PROTOCOL, RESPONSE_MAX] {
             talk.say(reply);
         }
-        assert_eq!(noted(&talk.say(NO_ALARM)), expected);
+        talk.say(NO_ALARM);
+        let status = if is_told {
+            STATUS.to_owned()
+        } else {
+            framed("INF^8002-51740^-^INF^9.00^ml/h^^0.1^ml^1^mmHg^24+")
+        };
+        let end = "MDC_EVT_OCCL=AL_OCCLU end".to_owned();
+        assert_eq!(noted(&talk.say(&status)).contains(&end), is_told);
     }
 }
 
