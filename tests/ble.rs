@@ -17,7 +17,7 @@ use wardline::device::ble::Collector;
 use wardline::device::catalogue::ble_profile;
 use wardline::device::observation::Value;
 use wardline::device::{Action, Driver, FaultKind};
-use wardline::lab::bluez::{Bluez, Bus, Emulated};
+use wardline::lab::bluez::{Bluez, Bus, Emulated, World};
 use wardline::link::ble::{Address, BleLink, Central, Demand, Handle, Presence, Security};
 use wardline::link::{Characteristic, Link, LinkCommand, LinkError, LinkEvent, NOT_OFFERED, RequestId};
 use wardline::time::Now;
@@ -123,6 +123,10 @@ fn address(text: &str) -> Address {
 
 fn value(of: Characteristic, octets: &[u8]) -> LinkEvent {
     LinkEvent::Value(of, Bytes::copy_from_slice(octets))
+}
+
+fn count(world: &World, member: &str) -> usize {
+    world.calls().iter().filter(|call| call.member == member).count()
 }
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -328,7 +332,7 @@ on_a_private_bus! {
         let mut link = ward.belt();
         tokio::select! {
             _ = link.open() => panic!("nobody is there"),
-            seen = ward.bluez.until("it scans", wardline::lab::bluez::World::is_scanning) => seen.unwrap(),
+            seen = ward.bluez.until("it scans", World::is_scanning) => seen.unwrap(),
         }
         assert_eq!(ward.central.status().listed[0], (address(BELT), Presence::Unknown));
         ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
@@ -420,6 +424,28 @@ on_a_private_bus! {
         subscribe(&mut link, HEART).await;
         let beat = ward.beat(72);
         assert_eq!(next(&mut link).await, beat);
+    }
+
+    async fn a_radio_that_does_not_scan_at_first_is_tried_again(ward: Ward) {
+        ward.bluez.die();
+        ward.bluez.fail("StartDiscovery", "org.bluez.Error.NotReady", "Resource Not Ready", 2);
+        ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
+        ward.bluez.come_back();
+        let mut link = ward.belt();
+        reopen(&mut link).await;
+        assert!(ward.bluez.look(|world| count(world, "StartDiscovery")) >= 3);
+    }
+
+    async fn a_scan_that_falls_silent_is_started_again(ward: Ward) {
+        let (central, handle) = Central::new("hci0", [address(BELT)]);
+        let central = central.with_quiet_limit(Duration::from_millis(200));
+        let again = ward.bluez.until("it scanned again, twice", |_| handle.status().restarts >= 2);
+        tokio::select! {
+            _ = central.run() => unreachable!(),
+            seen = again => seen.unwrap(),
+        }
+        assert_eq!(handle.status().down, None);
+        assert!(ward.bluez.look(|world| count(world, "StopDiscovery")) >= 2);
     }
 
     async fn an_adapter_that_is_not_there_is_named(ward: Ward) {
