@@ -55,7 +55,8 @@ const PROCESS: &str = "WARDLINE_TEST_BUS_PROCESS";
 /// Runs the test of this name again, as a child with a private bus; or, as that child, the scenario.
 fn run<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce(Ward) -> F) {
     if let Some(address) = std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS").filter(|_| is_child()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let bluez = Bluez::start(address.to_str().unwrap()).unwrap();
         return runtime.block_on(async {
             tokio::time::timeout(PATIENCE * 2, scenario(Ward::new(bluez))).await.expect("the scenario hangs");
@@ -254,17 +255,17 @@ on_a_private_bus! {
 
     async fn what_was_sent_before_the_device_dropped_arrives_before_the_end(ward: Ward) {
         let mut link = ward.subscribed_belt().await;
-        let beats: Vec<LinkEvent> = (60..80).map(|rate| ward.beat(rate)).collect();
-        ward.bluez.drop_connection(BELT).unwrap();
-        for beat in beats {
-            assert_eq!(next(&mut link).await, beat);
+        // The end comes another way than the values: often enough to meet the race between them.
+        for round in 0..50 {
+            let beats: Vec<LinkEvent> = (60..80).map(|rate| ward.beat(rate)).collect();
+            ward.bluez.drop_connection(BELT).unwrap();
+            for beat in beats {
+                assert_eq!(next(&mut link).await, beat, "round {round}");
+            }
+            assert!(matches!(next(&mut link).await, LinkEvent::Down(LinkError::Lost { .. })));
+            open(&mut link).await.unwrap();
+            subscribe(&mut link, HEART).await;
         }
-        assert!(matches!(next(&mut link).await, LinkEvent::Down(LinkError::Lost { .. })));
-
-        open(&mut link).await.unwrap();
-        subscribe(&mut link, HEART).await;
-        let beat = ward.beat(81);
-        assert_eq!(next(&mut link).await, beat);
     }
 
     async fn a_hundred_reconnections_leave_nothing_behind(ward: Ward) {
