@@ -18,8 +18,9 @@
 //! Limits that come from below: BlueZ confirms an indication by itself before a value reaches this
 //! process; services of one device that have the same UUID collapse to one; a value that is read
 //! from a characteristic that is also subscribed to arrives as a notification too; the queue between
-//! the D-Bus thread and a link has no bound of its own, so a session must keep calling `next`. Links
-//! must be dropped inside the runtime.
+//! the bus and a link has no bound of its own, so a session must keep calling `next`. btleplug runs a
+//! task of its own for its bus connection, one for each central; when the bus dies its streams may
+//! print a panic of theirs, which ends nothing. Links must be dropped inside the runtime.
 
 mod bus;
 mod central;

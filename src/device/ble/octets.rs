@@ -73,3 +73,31 @@ impl<'a> Octets<'a> {
         Ok(*octets)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_time_reads_as_published_and_stays_raw() {
+        // Android-nRF-Toolbox, DateTimeParserTest (BSD-3-Clause).
+        for (value, shown) in [
+            ([0xE4, 0x07, 0x05, 0x15, 0x0A, 0x1E, 0x2D], "2020-05-21T10:30:45"),
+            ([0xFF, 0xFF, 0xFF, 0, 0x19, 0x3C, 0xFF], "65535-255-00T25:60:255"),
+        ] {
+            let time = Octets::new("value", &value).unwrap().date_time("time").unwrap();
+            assert_eq!(time.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn fields_are_little_endian_and_end_where_the_value_ends() {
+        let mut octets = Octets::new("value", &[1, 2, 3, 4, 5, 6, 7]).unwrap();
+        assert_eq!(octets.u8("a"), Ok(0x01));
+        assert_eq!(octets.u16("b"), Ok(0x0302));
+        assert_eq!(octets.u24("c"), Ok(0x0006_0504));
+        let fault = octets.u16("last field").unwrap_err();
+        assert_eq!(fault.to_string(), "malformed: value ends in its last field: 1 of 2 octets");
+        assert!(!octets.is_empty(), "a field that is not whole takes nothing");
+    }
+}

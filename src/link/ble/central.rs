@@ -38,9 +38,16 @@ const PROPERTY_LIMIT: Duration = Duration::from_secs(5);
 /// How many unlisted addresses are remembered, the latest first.
 const UNLISTED_KEPT: usize = 32;
 
-/// The task of one adapter.
+/// How long nothing may be heard before a scan counts as dead. Scans are known to stop without a
+/// word (bluez issue 1126, btleplug issue 332). A ward is never this quiet; where it is, starting the
+/// scan again costs nothing.
+const QUIET_LIMIT: Duration = Duration::from_secs(90);
+
+/// The task of one adapter. A clone is the same task: only one of them may run at a time.
+#[derive(Clone)]
 pub struct Central {
     shared: Arc<Shared>,
+    quiet_limit: Duration,
 }
 
 /// What links and status hold of a central.
@@ -134,7 +141,13 @@ impl Central {
             radio: watch::Sender::new(Radio::Down("not started".to_owned())),
             counts: Mutex::default(),
         });
-        (Self { shared: Arc::clone(&shared) }, Handle { shared })
+        (Self { shared: Arc::clone(&shared), quiet_limit: QUIET_LIMIT }, Handle { shared })
+    }
+
+    /// The same, with another limit on silence than 90 seconds.
+    #[must_use]
+    pub fn with_quiet_limit(self, quiet_limit: Duration) -> Self {
+        Self { quiet_limit, ..self }
     }
 
     /// Runs the radio for ever. To stop, drop the future: BlueZ ends the scan with the connection.

@@ -88,9 +88,17 @@ impl Connection {
                     }
                     return event;
                 }
-                Happened::Lost(reason) => {
-                    return LinkEvent::Down(LinkError::Lost { what: self.address.to_string(), reason });
-                }
+                // The end can overtake values that came in between the two looks of this wait.
+                Happened::Lost(reason) => match self.values.next().now_or_never() {
+                    Some(Some(value)) => {
+                        if let Some(event) = self.value(value) {
+                            return event;
+                        }
+                    }
+                    Some(None) | None => {
+                        return LinkEvent::Down(LinkError::Lost { what: self.address.to_string(), reason });
+                    }
+                },
             }
         }
     }

@@ -4,7 +4,6 @@
 //! in the end the reason why the radio is lost.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use btleplug::api::{Central as _, CentralEvent, CentralState, Peripheral as _};
 use btleplug::platform::{Adapter, PeripheralId};
@@ -16,10 +15,6 @@ use tokio::time::timeout;
 use super::{Central, PROPERTY_LIMIT, Peer};
 use crate::link::ble::Address;
 use crate::link::ble::bus::{Signal, Signals};
-
-/// Scans are known to stop without a word (bluez issue 1126, btleplug issue 332). A ward is never
-/// this quiet; where it is, starting the scan again costs nothing.
-const QUIET_LIMIT: Duration = Duration::from_secs(90);
 
 /// One scan: BlueZ's names of the listed devices are good for its length only.
 pub(super) struct Scan<'a> {
@@ -50,7 +45,7 @@ impl<'a> Scan<'a> {
                     }
                     None => return "the system bus went away".to_owned(),
                 },
-                event = timeout(QUIET_LIMIT, events.next()) => match event {
+                event = timeout(self.central.quiet_limit, events.next()) => match event {
                     Ok(Some(CentralEvent::StateUpdate(CentralState::PoweredOff))) => {
                         return format!("{} was switched off", self.central.shared.adapter);
                     }
