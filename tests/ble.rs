@@ -219,6 +219,39 @@ on_a_private_bus! {
         assert_eq!(next(&mut oximeter).await, value(SPOT, &[0, 97, 0, 60, 0]));
     }
 
+    async fn twenty_devices_stream_at_the_same_time(ward: Ward) {
+        let addresses: Vec<String> = (1..=20).map(|n| format!("F5:00:00:00:00:{n:02X}")).collect();
+        let (central, handle) = Central::new("hci0", addresses.iter().map(|text| address(text)));
+        let mut links = tokio::task::JoinSet::new();
+        for text in &addresses {
+            ward.bluez.add(Emulated::heart_rate(text, text).bonded());
+            let mut link = BleLink::new(handle.clone(), address(text), vec![HEART], Demand::Bonded);
+            links.spawn(async move {
+                open(&mut link).await.unwrap();
+                subscribe(&mut link, HEART).await;
+                for n in 0..100 {
+                    assert_eq!(next(&mut link).await, value(HEART, &[0, n]));
+                }
+            });
+        }
+        let story = async {
+            let all = |world: &World| addresses.iter().all(|text| world.is_subscribed(text, 0x2A37));
+            ward.bluez.until("all are subscribed", all).await.unwrap();
+            for n in 0..100 {
+                for text in &addresses {
+                    ward.bluez.notify(text, 0x2A37, &[0, n]).unwrap();
+                }
+            }
+            soon("all values", links.join_all()).await;
+        };
+        tokio::select! {
+            _ = central.run() => unreachable!(),
+            () = story => {}
+        }
+        let connects = addresses.iter().map(|text| ward.bluez.look(|world| world.count(text, "Connect")));
+        assert_eq!(connects.collect::<Vec<_>>(), [1; 20]);
+    }
+
     async fn a_read_ends_with_its_value_which_does_not_come_twice(ward: Ward) {
         let mut link = ward.subscribed_belt().await;
         link.perform(LinkCommand::Read(SERIAL)).await.unwrap();

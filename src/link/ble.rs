@@ -85,7 +85,8 @@ pub enum Security {
     Open,
     /// Keys that hold for this connection only.
     Paired,
-    /// Keys that are kept: BlueZ encrypts every connection with them.
+    /// Keys that are kept. BlueZ from 5.87 on encrypts every connection with them; an older one does so
+    /// only when the device demands it.
     Bonded,
 }
 

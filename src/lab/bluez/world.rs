@@ -4,7 +4,7 @@
 
 mod answers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use dbus::Message;
@@ -53,6 +53,8 @@ pub struct World {
     delays: BTreeMap<String, Duration>,
     delayed: Vec<(Instant, Message)>,
     outbox: Vec<Message>,
+    /// The bus names of those who scan: BlueZ keeps a session for each.
+    scanning: BTreeSet<String>,
     advertise_at: Option<Instant>,
     strong: bool,
     changed: bool,
@@ -121,6 +123,7 @@ impl World {
             delays: BTreeMap::new(),
             delayed: Vec::new(),
             outbox: Vec::new(),
+            scanning: BTreeSet::new(),
             advertise_at: None,
             strong: false,
             changed: false,
@@ -198,6 +201,7 @@ impl World {
         for address in addresses {
             self.disconnect(&address);
         }
+        self.scanning.clear();
         self.objects.set(HCI, ADAPTER, "Discovering", Property::Bool(false));
         self.objects.set(HCI, ADAPTER, "Powered", Property::Bool(false));
     }
@@ -205,6 +209,7 @@ impl World {
     pub(super) fn die(&mut self) {
         self.alive = false;
         self.objects.forget_all();
+        self.scanning.clear();
         self.delayed.clear();
         self.changed = true;
     }

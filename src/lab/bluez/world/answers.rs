@@ -164,17 +164,22 @@ impl World {
     }
 
     fn perform_adapter(&mut self, call: &Message, member: &str) -> Result<(), Refusal> {
+        let sender = call.sender().map(|sender| sender.to_string()).unwrap_or_default();
         match member {
             "SetDiscoveryFilter" => {}
             "StartDiscovery" if !self.objects.is(HCI, ADAPTER, "Powered") => {
                 return refuse("org.bluez.Error.NotReady", "Resource Not Ready");
             }
-            "StartDiscovery" if self.is_scanning() => {
+            "StartDiscovery" if !self.scanning.insert(sender.clone()) => {
                 return refuse("org.bluez.Error.InProgress", "Operation already in progress");
             }
-            "StartDiscovery" => self.objects.set(HCI, ADAPTER, "Discovering", Property::Bool(true)),
-            "StopDiscovery" if !self.is_scanning() => return refuse(FAILED, "No discovery started"),
-            "StopDiscovery" => self.objects.set(HCI, ADAPTER, "Discovering", Property::Bool(false)),
+            "StopDiscovery" if !self.scanning.remove(&sender) => {
+                return refuse(FAILED, "No discovery started");
+            }
+            "StartDiscovery" | "StopDiscovery" => {
+                let scanning = !self.scanning.is_empty();
+                self.objects.set(HCI, ADAPTER, "Discovering", Property::Bool(scanning));
+            }
             "RemoveDevice" => {
                 let Some(path) = call.get1::<Path<'_>>() else { return refuse(BAD_ARGUMENTS, member) };
                 self.objects.remove(&path);
