@@ -18,29 +18,29 @@ pub mod backoff;
 pub mod time;
 
 // The line, left to right.
-/// 2. From link events to observations in the normal form: pure, `now` is an argument.
+// 2. From link events to observations in the normal form: pure, `now` is an argument.
 pub mod device;
-/// 4. Canonical records, blocks, keys and the seal.
+// 4. Canonical records, blocks, keys and the seal.
 pub mod envelope;
-/// 1. Bytes to and from one physical device.
+// 1. Bytes to and from one physical device.
 pub mod link;
-/// 3. Who may speak and what may leave: default deny.
+// 3. Who may speak and what may leave: default deny.
 pub mod policy;
-/// 5. The spool: what was admitted stays here until the broker has it.
+// 5. The spool: what was admitted stays here until the broker has it.
 pub mod store;
-/// 6. From the spool to the broker, and the acknowledgement back.
+// 6. From the spool to the broker, and the acknowledgement back.
 pub mod uplink;
 
 // Around the line.
-/// One file for each sub-command of `wardline`.
+// One file for each sub-command of `wardline`.
 pub mod cli;
-/// What a person writes and what the program then knows: raw, then validated.
+// What a person writes and what the program then knows: raw, then validated.
 pub mod config;
-/// The composition root: the only file that names every stage.
+// The composition root: the only file that names every stage.
 pub mod gateway;
-/// The impure rim: clock, tasks, files, signals, service manager, status socket.
+// The impure rim: clock, tasks, files, signals, service manager, status socket.
 pub mod host;
 
 #[cfg(feature = "lab")]
-/// Simulators, broker, consumer, demo and benchmark. Never in a release package.
+// Simulators, broker, consumer, demo and benchmark. Never in a release package.
 pub mod lab;

@@ -1,5 +1,12 @@
 //! The data path is the architecture: these tests fail when the house is built otherwise.
 
+#![expect(clippy::tests_outside_test_module, reason = "the whole file is one")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -65,8 +65,13 @@ impl<L: Link> Session<L> {
         loop {
             let opened = tokio::select! {
                 biased;
-                () = stopped(&mut stop) => return,
-                opened = self.link.open() => opened,
+                () = stopped(&mut stop) => None,
+                opened = self.link.open() => Some(opened),
+            };
+            let Some(opened) = opened else {
+                // An attempt that was given up half-way may hold the device.
+                self.link.close().await;
+                return;
             };
             let ended = match opened {
                 Ok(()) => self.connection(&mut stop).await,

@@ -13,3 +13,5 @@ pub mod pki;
 pub mod samples;
 pub mod sim;
 pub mod stage;
+
+pub use samples::sample_payloads;

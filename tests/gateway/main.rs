@@ -1,5 +1,9 @@
 //! The whole daemon from outside: processes, ports, sockets, disk.
 
+#![expect(clippy::tests_outside_test_module, reason = "the whole program is one")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![expect(clippy::disallowed_methods, reason = "a test stands outside the daemon and its supervisor")]
+
 mod support;
 
 mod outage;

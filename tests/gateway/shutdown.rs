@@ -66,6 +66,7 @@ async fn a_shutdown_drains_what_was_read_to_the_disk_and_says_goodbye_to_the_bro
     assert_eq!(ended.code(), Some(0), "{}", daemon.last_words());
     // A second start sends what the first could not; together they lost nothing.
     let mut second = bench.start();
+    bench.status("the second daemon runs", |_| true).await;
     within("every reading at the consumer", bench.consumer.wait_for(|ledger| ledger.records >= admitted))
         .await;
     bench.consumer.with(|ledger| {
