@@ -3,11 +3,14 @@
 //! arrives once the fault is gone.
 #![cfg(feature = "lab")]
 
+#[cfg(test)]
 #[path = "uplink/mosquitto.rs"]
 mod mosquitto;
+#[cfg(test)]
 #[path = "uplink/support.rs"]
 mod support;
 
+#[cfg(test)]
 mod payloads {
     use std::path::Path;
 
@@ -20,6 +23,7 @@ mod payloads {
     }
 }
 
+#[cfg(test)]
 mod against_mosquitto {
     use std::io::Write as _;
 
@@ -345,6 +349,7 @@ mod against_mosquitto {
     }
 }
 
+#[cfg(test)]
 mod measurement {
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
@@ -421,6 +426,7 @@ mod measurement {
     }
 }
 
+#[cfg(test)]
 mod against_a_scripted_broker {
     use std::time::Duration;
 
@@ -434,10 +440,13 @@ mod against_a_scripted_broker {
 
     use super::support::{Certificates, Running, Ward, all_arrived, soon};
 
+    /// Looks up what the broker keeps on a topic.
+    type Retained = Box<dyn Fn(&str) -> Option<String>>;
+
     struct Lab {
         port: u16,
         behaviour: watch::Sender<Behaviour>,
-        retained: Box<dyn Fn(&str) -> Option<String>>,
+        retained: Retained,
         tasks: JoinSet<()>,
     }
 
@@ -446,7 +455,7 @@ mod against_a_scripted_broker {
             let (behaviour, watched) = watch::channel(Behaviour::default());
             let authorities = certificates.pki.authorities();
             let broker = Broker::bind(authorities, certificates.server.clone(), watched).await.unwrap();
-            let (port, retained) = (broker.port().unwrap(), Box::new(broker.retained()));
+            let (port, retained) = (broker.port().unwrap(), Box::new(broker.retained()) as Retained);
             let mut tasks = JoinSet::new();
             tasks.spawn(async move { broker.run().await.unwrap() });
             Self { port, behaviour, retained, tasks }
@@ -612,6 +621,22 @@ mod against_a_scripted_broker {
         ward.alarm();
         all_arrived(&ward, &seen).await;
         running.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_takes_only_small_packets_gets_small_packets() {
+        let certificates = Certificates::new();
+        let mut lab = Lab::start(&certificates).await;
+        let seen = lab.consumer(&certificates).await;
+        let mut ward = Ward::new(1, Ahead::No);
+        ward.read(1, 200);
+        lab.behaviour.send_modify(|behaviour| behaviour.max_packet = 12 * 1024);
+        let config = Config { payload: Payload::Fhir, ..certificates.config(lab.port) };
+        let running = Running::start(config, &ward);
+        all_arrived(&ward, &seen).await;
+        let status = running.stop().await;
+        assert_eq!((status.connections, status.trouble), (1, None));
+        seen.with(|ledger| assert!(ledger.publishes > 10));
     }
 
     #[tokio::test(flavor = "multi_thread")]

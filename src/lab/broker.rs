@@ -41,6 +41,8 @@ pub struct Behaviour {
     pub links: Links,
     /// Told in CONNACK.
     pub receive_maximum: u16,
+    /// Told in CONNACK, and kept to.
+    pub max_packet: u32,
     /// A publish to a topic that matches one of these filters is not taken, and this is its reason
     /// code.
     pub refuse: Vec<(String, u8)>,
@@ -61,7 +63,13 @@ pub enum Links {
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { links: Links::Serve, receive_maximum: 100, refuse: Vec::new(), reverse_acks: false }
+        Self {
+            links: Links::Serve,
+            receive_maximum: 100,
+            max_packet: MAX_PACKET,
+            refuse: Vec::new(),
+            reverse_acks: false,
+        }
     }
 }
 
@@ -268,7 +276,7 @@ impl Connection {
     fn take_packets(&mut self, now: &Behaviour) -> anyhow::Result<bool> {
         let mut acks = Vec::new();
         loop {
-            match Packet::read(&mut self.input, Some(MAX_PACKET)) {
+            match Packet::read(&mut self.input, Some(now.max_packet)) {
                 Ok(Packet::Connect(connect, will, _)) => self.connect(connect, will, now)?,
                 Ok(Packet::Publish(publish)) => acks.extend(self.publish(&publish, now)),
                 Ok(Packet::Subscribe(subscribe)) => {
@@ -398,7 +406,7 @@ fn connack_properties(now: &Behaviour) -> ConnAckProperties {
         receive_max: Some(now.receive_maximum),
         max_qos: Some(1),
         retain_available: None,
-        max_packet_size: Some(MAX_PACKET),
+        max_packet_size: Some(now.max_packet),
         assigned_client_identifier: None,
         topic_alias_max: None,
         reason_string: None,

@@ -107,6 +107,7 @@ pub(super) struct State {
     pub(super) news: bool,
     pub(super) unreadable: u64,
     pub(super) trouble: Option<String>,
+    pub(super) max_packet: u32,
     rewind: bool,
     over: bool,
 }
@@ -120,6 +121,7 @@ impl Shared {
             news: false,
             unreadable: 0,
             trouble: None,
+            max_packet: u32::MAX,
             rewind: false,
             over: false,
         };
@@ -200,6 +202,9 @@ impl<S: Source> Feeder<S> {
                 Next::Rewind => {
                     self.plans = Default::default();
                     self.drained = [false; 4];
+                    // The broker's limit changes only with the connection, which rewinds.
+                    let max_packet = self.shared.lock().max_packet;
+                    self.encoder.set_max_packet(max_packet);
                     self.source.rewind();
                 }
                 Next::Read(stream) => self.feed(stream),

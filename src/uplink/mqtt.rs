@@ -109,6 +109,8 @@ pub enum LinkEvent {
     Up {
         /// How many publishes the broker takes at a time.
         receive_maximum: u16,
+        /// The largest packet that it takes.
+        max_packet: u32,
     },
     /// Over. `None`: because we disconnected.
     Down(Option<LinkError>),
@@ -279,8 +281,11 @@ async fn poll_one(event_loop: &mut EventLoop, events: &mpsc::Sender<LinkEvent>, 
         let event = match event_loop.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(connack))) => {
                 up = true;
-                let limit = connack.properties.and_then(|properties| properties.receive_max);
-                LinkEvent::Up { receive_maximum: limit.unwrap_or(u16::MAX) }
+                let limits = connack.properties.as_ref();
+                LinkEvent::Up {
+                    receive_maximum: limits.and_then(|all| all.receive_max).unwrap_or(u16::MAX),
+                    max_packet: limits.and_then(|all| all.max_packet_size).unwrap_or(u32::MAX),
+                }
             }
             Ok(_) => continue,
             Err(ConnectionError::RequestsDone) => LinkEvent::Down(None),

@@ -6,6 +6,8 @@ use crate::store::Seq;
 
 /// The most bytes of payload that the encoder puts into one parcel before it begins the next.
 pub const TARGET_PAYLOAD: usize = 60 * 1024;
+/// What a packet may take beside [`TARGET_PAYLOAD`]: topic, properties, and the record that went over.
+pub const ROOM_BESIDE: usize = 8 * 1024;
 
 /// The ways to the broker, the most urgent first. `Live` and `Backlog` both carry the vital lane:
 /// what was committed since the connection came up, and what waited for it.

@@ -211,7 +211,8 @@ impl Driver {
             let tick = self.next_tick();
             tokio::select! {
                 event = link.events.recv() => match event {
-                    Some(LinkEvent::Up { receive_maximum }) => {
+                    Some(LinkEvent::Up { receive_maximum, max_packet }) => {
+                        self.shared.lock().max_packet = max_packet;
                         up = true;
                         self.handle_up(&link, receive_maximum, &mut replies);
                     }

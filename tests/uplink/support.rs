@@ -223,7 +223,7 @@ impl Running {
         let found = tokio::time::timeout(PATIENCE, status.wait_for(|status| wanted(status))).await;
         match found {
             Ok(status) => status.unwrap().clone(),
-            Err(_) => panic!("not seen in {PATIENCE:?}: {what}; status: {:#?}", *self.status.borrow()),
+            Err(late) => panic!("{what} not seen: {late}; status: {:#?}", *self.status.borrow()),
         }
     }
 

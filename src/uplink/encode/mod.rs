@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Payload;
-use super::parcel::{Age, Parcel, Stream, TARGET_PAYLOAD};
+use super::parcel::{Age, Parcel, ROOM_BESIDE, Stream, TARGET_PAYLOAD};
 use super::topic::{Class, TopicError, Topics, WHOLE_GATEWAY};
 use crate::device::observation::{Kind, Lane};
 use crate::envelope::block::BlockHeader;
@@ -95,12 +95,27 @@ pub struct Encoder {
     gateway: String,
     store: StoreId,
     buffer: Vec<u8>,
+    target: usize,
 }
 
 impl Encoder {
     /// For one gateway and store.
     pub fn new(payload: Payload, topics: Topics, gateway: &str, store: StoreId) -> Self {
-        Self { payload, topics, gateway: gateway.to_owned(), store, buffer: Vec::new() }
+        Self {
+            payload,
+            topics,
+            gateway: gateway.to_owned(),
+            store,
+            buffer: Vec::new(),
+            target: TARGET_PAYLOAD,
+        }
+    }
+
+    /// Keeps parcels so small that each fits into a packet of this size. One record always goes: a
+    /// broker that does not take even that says so itself.
+    pub fn set_max_packet(&mut self, bytes: u32) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.target = bytes.saturating_sub(ROOM_BESIDE).clamp(1, TARGET_PAYLOAD);
     }
 
     /// Sorts the records of a block by device and class.
@@ -140,8 +155,8 @@ impl Encoder {
         let items = rest.iter().filter_map(|index| item(&plan.block.entries, *index));
         self.buffer.clear();
         let count = match self.payload {
-            Payload::Fhir => fhir::write(&mut self.buffer, context, items, TARGET_PAYLOAD),
-            Payload::Cbor => cbor::write(&mut self.buffer, context, items, TARGET_PAYLOAD),
+            Payload::Fhir => fhir::write(&mut self.buffer, context, items, self.target),
+            Payload::Cbor => cbor::write(&mut self.buffer, context, items, self.target),
         };
         let (first, last) = (*rest.first()?, *rest.get(count.checked_sub(1)?)?);
         let age = age(&plan.block.entries, first, now);
