@@ -334,10 +334,10 @@ mod tests {
         bench.record.until("a first round", |record| !record.values("MDC_VOL_FLUID_TBI").is_empty()).await;
         for round in 1..=3 {
             let port_before = std::fs::read_link(&link).unwrap();
-            // Another pty takes the number that the port had, so that it must come back elsewhere.
-            let squatter = (round == 2).then(|| squat(&port_before));
             bench.control.trouble(Trouble::Torn);
             bench.control.trouble(Trouble::PowerCycle(Duration::from_millis(300)));
+            // Something else takes the number that the port had: it must come back elsewhere.
+            let _squatters = if round == 2 { squat(&link, &port_before).await } else { Vec::new() };
             let ups =
                 |record: &Record| record.all().iter().filter(|(_, told)| matches!(told, Told::Up)).count();
             bench.record.until("the way back", |record| ups(record) > round).await;
@@ -346,7 +346,8 @@ mod tests {
                 .record
                 .until("readings again", |record| record.values("MDC_VOL_FLUID_DELIV").len() > read)
                 .await;
-            drop(squatter);
+            let has_moved = std::fs::read_link(&link).unwrap() != port_before;
+            assert!(has_moved || round != 2, "it came back under the same number");
         }
         let identities = bench.record.identities();
         assert_eq!(identities, vec![Some("8002-51733".to_owned()); 4], "said again on each connection");
@@ -374,10 +375,20 @@ mod tests {
         assert_only_requests(model("alaris-asena"), &bench.control.received());
     }
 
-    /// Waits until a pty's number is free and takes it.
-    fn squat(_port: &Path) -> std::fs::File {
-        // Opening the multiplexer takes the lowest free number.
-        std::fs::OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap()
+    /// Waits until a port is gone and takes its number, and all free ones below.
+    async fn squat(link: &Path, port: &Path) -> Vec<std::os::fd::OwnedFd> {
+        while link.symlink_metadata().is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut held = Vec::new();
+        for _ in 0..200 {
+            let (end, path) = raw_pty();
+            held.push(end);
+            if path == port {
+                break;
+            }
+        }
+        held
     }
 
     fn descriptors() -> Vec<PathBuf> {
