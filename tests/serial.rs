@@ -11,6 +11,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant};
 
+    use tokio::sync::Notify;
     use tokio::task::JoinHandle;
     use wardline::device::catalogue::{SerialModel, serial_model, serial_models};
     use wardline::device::observation::{Absent, Kind, Observation, Value};
@@ -32,11 +33,19 @@ mod tests {
     }
 
     #[derive(Clone, Default)]
-    struct Record(Arc<Mutex<Vec<(Duration, Told)>>>);
+    struct Record {
+        log: Arc<Mutex<Vec<(Duration, Told)>>>,
+        grown: Arc<Notify>,
+    }
 
     impl Record {
+        fn tell(&self, at: Duration, told: Told) {
+            self.log.lock().unwrap().push((at, told));
+            self.grown.notify_one();
+        }
+
         fn all(&self) -> Vec<(Duration, Told)> {
-            self.0.lock().unwrap().clone()
+            self.log.lock().unwrap().clone()
         }
 
         fn observations(&self) -> Vec<Observation> {
@@ -77,7 +86,7 @@ mod tests {
         async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
             let wait = async {
                 while !condition(self) {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    self.grown.notified().await;
                 }
             };
             let is_met = tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok();
@@ -105,7 +114,7 @@ mod tests {
             mono: Mono::from_nanos(u64::try_from(began.elapsed().as_nanos()).unwrap()),
             ..Now::default()
         };
-        let tell = |told| record.0.lock().unwrap().push((began.elapsed(), told));
+        let tell = |told| record.tell(began.elapsed(), told);
         loop {
             if link.open().await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -478,7 +487,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_recorded_numerics_arrive_row_by_row() {
-        let bench = oximeter(masimo::Cadence::AtEachSet);
+        let mut bench = oximeter(masimo::Cadence::AtEachSet);
         bench.record.until("the line", |record| !record.all().is_empty()).await;
         let rows = recorded(40);
         assert_eq!(rows.len(), 40);
@@ -495,7 +504,9 @@ mod tests {
         assert_eq!(bench.record.values("MDC_PULS_OXIM_SAT_O2"), expected);
         let expected: Vec<String> = rows.iter().map(|row| text(row.bpm)).collect();
         assert_eq!(bench.record.values("MDC_PULS_OXIM_PULS_RATE"), expected);
-        bench.record.until("the journal", |_| bench.control.sent() == 40).await;
+        bench.control.stop();
+        (&mut bench.tasks[0]).await.unwrap();
+        assert_eq!(bench.control.sent(), 40);
         assert_eq!(bench.record.faults(), []);
         assert_eq!(bench.control.received(), b"", "nothing is ever sent to an oximeter");
         // The device's own time orders the lines.
