@@ -11,6 +11,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant};
 
+    use tokio::sync::Notify;
     use tokio::task::JoinHandle;
     use wardline::device::catalogue::{SerialModel, serial_model, serial_models};
     use wardline::device::observation::{Absent, Kind, Observation, Value};
@@ -32,11 +33,19 @@ mod tests {
     }
 
     #[derive(Clone, Default)]
-    struct Record(Arc<Mutex<Vec<(Duration, Told)>>>);
+    struct Record {
+        log: Arc<Mutex<Vec<(Duration, Told)>>>,
+        grown: Arc<Notify>,
+    }
 
     impl Record {
+        fn tell(&self, at: Duration, told: Told) {
+            self.log.lock().unwrap().push((at, told));
+            self.grown.notify_one();
+        }
+
         fn all(&self) -> Vec<(Duration, Told)> {
-            self.0.lock().unwrap().clone()
+            self.log.lock().unwrap().clone()
         }
 
         fn observations(&self) -> Vec<Observation> {
@@ -77,7 +86,7 @@ mod tests {
         async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
             let wait = async {
                 while !condition(self) {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    self.grown.notified().await;
                 }
             };
             let is_met = tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok();
@@ -105,7 +114,7 @@ mod tests {
             mono: Mono::from_nanos(u64::try_from(began.elapsed().as_nanos()).unwrap()),
             ..Now::default()
         };
-        let tell = |told| record.0.lock().unwrap().push((began.elapsed(), told));
+        let tell = |told| record.tell(began.elapsed(), told);
         loop {
             if link.open().await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -334,10 +343,10 @@ mod tests {
         bench.record.until("a first round", |record| !record.values("MDC_VOL_FLUID_TBI").is_empty()).await;
         for round in 1..=3 {
             let port_before = std::fs::read_link(&link).unwrap();
-            // Another pty takes the number that the port had, so that it must come back elsewhere.
-            let squatter = (round == 2).then(|| squat(&port_before));
             bench.control.trouble(Trouble::Torn);
             bench.control.trouble(Trouble::PowerCycle(Duration::from_millis(300)));
+            // Something else takes the number that the port had: it must come back elsewhere.
+            let _squatters = if round == 2 { squat(&link, &port_before).await } else { Vec::new() };
             let ups =
                 |record: &Record| record.all().iter().filter(|(_, told)| matches!(told, Told::Up)).count();
             bench.record.until("the way back", |record| ups(record) > round).await;
@@ -346,7 +355,8 @@ mod tests {
                 .record
                 .until("readings again", |record| record.values("MDC_VOL_FLUID_DELIV").len() > read)
                 .await;
-            drop(squatter);
+            let has_moved = std::fs::read_link(&link).unwrap() != port_before;
+            assert!(has_moved || round != 2, "it came back under the same number");
         }
         let identities = bench.record.identities();
         assert_eq!(identities, vec![Some("8002-51733".to_owned()); 4], "said again on each connection");
@@ -374,10 +384,20 @@ mod tests {
         assert_only_requests(model("alaris-asena"), &bench.control.received());
     }
 
-    /// Waits until a pty's number is free and takes it.
-    fn squat(_port: &Path) -> std::fs::File {
-        // Opening the multiplexer takes the lowest free number.
-        std::fs::OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap()
+    /// Waits until a port is gone and takes its number, and all free ones below.
+    async fn squat(link: &Path, port: &Path) -> Vec<std::os::fd::OwnedFd> {
+        while link.symlink_metadata().is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut held = Vec::new();
+        for _ in 0..200 {
+            let (end, path) = raw_pty();
+            held.push(end);
+            if path == port {
+                break;
+            }
+        }
+        held
     }
 
     fn descriptors() -> Vec<PathBuf> {
@@ -467,7 +487,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_recorded_numerics_arrive_row_by_row() {
-        let bench = oximeter(masimo::Cadence::AtEachSet);
+        let mut bench = oximeter(masimo::Cadence::AtEachSet);
         bench.record.until("the line", |record| !record.all().is_empty()).await;
         let rows = recorded(40);
         assert_eq!(rows.len(), 40);
@@ -484,7 +504,9 @@ mod tests {
         assert_eq!(bench.record.values("MDC_PULS_OXIM_SAT_O2"), expected);
         let expected: Vec<String> = rows.iter().map(|row| text(row.bpm)).collect();
         assert_eq!(bench.record.values("MDC_PULS_OXIM_PULS_RATE"), expected);
-        bench.record.until("the journal", |_| bench.control.sent() == 40).await;
+        bench.control.stop();
+        (&mut bench.tasks[0]).await.unwrap();
+        assert_eq!(bench.control.sent(), 40);
         assert_eq!(bench.record.faults(), []);
         assert_eq!(bench.control.received(), b"", "nothing is ever sent to an oximeter");
         // The device's own time orders the lines.

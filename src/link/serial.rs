@@ -325,6 +325,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_wait_that_is_called_off_loses_nothing() {
+        let (mut master, slave) = SerialStream::pair().unwrap();
+        let path = slave.name().unwrap();
+        drop(slave);
+        let mut link = link(&path, LINE);
+        link.open().await.unwrap();
+        let mut heard = Vec::new();
+        for number in 0..200_u8 {
+            master.write_all(&[number]).await.unwrap();
+            // Ready at once or not at all: most of these waits are called off.
+            let hurried = tokio::time::timeout(Duration::ZERO, link.next()).await;
+            if let Ok(LinkEvent::Bytes(bytes)) = hurried {
+                heard.extend_from_slice(&bytes);
+            }
+        }
+        while heard.len() < 200 {
+            let LinkEvent::Bytes(bytes) = link.next().await else { panic!("the line went down") };
+            heard.extend_from_slice(&bytes);
+        }
+        assert_eq!(heard, (0..200).collect::<Vec<u8>>());
+    }
+
+    #[tokio::test]
     async fn the_end_of_the_line_is_told_and_closes_the_descriptor() {
         let (master, slave) = SerialStream::pair().unwrap();
         let path = slave.name().unwrap();

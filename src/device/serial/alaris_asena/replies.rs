@@ -65,6 +65,7 @@ impl AlarisAsena {
         };
         if self.serial.as_ref().is_some_and(|known| *known != serial) {
             self.protocol = None;
+            self.drop_held();
         }
         self.serial = Some(serial);
         self.is_identified = true;
@@ -127,10 +128,15 @@ impl AlarisAsena {
         self.actions.extend(status.observations(faults).into_iter().map(Action::Observe));
     }
 
-    /// Nothing is believed before the pump has said again who it is.
-    pub(super) fn doubt(&mut self, now: Mono) {
+    /// Forgets what was held: nobody knows whose it is. An alarm that is still on is told again.
+    fn drop_held(&mut self) {
         self.held.clear();
         self.held_level = None;
+    }
+
+    /// Nothing is believed before the pump has said again who it is.
+    pub(super) fn doubt(&mut self, now: Mono) {
+        self.drop_held();
         if self.phase != Phase::Listening {
             self.is_identified = false;
             self.set_due(Query::Serial, Some(now));

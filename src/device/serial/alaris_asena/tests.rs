@@ -249,6 +249,18 @@ fn an_alarm_of_a_pump_that_took_the_place_of_another_is_not_told_as_the_first_on
 }
 
 #[test]
+fn a_setting_whose_owner_is_not_confirmed_is_never_told() {
+    let mut talk = Talk::running();
+    talk.until(Query::Vtbi);
+    assert_eq!(talk.say(VTBI), [send(Query::Status)]);
+    let other = framed("INF^8002-51740^-^HLD^0.00^ml/h^^0.1^ml^1^mmHg^24+^EVENT^1");
+    assert_eq!(noted(&talk.say(&other)), Vec::<String>::new());
+    talk.say(OTHER_SERIAL);
+    talk.until(Query::Status);
+    assert!(!noted(&talk.say(&other)).iter().any(|note| note.starts_with("MDC_VOL_FLUID_TBI")));
+}
+
+#[test]
 fn an_alarm_whose_status_is_lost_is_told_after_the_pump_has_said_again_who_it_is() {
     let mut talk = Talk::running();
     talk.until(Query::Alarm);
