@@ -144,8 +144,8 @@ async fn daemon(config: Config, links: Arc<dyn Links>) -> Result<(), GatewayErro
 async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, GatewayError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (started, boot) = (clock.now(), boot_id());
-    let ward = WardKey::load(&KeyFile::new(&config.keys.ward))?;
     let kek = load_kek(&config.keys.kek)?;
+    let ward = WardKey::load(&KeyFile::new(&config.keys.ward))?;
     let (writer, reader, recovery) =
         store::open(&config.store, kek, boot, started, Arc::new(SystemRandom::new()))?;
     tell(&recovery);
