@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
+use wardline::lab::sim::{alaris, masimo};
 use wardline::lab::{demo, samples};
 
 /// Simulators of the bedside, the demo, the benchmark: never installed on a gateway
@@ -25,6 +26,15 @@ enum Command {
     SamplePayloads {
         /// The folder; made when it is not there
         folder: PathBuf,
+    },
+    /// Simulate a bedside device on a pseudo-terminal, until interrupted
+    Sim {
+        /// The device
+        #[arg(value_parser = ["alaris-asena", "masimo-ascii1"])]
+        driver: String,
+        /// The path under which its port is to be found; made as a symbolic link
+        #[arg(long)]
+        port: PathBuf,
     },
     /// The daemon of the demo
     #[command(hide = true)]
@@ -53,6 +63,11 @@ fn lab() -> anyhow::Result<ExitCode> {
             samples::sample_payloads(&folder)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Sim { driver, port } => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(simulate(&driver, port))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Daemon { config, replay } => {
             let links: Arc<dyn Links> = match replay {
                 Some(file) => Arc::new(demo::ReplayFile::read(&file)?),
@@ -68,4 +83,21 @@ fn lab() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn simulate(driver: &str, port: PathBuf) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    let ready = |out: &mut std::io::Stdout| writeln!(out, "{driver} on {}", port.display());
+    let link = Some(port.clone());
+    if driver == "alaris-asena" {
+        let setup = alaris::Setup { link, ..alaris::Setup::default() };
+        let (device, _control) = alaris::pump(setup, alaris::Values::default())?;
+        ready(&mut out)?;
+        return Ok(device.await?);
+    }
+    let setup = masimo::Setup { link, ..masimo::Setup::default() };
+    let values = masimo::Values { spo2: Some(97), bpm: Some(61), pi: Some(360), ..masimo::Values::default() };
+    let (device, _control) = masimo::oximeter(setup, values)?;
+    ready(&mut out)?;
+    Ok(device.await?)
 }
