@@ -16,11 +16,13 @@ pub mod encode;
 pub mod feeder;
 pub mod mqtt;
 pub mod parcel;
+mod report;
 pub mod run;
 pub mod session;
 pub mod status;
 pub mod tls;
 pub mod topic;
+pub mod trouble;
 
 pub use run::{Stop, Surroundings, Uplink, assemble};
 pub use status::{State, Status};

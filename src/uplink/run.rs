@@ -15,20 +15,16 @@ use tokio::time::sleep;
 use super::Config;
 use super::encode::Encoder;
 use super::feeder::{Feeder, Shared, Source};
-use super::mqtt::{self, Job, Link, LinkError, LinkEvent, Reply};
-use super::parcel::Stream;
+use super::mqtt::{self, Job, Link, LinkEvent, Reply};
+use super::report::Report;
 use super::session::{Answer, Limits, Session, Ticket};
 use super::status::{State, Status};
 use super::tls::{self, Files, TlsError};
 use super::topic::{TopicError, Topics};
+use super::trouble::LinkError;
 use crate::backoff::{Backoff, Random};
-use crate::device::observation::Lane;
-use crate::time::{Clock, Mono};
+use crate::time::Clock;
 
-/// The status is sent on at most so often while only numbers change.
-const REPORT_EVERY: Duration = Duration::from_millis(100);
-/// The certificate's days are counted again so often.
-const CERTIFICATE_EVERY: Duration = Duration::from_secs(600);
 /// Held topics named in the status.
 const HELD_SHOWN: usize = 8;
 /// For DISCONNECT, once everything is answered.
@@ -94,13 +90,7 @@ pub fn assemble<S: Source>(config: Config, source: S, around: Surroundings) -> R
         jobs,
         run,
         stop,
-        report: Report {
-            status,
-            now: Status::default(),
-            sent: Mono::default(),
-            certificate: None,
-            dirty: true,
-        },
+        report: Report::new(status),
     };
     Ok(Uplink { feeder, connections: Connections(waiting), driver })
 }
@@ -386,7 +376,7 @@ impl Driver {
     fn next_tick(&self) -> Duration {
         let now = self.clock.now().mono;
         let timeout = self.shared.lock().session.poll_timeout();
-        let most = if self.report.dirty { REPORT_EVERY } else { Duration::from_secs(1) };
+        let most = self.report.next_look();
         timeout.map_or(most, |at| at.since(now).min(most))
     }
 
@@ -415,56 +405,4 @@ async fn committed(commits: &mut Option<watch::Receiver<u64>>) {
         *commits = None;
     }
     std::future::pending::<()>().await;
-}
-
-/// The status as it is known here, and what of it was sent on.
-struct Report {
-    status: watch::Sender<Status>,
-    now: Status,
-    sent: Mono,
-    certificate: Option<Mono>,
-    dirty: bool,
-}
-
-impl Report {
-    fn lane(&mut self, stream: Stream) -> &mut super::status::LaneCounters {
-        let lane = match stream {
-            Stream::Alarm => Lane::Alarm,
-            Stream::Live | Stream::Backlog => Lane::Vital,
-            Stream::Bulk => Lane::Bulk,
-        };
-        self.now.lanes.entry(lane).or_default()
-    }
-
-    fn state(&mut self, state: State, now: Mono) {
-        self.now.state = state;
-        self.now.since = now;
-        if state != State::Online {
-            self.now.in_flight = 0;
-            self.now.oldest_unacknowledged = None;
-        }
-        self.send(now);
-    }
-
-    fn certificate(&mut self, config: &Config, now: crate::time::Now) {
-        if self.certificate.is_some_and(|at| now.mono.since(at) < CERTIFICATE_EVERY) {
-            return;
-        }
-        self.certificate = Some(now.mono);
-        // What is wrong with the file is said when it is needed for a connection.
-        self.now.certificate_days_left = tls::certificate_days_left(&config.certificate, now.wall).ok();
-    }
-
-    fn send_if_due(&mut self, now: Mono) {
-        self.dirty = *self.status.borrow() != self.now;
-        if self.dirty && now.since(self.sent) >= REPORT_EVERY {
-            self.send(now);
-        }
-    }
-
-    fn send(&mut self, now: Mono) {
-        self.sent = now;
-        self.dirty = false;
-        self.status.send_replace(self.now.clone());
-    }
 }

@@ -19,6 +19,8 @@
 //! broker that takes nothing of a topic yet (no subscriber, no right) cannot take the tenth reading
 //! and refuse the first.
 
+mod outcome;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ use super::parcel::{Parcel, Stream};
 use crate::backoff::{Backoff, Bounds, Random};
 use crate::store::Seq;
 use crate::time::Mono;
+pub use outcome::{Answer, Outcome};
 
 /// Parcels that wait encoded for each stream: enough to keep the window full, little enough that an
 /// alarm or a rewind makes little work void.
@@ -62,57 +65,6 @@ pub struct Limits {
 /// Names a publish until its PUBACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
-
-/// What a PUBACK's reason code asks for (MQTT 5, section 3.4.2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The broker has it.
-    Delivered,
-    /// It may take it later: hold the topic, try again.
-    Retry,
-    /// It will never take this one: keep the block, skip it until the next start.
-    Refuse,
-}
-
-impl Outcome {
-    /// By reason code.
-    pub const fn of(reason: u8, subscriber: Subscriber) -> Self {
-        match (reason, subscriber) {
-            (0x00, _) | (0x10, Subscriber::Optional) => Self::Delivered,
-            // Topic name invalid, payload format invalid.
-            (0x90 | 0x99, _) => Self::Refuse,
-            // No subscriber, not authorised (a wrong ACL must not cost a ward its data), quota
-            // exceeded, server busy, identifier in use, and whatever a future broker may say.
-            _ => Self::Retry,
-        }
-    }
-}
-
-/// What became of a PUBACK.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Of a publish of an earlier connection, or unknown.
-    Stale,
-    /// The records are the broker's.
-    Delivered {
-        /// The way that they went.
-        stream: Stream,
-        /// How many.
-        count: u32,
-    },
-    /// Held: will be tried again.
-    Held {
-        /// The topic.
-        topic: String,
-    },
-    /// Dead-lettered: the block stays in the store and is not read again until the next start.
-    Refused {
-        /// The block.
-        block: Seq,
-        /// The topic.
-        topic: String,
-    },
-}
 
 /// A publish that waits for its PUBACK.
 #[derive(Debug)]
