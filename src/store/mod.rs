@@ -82,7 +82,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            bytes: 16 * 1024 * 1024,
+            // sled keeps what it holds of an open database in memory, so this bounds memory too.
+            bytes: 8 * 1024 * 1024,
             blocks: 10_000,
             age: Duration::from_secs(3_600),
             drained_bytes: 4 * 1024 * 1024,
