@@ -383,6 +383,12 @@ fn drained_segments_go_with_their_folders_and_the_cursor_survives() {
     assert_eq!((found.segments, found.gaps.len()), (0, 0));
     let seq = put_text(&mut writer, Lane::Vital, "new");
     assert!(seq.segment > 3, "no number is given twice");
+    let place = (writer.shared.store, Lane::Vital, seq.segment);
+    let folders = segment_folders(folder.path(), Lane::Vital);
+    let opened = segment::Header::open(&folders[0], &kek(1), place).unwrap();
+    let before = opened.header.previous;
+    assert_eq!((before.number, before.blocks, before.records), (3, 4, 8), "the chain goes on");
+    assert_ne!(before.head, segment::Chain::START);
 }
 
 #[test]
