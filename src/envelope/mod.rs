@@ -1,7 +1,7 @@
 //! Canonical records, blocks, keys and the seal.
 //!
-//! In: [`Admitted`](crate::policy::Admitted) observations. Out: [`Sealed`](seal::Sealed) blocks, and
-//! on the way back the [`Entry`](record::Entry)s that were in them. `FORMAT.md` beside this file
+//! In: [`Admitted`](crate::policy::Admitted) observations. Out: [`Sealed`](crate::envelope::seal::Sealed) blocks, and
+//! on the way back the [`Entry`](crate::envelope::record::Entry)s that were in them. `FORMAT.md` beside this file
 //! holds every byte of it and stands below. The cipher is named in `seal.rs` only.
 #![doc = include_str!("FORMAT.md")]
 

@@ -9,9 +9,9 @@
 use crate::envelope::seal::{MAX_SEALED, TAG};
 use crate::envelope::wire::{Put, Take};
 
-/// The most bytes of one chunk. 18 of them and their keys stay below the 131,052 bytes from which
-/// sled 0.34.7 with segments of 512 KiB would begin a blob.
-pub(super) const MAX_CHUNK: usize = 6 * 1024;
+/// The most bytes of one chunk. 18 of them and their keys stay below the 65,516 bytes from which
+/// sled 0.34.7 with segments of 256 KiB would begin a blob.
+pub(super) const MAX_CHUNK: usize = 3 * 1024;
 /// How a chunk begins.
 pub(super) const MAGIC: [u8; 4] = *b"WLc1";
 /// The bytes before a chunk's content.

@@ -42,9 +42,9 @@ pub(super) trait Disk: Send + Sync {
     fn open(&self, folder: &Path) -> io::Result<Box<dyn Engine>>;
 }
 
-/// sled's own segment and buffer size. Its default: smaller ones make more files' ends to pad,
-/// larger ones more memory (each open database holds one such buffer).
-const SLED_SEGMENT: usize = 512 * 1024;
+/// sled's own segment and buffer size. Half its default: an open database holds one such buffer, and
+/// those that it is done with are given back late. Smaller ones cost more, smaller chunks.
+const SLED_SEGMENT: usize = 256 * 1024;
 /// A leaf or two: blocks are written once and read once, so a cache would only hold memory.
 const SLED_CACHE: u64 = 64 * 1024;
 

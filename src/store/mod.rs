@@ -1,11 +1,12 @@
 //! The spool: what was admitted stays here until the broker has it.
 //!
 //! In: blocks ([`PlainBlock`](crate::envelope::block::PlainBlock)), sealed here with the key of the
-//! segment they go to. Out: their [`Seq`] once they are durable (fsync), the blocks again in order
-//! for the uplink, and the disk space back once they are acknowledged.
+//! segment they go to. Out: their [`Seq`](crate::store::Seq) once they are durable (fsync), the blocks
+//! again in order for the uplink, and the disk space back once they are acknowledged.
 //!
-//! What can go wrong: [`StoreError`]; none of them loses what was reported durable. What is found
-//! damaged is set aside, what authenticates in it is still sent, and a gap record tells of the rest.
+//! What can go wrong: [`StoreError`](crate::store::StoreError); none of them loses what was reported
+//! durable. What is found damaged is set aside, what authenticates in it is still sent, and a gap
+//! record tells of the rest.
 //!
 //! What never happens: a commit is reported that a power cut could undo; plaintext or a key touches
 //! the disk; a broken segment keeps the daemon from starting; a key or an identity is made anew
@@ -82,7 +83,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            bytes: 16 * 1024 * 1024,
+            // sled keeps what it holds of an open database in memory, so this bounds memory too.
+            bytes: 8 * 1024 * 1024,
             blocks: 10_000,
             age: Duration::from_secs(3_600),
             drained_bytes: 4 * 1024 * 1024,

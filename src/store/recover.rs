@@ -64,16 +64,15 @@ pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recove
         };
         lanes.push(stock.take(&random).map_err(failed)?);
     }
-    let [(alarm, before_a), (vital, before_v), (bulk, before_b)] =
-        <[_; 3]>::try_from(lanes).map_err(|_| failed(io::Error::other("three lanes")))?;
+    let lanes = <[_; 3]>::try_from(lanes).map_err(|_| failed(io::Error::other("three lanes")))?;
     found.gaps = losses.iter().map(|loss: &Loss| loss.gap.clone()).collect();
-    let shared = Arc::new(Shared::new((folder, store), kek, disk, [alarm, vital, bulk]));
+    let shared = Arc::new(Shared::new((folder, store), kek, disk, lanes));
     let quarantine = folder_bytes(&shared.folder.join("quarantine"));
     shared.quarantined_bytes.store(quarantine, Ordering::Relaxed);
     for loss in losses {
         shared.lose(loss);
     }
-    let lane_writer = |previous| LaneWriter { current: None, previous };
+    let lane_writer = || LaneWriter { current: None };
     let mut writer = Writer {
         shared: Arc::clone(&shared),
         _held: Arc::clone(&held),
@@ -82,7 +81,7 @@ pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recove
         run: random_u64(&random)?,
         random,
         boot,
-        lanes: [lane_writer(before_a), lane_writer(before_v), lane_writer(before_b)],
+        lanes: [lane_writer(), lane_writer(), lane_writer()],
     };
     // What cannot be told now is told with the next commit: it does not keep the daemon from starting.
     if let Err(error) = writer.maintain(now) {

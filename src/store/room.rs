@@ -92,7 +92,7 @@ impl Writer {
 
     /// Drops every segment of a lane up to and with one.
     fn drop_through(&mut self, lane: Lane, through: u64, now: Now) -> Result<(), StoreError> {
-        let gap = {
+        let (gap, readings) = {
             let state = self.shared.lane(lane);
             let mut gap = Gap {
                 lane,
@@ -101,13 +101,15 @@ impl Writer {
                 last: now.wall,
                 reason: format!("the store was full: all up to segment {through} was dropped"),
             };
+            let mut readings = 0u64;
             for (_, entry) in state.segments.range(..=through) {
+                readings = readings.saturating_add(entry.readings_left());
                 let lost = entry.readings_left().saturating_add(entry.told);
                 gap.count = gap.count.saturating_add(lost);
                 gap.first = gap.first.min(entry.first);
                 gap.last = entry.last;
             }
-            gap
+            (gap, readings)
         };
         // Told first and dropped then, unless the disk has no room even for the telling.
         let is_told = self.tell(&gap, now).is_ok();
@@ -116,7 +118,7 @@ impl Writer {
             entry.is_damaged = false;
             entry.done_through = entry.blocks;
         }
-        self.shared.dropped.fetch_add(gap.count, Ordering::Relaxed);
+        self.shared.dropped.fetch_add(readings, Ordering::Relaxed);
         let retired = self.shared.retire(lane);
         if !is_told {
             self.shared.lose(Loss { gap, then: Then::Nothing });

@@ -101,6 +101,22 @@ pub(super) struct Previous {
 
 impl Previous {
     pub(super) const NONE: Self = Self { number: 0, blocks: 0, records: 0, head: Chain::START };
+
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.number);
+        out.put_u32(self.blocks);
+        out.put_u64(self.records);
+        out.put_bytes(&self.head.0);
+    }
+
+    pub(super) fn take(take: &mut Take<'_>) -> Result<Self, FormatError> {
+        Ok(Self {
+            number: take.u64()?,
+            blocks: take.u32()?,
+            records: take.u64()?,
+            head: Chain(take.array()?),
+        })
+    }
 }
 
 /// What a segment is.
@@ -134,10 +150,7 @@ impl Header {
         out.put_bytes(&kek.id().0);
         out.put_bytes(&self.boot.0);
         out.put_i64(self.opened.as_millis());
-        out.put_u64(self.previous.number);
-        out.put_u32(self.previous.blocks);
-        out.put_u64(self.previous.records);
-        out.put_bytes(&self.previous.head.0);
+        self.previous.put(&mut out);
         out
     }
 
@@ -197,12 +210,7 @@ fn parse(bytes: &[u8]) -> Result<(Header, &[u8], [u8; WRAPPED]), FormatError> {
         number,
         boot: BootId(take.array()?),
         opened: Wall::from_millis(take.i64()?),
-        previous: Previous {
-            number: take.u64()?,
-            blocks: take.u32()?,
-            records: take.u64()?,
-            head: Chain(take.array()?),
-        },
+        previous: Previous::take(&mut take)?,
     };
     let about = bytes.get(..bytes.len() - take.left()).ok_or(FormatError::End)?;
     let wrapped = take.array()?;

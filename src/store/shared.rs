@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::engine::{Disk, Engine};
 use super::folders::{cursor_file, folder_bytes, lane_folder, remove_segment};
+use super::segment::Previous;
 use super::state_file::Cursor;
 use super::{Seq, StoreId};
 use crate::device::observation::Lane;
@@ -122,6 +123,8 @@ pub(super) struct LaneState {
     pub(super) live: Option<Arc<Live>>,
     /// The number that the next segment gets.
     pub(super) next_number: u64,
+    /// The newest segment that is closed.
+    pub(super) newest: Previous,
     /// The wall time of the newest block that is done: nothing older waits.
     pub(super) done_wall: Option<Wall>,
 }
@@ -146,10 +149,10 @@ impl LaneState {
 
     pub(super) fn cursor(&self) -> Cursor {
         match self.segments.first_key_value() {
-            None => Cursor { segment: self.next_number, block: 0, records: 0 },
+            None => Cursor { segment: self.next_number, block: 0, records: 0, newest: self.newest },
             Some((number, entry)) => {
                 let records = if entry.done_beyond.is_empty() { entry.done_records } else { 0 };
-                Cursor { segment: *number, block: entry.done_through, records }
+                Cursor { segment: *number, block: entry.done_through, records, newest: self.newest }
             }
         }
     }

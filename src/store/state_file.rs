@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::segment::Unsound;
+use super::segment::{Previous, Unsound};
 use super::{StoreError, StoreId};
 use crate::device::observation::Lane;
 use crate::envelope::keys::{Kek, KekId, MacKey};
@@ -63,7 +63,7 @@ fn parse_identity(bytes: &[u8]) -> Result<(StoreId, KekId), FormatError> {
 }
 
 /// The first block of a lane that the broker does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     /// Its segment.
     pub(super) segment: u64,
@@ -71,6 +71,9 @@ pub(super) struct Cursor {
     pub(super) block: u32,
     /// The records of its segment before it.
     pub(super) records: u64,
+    /// The newest segment that was closed when this was written: when all are drained and gone, the
+    /// chain goes on from here.
+    pub(super) newest: Previous,
 }
 
 impl Cursor {
@@ -91,6 +94,7 @@ impl Cursor {
         out.put_u64(self.segment);
         out.put_u32(self.block);
         out.put_u64(self.records);
+        self.newest.put(&mut out);
         out
     }
 
@@ -103,7 +107,12 @@ impl Cursor {
         }
         let mut take = Take::new(body);
         let _front = take.array::<{ 4 + 1 + 16 + 1 }>()?;
-        let cursor = Self { segment: take.u64()?, block: take.u32()?, records: take.u64()? };
+        let cursor = Self {
+            segment: take.u64()?,
+            block: take.u32()?,
+            records: take.u64()?,
+            newest: Previous::take(&mut take)?,
+        };
         take.end()?;
         if cursor.bytes(store, lane) == body { Ok(cursor) } else { Err(Unsound::Foreign) }
     }

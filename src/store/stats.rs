@@ -82,8 +82,10 @@ impl Stats {
     }
 
     /// The newest segment of a lane and the hash that stands for it and all before it, for heartbeats.
-    /// `None` while the lane has not had a segment since the start.
+    /// `None` while the lane has never had a segment.
     pub fn head(&self, lane: Lane) -> Option<(u64, [u8; 32])> {
-        lock(&self.shared.heads).get(usize::from(lane_code(lane))).copied().flatten()
+        let newest = self.shared.lane(lane).newest;
+        let live = lock(&self.shared.heads).get(usize::from(lane_code(lane))).copied().flatten();
+        live.or((newest.number > 0).then_some((newest.number, newest.head.0)))
     }
 }

@@ -52,8 +52,8 @@ pub(super) struct Stock<'a> {
 }
 
 impl Stock<'_> {
-    /// What is in the lane, and its newest segment.
-    pub(super) fn take(&mut self, random: &Random) -> io::Result<(LaneState, Previous)> {
+    /// What is in the lane.
+    pub(super) fn take(&mut self, random: &Random) -> io::Result<LaneState> {
         atomic_file::create_folder(self.home)?;
         self.cursor = self.read_cursor();
         let numbers = self.numbers()?;
@@ -64,7 +64,7 @@ impl Stock<'_> {
             self.set_aside(*number, why, told.about(*number));
         }
         let mut segments = BTreeMap::new();
-        let mut previous = Previous::NONE;
+        let mut newest = self.cursor.map_or(Previous::NONE, |cursor| cursor.newest);
         let numbers: Vec<u64> = heads.keys().copied().collect();
         for number in numbers {
             let Some(opened) = heads.remove(&number) else { continue };
@@ -72,7 +72,7 @@ impl Stock<'_> {
             let footer = self.examine(number, &opened, told.about(number));
             if footer.0.blocks > 0 {
                 let Footer { blocks, records, head, .. } = footer.0;
-                previous = Previous { number, blocks, records, head };
+                newest = Previous { number, blocks, records, head };
             }
             self.enter(number, footer, &mut segments)?;
         }
@@ -81,7 +81,7 @@ impl Stock<'_> {
             None if self.found.is_new => 1,
             None => after_lost_cursor(highest, random)?,
         };
-        Ok((LaneState { segments, live: None, next_number, done_wall: None }, previous))
+        Ok(LaneState { segments, live: None, next_number, newest, done_wall: None })
     }
 
     fn folder(&self, number: u64) -> PathBuf {

@@ -40,7 +40,6 @@ pub struct Writer {
 /// What the writer alone knows of a lane.
 pub(super) struct LaneWriter {
     pub(super) current: Option<Current>,
-    pub(super) previous: Previous,
 }
 
 /// The segment that is being written.
@@ -249,7 +248,7 @@ impl Writer {
             number,
             boot: self.boot,
             opened: now.wall,
-            previous: self.lane(lane).previous,
+            previous: shared.lane(lane).newest,
         };
         let opened = header.create(&folder, &shared.kek, &*self.random);
         let opened = opened.map_err(|error| failed(error.into()))?;
@@ -275,13 +274,13 @@ impl Writer {
         let number = current.live.number;
         let folder = shared.segment_folder(lane, number);
         let result = write_footer(&folder, &current, how);
-        if current.blocks > 0 {
-            let (blocks, records, head) = (current.blocks, current.records, current.head());
-            self.lane(lane).previous = Previous { number, blocks, records, head };
-        }
         {
             let mut state = shared.lane(lane);
             state.live = None;
+            if current.blocks > 0 {
+                let (blocks, records, head) = (current.blocks, current.records, current.head());
+                state.newest = Previous { number, blocks, records, head };
+            }
             if let Some(entry) = state.segments.get_mut(&number) {
                 entry.is_closed = true;
             }
