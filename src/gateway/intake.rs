@@ -25,11 +25,18 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub trait Durable {
     /// Stores one block; when this returns a [`Seq`], no power cut undoes it.
     fn append(&mut self, lane: Lane, block: &PlainBlock, now: Now) -> Result<Seq, StoreError>;
+
+    /// Does what falls due with time: closes old segments, tells of losses.
+    fn maintain(&mut self, now: Now) -> Result<(), StoreError>;
 }
 
 impl Durable for crate::store::Writer {
     fn append(&mut self, lane: Lane, block: &PlainBlock, now: Now) -> Result<Seq, StoreError> {
         Self::append(self, lane, block, now)
+    }
+
+    fn maintain(&mut self, now: Now) -> Result<(), StoreError> {
+        Self::maintain(self, now)
     }
 }
 
@@ -117,6 +124,13 @@ impl<S: Durable> Intake<S> {
         }
     }
 
+    /// Has the store do what falls due with time: about once a second.
+    pub fn handle_tick(&mut self, now: Now) {
+        if let Err(error) = self.store.maintain(now) {
+            self.note_error(&error);
+        }
+    }
+
     /// Commits everything, whatever its time: before the end. True when nothing is left.
     pub fn handle_end(&mut self, now: Now) -> bool {
         for lane in Lane::ALL {
@@ -181,11 +195,7 @@ impl<S: Durable> Intake<S> {
                     self.lane_mut(lane).durable += u64::from(block.count());
                 }
                 Err(error) => {
-                    let text = error.to_string();
-                    if self.last_error.as_ref() != Some(&text) {
-                        tracing::error!(%lane, error = %text, "the store does not take a block: it waits, and its devices with it");
-                    }
-                    self.last_error = Some(text);
+                    self.note_error(&error);
                     let pending = self.lane_mut(lane);
                     pending.parked = Some(block);
                     pending.due = Some(now.mono + RETRY_AFTER);
@@ -197,6 +207,18 @@ impl<S: Durable> Intake<S> {
         for device in devices {
             self.tell_source(device);
         }
+    }
+
+    /// Keeps the store's words; logs them when they are new.
+    fn note_error(&mut self, error: &StoreError) {
+        let text = error.to_string();
+        if self.last_error.as_ref() != Some(&text) {
+            tracing::error!(
+                error = text,
+                "the store failed: what it did not take waits, and its devices with it"
+            );
+        }
+        self.last_error = Some(text);
     }
 
     /// Tells a session up to which ticket everything is durable (or was refused, which is final).

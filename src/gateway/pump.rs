@@ -61,6 +61,7 @@ impl Pump {
             self.heart.beat(now.mono);
             intake.handle_timeout(now);
             if shown_at.is_none_or(|at| now.mono.since(at) >= TURN) {
+                intake.handle_tick(now);
                 self.show(&intake);
                 shown_at = Some(now.mono);
             }

@@ -15,7 +15,7 @@ async fn told(socket: &std::sync::Arc<UnixDatagram>, what: &str, wanted: &'stati
         let mut buffer = [0; 1_024];
         loop {
             let count = socket.recv(&mut buffer).unwrap();
-            let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            let text = String::from_utf8_lossy(buffer.get(..count).unwrap()).into_owned();
             if text.contains(wanted) {
                 return text;
             }

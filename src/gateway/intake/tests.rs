@@ -29,6 +29,10 @@ impl Durable for Memory {
         self.blocks.push((lane, numbers.collect()));
         Ok(Seq { lane, segment: 1, block: u32::try_from(self.blocks.len()).unwrap() })
     }
+
+    fn maintain(&mut self, _: Now) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 const LINGER: Duration = Duration::from_millis(250);
