@@ -338,7 +338,7 @@ fn snapshot() -> Snapshot {
         }],
         lanes: vec![Lane { lane: "alarm".into(), records: 7, bytes: 2_048, ..Lane::default() }],
         uplink: Uplink { state: "connected".into(), certificate_days_left: Some(80), ..Uplink::default() },
-        unlisted: vec![Unlisted { address: "AA:BB:CC:DD:EE:FF".into(), seen: 3, ..Unlisted::default() }],
+        unlisted: vec![Unlisted { address: "AA:BB:CC:DD:EE:FF".into() }],
         warnings: vec!["look here".into()],
         ..Snapshot::default()
     }

@@ -118,16 +118,10 @@ fn print(devices: &[Device], snapshot: Option<&Snapshot>) -> Result<(), Failure>
         ]);
     }
     print_table(&mut out, &rows, |_| Colour::Strong)?;
-    let mut strangers =
-        vec![["unlisted, not connected to", "name", "seen", "last"].map(str::to_owned).to_vec()];
-    for seen in snapshot.iter().flat_map(|snapshot| &snapshot.unlisted) {
-        strangers.push(vec![
-            clean(&seen.address),
-            clean(seen.name.as_deref().unwrap_or("-")),
-            seen.seen.to_string(),
-            age(Some(seen.last_seen_age_ms)),
-        ]);
-    }
+    let mut strangers = vec![vec!["seen, not listed, never connected to".to_owned()]];
+    strangers.extend(
+        snapshot.iter().flat_map(|snapshot| &snapshot.unlisted).map(|seen| vec![clean(&seen.address)]),
+    );
     print_table(&mut out, &strangers, |_| Colour::Faint)?;
     out.finish()?;
     Ok(())

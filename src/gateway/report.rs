@@ -100,10 +100,7 @@ impl Sources {
     /// The radio knows the latest addresses only; more about a stranger is nobody's business.
     fn unlisted(&self) -> Vec<status::Unlisted> {
         let latest = self.centrals.iter().flat_map(|central| central.status().unlisted.latest);
-        latest
-            .take(MAX_UNLISTED)
-            .map(|address| status::Unlisted { address: address.to_string(), ..status::Unlisted::default() })
-            .collect()
+        latest.take(MAX_UNLISTED).map(|address| status::Unlisted { address: address.to_string() }).collect()
     }
 
     /// What a person should look at, in words.

@@ -151,18 +151,13 @@ pub struct Uplink {
     pub certificate_days_left: Option<i64>,
 }
 
-/// A device that was seen and is not in the allowlist. It was not connected to.
+/// A device that was seen and is not in the allowlist. It was not connected to, so nothing more is
+/// known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Unlisted {
     /// Its address.
     pub address: String,
-    /// The name that it advertises.
-    pub name: Option<String>,
-    /// How often it was seen.
-    pub seen: u64,
-    /// How long ago it was seen last.
-    pub last_seen_age_ms: u64,
 }
 
 impl Device {
