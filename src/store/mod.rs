@@ -1,10 +1,10 @@
 //! The spool: what was admitted stays here until the broker has it.
 //!
 //! In: blocks ([`PlainBlock`](crate::envelope::block::PlainBlock)), sealed here with the key of the
-//! segment they go to. Out: their [`Seq`](crate::store::Seq) once they are durable (fsync), the blocks
+//! segment they go to. Out: their [`Seq`] once they are durable (fsync), the blocks
 //! again in order for the uplink, and the disk space back once they are acknowledged.
 //!
-//! What can go wrong: [`StoreError`](crate::store::StoreError); none of them loses what was reported
+//! What can go wrong: [`StoreError`]; none of them loses what was reported
 //! durable. What is found damaged is set aside, what authenticates in it is still sent, and a gap
 //! record tells of the rest.
 //!
