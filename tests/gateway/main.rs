@@ -7,5 +7,6 @@
 mod support;
 
 mod outage;
+mod radio;
 mod refusals;
 mod shutdown;

@@ -1,0 +1,86 @@
+//! BLE from outside: the real daemon, unmodified btleplug, a double of `org.bluez` on a private bus.
+
+use wardline::lab::bluez::{Bluez, Bus, Emulated};
+use wardline::lab::stage;
+
+use crate::support::{Bench, PATIENCE, within};
+
+const BELT: &str = "F1:00:00:00:00:01";
+const STRANGER: &str = "F3:00:00:00:00:03";
+const HEART_RATE: u32 = 147_842;
+
+/// The heart rates at the consumer, in the order of the device's own numbers.
+fn heart_rates(ledger: &mut wardline::lab::ledger::Ledger) -> Vec<String> {
+    let mut found: Vec<_> = ledger
+        .kept
+        .iter()
+        .filter(|(_, reading)| reading.code == HEART_RATE)
+        .map(|(_, reading)| (reading.seq, reading.value.clone()))
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, value)| value).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_belt_arrives_through_drops_and_a_stranger_is_never_touched() {
+    let mut bench = Bench::new().await;
+    bench.serve().await;
+    let bus = Bus::start().unwrap();
+    let bluez = Bluez::start(&bus.address()).unwrap();
+    bluez.add(Emulated::heart_rate(BELT, "HRM-0001"));
+    bluez.add(Emulated::heart_rate(STRANGER, "HRM-9999"));
+    bench.configure(&stage::ble_device("belt-1", "heart-rate", BELT, "HRM-0001"));
+    let mut daemon = bench.start_with(&[("DBUS_SYSTEM_BUS_ADDRESS", &bus.address())]);
+    let mut sent = Vec::new();
+    for round in 0..3u8 {
+        bluez.until("the belt is subscribed to", |world| world.is_subscribed(BELT, 0x2A37)).await.unwrap();
+        for beat in 0..20u8 {
+            let rate = 50 + round * 20 + beat;
+            bluez.notify(BELT, 0x2A37, &[0x00, rate]).unwrap();
+            sent.push(rate.to_string());
+        }
+        let so_far = sent.clone();
+        within(
+            "all values of this round",
+            bench.consumer.wait_for(|ledger| {
+                ledger.kept.iter().filter(|(_, reading)| reading.code == HEART_RATE).count() >= so_far.len()
+            }),
+        )
+        .await;
+        bluez.drop_connection(BELT).unwrap();
+    }
+    let status = bench.status("the stranger was heard", |status| !status.unlisted.is_empty()).await;
+    assert_eq!(status.unlisted.first().map(|seen| seen.address.as_str()), Some(STRANGER));
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    assert_eq!(bench.consumer.with(heart_rates), sent);
+    assert_eq!(bluez.look(|world| world.calls_to(STRANGER)), Vec::new(), "the stranger was touched");
+    bench.consumer.with(|ledger| {
+        assert_eq!(ledger.devices.keys().collect::<Vec<_>>(), ["belt-1"]);
+        assert_eq!((ledger.lost(), ledger.complaints.clone()), (0, Vec::new()));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_belt_that_says_it_is_another_one_stays_out() {
+    let mut bench = Bench::new().await;
+    bench.serve().await;
+    let bus = Bus::start().unwrap();
+    let bluez = Bluez::start(&bus.address()).unwrap();
+    bluez.add(Emulated::heart_rate(BELT, "HRM-0666"));
+    bench.configure(&stage::ble_device("belt-1", "heart-rate", BELT, "HRM-0001"));
+    let mut daemon = bench.start_with(&[("DBUS_SYSTEM_BUS_ADDRESS", &bus.address())]);
+    bluez.until("the belt is subscribed to", |world| world.is_subscribed(BELT, 0x2A37)).await.unwrap();
+    for rate in 60..70 {
+        bluez.notify(BELT, 0x2A37, &[0x00, rate]).unwrap();
+    }
+    bench
+        .status("every value refused", |status| {
+            status
+                .devices
+                .iter()
+                .all(|device| device.quarantine.is_some() && device.refused.values().sum::<u64>() >= 10)
+        })
+        .await;
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    assert_eq!(bench.consumer.with(|ledger| ledger.records), 0);
+}
