@@ -99,7 +99,11 @@ impl Bench {
                 }
             }
         };
-        within(what, asked).await
+        let Ok(snapshot) = tokio::time::timeout(PATIENCE, asked).await else {
+            let log = std::fs::read_to_string(self.path().join("daemon.log")).unwrap_or_default();
+            panic!("waited in vain for: {what}; the daemon said:\n{log}");
+        };
+        snapshot
     }
 
     /// Runs something beside the test.
