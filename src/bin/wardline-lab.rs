@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
-use wardline::lab::{demo, samples};
+use wardline::lab::{bench, demo, samples};
 
 /// Simulators of the bedside, the demo, the benchmark: never installed on a gateway
 #[derive(Parser)]
@@ -26,6 +26,11 @@ enum Command {
         /// The folder; made when it is not there
         folder: PathBuf,
     },
+    /// Measure this machine: ingest, latency, drain, memory, wear, beside the targets
+    Bench(bench::Options),
+    /// One measurement of the benchmark, in a process of its own
+    #[command(hide = true, subcommand)]
+    BenchPart(bench::Part),
     /// The daemon of the demo
     #[command(hide = true)]
     Daemon {
@@ -51,6 +56,11 @@ fn lab() -> anyhow::Result<ExitCode> {
         }
         Command::SamplePayloads { folder } => {
             samples::sample_payloads(&folder)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(options) => bench::run(&options),
+        Command::BenchPart(part) => {
+            part.run()?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Daemon { config, replay } => {
