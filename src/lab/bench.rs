@@ -224,7 +224,7 @@ impl Bench {
 
     fn at_rest(&self, seconds: u64, more: &[OsString]) -> anyhow::Result<AtRest> {
         let folder = fresh(&self.folder, "ward")?;
-        let mut all = words!["at-rest", folder, seconds.to_string()];
+        let mut all = words!["at-rest", folder, seconds.to_string()].to_vec();
         all.extend_from_slice(more);
         measure(&all)
     }
@@ -251,7 +251,7 @@ impl Bench {
                 let port = far.port();
                 let subscriber =
                     if course.subscribed { Some(self.subscriber(port, course.records)?) } else { None };
-                let mut all = words!["drain", folder, &self.papers.0, port.to_string()];
+                let mut all = words!["drain", folder, &self.papers.0, port.to_string()].to_vec();
                 if course.cbor {
                     all.push("--cbor".into());
                 }

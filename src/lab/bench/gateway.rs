@@ -270,9 +270,10 @@ impl Bedside {
         for turn in 0..self.turns {
             turns.tick().await;
             let at = self.clock.now();
-            let reports = match self.rings {
-                true => vec![readings.alarm(self.device, at)],
-                false => readings.reading(self.device, turn, at),
+            let reports = if self.rings {
+                vec![readings.alarm(self.device, at)]
+            } else {
+                readings.reading(self.device, turn, at)
             };
             let mut last = Ticket::default();
             for report in reports {

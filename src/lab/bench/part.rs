@@ -150,7 +150,7 @@ fn say(figures: &impl Serialize) -> anyhow::Result<()> {
 /// Words on a command line.
 macro_rules! words {
     ($($word:expr),* $(,)?) => {
-        vec![$(std::ffi::OsString::from($word)),*]
+        [$(std::ffi::OsString::from($word)),*]
     };
 }
 pub(super) use words;

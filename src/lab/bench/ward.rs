@@ -280,7 +280,7 @@ mod tests {
         assert_ne!(first, second);
         let tickets = first.iter().chain(&second).map(|report| match &report.body {
             ReportBody::Observation(ticket, _) => ticket.0,
-            _ => 0,
+            ReportBody::Up | ReportBody::Down(_) | ReportBody::Identity(_) | ReportBody::Fault(_) => 0,
         });
         assert_eq!(tickets.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     }
