@@ -25,11 +25,19 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub trait Durable {
     /// Stores one block; when this returns a [`Seq`], no power cut undoes it.
     fn append(&mut self, lane: Lane, block: &PlainBlock, now: Now) -> Result<Seq, StoreError>;
+
+    /// Looks after what is stored: tells of losses, closes what is old. About once a second, also
+    /// when nothing comes in.
+    fn maintain(&mut self, now: Now) -> Result<(), StoreError>;
 }
 
 impl Durable for crate::store::Writer {
     fn append(&mut self, lane: Lane, block: &PlainBlock, now: Now) -> Result<Seq, StoreError> {
         Self::append(self, lane, block, now)
+    }
+
+    fn maintain(&mut self, now: Now) -> Result<(), StoreError> {
+        Self::maintain(self, now)
     }
 }
 
@@ -54,6 +62,8 @@ pub struct Intake<S> {
     lanes: [(Lane, Pending); 3],
     sources: Vec<Source>,
     last_error: Option<String>,
+    /// Why the store could not be looked after, until it can.
+    neglect: Option<String>,
 }
 
 /// What is known of one session's tickets.
@@ -77,7 +87,7 @@ impl<S: Durable> Intake<S> {
         });
         let sources =
             sources.into_iter().map(|durable| Source { last: Ticket::default(), durable }).collect();
-        Self { gate, store, linger, lanes, sources, last_error: None }
+        Self { gate, store, linger, lanes, sources, last_error: None, neglect: None }
     }
 
     /// Takes one report. Ask [`Intake::must_wait`] before each.
@@ -115,6 +125,17 @@ impl<S: Durable> Intake<S> {
                 self.commit(lane, now);
             }
         }
+    }
+
+    /// Has the store looked after. What fails is tried again with the next call.
+    pub fn handle_upkeep(&mut self, now: Now) {
+        let neglect = self.store.maintain(now).err().map(|error| error.to_string());
+        if let Some(error) = &neglect
+            && self.neglect != neglect
+        {
+            tracing::warn!(error, "the store could not be looked after: tried again");
+        }
+        self.neglect = neglect;
     }
 
     /// Commits everything, whatever its time: before the end. True when nothing is left.
