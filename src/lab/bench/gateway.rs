@@ -29,6 +29,9 @@ const REPORTS_WAITING: usize = 4_096;
 /// After so long everything that a start brings with it is over.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// Milliseconds between two alarms where alarms ring.
+const ALARM_PERIOD: u64 = 50;
+
 /// A running intake.
 struct Running {
     clock: Arc<SystemClock>,
@@ -39,13 +42,13 @@ struct Running {
 }
 
 impl Running {
-    async fn start(writer: Writer, clock: Arc<SystemClock>) -> anyhow::Result<Self> {
+    async fn start(writer: Writer, clock: Arc<SystemClock>, linger: Duration) -> anyhow::Result<Self> {
         let rules = rules();
         let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
         let (told, durable): (Vec<_>, Vec<_>) =
             rules.iter().map(|_| watch::channel(Ticket::default())).unzip();
         let header = header(&rules);
-        let intake = Intake::new(Gatekeeper::new(rules), writer, &header, LINGER, told);
+        let intake = Intake::new(Gatekeeper::new(rules), writer, &header, linger, told);
         let (sender, shown) = watch::channel(Shown::default());
         let pump = Pump {
             reports: waiting,
@@ -91,7 +94,7 @@ pub(super) async fn pour(folder: &Path, observations: u64) -> anyhow::Result<Thr
     let clock = Arc::new(SystemClock::default());
     let (writer, _reader) = Spool::new(folder)?.open(&clock)?;
     let stats = writer.stats();
-    let running = Running::start(writer, Arc::clone(&clock)).await?;
+    let running = Running::start(writer, Arc::clone(&clock), LINGER).await?;
     let mut readings = Readings::default();
     let began = clock.now().mono;
     let mut now = clock.now();
@@ -145,8 +148,10 @@ pub(super) struct Watch<'a> {
     pub(super) folder: &'a Path,
     /// How long.
     pub(super) seconds: u64,
-    /// Whether alarms ring meanwhile, five each second.
+    /// Whether alarms ring meanwhile.
     pub(super) alarms: bool,
+    /// The longest that a commit of readings waits for more.
+    pub(super) linger: Duration,
     /// The broker that the uplink delivers to; nobody, as in an outage, when there is none.
     pub(super) broker: Option<(Papers, u16)>,
 }
@@ -156,7 +161,7 @@ pub(super) async fn at_rest(how: Watch<'_>) -> anyhow::Result<AtRest> {
     let clock = Arc::new(SystemClock::default());
     let (writer, reader) = Spool::new(how.folder)?.open(&clock)?;
     let stats = writer.stats();
-    let mut running = Running::start(writer, Arc::clone(&clock)).await?;
+    let mut running = Running::start(writer, Arc::clone(&clock), how.linger).await?;
     let stop = watch::Sender::new(Stop::Run);
     let mut wire = None;
     let mut unread = None;
@@ -226,7 +231,7 @@ async fn ring_and_read(running: &mut Running, how: &Watch<'_>) -> anyhow::Result
         let bedside = Bedside {
             device,
             rings,
-            turns: if rings { how.seconds * 5 } else { how.seconds },
+            turns: if rings { how.seconds * 1_000 / ALARM_PERIOD } else { how.seconds },
             reports: running.reports.clone(),
             durable,
             clock: Arc::clone(&running.clock),
@@ -263,7 +268,7 @@ struct Bedside {
 impl Bedside {
     async fn run(mut self) -> anyhow::Result<()> {
         let mut readings = Readings::default();
-        let period = if self.rings { 200 } else { 1_000 };
+        let period = if self.rings { ALARM_PERIOD } else { 1_000 };
         // A step that shares no factor with the period, so the moments spread evenly.
         tokio::time::sleep(Duration::from_millis(u64::from(self.device) * 37 % period)).await;
         let mut turns = tokio::time::interval(Duration::from_millis(period));

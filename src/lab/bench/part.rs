@@ -48,6 +48,9 @@ pub enum Part {
         /// Ring alarms meanwhile
         #[arg(long)]
         alarms: bool,
+        /// The longest that a commit waits for more, in milliseconds
+        #[arg(long, default_value_t = 250)]
+        linger: u64,
         /// The broker's port; an outage without it
         #[arg(long, requires = "papers")]
         port: Option<u16>,
@@ -114,9 +117,10 @@ impl Part {
             Self::Pour { folder, observations } => {
                 say(&runtime.block_on(gateway::pour(&folder, observations))?)
             }
-            Self::AtRest { folder, seconds, alarms, port, papers } => {
+            Self::AtRest { folder, seconds, alarms, linger, port, papers } => {
                 let broker = papers.map(Papers).zip(port);
-                let watch = Watch { folder: &folder, seconds, alarms, broker };
+                let linger = Duration::from_millis(linger);
+                let watch = Watch { folder: &folder, seconds, alarms, linger, broker };
                 say(&runtime.block_on(gateway::at_rest(watch))?)
             }
             Self::Fill { folder, records, commit } => say(&drain::fill(&folder, records, commit)?),
