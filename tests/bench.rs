@@ -3,7 +3,6 @@
 
 #![cfg(feature = "lab")]
 #![expect(clippy::tests_outside_test_module, reason = "the whole file is one")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::process::Command;
 
