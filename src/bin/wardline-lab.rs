@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
 use wardline::lab::sim::{alaris, masimo};
-use wardline::lab::{demo, samples};
+use wardline::lab::{bench, demo, samples};
 
 /// Simulators of the bedside, the demo, the benchmark: never installed on a gateway
 #[derive(Parser)]
@@ -36,6 +36,11 @@ enum Command {
         #[arg(long)]
         port: PathBuf,
     },
+    /// Measure this machine: ingest, latency, drain, memory, wear, beside the targets
+    Bench(bench::Options),
+    /// One measurement of the benchmark, in a process of its own
+    #[command(hide = true, subcommand)]
+    BenchPart(bench::Part),
     /// The daemon of the demo
     #[command(hide = true)]
     Daemon {
@@ -66,6 +71,11 @@ fn lab() -> anyhow::Result<ExitCode> {
         Command::Sim { driver, port } => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(simulate(&driver, port))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(options) => bench::run(&options),
+        Command::BenchPart(part) => {
+            part.run()?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Daemon { config, replay } => {

@@ -26,7 +26,8 @@ pub trait Durable {
     /// Stores one block; when this returns a [`Seq`], no power cut undoes it.
     fn append(&mut self, lane: Lane, block: &PlainBlock, now: Now) -> Result<Seq, StoreError>;
 
-    /// Does what falls due with time: closes old segments, tells of losses.
+    /// Looks after what is stored: tells of losses, closes what is old. About once a second, also
+    /// when nothing comes in.
     fn maintain(&mut self, now: Now) -> Result<(), StoreError>;
 }
 
@@ -61,6 +62,8 @@ pub struct Intake<S> {
     lanes: [(Lane, Pending); 3],
     sources: Vec<Source>,
     last_error: Option<String>,
+    /// Why the store could not be looked after, until it can.
+    neglect: Option<String>,
 }
 
 /// What is known of one session's tickets.
@@ -84,7 +87,7 @@ impl<S: Durable> Intake<S> {
         });
         let sources =
             sources.into_iter().map(|durable| Source { last: Ticket::default(), durable }).collect();
-        Self { gate, store, linger, lanes, sources, last_error: None }
+        Self { gate, store, linger, lanes, sources, last_error: None, neglect: None }
     }
 
     /// Takes one report. Ask [`Intake::must_wait`] before each.
@@ -124,11 +127,15 @@ impl<S: Durable> Intake<S> {
         }
     }
 
-    /// Has the store do what falls due with time: about once a second.
-    pub fn handle_tick(&mut self, now: Now) {
-        if let Err(error) = self.store.maintain(now) {
-            self.note_error(&error);
+    /// Has the store looked after. What fails is tried again with the next call.
+    pub fn handle_upkeep(&mut self, now: Now) {
+        let neglect = self.store.maintain(now).err().map(|error| error.to_string());
+        if let Some(error) = &neglect
+            && self.neglect != neglect
+        {
+            tracing::warn!(error, "the store could not be looked after: tried again");
         }
+        self.neglect = neglect;
     }
 
     /// Commits everything, whatever its time: before the end. True when nothing is left.
@@ -195,7 +202,11 @@ impl<S: Durable> Intake<S> {
                     self.lane_mut(lane).durable += u64::from(block.count());
                 }
                 Err(error) => {
-                    self.note_error(&error);
+                    let text = error.to_string();
+                    if self.last_error.as_ref() != Some(&text) {
+                        tracing::error!(%lane, error = %text, "the store does not take a block: it waits, and its devices with it");
+                    }
+                    self.last_error = Some(text);
                     let pending = self.lane_mut(lane);
                     pending.parked = Some(block);
                     pending.due = Some(now.mono + RETRY_AFTER);
@@ -207,18 +218,6 @@ impl<S: Durable> Intake<S> {
         for device in devices {
             self.tell_source(device);
         }
-    }
-
-    /// Keeps the store's words; logs them when they are new.
-    fn note_error(&mut self, error: &StoreError) {
-        let text = error.to_string();
-        if self.last_error.as_ref() != Some(&text) {
-            tracing::error!(
-                error = text,
-                "the store failed: what it did not take waits, and its devices with it"
-            );
-        }
-        self.last_error = Some(text);
     }
 
     /// Tells a session up to which ticket everything is durable (or was refused, which is final).

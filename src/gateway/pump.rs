@@ -20,6 +20,9 @@ const BATCH: usize = 1_024;
 /// The longest that a turn of the loop waits: the heart must beat.
 const TURN: Duration = Duration::from_millis(500);
 
+/// How often the store is looked after.
+const UPKEEP: Duration = Duration::from_secs(1);
+
 /// How long the end may take when the store does not take the last blocks.
 const END_WITHIN: Duration = Duration::from_secs(10);
 
@@ -55,15 +58,18 @@ impl Pump {
         // Room for one batch on top of what an earlier one had to leave.
         let mut taken = Vec::with_capacity(BATCH);
         let mut waiting: VecDeque<Report> = VecDeque::with_capacity(BATCH);
-        let mut shown_at: Option<Mono> = None;
+        let (mut shown_at, mut upkeep_at): (Option<Mono>, Option<Mono>) = (None, None);
         loop {
             let now = self.clock.now();
             self.heart.beat(now.mono);
             intake.handle_timeout(now);
             if shown_at.is_none_or(|at| now.mono.since(at) >= TURN) {
-                intake.handle_tick(now);
                 self.show(&intake);
                 shown_at = Some(now.mono);
+            }
+            if upkeep_at.is_none_or(|at| now.mono.since(at) >= UPKEEP) {
+                intake.handle_upkeep(now);
+                upkeep_at = Some(now.mono);
             }
             let wait = intake.poll_timeout().map_or(TURN, |due| due.since(now.mono).min(TURN));
             self.hand_over(&mut waiting, &mut intake);
@@ -160,5 +166,65 @@ impl Told {
                 tracing::warn!(device, "a reading was refused; `wardline status` says why");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::observation::Lane;
+    use crate::envelope::block::{BlockHeader, PlainBlock};
+    use crate::store::{Seq, StoreError};
+    use crate::time::{BootId, Now};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Every look at it is 400 ms after the last.
+    #[derive(Default)]
+    struct Steps(AtomicU64);
+
+    impl Clock for Steps {
+        fn now(&self) -> Now {
+            let step = self.0.fetch_add(1, Ordering::Relaxed);
+            Now { mono: Mono::from_nanos(step * 400_000_000), ..Now::default() }
+        }
+    }
+
+    struct Kept(watch::Sender<Vec<Mono>>);
+
+    impl Durable for Kept {
+        fn append(&mut self, lane: Lane, _: &PlainBlock, _: Now) -> Result<Seq, StoreError> {
+            Ok(Seq { lane, segment: 1, block: 0 })
+        }
+
+        fn maintain(&mut self, now: Now) -> Result<(), StoreError> {
+            self.0.send_modify(|at| at.push(now.mono));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_store_is_looked_after_although_nothing_comes_in() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (sender, reports) = mpsc::channel(1);
+        let (looked_after, mut seen) = watch::channel(Vec::new());
+        let header = BlockHeader { boot: BootId::default(), run: 1, devices: Vec::new() };
+        let gate = Gatekeeper::new(Vec::new());
+        let intake = Intake::new(gate, Kept(looked_after), &header, Duration::ZERO, Vec::new());
+        let pump = Pump {
+            reports,
+            clock: Arc::new(Steps::default()),
+            runtime: runtime.handle().clone(),
+            heart: Heartbeat::new("intake", Mono::default()),
+            shown: watch::channel(Shown::default()).0,
+        };
+        let at = std::thread::scope(|scope| {
+            let pumping = scope.spawn(move || pump.run(intake).map(drop));
+            let three = async { seen.wait_for(|at| at.len() >= 3).await.unwrap().clone() };
+            let at = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), three).await });
+            drop(sender);
+            pumping.join().unwrap().unwrap();
+            at.expect("three times within the time")
+        });
+        assert!(at.windows(2).all(|pair| pair[1].since(pair[0]) >= UPKEEP), "{at:?}");
     }
 }

@@ -215,6 +215,11 @@ pub(super) struct Shared {
 
 /// A cursor is written at most once in this time.
 const CURSOR_PACE_NANOS: u64 = 1_000_000_000;
+/// While it has not moved on by [`CURSOR_STEP`], at most once in this time: each write wears the
+/// disk, and what it spares is only sending a few blocks again.
+const CURSOR_SLOW_PACE_NANOS: u64 = 5_000_000_000;
+/// Blocks after which it is written without waiting for the slow pace.
+const CURSOR_STEP: u32 = 64;
 
 impl Shared {
     pub(super) fn new(
@@ -342,11 +347,17 @@ impl Shared {
                 Err(_) => return Ok(()),
             },
         };
-        if pace == Pace::Lazy && now.saturating_sub(file.at) < CURSOR_PACE_NANOS {
+        let age = now.saturating_sub(file.at);
+        if pace == Pace::Lazy && age < CURSOR_PACE_NANOS {
             return Ok(());
         }
         let cursor = self.lane(lane).cursor();
-        if file.written == Some(cursor) {
+        let is_near = |written: Cursor| {
+            written.segment == cursor.segment && cursor.block.saturating_sub(written.block) < CURSOR_STEP
+        };
+        let may_wait =
+            pace == Pace::Lazy && age < CURSOR_SLOW_PACE_NANOS && file.written.is_some_and(is_near);
+        if may_wait || file.written == Some(cursor) {
             return Ok(());
         }
         cursor.write(&cursor_file(&self.folder, lane), self.store, lane, &self.state_key)?;

@@ -392,6 +392,31 @@ fn drained_segments_go_with_their_folders_and_the_cursor_survives() {
 }
 
 #[test]
+fn the_cursor_is_written_seldom_while_it_moves_little_and_each_second_while_it_moves_far() {
+    let folder = TempDir::new().unwrap();
+    let disk = Arc::new(Sled);
+    let (mut writer, mut reader, _) = open_on(disk, &config(folder.path()), Limits::default()).unwrap();
+    for number in 0..80 {
+        put_text(&mut writer, Lane::Vital, &number.to_string());
+    }
+    let file = lane_folder(folder.path(), Lane::Vital).join("cursor");
+    let mut blocks = drain(&mut reader, Lane::Vital).into_iter().map(|(seq, _)| seq);
+    let mut acknowledge = |seconds, count| {
+        let before = fs::read(&file).ok();
+        writer.maintain(at(seconds)).unwrap();
+        for seq in blocks.by_ref().take(count) {
+            reader.acknowledge(seq).unwrap();
+        }
+        fs::read(&file).ok() != before
+    };
+    assert!(acknowledge(10, 1), "the first at once");
+    assert!(!acknowledge(12, 1), "moved on by one within the slow pace");
+    assert!(acknowledge(15, 1), "after the slow pace");
+    assert!(acknowledge(16, 70), "moved on far");
+    assert!(!acknowledge(16, 1), "never twice in a second");
+}
+
+#[test]
 fn a_segment_is_closed_at_each_of_its_limits() {
     let folder = TempDir::new().unwrap();
     let limits = Limits { bytes: 2 * MIB, blocks: 1_000, age: Duration::from_secs(60), drained_bytes: MIB };

@@ -14,6 +14,7 @@ use crate::time::BootId;
 struct Memory {
     broken: bool,
     blocks: Vec<(Lane, Vec<u64>)>,
+    looked_after: Vec<Mono>,
 }
 
 impl Durable for Memory {
@@ -30,8 +31,9 @@ impl Durable for Memory {
         Ok(Seq { lane, segment: 1, block: u32::try_from(self.blocks.len()).unwrap() })
     }
 
-    fn maintain(&mut self, _: Now) -> Result<(), StoreError> {
-        Ok(())
+    fn maintain(&mut self, now: Now) -> Result<(), StoreError> {
+        self.looked_after.push(now.mono);
+        if self.broken { Err(StoreError::Full { lane: Lane::Vital }) } else { Ok(()) }
     }
 }
 
@@ -180,4 +182,16 @@ fn the_end_commits_everything_or_says_that_something_is_left() {
     intake.store.broken = false;
     assert!(intake.handle_end(at(2)));
     assert_eq!(intake.store.blocks, [(Lane::Vital, vec![1])]);
+}
+
+#[test]
+fn the_store_is_looked_after_also_while_it_fails() {
+    let (mut intake, _told) = intake();
+    intake.store.broken = true;
+    intake.handle_upkeep(at(1_000));
+    assert!(intake.neglect.is_some());
+    intake.store.broken = false;
+    intake.handle_upkeep(at(2_000));
+    assert_eq!(intake.neglect, None);
+    assert_eq!(intake.store.looked_after, [at(1_000).mono, at(2_000).mono]);
 }

@@ -1,0 +1,216 @@
+//! One measurement in a process of its own, so that what one leaves in memory is not counted as
+//! another's. In: a few arguments. Out: one line of JSON.
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::broker::{self, Papers};
+use super::drain::Way;
+use super::gateway::Watch;
+use super::{drain, gateway, ingest, peer};
+use crate::uplink::Payload;
+
+/// How often an alarm rings while a backlog drains.
+const ALARM_EVERY: Duration = Duration::from_millis(10);
+
+/// What is measured.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Part {
+    /// Gate to fsync, in commits of a size
+    Ingest {
+        /// For the store
+        folder: PathBuf,
+        /// Observations in a commit
+        commit: usize,
+        /// How many
+        observations: u64,
+    },
+    /// Channel to fsync, commits as they come
+    Pour {
+        /// For the store
+        folder: PathBuf,
+        /// How many
+        observations: u64,
+    },
+    /// A ward at one reading a second
+    AtRest {
+        /// For the store
+        folder: PathBuf,
+        /// How long
+        seconds: u64,
+        /// Ring alarms meanwhile
+        #[arg(long)]
+        alarms: bool,
+        /// The longest that a commit waits for more, in milliseconds
+        #[arg(long, default_value_t = 250)]
+        linger: u64,
+        /// The broker's port; an outage without it
+        #[arg(long, requires = "papers")]
+        port: Option<u16>,
+        /// The folder of the certificates
+        #[arg(long)]
+        papers: Option<PathBuf>,
+    },
+    /// Fill a store
+    Fill {
+        /// For the store
+        folder: PathBuf,
+        /// How many
+        records: u64,
+        /// Observations in a commit
+        commit: usize,
+    },
+    /// Drain a filled store
+    Drain {
+        /// The store's
+        folder: PathBuf,
+        /// The folder of the certificates
+        papers: PathBuf,
+        /// The broker's port
+        port: u16,
+        /// CBOR; FHIR without it
+        #[arg(long)]
+        cbor: bool,
+        /// Ring alarms meanwhile
+        #[arg(long)]
+        alarms: bool,
+    },
+    /// Count what arrives
+    Subscribe {
+        /// The folder of the certificates
+        papers: PathBuf,
+        /// The broker's port
+        port: u16,
+        /// How many readings to wait for
+        expected: u64,
+    },
+    /// Publish single readings
+    Publish {
+        /// The broker's port
+        port: u16,
+        /// How many
+        messages: u64,
+    },
+    /// The embedded broker
+    Broker {
+        /// The folder of the certificates
+        papers: PathBuf,
+    },
+}
+
+impl Part {
+    /// Measures, and says what came of it.
+    pub fn run(self) -> anyhow::Result<()> {
+        // As many workers as the daemon has.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        match self {
+            Self::Ingest { folder, commit, observations } => {
+                say(&ingest::run(&folder, commit, observations)?)
+            }
+            Self::Pour { folder, observations } => {
+                say(&runtime.block_on(gateway::pour(&folder, observations))?)
+            }
+            Self::AtRest { folder, seconds, alarms, linger, port, papers } => {
+                let broker = papers.map(Papers).zip(port);
+                let linger = Duration::from_millis(linger);
+                let watch = Watch { folder: &folder, seconds, alarms, linger, broker };
+                say(&runtime.block_on(gateway::at_rest(watch))?)
+            }
+            Self::Fill { folder, records, commit } => say(&drain::fill(&folder, records, commit)?),
+            Self::Drain { folder, papers, port, cbor, alarms } => {
+                let way = Way {
+                    folder: &folder,
+                    papers: Papers(papers),
+                    port,
+                    payload: if cbor { Payload::Cbor } else { Payload::Fhir },
+                    alarm_every: alarms.then_some(ALARM_EVERY),
+                };
+                say(&runtime.block_on(drain::run(way))?)
+            }
+            Self::Subscribe { papers, port, expected } => {
+                say(&runtime.block_on(peer::subscribe(&Papers(papers), port, expected))?)
+            }
+            Self::Publish { port, messages } => {
+                runtime.block_on(peer::publish(port, messages))?;
+                say(&messages)
+            }
+            Self::Broker { papers } => runtime.block_on(broker::embedded(&Papers(papers))),
+        }
+    }
+}
+
+fn say(figures: &impl Serialize) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(figures)?)?;
+    Ok(())
+}
+
+/// Words on a command line.
+macro_rules! words {
+    ($($word:expr),* $(,)?) => {
+        [$(std::ffi::OsString::from($word)),*]
+    };
+}
+pub(super) use words;
+
+/// A part that runs beside this process; killed when dropped.
+pub(super) struct Beside {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Beside {
+    /// Starts one.
+    pub(super) fn start(words: &[OsString]) -> anyhow::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("bench-part")
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take().context("no output of a part")?;
+        Ok(Self { child, lines: BufReader::new(output) })
+    }
+
+    /// The next line that it says.
+    pub(super) fn line(&mut self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        self.lines.read_line(&mut line)?;
+        anyhow::ensure!(!line.is_empty(), "a part of the benchmark failed; its reason stands above");
+        Ok(line.trim().to_owned())
+    }
+
+    /// What it measured, once it has ended.
+    pub(super) fn figures<T: DeserializeOwned>(mut self) -> anyhow::Result<T> {
+        let line = self.line()?;
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a part to its end.
+pub(super) fn measure<T: DeserializeOwned>(words: &[OsString]) -> anyhow::Result<T> {
+    Beside::start(words)?.figures()
+}
+
+/// A folder that is new, within another.
+pub(super) fn fresh(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let path = folder.join(name);
+    if path.exists() {
+        std::fs::remove_dir_all(&path)?;
+    }
+    std::fs::create_dir(&path)?;
+    Ok(path)
+}
