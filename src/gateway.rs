@@ -121,6 +121,8 @@ struct Running {
     hearts: Vec<Heartbeat>,
     clock: Arc<dyn Clock>,
     grace: Duration,
+    /// Keeps the intake waiting while no session can report: a gateway may have no device.
+    reports: Option<mpsc::Sender<Report>>,
 }
 
 async fn daemon(config: Config, links: Arc<dyn Links>) -> Result<(), GatewayError> {
@@ -165,6 +167,7 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
         hearts: Vec::new(),
         clock: Arc::clone(&clock),
         grace: config.shutdown_grace,
+        reports: None,
     };
     let stats = writer.stats();
     let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
@@ -175,6 +178,7 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
     let intake = Intake::new(Gatekeeper::new(rules.clone()), writer, &header, config.store.linger, told);
     let shown = running.start_intake(intake, waiting)?;
 
+    running.reports = Some(reports.clone());
     let shared = Shared { clock: Arc::clone(&clock), reports, stop: running.stop_sessions.subscribe() };
     let centrals = sessions::start(&mut running.supervisor, &config.devices, durable, &shared, &links);
 
@@ -317,6 +321,7 @@ impl Running {
     /// Stops the left end and lets the rest run dry, within the grace period.
     async fn drain(mut self, signals: &mut Signals) -> Result<(), GatewayError> {
         let _ = self.stop_sessions.send(true);
+        self.reports = None;
         let grace = tokio::time::sleep(self.grace);
         tokio::pin!(grace);
         let mut trouble = None;

@@ -295,3 +295,16 @@ fn the_belt_needs_no_identity() {
     let mut gate = gatekeeper();
     admitted(gate.handle_report(report(BELT, reading(&HEART_RATE, "70"))));
 }
+
+#[test]
+fn review_a_port_without_a_device_is_not_a_line_of_log_for_each_attempt() {
+    let mut gate = gatekeeper();
+    let mut lines = 0;
+    for _ in 0..1_000 {
+        gate.handle_report(report(PUMP, ReportBody::Up));
+        lines += u32::from(gate.is_worth_logging());
+        gate.handle_report(report(PUMP, ReportBody::Down("closed by this side".to_owned())));
+        lines += u32::from(gate.is_worth_logging());
+    }
+    assert!(lines < 20, "{lines} lines");
+}

@@ -77,7 +77,7 @@ impl Stock<'_> {
             self.enter(number, footer, &mut segments)?;
         }
         let next_number = match self.cursor {
-            Some(cursor) => highest.max(cursor.segment.saturating_sub(1)).saturating_add(1),
+            Some(cursor) => highest.max(cursor.segment).saturating_add(1),
             None if self.found.is_new => 1,
             None => after_lost_cursor(highest, random)?,
         };

@@ -196,6 +196,10 @@ impl Session {
             Outcome::Retry => self.hold(parcel, reason, now, random),
             Outcome::Refuse => {
                 self.settle(parcel.block, true);
+                if self.spoiled > 0 && self.held.get(&parcel.topic).is_some_and(|held| held.probe.is_none()) {
+                    // The hold lost its probe for good: what went back to the store behind it is read again.
+                    self.rewind_due.get_or_insert(now + REWIND_AFTER);
+                }
                 Answer::Refused { block: parcel.block, topic: parcel.topic }
             }
         }

@@ -345,3 +345,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_probe_that_is_refused_for_good_does_not_stop_the_others() {
+    let mut session = online(LIMITS, &["a"]);
+    session.handle_parcel(parcel(Stream::Backlog, 0, "x", true));
+    let sent = take(&mut session, 0);
+    session.handle_puback(sent[0].0, 0x97, at(1), &mut Most);
+    // A backlog of the held topic is read and given back.
+    for block in 1..=300 {
+        session.handle_parcel(parcel(Stream::Backlog, block, "x", true));
+        assert!(take(&mut session, 2).is_empty());
+    }
+    // Its probe is now refused for good.
+    let sent = take(&mut session, 5_000);
+    assert_eq!(sent.len(), 1);
+    session.handle_puback(sent[0].0, 0x99, at(5_001), &mut Most);
+    assert!(session.poll_rewind(at(1_000_000)));
+    session.handle_restart(true);
+    session.handle_alarms_drained(true);
+    session.handle_parcel(parcel(Stream::Live, 1, "a", true));
+    assert_eq!(take(&mut session, 1_000_000).len(), 1, "another device's reading waits for ever");
+}

@@ -84,6 +84,10 @@ const QUICK_ENOUGH: u32 = 8;
 /// How long a repeated query may take: the pump's own longest response time, as pumps state it.
 const RESPONSE_MAX: Duration = Duration::from_secs(4);
 
+/// The most readings that wait for a status to say whose they are: three rounds of everything that
+/// has no serial number of its own. A pump whose status never comes whole must not fill the memory.
+const HELD_MAX: usize = 32;
+
 /// What a pump may state as its longest response time; anything else is held to these bounds.
 const RESPONSE_MAX_RANGE: (Duration, Duration) = (PATIENCE, Duration::from_secs(10));
 

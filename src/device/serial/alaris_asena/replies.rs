@@ -6,7 +6,7 @@
 use super::alarms::Level;
 use super::queries::Query;
 use super::readings::{self, Status};
-use super::{AlarisAsena, Phase, RESPONSE_MAX_RANGE};
+use super::{AlarisAsena, HELD_MAX, Phase, RESPONSE_MAX_RANGE};
 use crate::device::nomenclature as mdc;
 use crate::device::observation::Kind;
 use crate::device::serial::{Faults, text};
@@ -38,6 +38,11 @@ impl AlarisAsena {
                 return;
             }
         };
+        if self.held.len() >= HELD_MAX {
+            faults
+                .add(FaultKind::Unexpected, "no status says whose the readings are: the oldest are dropped");
+            self.held.clear();
+        }
         self.held.extend(said);
         self.confirm_or_ask(now);
     }
@@ -69,6 +74,10 @@ impl AlarisAsena {
         }
         self.serial = Some(serial);
         self.is_identified = true;
+        if self.told.is_some() {
+            // The same pump before and after: as good as a status.
+            self.confirm();
+        }
         // Told once the revision is known too, or known not to come: the allowlist may name both.
         let revision_comes = self.told.is_none() && self.due_of(Query::Protocol).is_some();
         if !revision_comes || self.phase == Phase::Listening {
@@ -106,6 +115,11 @@ impl AlarisAsena {
         let Some(status) = Status::read(fields) else {
             let detail = format!("a status of {} fields has no serial number or no end", fields.len());
             faults.add(FaultKind::Malformed, detail);
+            // Whose it is stands before what is missing.
+            let said = fields.get(1).map(|field| text(field.trim()));
+            if said.is_some() && said == self.serial {
+                self.confirm();
+            }
             return;
         };
         let serial = text(status.serial);
@@ -118,6 +132,7 @@ impl AlarisAsena {
         if is_another {
             let detail = "another pump answers: nothing passes until it has said who it is";
             faults.add(FaultKind::Unexpected, detail);
+            self.drop_held();
             self.doubt(now);
             return;
         }
@@ -136,7 +151,6 @@ impl AlarisAsena {
 
     /// Nothing is believed before the pump has said again who it is.
     pub(super) fn doubt(&mut self, now: Mono) {
-        self.drop_held();
         if self.phase != Phase::Listening {
             self.is_identified = false;
             self.set_due(Query::Serial, Some(now));
