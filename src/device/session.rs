@@ -9,6 +9,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -27,6 +28,9 @@ pub struct Context {
     pub random: Box<dyn Random>,
     /// How to come back after the link failed.
     pub backoff: Bounds,
+    /// How long a report may wait to be taken. Longer, and what the link holds meanwhile would be
+    /// stamped with a time at which it was not said.
+    pub patience: Duration,
     /// Where reports go. When it is full the session waits, and with it the device.
     pub reports: mpsc::Sender<Report>,
     /// The last ticket that was given: it goes on counting when a session that panicked is made
@@ -80,7 +84,9 @@ impl<L: Link> Session<L> {
             self.link.close().await;
             let Ended::Link(error) = ended else { return };
             let now = self.context.clock.now();
-            if self.report(now, ReportBody::Down(error.to_string())).await.is_break() {
+            if let ControlFlow::Break(Ended::Stopped) =
+                self.report(now, ReportBody::Down(error.to_string())).await
+            {
                 return;
             }
             let wait = self.backoff.handle_failure(now.mono, self.context.random.as_mut());
@@ -96,8 +102,8 @@ impl<L: Link> Session<L> {
     async fn connection(&mut self, stop: &mut watch::Receiver<bool>) -> Ended {
         let now = self.context.clock.now();
         self.backoff.handle_up(now.mono);
-        if self.report(now, ReportBody::Up).await.is_break() {
-            return Ended::Stopped;
+        if let ControlFlow::Break(ended) = self.report(now, ReportBody::Up).await {
+            return ended;
         }
         self.driver.handle_event(&LinkEvent::Up, now);
         loop {
@@ -148,20 +154,38 @@ impl<L: Link> Session<L> {
                 }
                 Action::Report(fault) => ReportBody::Fault(fault),
             };
-            if self.report(now, body).await.is_break() {
-                return ControlFlow::Break(Ended::Stopped);
-            }
+            self.report(now, body).await?;
         }
         ControlFlow::Continue(())
     }
 
-    /// Passes a report on. `Break` when nobody takes reports any more.
-    async fn report(&mut self, at: Now, body: ReportBody) -> ControlFlow<()> {
+    /// Passes a report on. When nobody takes it in time the link is closed, so that what it says in
+    /// the meantime is not told later as if it were new; the report itself waits on.
+    async fn report(&mut self, at: Now, body: ReportBody) -> ControlFlow<Ended> {
         let report = Report { device: self.context.device, at, body };
-        match self.context.reports.send(report).await {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+        let reports = self.context.reports.clone();
+        match tokio::time::timeout(self.context.patience, reports.reserve()).await {
+            Ok(Ok(permit)) => {
+                permit.send(report);
+                return ControlFlow::Continue(());
+            }
+            Ok(Err(_)) => return ControlFlow::Break(Ended::Stopped),
+            Err(_) => self.link.close().await,
         }
+        let since = self.context.clock.now().mono;
+        let mut stop = self.context.stop.clone();
+        tokio::select! {
+            biased;
+            permit = reports.reserve() => match permit {
+                Ok(permit) => permit.send(report),
+                Err(_) => return ControlFlow::Break(Ended::Stopped),
+            },
+            () = stopped(&mut stop) => return ControlFlow::Break(Ended::Stopped),
+        }
+        let waited = (self.context.clock.now().mono.since(since) + self.context.patience).as_secs();
+        let reason =
+            format!("its readings were not taken for {waited} s: what it said meanwhile is not told");
+        ControlFlow::Break(Ended::Link(LinkError::Lost { what: "the link".to_owned(), reason }))
     }
 }
 
@@ -178,7 +202,7 @@ async fn next_durable(durable: &mut watch::Receiver<Ticket>) -> Ticket {
     }
 }
 
-async fn sleep_for(due: Option<std::time::Duration>) {
+async fn sleep_for(due: Option<Duration>) {
     match due {
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,

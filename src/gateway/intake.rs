@@ -159,6 +159,17 @@ impl<S: Durable> Intake<S> {
         self.lanes.iter().any(|(_, pending)| pending.parked.is_some() && pending.builder.is_full())
     }
 
+    /// Readings that were admitted and are not durable yet.
+    pub fn pending(&self) -> usize {
+        let parked = |pending: &Pending| pending.parked.as_ref().map_or(0, PlainBlock::count);
+        self.lanes
+            .iter()
+            .map(|(_, pending)| {
+                pending.builder.count() + usize::try_from(parked(pending)).unwrap_or_default()
+            })
+            .sum()
+    }
+
     /// Why the store refused the last block, until it takes one again.
     pub fn last_error(&self) -> Option<&str> {
         self.last_error.as_deref()
@@ -261,4 +272,4 @@ fn ticket_of(report: &Report) -> Option<Ticket> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

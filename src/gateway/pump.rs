@@ -74,6 +74,11 @@ impl Pump {
             let wait = intake.poll_timeout().map_or(TURN, |due| due.since(now.mono).min(TURN));
             self.hand_over(&mut waiting, &mut intake);
             if intake.must_wait() {
+                if self.reports.is_closed() {
+                    // The end: what still waits gets its last chances there.
+                    waiting.extend(std::iter::from_fn(|| self.reports.try_recv().ok()));
+                    break;
+                }
                 self.runtime.block_on(async { tokio::time::sleep(wait).await });
                 continue;
             }
@@ -86,7 +91,7 @@ impl Pump {
             }
             self.hand_over(&mut waiting, &mut intake);
         }
-        self.end(intake)
+        self.end(intake, waiting)
     }
 
     /// Hands over what waits, in order, as far as the intake can take it.
@@ -101,19 +106,24 @@ impl Pump {
         }
     }
 
-    /// Commits the rest, with patience for a store that is full at the moment.
-    fn end<S: Durable>(&self, mut intake: Intake<S>) -> Result<S, String> {
+    /// Commits the rest, with patience for a store that is full at the moment. What it cannot commit
+    /// was never called durable; how much it is, is said.
+    fn end<S: Durable>(&self, mut intake: Intake<S>, mut waiting: VecDeque<Report>) -> Result<S, String> {
         let deadline = self.clock.now().mono + END_WITHIN;
         loop {
             let now = self.clock.now();
             self.heart.beat(now.mono);
-            if intake.handle_end(now) {
+            self.hand_over(&mut waiting, &mut intake);
+            if intake.handle_end(now) && waiting.is_empty() {
                 self.show(&intake);
                 return Ok(intake.into_store());
             }
             if now.mono >= deadline {
+                let (lost, unread) = (intake.pending(), waiting.len());
                 let why = intake.last_error().unwrap_or("no reason given");
-                return Err(format!("the last readings could not be stored: {why}"));
+                return Err(format!(
+                    "{lost} admitted readings and {unread} reports behind them could not be stored and are lost: {why}"
+                ));
             }
             self.runtime.block_on(async { tokio::time::sleep(TURN).await });
         }
@@ -228,3 +238,7 @@ mod tests {
         assert!(at.windows(2).all(|pair| pair[1].since(pair[0]) >= UPKEEP), "{at:?}");
     }
 }
+
+#[cfg(test)]
+#[path = "pump/ending_tests.rs"]
+mod ending;

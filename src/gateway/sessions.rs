@@ -27,6 +27,10 @@ const BACKOFF: Bounds = Bounds {
     healthy_after: Duration::from_secs(60),
 };
 
+/// How long a reading may wait for the intake before its device is let go: longer than any commit
+/// takes, and shorter than matters to who reads the chart.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long a session that panicked waits: a driver that panics on its device's first byte must not
 /// keep a core busy.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
@@ -58,6 +62,7 @@ impl Maker {
             clock: Arc::clone(&self.shared.clock),
             random: Box::new(SystemRandomness::new()),
             backoff: BACKOFF,
+            patience: PATIENCE,
             reports: self.shared.reports.clone(),
             tickets: Arc::clone(&self.tickets),
             durable: self.durable.clone(),

@@ -67,6 +67,8 @@ pub struct DeviceState {
     refused: BTreeMap<RefusalKind, u64>,
     faults: BTreeMap<FaultKind, u64>,
     worth_logging: bool,
+    /// How often the link came up since the device last proved who it is or gave a reading.
+    fruitless: u64,
 }
 
 impl DeviceState {
@@ -125,7 +127,9 @@ impl DeviceState {
         self.link = LinkState::Up;
         self.link_since = Some(at);
         self.identified = false;
-        self.worth_logging = true;
+        // A port opens also when nobody is at its other end: that is one event, however often.
+        self.fruitless = self.fruitless.saturating_add(1);
+        self.worth_logging = should_log(self.fruitless);
     }
 
     /// What a driver still says about the connection that just ended (a communication-lost alarm)
@@ -133,7 +137,7 @@ impl DeviceState {
     /// A device that stays away is one event, not one for each attempt.
     pub(super) fn handle_down(&mut self, reason: String, at: Now) {
         let down = LinkState::Down(reason);
-        self.worth_logging = self.link != down;
+        self.worth_logging = self.link != down && (self.fruitless <= 1 || should_log(self.fruitless));
         if self.link == LinkState::Up || self.link_since.is_none() {
             self.link_since = Some(at);
         }
@@ -147,6 +151,7 @@ impl DeviceState {
         let Some(found) = found else {
             self.worth_logging = changed || !self.identified;
             self.identified = true;
+            self.fruitless = 0;
             self.quarantine = None;
             return Verdict::Noted;
         };
@@ -181,6 +186,7 @@ impl DeviceState {
         }
         self.admitted = self.admitted.saturating_add(1);
         self.last_reading = Some(at);
+        self.fruitless = 0;
         self.worth_logging = false;
         Verdict::Admit(Admitted { device, seq: self.admitted, at, observation })
     }

@@ -297,7 +297,7 @@ fn the_belt_needs_no_identity() {
 }
 
 #[test]
-fn review_a_port_without_a_device_is_not_a_line_of_log_for_each_attempt() {
+fn a_port_without_a_device_is_not_a_line_of_log_for_each_attempt() {
     let mut gate = gatekeeper();
     let mut lines = 0;
     for _ in 0..1_000 {

@@ -132,6 +132,7 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
             most: Duration::from_millis(1),
             healthy_after: Duration::from_secs(1),
         },
+        patience: Duration::from_millis(20),
         reports: reports_in,
         tickets: Arc::default(),
         durable: durable_out,
@@ -222,4 +223,36 @@ async fn a_session_ends_when_nobody_takes_its_reports() {
     let bench = bench(vec![Ok(vec![bytes("a")])]);
     drop(bench.reports);
     tokio::time::timeout(Duration::from_secs(5), bench.session.run()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_whose_reports_are_not_taken_closes_its_link_and_keeps_the_report() {
+    let mut bench = bench(vec![Ok(vec![bytes("old")]), Ok(vec![bytes("new")])]);
+    // One place only: `Up` takes it, everything else waits.
+    let (reports_in, mut reports) = mpsc::channel(1);
+    bench.session.context.reports = reports_in;
+    let story = async {
+        let first = bench.performed.recv().await;
+        assert_eq!(first.as_deref(), Some("close"), "the link was left open");
+        let said = said(&mut reports, 6).await;
+        bench.stop.send(true).unwrap();
+        said
+    };
+    let ((), said) = tokio::join!(bench.session.run(), story);
+    assert_eq!(said[..2], ["up", "identity"]);
+    assert!(said[2].starts_with("down: the link was lost: its readings were not taken for"), "{said:?}");
+    assert_eq!(said[3..], ["up", "identity", "new"], "what the link held meanwhile was told");
+}
+
+#[tokio::test]
+async fn a_session_that_waits_for_its_report_to_be_taken_can_be_stopped() {
+    let mut bench = bench(vec![Ok(vec![bytes("old")])]);
+    let (reports_in, _reports) = mpsc::channel(1);
+    bench.session.context.reports = reports_in;
+    let story = async {
+        let first = bench.performed.recv().await;
+        assert_eq!(first.as_deref(), Some("close"));
+        bench.stop.send(true).unwrap();
+    };
+    tokio::join!(bench.session.run(), story);
 }

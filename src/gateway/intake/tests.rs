@@ -11,10 +11,17 @@ use crate::time::BootId;
 
 /// Keeps what it was given: lane and the device's sequence numbers of each block.
 #[derive(Default)]
-struct Memory {
+pub(in crate::gateway) struct Memory {
     broken: bool,
     blocks: Vec<(Lane, Vec<u64>)>,
     looked_after: Vec<Mono>,
+}
+
+impl Memory {
+    /// Takes nothing.
+    pub(in crate::gateway) fn broken() -> Self {
+        Self { broken: true, ..Self::default() }
+    }
 }
 
 impl Durable for Memory {
@@ -41,6 +48,18 @@ const LINGER: Duration = Duration::from_millis(250);
 
 fn at(millis: u64) -> Now {
     Now { mono: Mono::from_nanos(millis * 1_000_000), ..Now::default() }
+}
+
+/// An intake on a store of the caller's.
+pub(in crate::gateway) fn intake_on(store: Memory) -> Intake<Memory> {
+    let (mut intake, _) = intake();
+    intake.store = store;
+    intake
+}
+
+/// A reading that policy admits.
+pub(in crate::gateway) fn reading_report(ticket: u64, now: Now) -> Report {
+    report(ticket, reading(), now)
 }
 
 fn intake() -> (Intake<Memory>, watch::Receiver<Ticket>) {

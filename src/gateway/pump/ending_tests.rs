@@ -1,0 +1,49 @@
+//! The pump around a store that takes nothing.
+
+use super::super::intake::tests::{Memory, intake_on, reading_report};
+use super::*;
+use crate::host::clock::SystemClock;
+
+fn pump(reports: mpsc::Receiver<Report>) -> Pump {
+    let clock = Arc::new(SystemClock::default());
+    let heart = Heartbeat::new("intake", clock.now().mono);
+    Pump { reports, clock, runtime: Handle::current(), heart, shown: watch::channel(Shown::default()).0 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_store_that_takes_nothing_is_bounded_and_says_what_is_lost() {
+    let (sender, reports) = mpsc::channel(64);
+    let pump = pump(reports);
+    let intake = intake_on(Memory::broken());
+    for ticket in 1..=10 {
+        sender.send(reading_report(ticket, pump.clock.now())).await.unwrap();
+    }
+    drop(sender);
+    let begun = pump.clock.now().mono;
+    let clock = Arc::clone(&pump.clock);
+    #[expect(clippy::disallowed_methods, reason = "the test takes the supervisor's place")]
+    let ended = tokio::task::spawn_blocking(move || pump.run(intake).err()).await.unwrap();
+    assert!(ended.is_some_and(|words| words.starts_with("10 admitted readings and 0 reports")), "no count");
+    assert!(clock.now().mono.since(begun) < END_WITHIN * 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pump_that_must_wait_still_ends_when_nobody_reports_any_more() {
+    let (sender, reports) = mpsc::channel(64);
+    let pump = pump(reports);
+    let clock = Arc::clone(&pump.clock);
+    let intake = intake_on(Memory::broken());
+    #[expect(clippy::disallowed_methods, reason = "the test takes the supervisor's place")]
+    let running = tokio::task::spawn_blocking(move || pump.run(intake).err());
+    // More than a full parked block and a full builder: the pump stops taking.
+    for ticket in 1.. {
+        let report = reading_report(ticket, clock.now());
+        let sent = tokio::time::timeout(Duration::from_secs(2), sender.send(report)).await;
+        if sent.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let ended = tokio::time::timeout(END_WITHIN * 2, running).await.unwrap().unwrap();
+    assert!(ended.is_some_and(|words| words.contains("are lost")), "it must say so");
+}
