@@ -17,6 +17,7 @@ use super::encode::{Block, Encoder, Plan};
 use super::parcel::{Parcel, Stream};
 use super::session::Session;
 use crate::device::observation::Lane;
+use crate::envelope::block::PlainBlock;
 use crate::store::{self, Seq, StoreId};
 use crate::time::Clock;
 
@@ -32,12 +33,12 @@ pub trait Source: Send {
     fn store_id(&self) -> StoreId;
 
     /// The next block of a lane that was not yet given since the last rewind; `None` when the lane is
-    /// drained.
+    /// drained. Where there is a live stream, the vital lane ends here where it begins.
     fn read_next(&mut self, lane: Lane) -> Result<Option<Read>, SourceError>;
 
     /// The next block of the vital lane that was committed after the last rewind, ahead of what still
-    /// waits before it; `read_next` then passes over it. A source that cannot do this gives `None`:
-    /// everything then comes in order by `read_next`.
+    /// waits before it. A source that cannot do this gives `None`: everything then comes in order by
+    /// `read_next`.
     fn read_live(&mut self) -> Result<Option<Read>, SourceError> {
         Ok(None)
     }
@@ -73,10 +74,12 @@ impl Source for store::Reader {
 
     fn read_next(&mut self, lane: Lane) -> Result<Option<Read>, SourceError> {
         let read = Self::read_next(self, lane).map_err(|error| SourceError(error.to_string()))?;
-        Ok(read.map(|(seq, plain)| match plain.read() {
-            Ok((header, entries)) => Read::Block(Block { seq, header, entries }),
-            Err(error) => Read::Unreadable(seq, error.to_string()),
-        }))
+        Ok(read.map(decoded))
+    }
+
+    fn read_live(&mut self) -> Result<Option<Read>, SourceError> {
+        let read = Self::read_live(self).map_err(|error| SourceError(error.to_string()))?;
+        Ok(read.map(decoded))
     }
 
     fn acknowledge(&mut self, seq: Seq) -> Result<(), SourceError> {
@@ -89,6 +92,13 @@ impl Source for store::Reader {
 
     fn commits(&self) -> watch::Receiver<u64> {
         Self::commits(self)
+    }
+}
+
+fn decoded((seq, plain): (Seq, PlainBlock)) -> Read {
+    match plain.read() {
+        Ok((header, entries)) => Read::Block(Block { seq, header, entries }),
+        Err(error) => Read::Unreadable(seq, error.to_string()),
     }
 }
 
