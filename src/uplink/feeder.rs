@@ -15,12 +15,15 @@ use tokio::sync::{Notify, watch};
 
 use super::encode::{Block, Encoder, Plan};
 use super::parcel::{Parcel, Stream};
+use super::run::Alive;
 use super::session::Session;
 use crate::device::observation::Lane;
 use crate::envelope::block::PlainBlock;
 use crate::store::{self, Seq, StoreId};
 use crate::time::Clock;
 
+/// The longest that a turn waits for something to do.
+pub const TURN: Duration = Duration::from_secs(1);
 /// How long to wait before a store that could not be read is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Blocks that the broker refused for good and that are remembered so as not to be sent again: more
@@ -182,6 +185,7 @@ pub struct Feeder<S> {
     source: S,
     encoder: Encoder,
     clock: Arc<dyn Clock>,
+    alive: Alive,
     shared: Arc<Shared>,
     plans: [Option<Plan>; 4],
     /// Streams known to be empty since the last news.
@@ -200,13 +204,24 @@ enum Next {
 }
 
 impl<S: Source> Feeder<S> {
-    pub(super) fn new(source: S, encoder: Encoder, clock: Arc<dyn Clock>, shared: Arc<Shared>) -> Self {
-        Self { source, encoder, clock, shared, plans: Default::default(), drained: [false; 4], failed: false }
+    pub(super) fn new(
+        source: S,
+        encoder: Encoder,
+        (clock, alive): (Arc<dyn Clock>, Alive),
+        shared: Arc<Shared>,
+    ) -> Self {
+        let (plans, drained) = Default::default();
+        Self { source, encoder, clock, alive, shared, plans, drained, failed: false }
+    }
+
+    fn beat(&self) {
+        (self.alive)(self.clock.now().mono);
     }
 
     /// Feeds until the session ends. Blocks its thread.
     pub fn run(mut self) {
         loop {
+            self.beat();
             match self.next() {
                 Next::Acknowledge(blocks) => self.acknowledge(blocks),
                 Next::Rewind => {
@@ -255,12 +270,14 @@ impl<S: Source> Feeder<S> {
             self.failed = false;
             self.drained = [false; 4];
         } else {
-            drop(waker.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner));
+            drop(waker.wait_timeout_while(state, TURN, idle).unwrap_or_else(PoisonError::into_inner));
         }
     }
 
     fn acknowledge(&mut self, blocks: VecDeque<Seq>) {
         for block in blocks {
+            // Each may delete a segment, and a disk may take its time for it.
+            self.beat();
             // An acknowledgement that is lost is a block that is sent again.
             if let Err(error) = self.source.acknowledge(block) {
                 self.shared.lock().trouble = Some(error.to_string());
@@ -272,6 +289,8 @@ impl<S: Source> Feeder<S> {
     fn feed(&mut self, stream: Stream) {
         let mut trouble = None;
         let parcel = loop {
+            // Many blocks may be passed over before there is a parcel.
+            self.beat();
             if let Some(parcel) = self.next_parcel(stream) {
                 break Some(parcel);
             }
@@ -378,3 +397,6 @@ const fn place(stream: Stream) -> usize {
         Stream::Bulk => 3,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ pub mod status;
 pub mod tls;
 pub mod topic;
 
-pub use run::{Stop, Surroundings, Uplink, assemble};
+pub use run::{Alive, Stop, Surroundings, Uplink, assemble};
 pub use status::{State, Status};
 
 use std::path::PathBuf;

@@ -20,7 +20,7 @@ pub(crate) struct Bench {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) pki: Pki,
     pub(crate) port: u16,
-    _behaviour: watch::Sender<Behaviour>,
+    pub(crate) behaviour: watch::Sender<Behaviour>,
     pub(crate) consumer: consumer::Shared,
     broker: Option<Broker>,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -39,7 +39,7 @@ impl Bench {
             folder,
             pki,
             port,
-            _behaviour: behaviour,
+            behaviour,
             consumer: consumer::Shared::default(),
             broker: Some(broker),
             tasks: JoinSet::new(),
@@ -166,6 +166,6 @@ impl Bench {
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited in vain for: {what}"),
+        Err(late) => panic!("waited in vain for {what}: {late}"),
     }
 }
