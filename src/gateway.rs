@@ -49,6 +49,9 @@ const REPORTS_WAITING: usize = 4_096;
 /// The name of the one writer: when it has ended, everything is on disk.
 const INTAKE: &str = "intake";
 
+/// The reader of the spool for the uplink.
+const FEEDER: &str = "feeder";
+
 /// How long a heart may stand still before the watchdog is no longer fed.
 const HEART_STANDS_STILL: Duration = Duration::from_secs(10);
 
@@ -235,11 +238,15 @@ impl Running {
             clock: Arc::clone(&self.clock),
             random: Box::new(SystemRandomness::new()),
             status,
+            alive: {
+                let heart = self.heart(FEEDER);
+                Box::new(move |now| heart.beat(now))
+            },
             stop: self.stop_uplink.subscribe(),
         };
         let uplink = uplink::assemble(config.uplink.clone(), reader, around)?;
         self.supervisor
-            .thread("feeder", move || {
+            .thread(FEEDER, move || {
                 uplink.feeder.run();
                 Ok(())
             })

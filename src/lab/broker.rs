@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::{BufMut as _, BytesMut};
@@ -48,6 +49,8 @@ pub struct Behaviour {
     pub refuse: Vec<(String, u8)>,
     /// The PUBACKs of what is read at once come in reverse.
     pub reverse_acks: bool,
+    /// Every answer comes so much later: a long line.
+    pub delay: Duration,
 }
 
 /// What becomes of connections.
@@ -69,6 +72,7 @@ impl Default for Behaviour {
             max_packet: MAX_PACKET,
             refuse: Vec::new(),
             reverse_acks: false,
+            delay: Duration::ZERO,
         }
     }
 }
@@ -259,6 +263,9 @@ impl Connection {
             }
             if !self.take_packets(&now)? {
                 return Ok(());
+            }
+            if !self.output.is_empty() && !now.delay.is_zero() {
+                tokio::time::sleep(now.delay).await;
             }
             self.pump()?;
             if !self.output.is_empty() {

@@ -12,6 +12,8 @@ use rumqttc::{
 use tokio::sync::watch;
 
 use super::ledger::{Delivery, Ledger};
+use crate::host::clock::SystemClock;
+use crate::time::{Clock as _, Mono};
 
 /// Where the broker is and who we are.
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ pub async fn run(settings: Settings, shared: Shared) -> anyhow::Result<()> {
         .set_keep_alive(5)
         .set_receive_maximum(Some(1_000))
         .set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(1024 * 1024));
+    let clock = SystemClock::default();
     let (client, mut events) = AsyncClient::builder(options).capacity(8).build();
     loop {
         match events.poll().await {
@@ -86,7 +89,9 @@ pub async fn run(settings: Settings, shared: Shared) -> anyhow::Result<()> {
             Ok(Event::Incoming(Packet::SubAck(_))) => {
                 shared.subscribed.send_replace(true);
             }
-            Ok(Event::Incoming(Packet::Publish(publish))) => take(&shared, &publish),
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                take(&shared, &publish, clock.now().mono);
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(%error, "the consumer's connection is lost");
@@ -97,7 +102,7 @@ pub async fn run(settings: Settings, shared: Shared) -> anyhow::Result<()> {
     }
 }
 
-fn take(shared: &Shared, publish: &Publish) {
+fn take(shared: &Shared, publish: &Publish, at: Mono) {
     let topic = String::from_utf8_lossy(&publish.topic);
     let properties = publish.properties.as_ref();
     shared.with(|ledger| {
@@ -107,6 +112,7 @@ fn take(shared: &Shared, publish: &Publish) {
             properties: properties.map(|all| all.user_properties.as_slice()).unwrap_or_default(),
             payload: &publish.payload,
             retained: publish.retain,
+            at,
         });
     });
     shared.changed.send_modify(|count| *count += 1);

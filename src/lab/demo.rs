@@ -5,7 +5,8 @@
 //! D-Bus, or a replay where the machine has no `dbus-daemon`); a pump on the wrong port and a
 //! stranger's belt; and between them the real daemon in a process of its own. It replays the
 //! recorded numerics, cuts the broker off in the middle, rings alarms meanwhile, and compares at the
-//! end what the devices showed with what the consumer has.
+//! end what the devices showed with what the consumer has: everything, once, in the order of its
+//! numbers, with live readings ahead of the backlog and each of the two in order.
 
 mod replay;
 mod scene;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 
 use super::bluez::{Bluez, BluezError, Bus, Emulated};
 use super::broker::{Behaviour, Broker, Links};
+use super::ledger::Arrival;
 use super::numerics::{Minute, minutes};
 use super::pki::{Pki, Validity};
 use super::sim::{Control, alaris, masimo};
@@ -32,7 +34,7 @@ use crate::host::status;
 use crate::time::{Clock as _, Mono};
 use scene::{BELT, CLIP, OXIMETER, PUMPS, STRANGER, SWAPPED};
 use screen::{Picture, Screen};
-use verdict::{Line, Shown};
+use verdict::{Comeback, Line, Shown};
 
 pub use replay::ReplayFile;
 
@@ -109,9 +111,18 @@ struct Ward {
     daemon: Daemon,
     belt_shown: Vec<Shown>,
     clip_shown: Vec<Shown>,
-    /// Records at the consumer when the broker was there again, and alarms that had arrived by then.
-    restored: Option<(usize, usize)>,
+    restored: Option<Restored>,
     tasks: Tasks,
+}
+
+/// The moment at which the broker was there again.
+#[derive(Clone, Copy)]
+struct Restored {
+    at: Mono,
+    /// Readings that the consumer had by then.
+    kept: usize,
+    /// Alarms that it had.
+    alarms: usize,
 }
 
 /// What runs beside the daemon.
@@ -320,9 +331,11 @@ impl Ward {
                 self.cloud.behaviour.send_modify(|behaviour| behaviour.links = Links::Cut);
             }
             if played == restore {
-                scene = "the broker is back: alarms first, then the backlog";
-                self.restored =
-                    Some(self.cloud.consumer.with(|ledger| (ledger.kept.len(), ledger.alarms.len())));
+                scene = "the broker is back: alarms first, then live beside the backlog";
+                let at = self.clock.now().mono;
+                let (kept, alarms) =
+                    self.cloud.consumer.with(|ledger| (ledger.kept.len(), ledger.alarms.len()));
+                self.restored = Some(Restored { at, kept, alarms });
                 self.cloud.behaviour.send_modify(|behaviour| behaviour.links = Links::Serve);
             }
             // Both pumps occlude, one after the other, while nobody can be told.
@@ -398,18 +411,17 @@ impl Ward {
 
     fn line(&self, id: &str, shown: &[Shown]) -> Line {
         self.cloud.consumer.with(|ledger| {
-            let arrived: Vec<Shown> = ledger
-                .kept
-                .iter()
-                .filter(|(device, _)| device == id)
-                .map(|(_, reading)| Shown { code: reading.code, value: reading.value.clone() }.plain())
-                .collect();
-            let line = verdict::compare(id, shown, &arrived);
+            let arrived = ledger.kept.iter().filter(|(device, _)| device == id).map(|(_, reading)| {
+                let place = (reading.run.clone(), reading.seq.unwrap_or_default());
+                (place, Shown { code: reading.code, value: reading.value.clone() }.plain())
+            });
+            let line = verdict::compare(id, shown, &verdict::by_number(arrived.collect()));
             let tally = ledger.devices.get(id).cloned().unwrap_or_default();
             Line {
                 again: tally.duplicates,
                 twice: tally.doubled,
                 holes: tally.lost(),
+                overtaken: tally.out_of_order,
                 alarms: tally.alarms,
                 ..line
             }
@@ -424,9 +436,10 @@ impl Ward {
         let mut checks = vec![
             (
                 lines.iter().all(Line::is_good),
-                "every reading arrived once and in order: lost 0, duplicates 0".to_owned(),
+                "every reading arrived once, live and backlog each in order: lost 0, duplicates 0".to_owned(),
             ),
             self.alarms_first(),
+            self.comeback(),
             (ended.success(), format!("the daemon drained and ended in order ({ended})")),
         ];
         checks.extend(self.nothing_foreign());
@@ -445,7 +458,9 @@ impl Ward {
 
     /// Whether the alarms of the outage came before its backlog.
     fn alarms_first(&self) -> (bool, String) {
-        let Some((kept, alarms)) = self.restored else { return (false, "the broker came back".to_owned()) };
+        let Some(Restored { kept, alarms, .. }) = self.restored else {
+            return (false, "the broker came back".to_owned());
+        };
         self.cloud.consumer.with(|ledger: &mut ledger::Ledger| {
             let after: Vec<bool> =
                 ledger.kept.iter().skip(kept).map(|(_, reading)| reading.key.contains("-alarm-")).collect();
@@ -457,6 +472,30 @@ impl Ward {
                 format!(
                     "alarms came first: {alarms} before the outage, {of_outage} ahead of {} readings",
                     after.len() - of_outage
+                ),
+            )
+        })
+    }
+
+    /// How live readings and the backlog came back.
+    fn comeback(&self) -> (bool, String) {
+        let Some(Restored { kept, at, .. }) = self.restored else {
+            return (false, "the broker came back".to_owned());
+        };
+        self.cloud.consumer.with(|ledger| {
+            let after = ledger.kept.iter().zip(&ledger.arrivals).skip(kept);
+            let of_vital = after.filter(|((_, reading), _)| reading.key.contains("-vital-"));
+            let arrivals: Vec<Arrival> = of_vital.map(|(_, arrival)| *arrival).collect();
+            let Comeback { first_live, last_backlog, live_before, backlog } = Comeback::of(at, &arrivals);
+            let after =
+                |time: Option<Duration>| time.map_or("never".to_owned(), |time| format!("after {} ms", time.as_millis()));
+            (
+                first_live.is_some() && last_backlog.is_some(),
+                format!(
+                    "the broker came back: the first live reading {}, the last of {backlog} of the backlog {}, \
+                     {live_before} live ones before it",
+                    after(first_live),
+                    after(last_backlog)
                 ),
             )
         })

@@ -1,8 +1,13 @@
 //! What a consumer at the far end has seen: the proof that every reading arrived, once, in order.
+//!
+//! The order that a consumer may count on, for each device: what is live comes in order, and so does
+//! what comes as backlog (`hist=1`). The two interleave, so that nobody waits for an old reading to see
+//! a new one; run and number of the records put them together again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::payload::{Reading, read_cbor, read_fhir};
+use crate::time::Mono;
 
 /// Broken payloads that are remembered in words.
 const MAX_COMPLAINTS: usize = 20;
@@ -20,6 +25,17 @@ pub struct Delivery<'a> {
     pub payload: &'a [u8],
     /// Whether the broker had kept it.
     pub retained: bool,
+    /// When it came.
+    pub at: Mono,
+}
+
+/// How a reading came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When.
+    pub at: Mono,
+    /// Whether as backlog (`hist=1`).
+    pub historical: bool,
 }
 
 /// All that was seen.
@@ -39,6 +55,8 @@ pub struct Ledger {
     pub complaints: Vec<String>,
     /// Every reading in the order of arrival, when `keep` is set.
     pub kept: Vec<(String, Reading)>,
+    /// How each of `kept` came.
+    pub arrivals: Vec<Arrival>,
     /// Whether to keep every reading.
     pub keep: bool,
     keys: HashSet<String>,
@@ -58,7 +76,7 @@ pub struct Tally {
     pub alarms: u64,
     /// Records that came in a publish with `hist=1`.
     pub historical: u64,
-    /// Records that came after one with a higher number of the same lane and of the same age.
+    /// Records that came after one with a higher number of the same lane, both live or both backlog.
     pub out_of_order: u64,
     runs: BTreeMap<String, BTreeSet<u64>>,
     last: BTreeMap<(String, String, bool), u64>,
@@ -120,14 +138,15 @@ impl Ledger {
             Some(count.as_str()),
         );
         anyhow::ensure!(stated == found, "the properties say {stated:?}, the payload {found:?}");
-        let historical = property("hist") == Some("1");
+        let arrival = Arrival { at: delivery.at, historical: property("hist") == Some("1") };
         for reading in readings {
-            self.enter(device, class, historical, reading);
+            self.enter(device, class, arrival, reading);
         }
         Ok(())
     }
 
-    fn enter(&mut self, device: &str, class: &str, historical: bool, reading: Reading) {
+    fn enter(&mut self, device: &str, class: &str, arrival: Arrival, reading: Reading) {
+        let historical = arrival.historical;
         let tally = self.devices.entry(device.to_owned()).or_default();
         if !self.keys.insert(reading.key.clone()) {
             tally.duplicates += 1;
@@ -153,6 +172,7 @@ impl Ledger {
         *last = seq.max(*last);
         if self.keep {
             self.kept.push((device.to_owned(), reading));
+            self.arrivals.push(arrival);
         }
     }
 }

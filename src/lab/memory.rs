@@ -41,6 +41,8 @@ struct LaneBlocks {
     blocks: BTreeMap<u32, Stored>,
     next: u32,
     cursor: u32,
+    /// Where the live stream begins, and where it is read.
+    mark: u32,
     live_from: u32,
 }
 
@@ -108,8 +110,10 @@ impl MemoryStore {
             return Err(SourceError("the memory is told to fail".to_owned()));
         }
         let Some(blocks) = inner.lanes.get_mut(&lane) else { return Ok(None) };
+        let end = if live || lane != Lane::Vital || self.ahead == Ahead::No { u32::MAX } else { blocks.mark };
         let from = if live { blocks.live_from } else { blocks.cursor };
-        let Some((number, stored)) = blocks.blocks.range_mut(from..).find(|(_, stored)| !stored.given) else {
+        let mut waiting = blocks.blocks.range_mut(from..end.max(from));
+        let Some((number, stored)) = waiting.find(|(_, stored)| !stored.given) else {
             return Ok(None);
         };
         stored.given = true;
@@ -155,7 +159,7 @@ impl Source for MemoryStore {
     fn rewind(&mut self) {
         for blocks in self.lock().lanes.values_mut() {
             blocks.cursor = 0;
-            blocks.live_from = blocks.next;
+            (blocks.mark, blocks.live_from) = (blocks.next, blocks.next);
             blocks.blocks.values_mut().for_each(|stored| stored.given = false);
         }
     }

@@ -1,6 +1,8 @@
 //! The side that reads.
 //!
-//! In: what the broker acknowledged. Out: the blocks of each lane in order. What can go wrong: a
+//! In: what the broker acknowledged. Out: the blocks of each lane in order; those of the vital lane in
+//! two streams, parted by a *mark* where the lane ended at the last rewind (at first: at the open):
+//! what waited before it, and live what was committed since. What can go wrong: a
 //! block is gone or does not authenticate; then it is skipped, its segment is set aside when
 //! everything else in it is done, and a gap record tells of it. What never happens: sled is given a
 //! file that is not, byte for byte, what it was when the segment was closed. Anything else is read
@@ -24,7 +26,7 @@ use super::{Seq, StoreError, StoreId};
 use crate::device::observation::Lane;
 use crate::envelope::block::PlainBlock;
 use crate::envelope::keys::SegmentKeys;
-use crate::envelope::record::{Gap, lane_code};
+use crate::envelope::record::Gap;
 use crate::envelope::seal::Place;
 use crate::time::Wall;
 
@@ -33,9 +35,25 @@ pub struct Reader {
     pub(super) shared: Arc<Shared>,
     _held: Arc<Held>,
     lanes: [Position; 3],
+    /// Where the vital lane is read from its mark on.
+    live: Position,
+    /// What of the vital lane comes before this is backlog, the rest is live.
+    mark: Mark,
     /// What was given out and is not acknowledged: records and commit time of each block. Bounded by
     /// what the uplink has in flight; a rewind gives the same blocks again.
     given: BTreeMap<Seq, (u64, Wall)>,
+}
+
+/// A place in a lane: segment and block.
+type Mark = (u64, u32);
+
+/// A way through a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// From the oldest on; in the vital lane up to the mark.
+    Along(Lane),
+    /// The vital lane from the mark on.
+    Live,
 }
 
 /// Where a lane is read.
@@ -47,9 +65,11 @@ struct Position {
 }
 
 /// A segment that is open for reading.
+#[derive(Clone)]
 struct Open {
     number: u64,
-    source: Source,
+    /// Shared when both ways through the vital lane stand in one segment: sled opens a folder once.
+    source: Arc<Source>,
 }
 
 enum Source {
@@ -84,7 +104,16 @@ impl Source {
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, held: Arc<Held>) -> Self {
-        Self { shared, _held: held, lanes: Default::default(), given: BTreeMap::new() }
+        let mut reader = Self {
+            shared,
+            _held: held,
+            lanes: Default::default(),
+            live: Position::default(),
+            mark: Mark::default(),
+            given: BTreeMap::new(),
+        };
+        reader.rewind();
+        reader
     }
 
     /// The id that goes into every idempotency key.
@@ -93,19 +122,27 @@ impl Reader {
     }
 
     /// The next block of a lane that was not yet given since the last [`Reader::rewind`]; `None`
-    /// when the lane is drained.
+    /// when the lane is drained. Of the vital lane only what was committed before that rewind (or, when
+    /// there was none, before the store was opened): the rest comes by [`Reader::read_live`].
     pub fn read_next(&mut self, lane: Lane) -> Result<Option<(Seq, PlainBlock)>, StoreError> {
+        self.read_along(Way::Along(lane))
+    }
+
+    /// The next block of the vital lane that was committed since the last [`Reader::rewind`] (or the
+    /// open) and not yet given: ahead of what still waits before it.
+    pub fn read_live(&mut self) -> Result<Option<(Seq, PlainBlock)>, StoreError> {
+        self.read_along(Way::Live)
+    }
+
+    fn read_along(&mut self, way: Way) -> Result<Option<(Seq, PlainBlock)>, StoreError> {
         loop {
-            let position = self.position(lane);
-            let (segment, block) = (position.segment, position.block);
-            let next = self.shared.lane(lane).next(lane, segment, block);
-            let Some(Next { seq, live }) = next else {
+            let Some(Next { seq, live }) = self.find_next(way) else {
                 // A handle on a segment that is not written any more would hold its memory.
-                self.let_go(lane);
+                self.position(way).open = None;
                 return Ok(None);
             };
             self.open(seq, live)?;
-            let position = self.position(lane);
+            let position = self.position(way);
             (position.segment, position.block) = (seq.segment, seq.block.saturating_add(1));
             match self.read(seq)? {
                 Some((label, block)) => {
@@ -116,6 +153,17 @@ impl Reader {
                 None => self.lose(seq),
             }
         }
+    }
+
+    /// The next block on a way that is to be read.
+    fn find_next(&mut self, way: Way) -> Option<Next> {
+        let lane = match way {
+            Way::Along(lane) => lane,
+            Way::Live => Lane::Vital,
+        };
+        let &mut Position { segment, block, .. } = self.position(way);
+        let next = self.shared.lane(lane).next(lane, segment, block)?;
+        (self.way_to(next.seq) == way).then_some(next)
     }
 
     /// The broker has every record of this block. In any order; disk space comes back when
@@ -131,14 +179,19 @@ impl Reader {
             }
             let Some((records, wall)) = given else { return Err(StoreError::NotGiven { seq }) };
             entry.finish(seq.block, records);
+            entry.newest_done = entry.newest_done.max(Some(wall));
             let is_drained = entry.is_closed && entry.is_drained();
-            state.done_wall = Some(wall);
+            // Live blocks are done long before older ones: what is done beyond the first that waits says
+            // nothing of how long that has waited.
+            let newest = if entry.done_beyond.is_empty() { entry.newest_done } else { Some(wall) };
+            let is_first = seq.block < entry.done_through;
+            if is_first && state.segments.first_key_value().is_some_and(|(first, _)| *first == seq.segment) {
+                state.done_wall = newest;
+            }
             is_drained
         };
         if is_drained {
-            if self.position(seq.lane).open.as_ref().is_some_and(|open| open.number == seq.segment) {
-                self.let_go(seq.lane);
-            }
+            self.let_go(seq.lane);
             self.shared.retire(seq.lane).map_err(|e| StoreError::io("deleting a drained segment", e))?;
         }
         self.shared
@@ -146,11 +199,17 @@ impl Reader {
             .map_err(|e| StoreError::io("writing a lane's cursor", e))
     }
 
-    /// Begins every lane again at its oldest unacknowledged block: after a lost connection.
+    /// Begins every lane again at its oldest unacknowledged block, and marks the end of the vital lane:
+    /// after a lost connection.
     pub fn rewind(&mut self) {
         for position in &mut self.lanes {
             (position.segment, position.block) = (0, 0);
         }
+        let newest =
+            self.shared.lane(Lane::Vital).segments.last_key_value().map(|(segment, e)| (*segment, e.blocks));
+        // Without segments, all that will come is live.
+        self.mark = newest.unwrap_or_default();
+        (self.live.segment, self.live.block) = self.mark;
     }
 
     /// Counts commits: changes whenever there is something new to read.
@@ -179,63 +238,101 @@ impl Reader {
         Ok(())
     }
 
-    fn position(&mut self, lane: Lane) -> &mut Position {
+    fn position(&mut self, way: Way) -> &mut Position {
         let [alarm, vital, bulk] = &mut self.lanes;
-        match lane {
-            Lane::Alarm => alarm,
-            Lane::Vital => vital,
-            Lane::Bulk => bulk,
+        match way {
+            Way::Along(Lane::Alarm) => alarm,
+            Way::Along(Lane::Vital) => vital,
+            Way::Along(Lane::Bulk) => bulk,
+            Way::Live => &mut self.live,
         }
     }
 
+    /// On which way a block lies.
+    fn way_to(&self, seq: Seq) -> Way {
+        let is_live = seq.lane == Lane::Vital && (seq.segment, seq.block) >= self.mark;
+        if is_live { Way::Live } else { Way::Along(seq.lane) }
+    }
+
+    /// Every way through a lane.
+    fn ways_through(&mut self, lane: Lane) -> impl Iterator<Item = &mut Position> {
+        let [alarm, vital, bulk] = &mut self.lanes;
+        let (along, live) = match lane {
+            Lane::Alarm => (alarm, None),
+            Lane::Vital => (vital, Some(&mut self.live)),
+            Lane::Bulk => (bulk, None),
+        };
+        std::iter::once(along).chain(live)
+    }
+
+    /// Closes what there is nothing more to read of, before its folder goes.
     fn let_go(&mut self, lane: Lane) {
-        self.position(lane).open = None;
+        let shared = Arc::clone(&self.shared);
+        let is_over = |open: &mut Open| {
+            let state = shared.lane(lane);
+            state.segments.get(&open.number).is_none_or(|entry| entry.is_closed && entry.is_drained())
+        };
+        for position in self.ways_through(lane) {
+            position.open.take_if(is_over);
+        }
     }
 
     /// Has the segment of a block open.
     fn open(&mut self, seq: Seq, live: Option<Arc<Live>>) -> Result<(), StoreError> {
-        let is_open = self.position(seq.lane).open.as_ref().is_some_and(|open| open.number == seq.segment);
-        if is_open {
+        let way = self.way_to(seq);
+        let is_it = |open: &&Open| open.number == seq.segment;
+        if self.position(way).open.as_ref().is_some_and(|open| open.number == seq.segment) {
             return Ok(());
         }
-        // The old one first: at most two of a lane are open, with the writer's.
-        self.let_go(seq.lane);
-        let source = match live {
-            Some(live) => Source::Live(live),
-            None => open_closed(&self.shared, seq).map_err(|e| StoreError::io("opening a segment", e))?,
+        // The old one first: at most one for each way is open, and the writer's.
+        self.position(way).open = None;
+        let other = self.ways_through(seq.lane).find_map(|position| position.open.as_ref().filter(is_it));
+        let open = match (other, live) {
+            (Some(other), _) => other.clone(),
+            (None, Some(live)) => Open { number: seq.segment, source: Arc::new(Source::Live(live)) },
+            (None, None) => {
+                let source = open_closed(&self.shared, seq);
+                let source = source.map_err(|e| StoreError::io("opening a segment", e))?;
+                Open { number: seq.segment, source: Arc::new(source) }
+            }
         };
-        self.position(seq.lane).open = Some(Open { number: seq.segment, source });
+        self.position(way).open = Some(open);
         Ok(())
     }
 
     /// Reads and opens one block; without sled when with it that fails. `None` when it is lost.
     fn read(&mut self, seq: Seq) -> Result<Option<(Label, PlainBlock)>, StoreError> {
         let store = self.shared.store;
-        let slot = usize::from(lane_code(seq.lane));
-        let Some(open) = self.lanes.get_mut(slot).and_then(|position| position.open.as_mut()) else {
+        let way = self.way_to(seq);
+        let Some(source) = self.position(way).open.as_ref().map(|open| Arc::clone(&open.source)) else {
             return Ok(None);
         };
-        if let Some(found) = unseal(&open.source, store, seq) {
+        if let Some(found) = unseal(&source, store, seq) {
             return Ok(Some(found));
         }
-        if matches!(open.source, Source::Raw(..) | Source::Nothing) {
+        if matches!(*source, Source::Raw(..) | Source::Nothing) {
             return Ok(None);
         }
         let folder = self.shared.segment_folder(seq.lane, seq.segment);
         let raw = open_raw(&self.shared, &folder, seq)
             .map_err(|e| StoreError::io("reading a damaged segment", e))?;
         let found = unseal(&raw, store, seq);
-        if !matches!(open.source, Source::Live(_)) {
-            open.source = raw;
+        if !matches!(*source, Source::Live(_)) {
+            let raw = Arc::new(raw);
+            for open in self.ways_through(seq.lane).filter_map(|position| position.open.as_mut()) {
+                if open.number == seq.segment {
+                    open.source = Arc::clone(&raw);
+                }
+            }
         }
         Ok(found)
     }
 
     /// A block that cannot be read: skipped, and told of by the writer.
     fn lose(&mut self, seq: Seq) {
-        let known = self.lanes.get(usize::from(lane_code(seq.lane))).and_then(|position| {
-            let source = &position.open.as_ref()?.source;
-            if let Source::Raw(raw, _) = source { raw.label(seq.block) } else { None }
+        let way = self.way_to(seq);
+        let known = self.position(way).open.as_ref().and_then(|open| {
+            if let Source::Raw(raw, _) = &*open.source { raw.label(seq.block) } else { None }
         });
         let gap = {
             let mut state = self.shared.lane(seq.lane);

@@ -56,6 +56,8 @@ pub(super) struct Entry {
     pub(super) done_beyond: BTreeSet<u32>,
     /// The records of all done blocks.
     pub(super) done_records: u64,
+    /// The wall time of the newest done block.
+    pub(super) newest_done: Option<Wall>,
     /// Blocks that cannot be read and whose gap record is not written yet.
     pub(super) lost: BTreeSet<u32>,
 }
@@ -75,6 +77,7 @@ impl Entry {
             done_through: 0,
             done_beyond: BTreeSet::new(),
             done_records: 0,
+            newest_done: None,
             lost: BTreeSet::new(),
         }
     }
@@ -125,7 +128,7 @@ pub(super) struct LaneState {
     pub(super) next_number: u64,
     /// The newest segment that is closed.
     pub(super) newest: Previous,
-    /// The wall time of the newest block that is done: nothing older waits.
+    /// The wall time of the newest block before the first that waits: nothing older waits.
     pub(super) done_wall: Option<Wall>,
 }
 

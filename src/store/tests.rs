@@ -26,6 +26,8 @@ use crate::envelope::record::{Entry, Record};
 use crate::policy::DeviceCard;
 use crate::time::{ClockSync, Mono, Wall};
 
+mod live;
+
 struct Fixed(u8);
 
 impl KeySource for Fixed {
@@ -128,9 +130,17 @@ fn text_of(block: &PlainBlock) -> String {
     }
 }
 
+/// The next block of a lane as if it had one stream: what waits, then what is live.
+fn next_of(reader: &mut Reader, lane: Lane) -> Option<(Seq, PlainBlock)> {
+    match reader.read_next(lane).unwrap() {
+        None if lane == Lane::Vital => reader.read_live().unwrap(),
+        next => next,
+    }
+}
+
 fn drain(reader: &mut Reader, lane: Lane) -> Vec<(Seq, String)> {
     let mut out = Vec::new();
-    while let Some((seq, block)) = reader.read_next(lane).unwrap() {
+    while let Some((seq, block)) = next_of(reader, lane) {
         out.push((seq, text_of(&block)));
     }
     out
@@ -587,7 +597,7 @@ fn when_it_is_full_bulk_goes_first_then_vital_and_never_alarm_and_each_drop_is_t
     for (lane, stored) in [(Lane::Bulk, 12), (Lane::Vital, 40)] {
         let mut present = 0u64;
         let mut told = 0u64;
-        while let Some((_, block)) = reader.read_next(lane).unwrap() {
+        while let Some((_, block)) = next_of(&mut reader, lane) {
             match &block.read().unwrap().1[0] {
                 Entry::Gap(gap) if gap.reason.contains("was dropped") => told += gap.count,
                 Entry::Gap(_) | Entry::Observation(_) => present += u64::from(block.count()),
@@ -661,7 +671,7 @@ fn check_damaged(folder: &Path, words: &[String], what: &str) -> (usize, u64) {
     let mut present = Vec::new();
     let mut told = 0;
     for _ in 0..2 {
-        while let Some((seq, block)) = reader.read_next(Lane::Vital).unwrap() {
+        while let Some((seq, block)) = next_of(&mut reader, Lane::Vital) {
             match &block.read().unwrap().1[0] {
                 Entry::Gap(gap) => told += gap.count,
                 Entry::Observation(_) => present.push(text_of(&block)),
@@ -816,6 +826,8 @@ fn a_lost_cursor_sends_again_and_gives_no_number_twice() {
 #[derive(Default)]
 struct Model {
     waiting: BTreeMap<Lane, VecDeque<(Seq, String, bool)>>,
+    /// What of the vital lane was committed since the last rewind or start.
+    live: BTreeSet<Seq>,
     written: u64,
 }
 
@@ -823,6 +835,7 @@ struct Model {
 enum Step {
     Append(Lane, u8),
     Read(Lane, u8),
+    ReadLive(u8),
     Acknowledge(Lane, prop::sample::Index),
     Rewind,
     Maintain(u8),
@@ -835,6 +848,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (lane(), 1u8..4).prop_map(|(lane, count)| Step::Append(lane, count)),
         6 => (lane(), 1u8..6).prop_map(|(lane, count)| Step::Read(lane, count)),
+        4 => (1u8..6).prop_map(Step::ReadLive),
         6 => (lane(), any::<prop::sample::Index>()).prop_map(|(lane, index)| Step::Acknowledge(lane, index)),
         1 => Just(Step::Rewind),
         1 => (0u8..90).prop_map(Step::Maintain),
@@ -864,19 +878,25 @@ fn run_model(steps: &[Step]) -> Result<(), TestCaseError> {
                     let text: String = text.chars().take(250).collect();
                     let seq = writer.append(*lane, &block_of(1, &text), at(seconds)).unwrap();
                     model.waiting.entry(*lane).or_default().push_back((seq, text, false));
+                    if *lane == Lane::Vital {
+                        model.live.insert(seq);
+                    }
                 }
             }
             Step::Read(lane, count) => {
                 for _ in 0..*count {
                     let read = reader.read_next(*lane).unwrap().map(|(seq, block)| (seq, text_of(&block)));
-                    let waiting = model.waiting.entry(*lane).or_default();
-                    let next = waiting.iter_mut().find(|(_, _, is_given)| !is_given);
-                    let expected = next.map(|entry| {
-                        entry.2 = true;
-                        (entry.0, entry.1.clone())
-                    });
+                    let expected = model.give(*lane, false);
                     prop_assert_eq!(&read, &expected);
                     given.entry(*lane).or_default().extend(read.map(|(seq, _)| seq));
+                }
+            }
+            Step::ReadLive(count) => {
+                for _ in 0..*count {
+                    let read = reader.read_live().unwrap().map(|(seq, block)| (seq, text_of(&block)));
+                    let expected = model.give(Lane::Vital, true);
+                    prop_assert_eq!(&read, &expected);
+                    given.entry(Lane::Vital).or_default().extend(read.map(|(seq, _)| seq));
                 }
             }
             Step::Acknowledge(lane, index) => {
@@ -921,7 +941,19 @@ fn run_model(steps: &[Step]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+impl Model {
+    /// The next of a stream.
+    fn give(&mut self, lane: Lane, live: bool) -> Option<(Seq, String)> {
+        let waiting = self.waiting.entry(lane).or_default();
+        let is_next = |seq: &Seq| self.live.contains(seq) == live;
+        let next = waiting.iter_mut().find(|(seq, _, is_given)| !is_given && is_next(seq))?;
+        next.2 = true;
+        Some((next.0, next.1.clone()))
+    }
+}
+
 fn forget_given(model: &mut Model) {
+    model.live.clear();
     model.waiting.values_mut().flatten().for_each(|(_, _, is_given)| *is_given = false);
 }
 

@@ -15,11 +15,15 @@ use tokio::sync::{Notify, watch};
 
 use super::encode::{Block, Encoder, Plan};
 use super::parcel::{Parcel, Stream};
+use super::run::Alive;
 use super::session::Session;
 use crate::device::observation::Lane;
+use crate::envelope::block::PlainBlock;
 use crate::store::{self, Seq, StoreId};
 use crate::time::Clock;
 
+/// The longest that a turn waits for something to do.
+pub const TURN: Duration = Duration::from_secs(1);
 /// How long to wait before a store that could not be read is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Blocks that the broker refused for good and that are remembered so as not to be sent again: more
@@ -32,12 +36,12 @@ pub trait Source: Send {
     fn store_id(&self) -> StoreId;
 
     /// The next block of a lane that was not yet given since the last rewind; `None` when the lane is
-    /// drained.
+    /// drained. Where there is a live stream, the vital lane ends here where it begins.
     fn read_next(&mut self, lane: Lane) -> Result<Option<Read>, SourceError>;
 
     /// The next block of the vital lane that was committed after the last rewind, ahead of what still
-    /// waits before it; `read_next` then passes over it. A source that cannot do this gives `None`:
-    /// everything then comes in order by `read_next`.
+    /// waits before it. A source that cannot do this gives `None`: everything then comes in order by
+    /// `read_next`.
     fn read_live(&mut self) -> Result<Option<Read>, SourceError> {
         Ok(None)
     }
@@ -73,10 +77,12 @@ impl Source for store::Reader {
 
     fn read_next(&mut self, lane: Lane) -> Result<Option<Read>, SourceError> {
         let read = Self::read_next(self, lane).map_err(|error| SourceError(error.to_string()))?;
-        Ok(read.map(|(seq, plain)| match plain.read() {
-            Ok((header, entries)) => Read::Block(Block { seq, header, entries }),
-            Err(error) => Read::Unreadable(seq, error.to_string()),
-        }))
+        Ok(read.map(decoded))
+    }
+
+    fn read_live(&mut self) -> Result<Option<Read>, SourceError> {
+        let read = Self::read_live(self).map_err(|error| SourceError(error.to_string()))?;
+        Ok(read.map(decoded))
     }
 
     fn acknowledge(&mut self, seq: Seq) -> Result<(), SourceError> {
@@ -89,6 +95,13 @@ impl Source for store::Reader {
 
     fn commits(&self) -> watch::Receiver<u64> {
         Self::commits(self)
+    }
+}
+
+fn decoded((seq, plain): (Seq, PlainBlock)) -> Read {
+    match plain.read() {
+        Ok((header, entries)) => Read::Block(Block { seq, header, entries }),
+        Err(error) => Read::Unreadable(seq, error.to_string()),
     }
 }
 
@@ -172,6 +185,7 @@ pub struct Feeder<S> {
     source: S,
     encoder: Encoder,
     clock: Arc<dyn Clock>,
+    alive: Alive,
     shared: Arc<Shared>,
     plans: [Option<Plan>; 4],
     /// Streams known to be empty since the last news.
@@ -190,13 +204,24 @@ enum Next {
 }
 
 impl<S: Source> Feeder<S> {
-    pub(super) fn new(source: S, encoder: Encoder, clock: Arc<dyn Clock>, shared: Arc<Shared>) -> Self {
-        Self { source, encoder, clock, shared, plans: Default::default(), drained: [false; 4], failed: false }
+    pub(super) fn new(
+        source: S,
+        encoder: Encoder,
+        (clock, alive): (Arc<dyn Clock>, Alive),
+        shared: Arc<Shared>,
+    ) -> Self {
+        let (plans, drained) = Default::default();
+        Self { source, encoder, clock, alive, shared, plans, drained, failed: false }
+    }
+
+    fn beat(&self) {
+        (self.alive)(self.clock.now().mono);
     }
 
     /// Feeds until the session ends. Blocks its thread.
     pub fn run(mut self) {
         loop {
+            self.beat();
             match self.next() {
                 Next::Acknowledge(blocks) => self.acknowledge(blocks),
                 Next::Rewind => {
@@ -245,12 +270,14 @@ impl<S: Source> Feeder<S> {
             self.failed = false;
             self.drained = [false; 4];
         } else {
-            drop(waker.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner));
+            drop(waker.wait_timeout_while(state, TURN, idle).unwrap_or_else(PoisonError::into_inner));
         }
     }
 
     fn acknowledge(&mut self, blocks: VecDeque<Seq>) {
         for block in blocks {
+            // Each may delete a segment, and a disk may take its time for it.
+            self.beat();
             // An acknowledgement that is lost is a block that is sent again.
             if let Err(error) = self.source.acknowledge(block) {
                 self.shared.lock().trouble = Some(error.to_string());
@@ -262,6 +289,8 @@ impl<S: Source> Feeder<S> {
     fn feed(&mut self, stream: Stream) {
         let mut trouble = None;
         let parcel = loop {
+            // Many blocks may be passed over before there is a parcel.
+            self.beat();
             if let Some(parcel) = self.next_parcel(stream) {
                 break Some(parcel);
             }
@@ -368,3 +397,6 @@ const fn place(stream: Stream) -> usize {
         Stream::Bulk => 3,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ pub mod tls;
 pub mod topic;
 pub mod trouble;
 
-pub use run::{Stop, Surroundings, Uplink, assemble};
+pub use run::{Alive, Stop, Surroundings, Uplink, assemble};
 pub use status::{State, Status};
 
 use std::path::PathBuf;

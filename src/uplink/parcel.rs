@@ -45,15 +45,15 @@ pub struct Parcel {
     pub count: u32,
     /// The idempotency keys of its first and last record.
     pub keys: (String, String),
-    /// Whether its records are older than a live reading is.
+    /// Whether its records are live or held back.
     pub age: Age,
 }
 
 /// Whether records are live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Age {
-    /// Read moments ago.
+    /// Of the vital lane: committed since the connection came up. Of the others: read moments ago.
     Live,
-    /// Held back by an outage or a queue: user property `hist=1`.
+    /// Held back by an outage or a restart: user property `hist=1`.
     Historical,
 }

@@ -42,6 +42,9 @@ pub enum Stop {
     },
 }
 
+/// Takes a sign of life and the moment of it.
+pub type Alive = Box<dyn Fn(Mono) + Send>;
+
 /// What the uplink needs from around it.
 pub struct Surroundings {
     /// The time.
@@ -50,6 +53,9 @@ pub struct Surroundings {
     pub random: Box<dyn Random>,
     /// Where it says how it is.
     pub status: watch::Sender<Status>,
+    /// Told by the feeder's thread that it is alive: with each of its turns, at least once in
+    /// [`TURN`](super::feeder::TURN). Not at all while the store does not answer.
+    pub alive: Alive,
     /// How it is told to end. Its sender gone counts as "end at once".
     pub stop: watch::Receiver<Stop>,
 }
@@ -76,9 +82,9 @@ pub fn assemble<S: Source>(config: Config, source: S, around: Surroundings) -> R
     let encoder = Encoder::new(config.payload, topics.clone(), &config.gateway, source.store_id());
     let commits = source.commits();
     let (jobs, waiting) = mpsc::channel(1);
-    let Surroundings { clock, mut random, status, stop } = around;
+    let Surroundings { clock, mut random, status, alive, stop } = around;
     let run = format!("{:016x}", random.next_u64());
-    let feeder = Feeder::new(source, encoder, Arc::clone(&clock), Arc::clone(&shared));
+    let feeder = Feeder::new(source, encoder, (Arc::clone(&clock), alive), Arc::clone(&shared));
     let driver = Driver {
         backoff: Backoff::new(config.backoff),
         config,

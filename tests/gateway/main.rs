@@ -6,6 +6,7 @@
 
 mod support;
 
+mod live;
 mod outage;
 mod radio;
 mod refusals;

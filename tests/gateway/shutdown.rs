@@ -48,6 +48,26 @@ async fn it_says_ready_feeds_the_watchdog_and_says_stopping() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_is_fed_also_when_for_a_long_time_there_is_nothing_to_do() {
+    // Each heart may stand still for 10 s. There is no broker and no reading.
+    let mut bench = Bench::new().await;
+    let silent = bench.oximeter("spo2-1", "0000056661", 9_600);
+    bench.configure(&stage::serial_device("spo2-1", "masimo-ascii1", &silent.path(), "0000056661"));
+    let path = bench.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let socket = std::sync::Arc::new(socket);
+    let path = path.display().to_string();
+    // A watchdog of 2 s is fed every second.
+    let mut daemon = bench.start_with(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "2000000")]);
+    for _ in 0..13 {
+        told(&socket, "WATCHDOG", "WATCHDOG=1").await;
+    }
+    assert!(!daemon.last_words().contains("stands still"), "{}", daemon.last_words());
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_drains_what_was_read_to_the_disk_and_says_goodbye_to_the_broker() {
     let mut bench = Bench::new().await;
     bench.serve().await;

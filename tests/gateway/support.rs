@@ -20,7 +20,7 @@ pub(crate) struct Bench {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) pki: Pki,
     pub(crate) port: u16,
-    _behaviour: watch::Sender<Behaviour>,
+    pub(crate) behaviour: watch::Sender<Behaviour>,
     pub(crate) consumer: consumer::Shared,
     broker: Option<Broker>,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -39,7 +39,7 @@ impl Bench {
             folder,
             pki,
             port,
-            _behaviour: behaviour,
+            behaviour,
             consumer: consumer::Shared::default(),
             broker: Some(broker),
             tasks: JoinSet::new(),
@@ -99,11 +99,7 @@ impl Bench {
                 }
             }
         };
-        let Ok(snapshot) = tokio::time::timeout(PATIENCE, asked).await else {
-            let log = std::fs::read_to_string(self.path().join("daemon.log")).unwrap_or_default();
-            panic!("waited in vain for: {what}; the daemon said:\n{log}");
-        };
-        snapshot
+        within(what, asked).await
     }
 
     /// Runs something beside the test.
@@ -168,8 +164,8 @@ impl Bench {
 
 /// Waits for something that must happen.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let Ok(value) = tokio::time::timeout(PATIENCE, future).await else {
-        panic!("waited in vain for: {what}")
-    };
-    value
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(late) => panic!("waited in vain for {what}: {late}"),
+    }
 }

@@ -207,6 +207,7 @@ impl Running {
             clock: Arc::clone(&ward.clock) as Arc<dyn Clock>,
             random: Box::new(TestRandom(7)),
             status: status_in,
+            alive: Box::new(|_| {}),
             stop: stop_out,
         };
         let parts = uplink::assemble(config, ward.store.clone(), around).unwrap();

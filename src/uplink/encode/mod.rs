@@ -27,7 +27,8 @@ use crate::store::{Seq, StoreId};
 use crate::time::Now;
 use key::Keys;
 
-/// Records younger than this are live; older ones carry `hist=1`.
+/// Alarms and waves younger than this are live; older ones carry `hist=1`. Of the vital lane that is
+/// said by the stream: order holds within what carries it and within what does not.
 pub const LIVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A decoded block with its place in the store.
@@ -159,12 +160,12 @@ impl Encoder {
             Payload::Cbor => cbor::write(&mut self.buffer, context, items, self.target),
         };
         let (first, last) = (*rest.first()?, *rest.get(count.checked_sub(1)?)?);
-        let age = age(&plan.block.entries, first, now);
         let topic = group.topic.clone();
         group.sent += count;
         if group.sent >= group.indices.len() {
             plan.groups.pop();
         }
+        let age = age(plan, first, now);
         Some(Parcel {
             block: plan.block.seq,
             stream: plan.stream,
@@ -211,14 +212,20 @@ fn class(record: &Record, lane: Lane) -> Class {
     }
 }
 
-/// Whether the record of this index is live. Both clocks must agree: time since boot says nothing
-/// about a record of an earlier boot, wall time nothing when it was set meanwhile.
-fn age(entries: &[Entry], index: usize, now: Now) -> Age {
-    let Some(Entry::Observation(record)) = entries.get(index) else { return Age::Historical };
-    let since_boot = now.mono >= record.at.mono && now.mono.since(record.at.mono) <= LIVE_WITHIN;
-    let apart = now.wall.as_millis().abs_diff(record.at.wall.as_millis());
-    let by_the_wall = u128::from(apart) <= LIVE_WITHIN.as_millis();
-    if since_boot && by_the_wall { Age::Live } else { Age::Historical }
+/// Whether the record of this index is live. Where time says it, both clocks must agree: time since
+/// boot says nothing about a record of an earlier boot, wall time nothing when it was set meanwhile.
+fn age(plan: &Plan, index: usize, now: Now) -> Age {
+    let Some(Entry::Observation(record)) = plan.block.entries.get(index) else { return Age::Historical };
+    let is_live = match plan.stream {
+        Stream::Live => true,
+        Stream::Backlog => false,
+        Stream::Alarm | Stream::Bulk => {
+            let since_boot = now.mono >= record.at.mono && now.mono.since(record.at.mono) <= LIVE_WITHIN;
+            let apart = now.wall.as_millis().abs_diff(record.at.wall.as_millis());
+            since_boot && u128::from(apart) <= LIVE_WITHIN.as_millis()
+        }
+    };
+    if is_live { Age::Live } else { Age::Historical }
 }
 
 #[cfg(test)]

@@ -181,14 +181,14 @@ fn a_value_that_its_device_calls_invalid_is_no_value_but_is_not_lost() {
 }
 
 #[test]
-fn old_records_are_historical_and_fresh_ones_are_not() {
-    let fresh = |mono: u64, wall: i64| {
+fn a_record_is_historical_by_its_stream_or_where_there_is_one_by_its_age() {
+    let of = |stream: Stream, mono: u64, wall: i64| {
         let mut encoder = encoder(Payload::Cbor);
         let mut one = block(vec![rate(Value::Decimal(Decimal::new(1, 0)))]);
         let Entry::Observation(record) = &mut one.entries[0] else { unreachable!() };
         record.at =
             Now { mono: Mono::from_nanos(1_000_000_000_000), wall: Wall::from_millis(0), ..Now::default() };
-        let mut plan = encoder.plan(one, Stream::Backlog).unwrap();
+        let mut plan = encoder.plan(one, stream).unwrap();
         let now = Now {
             mono: Mono::from_nanos(1_000_000_000_000 + mono * 1_000_000_000),
             wall: Wall::from_millis(wall * 1_000),
@@ -196,10 +196,17 @@ fn old_records_are_historical_and_fresh_ones_are_not() {
         };
         encoder.next_parcel(&mut plan, now).unwrap().age
     };
-    assert_eq!(fresh(1, 1), Age::Live);
-    assert_eq!(fresh(11, 11), Age::Historical);
-    // Read before a reboot: time since boot happens to fit.
-    assert_eq!(fresh(1, 3_600), Age::Historical);
+    for stream in [Stream::Alarm, Stream::Bulk] {
+        assert_eq!(of(stream, 1, 1), Age::Live);
+        assert_eq!(of(stream, 11, 11), Age::Historical);
+        // Read before a reboot: time since boot happens to fit.
+        assert_eq!(of(stream, 1, 3_600), Age::Historical);
+    }
+    // What a consumer is to put in order must not depend on the moment at which it is sent.
+    for seconds in [1, 3_600] {
+        assert_eq!(of(Stream::Live, seconds, 1), Age::Live);
+        assert_eq!(of(Stream::Backlog, seconds, 1), Age::Historical);
+    }
 }
 
 #[test]
