@@ -132,6 +132,8 @@ impl Source for Watched {
     }
 
     fn rewind(&mut self) {
+        // The connection is there only now: what was read before it was not published.
+        lock(&self.journal).began = None;
         Source::rewind(&mut self.reader);
     }
 
@@ -241,7 +243,7 @@ impl Ringer {
         while *self.acknowledged.borrow() < self.observations {
             std::thread::sleep(self.every);
             // Before the backlog moves, what an alarm waits for is the connection.
-            if lock(&self.journal).began.is_none() {
+            if lock(&self.journal).first.is_none() {
                 continue;
             }
             device = (device + 1) % DEVICES;
