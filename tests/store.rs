@@ -3,6 +3,8 @@
 //!
 //! The test binary runs itself again as the process to be killed (`WARDLINE_STORE_WRITER`).
 
+#![expect(clippy::tests_outside_test_module, reason = "the whole file is one")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, its helpers too")]
 #![expect(
     clippy::disallowed_methods,
     reason = "tests start threads, and read what their parent process told them"

@@ -23,7 +23,7 @@ use super::tls::{self, Files, TlsError};
 use super::topic::{TopicError, Topics};
 use super::trouble::LinkError;
 use crate::backoff::{Backoff, Random};
-use crate::time::Clock;
+use crate::time::{Clock, Mono};
 
 /// Held topics named in the status.
 const HELD_SHOWN: usize = 8;

@@ -99,7 +99,13 @@ impl Bench {
                 }
             }
         };
-        within(what, asked).await
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(snapshot) => snapshot,
+            Err(late) => {
+                let log = std::fs::read_to_string(self.path().join("daemon.log")).unwrap_or_default();
+                panic!("waited in vain for {what}: {late}; the daemon said:\n{log}");
+            }
+        }
     }
 
     /// Runs something beside the test.

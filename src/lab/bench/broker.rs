@@ -97,6 +97,7 @@ impl Wire {
     ) -> anyhow::Result<Self> {
         let (sender, status) = watch::channel(Status::default());
         let around = Surroundings {
+            alive: Box::new(|_| {}),
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             random: Box::new(SystemRandomness::new()),
             status: sender,
