@@ -442,8 +442,13 @@ fn a_segment_is_closed_at_each_of_its_limits() {
         third = put(&largest_block(seed), 71);
     }
     assert!(third > second, "bytes");
-    let many = (0..1_100).map(|_| put(&block_of(1, "x"), 71)).collect::<BTreeSet<_>>();
-    assert_eq!(many.len(), 2, "blocks");
+    let mut many: BTreeMap<u64, u32> = BTreeMap::new();
+    for _ in 0..2_100 {
+        *many.entry(put(&block_of(1, "x"), 71)).or_default() += 1;
+    }
+    // The first of them was begun by the large blocks, and its bytes may end it early.
+    let full = many.values().filter(|blocks| **blocks == limits.blocks).count();
+    assert!(full >= 1 && many.values().all(|blocks| *blocks <= limits.blocks), "blocks: {many:?}");
     let drained: Vec<Seq> = {
         let mut seqs = Vec::new();
         while let Some((seq, _)) = reader.read_next(Lane::Bulk).unwrap() {

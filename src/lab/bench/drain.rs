@@ -132,8 +132,13 @@ impl Source for Watched {
     }
 
     fn rewind(&mut self) {
-        // The connection is there only now: what was read before it was not published.
-        lock(&self.journal).began = None;
+        let mut journal = lock(&self.journal);
+        if journal.acknowledged == 0 {
+            // The connection is there only now: what was read before it was not published. (The end
+            // of the connection rewinds too.)
+            journal.began = None;
+        }
+        drop(journal);
         Source::rewind(&mut self.reader);
     }
 
