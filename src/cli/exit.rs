@@ -14,7 +14,7 @@ pub enum Exit {
     Usage,
     /// The configuration is not valid.
     Config,
-    /// A key or certificate cannot be used.
+    /// A local key cannot be used.
     Keys,
     /// The store cannot be used.
     Store,
@@ -31,7 +31,7 @@ impl Exit {
         (Self::Failed, 1, "failed while running; systemd starts the daemon again"),
         (Self::Usage, 2, "the command line is wrong"),
         (Self::Config, 3, "the configuration is not valid: every problem is printed"),
-        (Self::Keys, 4, "a key or certificate is missing, unreadable or not one"),
+        (Self::Keys, 4, "a local key (store, ward) is missing, unreadable or not one"),
         (Self::Store, 5, "the store cannot be used"),
         (Self::Refused, 6, "refused: a payload (decode), or this user (status)"),
         (Self::NotRunning, 7, "the daemon is not running (status)"),

@@ -95,27 +95,34 @@ const MAX_FILE: u64 = 128;
 /// group may read (systemd.exec(5), `LoadCredential=`).
 const MODES: [u32; 3] = [0o400, 0o600, 0o440];
 
+/// Opens a file that holds a secret: a regular file of ours or root's that nobody else can read.
+pub fn open_secret(path: &Path) -> Result<std::fs::File, KeyError> {
+    let unreadable = |reason| KeyError::Unreadable { path: path.to_owned(), reason };
+    // Opened first and asked afterwards, so that nothing can be swapped in between; without
+    // waiting, as a pipe in its place would wait for ever.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let descriptor = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| unreadable(e.into()))?;
+    let file = std::fs::File::from(descriptor);
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(KeyError::NotAFile { path: path.to_owned() });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if !MODES.contains(&mode) {
+        return Err(KeyError::Mode { path: path.to_owned(), mode });
+    }
+    let owner = metadata.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(KeyError::Owner { path: path.to_owned(), owner });
+    }
+    Ok(file)
+}
+
 impl KeySource for KeyFile {
     fn load(&self) -> Result<Zeroizing<[u8; 32]>, KeyError> {
         let path = &self.0;
         let unreadable = |reason| KeyError::Unreadable { path: path.clone(), reason };
-        // Opened first and asked afterwards, so that nothing can be swapped in between; without
-        // waiting, as a pipe in its place would wait for ever.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let descriptor = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| unreadable(e.into()))?;
-        let file = std::fs::File::from(descriptor);
-        let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(KeyError::NotAFile { path: path.clone() });
-        }
-        let mode = metadata.mode() & 0o7777;
-        if !MODES.contains(&mode) {
-            return Err(KeyError::Mode { path: path.clone(), mode });
-        }
-        let owner = metadata.uid();
-        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-            return Err(KeyError::Owner { path: path.clone(), owner });
-        }
+        let file = open_secret(path)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_FILE).unwrap_or_default()));
         file.take(MAX_FILE).read_to_end(&mut bytes).map_err(unreadable)?;
         parse(&bytes).map_err(|reason| KeyError::Content { path: path.clone(), reason })

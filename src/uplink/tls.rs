@@ -17,6 +17,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
+use crate::envelope::keys::{KeyError, open_secret};
 use crate::time::{ClockSync, Now, Wall};
 
 /// The largest PEM file that is read: a chain of a few certificates is a hundredth of it.
@@ -37,6 +38,9 @@ pub enum TlsError {
         /// Why.
         source: io::Error,
     },
+    /// The private key is not private.
+    #[error(transparent)]
+    Exposed(KeyError),
     /// A file holds something else.
     #[error("{path:?} holds no {what} that can be read ({detail}): it must be PEM")]
     NotPem {
@@ -127,7 +131,8 @@ impl ResolvesClientCert for Identity {
 }
 
 /// The configuration of a connection, from what the files hold at this moment. Refuses a certificate
-/// of ours that is out of date, unless the clock cannot be trusted: then the broker decides.
+/// of ours that has expired, unless the clock cannot be trusted: then the broker decides. One that is
+/// not valid yet is refused in any case, with a word about the clock.
 pub fn client_config(files: Files<'_>, now: Now) -> Result<Arc<ClientConfig>, TlsError> {
     let roots = authorities(files.authorities)?;
     let identity = Identity::read(files.certificate, files.key)?;
@@ -208,7 +213,15 @@ fn certified_key(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsErro
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     const WHAT: &str = "private key";
-    let text = read(WHAT, path)?;
+    let file = open_secret(path).map_err(|error| match error {
+        KeyError::Unreadable { path, reason } => TlsError::Unreadable { what: WHAT, path, source: reason },
+        exposed @ (KeyError::NotAFile { .. }
+        | KeyError::Mode { .. }
+        | KeyError::Owner { .. }
+        | KeyError::Content { .. }
+        | KeyError::Random) => TlsError::Exposed(exposed),
+    })?;
+    let text = content(WHAT, path, file)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let locked = text.windows(9).any(|part| part == b"ENCRYPTED");
         let detail = if locked { "it is encrypted with a passphrase".to_owned() } else { error.to_string() };
@@ -229,9 +242,13 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let unreadable = |source| TlsError::Unreadable { what, path: path.to_owned(), source };
+    content(what, path, std::fs::File::open(path).map_err(unreadable)?)
+}
+
+fn content(what: &'static str, path: &Path, file: std::fs::File) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     use std::io::Read as _;
     let unreadable = |source| TlsError::Unreadable { what, path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut text = Zeroizing::new(Vec::new());
     file.take(MAX_FILE).read_to_end(&mut text).map_err(unreadable)?;
     Ok(text)

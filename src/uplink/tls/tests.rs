@@ -66,6 +66,21 @@ mod with_certificates {
     }
 
     #[test]
+    fn a_private_key_that_others_can_read_is_refused() {
+        let set = set();
+        let now = at(now_within(&set.pair.certificate, 1), ClockSync::Synced);
+        let mode = |mode| {
+            std::fs::set_permissions(&set.pair.key, std::os::unix::fs::PermissionsExt::from_mode(mode))
+                .unwrap()
+        };
+        mode(0o644);
+        let refused = config(&set, &set.pair.certificate, &set.pair.key, now).unwrap_err();
+        assert!(refused.contains("mode 0644") && refused.contains("chmod 0400"), "{refused}");
+        mode(0o400);
+        assert_eq!(config(&set, &set.pair.certificate, &set.pair.key, now), Ok(()));
+    }
+
+    #[test]
     fn files_with_the_wrong_content_are_named() {
         let set = set();
         let now = at(now_within(&set.pair.certificate, 1), ClockSync::Synced);
