@@ -71,7 +71,7 @@ mod with_certificates {
         let now = at(now_within(&set.pair.certificate, 1), ClockSync::Synced);
         let mode = |mode| {
             std::fs::set_permissions(&set.pair.key, std::os::unix::fs::PermissionsExt::from_mode(mode))
-                .unwrap()
+                .unwrap();
         };
         mode(0o644);
         let refused = config(&set, &set.pair.certificate, &set.pair.key, now).unwrap_err();
