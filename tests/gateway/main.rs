@@ -6,6 +6,7 @@
 
 mod support;
 
+mod full;
 mod live;
 mod outage;
 mod radio;

@@ -7,13 +7,15 @@ use crate::device::observation::{Alarm, Kind, Observation, Phase, Priority, Qual
 use crate::envelope::block::MAX_RECORDS;
 use crate::envelope::record::Entry;
 use crate::policy::{DeviceCard, DeviceRule, Trust};
-use crate::time::BootId;
+use crate::time::{BootId, Wall};
 
 /// Keeps what it was given: lane and the device's sequence numbers of each block.
 #[derive(Default)]
 pub(in crate::gateway) struct Memory {
     broken: bool,
     blocks: Vec<(Lane, Vec<u64>)>,
+    /// The wall time of each record.
+    walls: Vec<i64>,
     looked_after: Vec<Mono>,
 }
 
@@ -35,6 +37,10 @@ impl Durable for Memory {
             Entry::Gap(_) => 0,
         });
         self.blocks.push((lane, numbers.collect()));
+        self.walls.extend(entries.iter().filter_map(|entry| match entry {
+            Entry::Observation(record) => Some(record.at.wall.as_millis()),
+            Entry::Gap(_) => None,
+        }));
         Ok(Seq { lane, segment: 1, block: u32::try_from(self.blocks.len()).unwrap() })
     }
 
@@ -213,4 +219,21 @@ fn the_store_is_looked_after_also_while_it_fails() {
     intake.handle_upkeep(at(2_000));
     assert_eq!(intake.neglect, None);
     assert_eq!(intake.store.looked_after, [at(1_000).mono, at(2_000).mono]);
+}
+
+#[test]
+fn a_wall_clock_that_jumps_changes_no_order_and_no_linger_and_is_kept_as_it_was() {
+    let (mut intake, _told) = intake();
+    let day = 86_400_000;
+    // Forward by a day, back by two, to 1970: the boot clock goes on by a millisecond each.
+    let walls = [1_795_000_000_000, 1_795_000_000_000 + day, 1_795_000_000_000 - day, 0];
+    for (n, wall) in (1..).zip(walls) {
+        let now = Now { wall: Wall::from_millis(wall), ..at(n) };
+        intake.handle_report(report(n, reading(), now), now);
+        intake.handle_timeout(now);
+    }
+    assert!(intake.store.blocks.is_empty(), "a jump ended the linger early");
+    intake.handle_timeout(at(251));
+    assert_eq!(intake.store.blocks, [(Lane::Vital, vec![1, 2, 3, 4])]);
+    assert_eq!(intake.store.walls, walls);
 }
