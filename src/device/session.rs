@@ -106,38 +106,66 @@ impl<L: Link> Session<L> {
             return ended;
         }
         self.driver.handle_event(&LinkEvent::Up, now);
+        // When the driver took what its present actions follow from: their stamp.
+        let mut at = now;
         loop {
-            if let ControlFlow::Break(ended) = self.perform_actions().await {
-                return ended;
+            if let ControlFlow::Break(ended) = self.perform_actions(at).await {
+                return self.last_words(at, ended).await;
             }
             let due = self.driver.poll_timeout().map(|at| at.since(self.context.clock.now().mono));
             let event = tokio::select! {
                 biased;
                 () = stopped(stop) => return Ended::Stopped,
                 through = next_durable(&mut self.context.durable) => {
-                    self.driver.handle_durable(through, self.context.clock.now());
+                    at = self.context.clock.now();
+                    self.driver.handle_durable(through, at);
                     continue;
                 }
                 () = sleep_for(due) => {
-                    self.driver.handle_timeout(self.context.clock.now());
+                    at = self.context.clock.now();
+                    self.driver.handle_timeout(at);
                     continue;
                 }
                 event = self.link.next() => event,
             };
-            self.driver.handle_event(&event, self.context.clock.now());
+            at = self.context.clock.now();
+            self.driver.handle_event(&event, at);
             if let LinkEvent::Down(error) = event {
-                // What the driver still has to say of the lost connection is said before the loss.
-                let _ = self.perform_actions().await;
-                return Ended::Link(error);
+                return self.last_words(at, Ended::Link(error)).await;
             }
         }
     }
 
+    /// What the driver still has to say of a connection is said before its end: an alarm that it holds
+    /// for told would never be told again. There is nobody left for its commands.
+    async fn last_words(&mut self, at: Now, ended: Ended) -> Ended {
+        while let (Ended::Link(_), Some(action)) = (&ended, self.driver.poll_action()) {
+            if let Some(body) = self.body_of(action)
+                && let ControlFlow::Break(Ended::Stopped) = self.report(at, body).await
+            {
+                return Ended::Stopped;
+            }
+        }
+        ended
+    }
+
+    /// What an action says to the right; `None` for a command.
+    fn body_of(&mut self, action: Action) -> Option<ReportBody> {
+        match action {
+            Action::Command(_) => None,
+            Action::Identify(identity) => Some(ReportBody::Identity(identity)),
+            Action::Observe(observation) => {
+                let given = self.context.tickets.fetch_add(1, Ordering::Relaxed);
+                Some(ReportBody::Observation(Ticket(given + 1), observation))
+            }
+            Action::Report(fault) => Some(ReportBody::Fault(fault)),
+        }
+    }
+
     /// Does all that the driver wants done at the moment.
-    async fn perform_actions(&mut self) -> ControlFlow<Ended> {
+    async fn perform_actions(&mut self, at: Now) -> ControlFlow<Ended> {
         while let Some(action) = self.driver.poll_action() {
-            let now = self.context.clock.now();
-            let body = match action {
+            match action {
                 Action::Command(LinkCommand::HangUp) => {
                     return ControlFlow::Break(Ended::Link(LinkError::HungUp));
                 }
@@ -145,16 +173,13 @@ impl<L: Link> Session<L> {
                     if let Err(error) = self.link.perform(command).await {
                         return ControlFlow::Break(Ended::Link(error));
                     }
-                    continue;
                 }
-                Action::Identify(identity) => ReportBody::Identity(identity),
-                Action::Observe(observation) => {
-                    let given = self.context.tickets.fetch_add(1, Ordering::Relaxed);
-                    ReportBody::Observation(Ticket(given + 1), observation)
+                said @ (Action::Identify(_) | Action::Observe(_) | Action::Report(_)) => {
+                    if let Some(body) = self.body_of(said) {
+                        self.report(at, body).await?;
+                    }
                 }
-                Action::Report(fault) => ReportBody::Fault(fault),
-            };
-            self.report(now, body).await?;
+            }
         }
         ControlFlow::Continue(())
     }

@@ -66,7 +66,7 @@ impl Link for Scripted {
     }
 }
 
-/// Identifies itself when up, turns bytes into faults (the simplest report), acknowledges what is
+/// Identifies itself when up, turns words between commas into faults (the simplest report), acknowledges what is
 /// durable by sending request 1, and hangs up when told `!`.
 #[derive(Default)]
 struct Echo(VecDeque<Action>);
@@ -79,8 +79,9 @@ impl Driver for Echo {
                 self.0.push_back(Action::Command(LinkCommand::HangUp));
             }
             LinkEvent::Bytes(bytes) => {
-                let text = String::from_utf8_lossy(bytes).into_owned();
-                self.0.push_back(Action::Report(Fault::new(FaultKind::Framing, text)));
+                let text = String::from_utf8_lossy(bytes);
+                let faults = text.split(',').map(|word| Action::Report(Fault::new(FaultKind::Framing, word)));
+                self.0.extend(faults);
             }
             LinkEvent::Value(..)
             | LinkEvent::ReadDone(..)
@@ -255,4 +256,22 @@ async fn a_session_that_waits_for_its_report_to_be_taken_can_be_stopped() {
         bench.stop.send(true).unwrap();
     };
     tokio::join!(bench.session.run(), story);
+}
+
+#[tokio::test]
+async fn what_a_driver_has_to_say_of_a_connection_is_said_before_its_end() {
+    let mut bench = bench(vec![Ok(vec![bytes("a,b,c")]), Ok(vec![bytes("new")])]);
+    let (reports_in, mut reports) = mpsc::channel(2);
+    bench.session.context.reports = reports_in;
+    let story = async {
+        // `Up` and the identity fill the channel; `a` waits longer than the session has patience.
+        assert_eq!(bench.performed.recv().await.as_deref(), Some("close"));
+        let said = said(&mut reports, 9).await;
+        bench.stop.send(true).unwrap();
+        said
+    };
+    let ((), said) = tokio::join!(bench.session.run(), story);
+    assert_eq!(said[..5], ["up", "identity", "a", "b", "c"]);
+    assert!(said[5].starts_with("down: "), "{said:?}");
+    assert_eq!(said[6..], ["up", "identity", "new"]);
 }
