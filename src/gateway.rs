@@ -152,7 +152,7 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
     let kek = load_kek(&config.keys.kek)?;
     let ward = WardKey::load(&KeyFile::new(&config.keys.ward))?;
     let (writer, reader, recovery) =
-        store::open(&config.store, kek, boot, started, Arc::new(SystemRandom::new()))?;
+        store::open(&config.store, kek.into(), boot, started, Arc::new(SystemRandom::new()))?;
     tell(&recovery);
     let socket = StatusSocket::bind(&config.socket, config.socket_group.as_deref()).await?;
 

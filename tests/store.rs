@@ -47,7 +47,7 @@ fn open(home: &Path) -> Result<(Writer, Reader, Recovery), StoreError> {
     };
     let random = Arc::new(ring::rand::SystemRandom::new());
     let limits = store::Limits { blocks: 300, ..store::Limits::default() };
-    store::open_with_limits(&config, kek, (BootId([1; 16]), at(0)), random, limits)
+    store::open_with_limits(&config, kek.into(), (BootId([1; 16]), at(0)), random, limits)
 }
 
 fn new_home() -> tempfile::TempDir {

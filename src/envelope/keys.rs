@@ -220,6 +220,22 @@ impl fmt::Debug for KekId {
 /// The key-encryption key.
 pub struct Kek(Zeroizing<[u8; 32]>);
 
+/// The keys that a store is opened with: the one that it is kept under from now on, and, while it is
+/// being moved from one key to another, the one that it was kept under so far.
+#[derive(Debug)]
+pub struct KeyRing {
+    /// New segments are wrapped with it.
+    pub current: Kek,
+    /// Only opens what it wrapped; needed until the store says that nothing is left of that.
+    pub previous: Option<Kek>,
+}
+
+impl From<Kek> for KeyRing {
+    fn from(current: Kek) -> Self {
+        Self { current, previous: None }
+    }
+}
+
 /// The keys of one segment: for its blocks, and for its footer.
 #[derive(Debug)]
 pub struct SegmentKeys {

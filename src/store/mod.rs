@@ -44,7 +44,7 @@ use std::time::Duration;
 use ring::rand::SecureRandom;
 
 use crate::device::observation::Lane;
-use crate::envelope::keys::{Kek, KekId};
+use crate::envelope::keys::{KekId, KeyRing};
 use crate::envelope::record::Gap;
 use crate::envelope::seal::SealError;
 use crate::time::{BootId, Now};
@@ -236,22 +236,22 @@ pub type Random = Arc<dyn SecureRandom + Send + Sync>;
 /// by the number of segments and the size of those that were not closed, whatever is in them.
 pub fn open(
     config: &Config,
-    kek: Kek,
+    keys: KeyRing,
     boot: BootId,
     now: Now,
     random: Random,
 ) -> Result<(Writer, Reader, Recovery), StoreError> {
     let limits = Limits::default();
-    recover::open(recover::Setup { config, kek, boot, random, limits, disk: Arc::new(engine::Sled) }, now)
+    recover::open(recover::Setup { config, keys, boot, random, limits, disk: Arc::new(engine::Sled) }, now)
 }
 
 /// The same with other limits than the usual, for measurements.
 pub fn open_with_limits(
     config: &Config,
-    kek: Kek,
+    keys: KeyRing,
     (boot, now): (BootId, Now),
     random: Random,
     limits: Limits,
 ) -> Result<(Writer, Reader, Recovery), StoreError> {
-    recover::open(recover::Setup { config, kek, boot, random, limits, disk: Arc::new(engine::Sled) }, now)
+    recover::open(recover::Setup { config, keys, boot, random, limits, disk: Arc::new(engine::Sled) }, now)
 }

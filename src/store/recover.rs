@@ -21,14 +21,14 @@ use super::stock::Stock;
 use super::writer::LaneWriter;
 use super::{Config, LEAST_ROOM, Limits, Random, Reader, Recovery, StoreError, StoreId, Writer};
 use crate::device::observation::Lane;
-use crate::envelope::keys::Kek;
+use crate::envelope::keys::{Kek, KeyRing};
 use crate::host::atomic_file;
 use crate::time::{BootId, Now};
 
 /// What a store is opened with.
 pub(super) struct Setup<'a> {
     pub(super) config: &'a Config,
-    pub(super) kek: Kek,
+    pub(super) keys: KeyRing,
     pub(super) boot: BootId,
     pub(super) random: Random,
     pub(super) limits: Limits,
@@ -41,7 +41,8 @@ pub(super) struct Held {
 }
 
 pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recovery), StoreError> {
-    let Setup { config, kek, boot, random, limits, disk } = setup;
+    let Setup { config, keys, boot, random, limits, disk } = setup;
+    let kek = keys.current;
     let folder = config.folder.clone();
     let failed = |e| StoreError::io("opening the store", e);
     atomic_file::create_folder(&folder).map_err(failed)?;

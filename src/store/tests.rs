@@ -21,7 +21,7 @@ use super::*;
 use crate::device::nomenclature::{DIMENSIONLESS, DRUG_NAME};
 use crate::device::observation::{Kind, Observation, Quality, Status, Value};
 use crate::envelope::block::{BlockBuilder, BlockHeader, MAX_BYTES, PlainBlock};
-use crate::envelope::keys::{KeyError, KeySource};
+use crate::envelope::keys::{Kek, KeyError, KeySource};
 use crate::envelope::record::{Entry, Record};
 use crate::policy::DeviceCard;
 use crate::time::{ClockSync, Mono, Wall};
@@ -68,7 +68,10 @@ type Store = (Writer, Reader, Recovery);
 
 fn open_on(disk: Arc<dyn Disk>, config: &Config, limits: Limits) -> Result<Store, StoreError> {
     let random = Arc::new(ring::rand::SystemRandom::new());
-    recover::open(recover::Setup { config, kek: kek(1), boot: BootId([5; 16]), random, limits, disk }, at(0))
+    recover::open(
+        recover::Setup { config, keys: kek(1).into(), boot: BootId([5; 16]), random, limits, disk },
+        at(0),
+    )
 }
 
 fn open_small(folder: &Path) -> Store {
@@ -507,7 +510,7 @@ fn another_key_is_refused_and_nothing_is_touched() {
     put_text(&mut writer, Lane::Alarm, "precious");
     drop((writer, reader));
     let random = Arc::new(ring::rand::SystemRandom::new());
-    let error = open(&config(folder.path()), kek(2), BootId::default(), at(0), random).err().unwrap();
+    let error = open(&config(folder.path()), kek(2).into(), BootId::default(), at(0), random).err().unwrap();
     assert!(matches!(error, StoreError::WrongKey { .. }) && error.is_refusal(), "{error}");
     assert!(error.to_string().contains("give the key that it was written under"));
     let (_writer, mut reader, _) = open_small(folder.path());
@@ -787,7 +790,7 @@ fn a_segment_of_another_store_or_place_is_set_aside() {
     let random = Arc::new(ring::rand::SystemRandom::new());
     let setup = recover::Setup {
         config: &config(folder.path()),
-        kek: kek(1),
+        keys: kek(1).into(),
         boot: BootId::default(),
         random,
         limits: SMALL,

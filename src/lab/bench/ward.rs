@@ -253,7 +253,8 @@ impl Spool {
             linger: LINGER,
         };
         let random = Arc::new(SystemRandom::new());
-        let (writer, reader, recovery) = store::open(&config, self.kek()?, boot_id(), clock.now(), random)?;
+        let (writer, reader, recovery) =
+            store::open(&config, self.kek()?.into(), boot_id(), clock.now(), random)?;
         anyhow::ensure!(recovery.faults.is_empty(), "the store was damaged: {:?}", recovery.faults);
         Ok((writer, reader))
     }
