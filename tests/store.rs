@@ -43,6 +43,7 @@ fn open(home: &Path) -> Result<(Writer, Reader, Recovery), StoreError> {
         folder: home.join("store"),
         cap: 512 * 1024 * 1024,
         alarm_reserve: 16 * 1024 * 1024,
+        anchor: None,
         linger: Duration::ZERO,
     };
     let random = Arc::new(ring::rand::SystemRandom::new());

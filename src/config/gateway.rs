@@ -157,7 +157,9 @@ fn store(scope: &mut Scope<'_>, raw: &raw::Store, places: &Places) -> Option<sto
         *reserve >= MIN_RESERVE
     });
     let linger = scope.duration("store.linger", raw.linger.as_deref(), ("0ms", "10s"));
-    let config = store::Config { folder: folder?, cap: cap?, alarm_reserve: reserve?, linger: linger? };
+    let folder = folder?;
+    let anchor = Some(store::anchor_beside(&folder));
+    let config = store::Config { folder, anchor, cap: cap?, alarm_reserve: reserve?, linger: linger? };
     if config.alarm_reserve > config.cap / 2 {
         scope.problem(
             "store.alarm_reserve",

@@ -230,6 +230,13 @@ pub struct KeyRing {
     pub previous: Option<Kek>,
 }
 
+impl KeyRing {
+    /// The key of a name.
+    pub fn find(&self, id: KekId) -> Option<&Kek> {
+        [Some(&self.current), self.previous.as_ref()].into_iter().flatten().find(|kek| kek.id() == id)
+    }
+}
+
 impl From<Kek> for KeyRing {
     fn from(current: Kek) -> Self {
         Self { current, previous: None }
@@ -279,6 +286,18 @@ impl Kek {
         random.fill(key.as_mut_slice()).map_err(|_| SealError::Internal)?;
         let wrapped = seal::wrap(&self.0, about, &key, random)?;
         Ok((SegmentKeys::new(&key)?, wrapped))
+    }
+
+    /// Wraps a segment's key, which `old` wrapped, anew with this key: the key itself and so the
+    /// segment's data stay what they are.
+    pub fn rewrap(
+        &self,
+        (old, old_about, wrapped): (&Self, &[u8], &[u8; WRAPPED]),
+        about: &[u8],
+        random: &dyn SecureRandom,
+    ) -> Result<[u8; WRAPPED], SealError> {
+        let key = seal::unwrap(&old.0, old_about, wrapped)?;
+        seal::wrap(&self.0, about, &key, random)
     }
 
     /// The keys of a segment whose header was read.

@@ -3,8 +3,8 @@
 //! In: keys and values of one segment. Out: the same, durable after [`Engine::flush`] and then
 //! [`Engine::sync`]. What can go wrong: every error of sled comes back as an error of the system, and
 //! so does a panic in it: the segment is then written no more. What never happens: a value gets a
-//! file of its own (a blob), as sled never syncs these; sled opens bytes that are not proven to be
-//! what it wrote (`reader.rs` asks for the checksum first).
+//! file of its own (a blob), as sled never syncs these; sled opens a file that it did not make itself
+//! in the same run, so that nothing on a disk can make it hang, crash or exhaust the program.
 
 use std::fs::File;
 use std::io;
@@ -33,13 +33,11 @@ pub(super) trait Engine: Send + Sync {
     fn bytes(&self) -> u64;
 }
 
-/// Makes engines: sled's, or in tests one that fails when told to.
+/// Makes engines: sled's, or in tests one that fails when told to. There is no way to open one again:
+/// what is closed is read by its chunks (`raw.rs`).
 pub(super) trait Disk: Send + Sync {
     /// In a new folder, durable with its folder on return.
     fn create(&self, folder: &Path) -> io::Result<Box<dyn Engine>>;
-
-    /// In a folder whose database file is proven to be as it was left.
-    fn open(&self, folder: &Path) -> io::Result<Box<dyn Engine>>;
 }
 
 /// sled's own segment and buffer size. Half its default: an open database holds one such buffer, and
@@ -51,6 +49,16 @@ const SLED_CACHE: u64 = 64 * 1024;
 /// The file of a segment's folder that holds its blocks.
 pub(super) fn database_file(folder: &Path) -> PathBuf {
     folder.join("sled").join("db")
+}
+
+/// Leaves of a closed segment's database only the file that holds the blocks: nothing else is read
+/// again, and what is not there cannot be changed unnoticed. What cannot be removed stays.
+pub(super) fn leave_only_blocks(folder: &Path) {
+    for entry in std::fs::read_dir(folder.join("sled")).into_iter().flatten().flatten() {
+        if entry.file_name() != "db" {
+            let _ = std::fs::remove_file(entry.path()).or_else(|_| std::fs::remove_dir(entry.path()));
+        }
+    }
 }
 
 /// sled 0.34.7.
@@ -73,10 +81,6 @@ impl Disk for Sled {
         atomic_file::sync_folder(&home)?;
         atomic_file::sync_folder(folder)?;
         Ok(Box::new(engine))
-    }
-
-    fn open(&self, folder: &Path) -> io::Result<Box<dyn Engine>> {
-        Ok(Box::new(start(&folder.join("sled"))?))
     }
 }
 

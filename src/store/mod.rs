@@ -18,12 +18,14 @@
 //! it the only copy of its key.
 #![doc = include_str!("FORMAT.md")]
 
+mod anchor;
 mod chunk;
 mod engine;
 mod folders;
 mod raw;
 mod reader;
 mod recover;
+mod rotation;
 mod room;
 mod segment;
 mod shared;
@@ -49,8 +51,9 @@ use crate::envelope::record::Gap;
 use crate::envelope::seal::SealError;
 use crate::time::{BootId, Now};
 
+pub use anchor::beside as anchor_beside;
 pub use reader::Reader;
-pub use stats::{Depth, Snapshot, Stats};
+pub use stats::{Depth, Rotation, Snapshot, Stats};
 pub use writer::Writer;
 
 /// The store's part of the configuration.
@@ -58,6 +61,9 @@ pub use writer::Writer;
 pub struct Config {
     /// The folder.
     pub folder: PathBuf,
+    /// The file of the mark that an older copy of the folder does not bring back with it; outside of the
+    /// folder. Without one such a copy is not noticed here.
+    pub anchor: Option<PathBuf>,
     /// The most bytes it may use, overhead included.
     pub cap: u64,
     /// How many of them only the alarm lane may use.
@@ -164,6 +170,17 @@ pub enum StoreError {
         /// The key that was given.
         given: KekId,
     },
+    /// The store is being moved from one key to another, and only the new one was given.
+    #[error(
+        "the store is being moved to key {store}, and part of it is still under key {needed}: give that one as \
+         the previous key until the status says that the move is done"
+    )]
+    PreviousKey {
+        /// The key to which it is being moved.
+        store: KekId,
+        /// The key that is needed as well.
+        needed: KekId,
+    },
     /// Nothing more fits and nothing may be dropped for it. Nothing was stored; try again later.
     #[error("the store is full for lane {lane}: raise the cap, free space on the disk or connect the broker")]
     Full {
@@ -202,7 +219,14 @@ impl StoreError {
 
     /// Whether a person must act before the store can be opened.
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Locked { .. } | Self::Identity { .. } | Self::WrongKey { .. })
+        matches!(
+            self,
+            Self::Config(_)
+                | Self::Locked { .. }
+                | Self::Identity { .. }
+                | Self::WrongKey { .. }
+                | Self::PreviousKey { .. }
+        )
     }
 
     fn io(what: &'static str, source: io::Error) -> Self {

@@ -38,6 +38,8 @@ impl Found {
 pub(super) struct RawSegment {
     file: File,
     blocks: BTreeMap<u32, Found>,
+    /// Length and CRC-32 of the file.
+    measured: (u64, u32),
 }
 
 impl RawSegment {
@@ -47,18 +49,27 @@ impl RawSegment {
         let mut blocks = BTreeMap::new();
         let mut window: Vec<u8> = Vec::with_capacity(WINDOW + MAX_CHUNK);
         let mut start = 0u64;
+        let mut hasher = crc32fast::Hasher::new();
         loop {
-            let wanted = u64::try_from(WINDOW + MAX_CHUNK - window.len()).unwrap_or_default();
+            let kept = window.len();
+            let wanted = u64::try_from(WINDOW + MAX_CHUNK - kept).unwrap_or_default();
             let is_end = (&mut file).take(wanted).read_to_end(&mut window)? == 0;
+            hasher.update(window.get(kept..).unwrap_or_default());
             // A chunk that begins in the last MAX_CHUNK bytes may go on in the next window.
             let sure = if is_end { window.len() } else { window.len().saturating_sub(MAX_CHUNK) };
             note_chunks(&window, sure, start, &mut blocks);
             if is_end {
-                return Ok(Self { file, blocks });
+                let length = start.saturating_add(u64::try_from(window.len()).unwrap_or_default());
+                return Ok(Self { file, blocks, measured: (length, hasher.finalize()) });
             }
             window.drain(..sure);
             start = start.saturating_add(u64::try_from(sure).unwrap_or_default());
         }
+    }
+
+    /// Length and CRC-32 of the file as it was read.
+    pub(super) fn measured(&self) -> (u64, u32) {
+        self.measured
     }
 
     /// The block's label and sealed bytes, when all of it is there.

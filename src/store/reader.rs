@@ -5,8 +5,10 @@
 //! what waited before it, and live what was committed since. What can go wrong: a
 //! block is gone or does not authenticate; then it is skipped, its segment is set aside when
 //! everything else in it is done, and a gap record tells of it. What never happens: sled is given a
-//! file that is not, byte for byte, what it was when the segment was closed. Anything else is read
-//! by its chunks (`raw.rs`), where no byte of it can hang, crash or exhaust the program.
+//! file to open. Only the segment that is being written is read through it; all others are read by
+//! their chunks (`raw.rs`), where no byte can hang, crash or exhaust the program. A closed segment whose
+//! file is not, byte for byte, what it was is reported and goes to quarantine, also when nothing of
+//! it is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,7 +21,7 @@ use super::chunk::{self, Label};
 use super::engine::{Engine, database_file};
 use super::raw::RawSegment;
 use super::recover::Held;
-use super::segment::{Ending, Footer, Header, Unsound, measure};
+use super::segment::{Ending, Footer, Header, Unsound};
 use super::shared::{Live, Loss, Next, Pace, Shared, Then};
 use super::stats::{Depth, Stats};
 use super::{Seq, StoreError, StoreId};
@@ -68,16 +70,14 @@ struct Position {
 #[derive(Clone)]
 struct Open {
     number: u64,
-    /// Shared when both ways through the vital lane stand in one segment: sled opens a folder once.
+    /// Shared when both ways through the vital lane stand in one segment: its file is read once.
     source: Arc<Source>,
 }
 
 enum Source {
     /// The one that is being written: the writer's own handle.
     Live(Arc<Live>),
-    /// Closed in order and untouched since.
-    Sled(Box<dyn Engine>, SegmentKeys),
-    /// Anything else.
+    /// Any other.
     Raw(RawSegment, SegmentKeys),
     /// Its header, and so its key, is gone.
     Nothing,
@@ -87,7 +87,7 @@ impl Source {
     fn keys(&self) -> Option<&SegmentKeys> {
         match self {
             Self::Live(live) => Some(&live.keys),
-            Self::Sled(_, keys) | Self::Raw(_, keys) => Some(keys),
+            Self::Raw(_, keys) => Some(keys),
             Self::Nothing => None,
         }
     }
@@ -95,7 +95,6 @@ impl Source {
     fn block(&self, block: u32) -> Option<(Label, Vec<u8>)> {
         match self {
             Self::Live(live) => read_block(&*live.engine, block),
-            Self::Sled(engine, _) => read_block(&**engine, block),
             Self::Raw(raw, _) => raw.block(block),
             Self::Nothing => None,
         }
@@ -300,7 +299,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads and opens one block; without sled when with it that fails. `None` when it is lost.
+    /// Reads and opens one block; by its chunks when through the engine that fails. `None` when it is lost.
     fn read(&mut self, seq: Seq) -> Result<Option<(Label, PlainBlock)>, StoreError> {
         let store = self.shared.store;
         let way = self.way_to(seq);
@@ -310,22 +309,12 @@ impl Reader {
         if let Some(found) = unseal(&source, store, seq) {
             return Ok(Some(found));
         }
-        if matches!(*source, Source::Raw(..) | Source::Nothing) {
+        if !matches!(*source, Source::Live(_)) {
             return Ok(None);
         }
-        let folder = self.shared.segment_folder(seq.lane, seq.segment);
-        let raw = open_raw(&self.shared, &folder, seq)
-            .map_err(|e| StoreError::io("reading a damaged segment", e))?;
-        let found = unseal(&raw, store, seq);
-        if !matches!(*source, Source::Live(_)) {
-            let raw = Arc::new(raw);
-            for open in self.ways_through(seq.lane).filter_map(|position| position.open.as_mut()) {
-                if open.number == seq.segment {
-                    open.source = Arc::clone(&raw);
-                }
-            }
-        }
-        Ok(found)
+        let raw = open_closed(&self.shared, seq);
+        let raw = raw.map_err(|e| StoreError::io("reading a damaged segment", e))?;
+        Ok(unseal(&raw, store, seq))
     }
 
     /// A block that cannot be read: skipped, and told of by the writer.
@@ -349,7 +338,7 @@ impl Reader {
                 reason: format!("segment {} is damaged", seq.segment),
             }
         };
-        self.shared.note_error(&format_args!("block {seq} cannot be read: it is reported as a gap"));
+        self.shared.note_fault(&format_args!("block {seq} cannot be read: it is reported as a gap"));
         let then = Then::Finish { segment: seq.segment, blocks: BTreeSet::from([seq.block]) };
         self.shared.lose(Loss { gap, then });
         // Whoever waits for commits learns that there is something to be told.
@@ -384,31 +373,28 @@ fn unseal(source: &Source, store: StoreId, seq: Seq) -> Option<(Label, PlainBloc
     is_its_own.then_some((label, opened))
 }
 
-/// Opens a closed segment: with sled only when its file is proven to be what it was.
+/// Opens a segment by its chunks, and looks whether it is what it was when it was closed.
 fn open_closed(shared: &Shared, seq: Seq) -> io::Result<Source> {
     let folder = shared.segment_folder(seq.lane, seq.segment);
     let Some(keys) = keys_of(shared, &folder, seq)? else { return Ok(Source::Nothing) };
-    if let Ok(Footer { ending: Ending::Clean { length, sum }, .. }) = Footer::read(&folder, &keys)
-        && measure(&database_file(&folder)).is_ok_and(|found| found == (length, sum))
-        && let Ok(engine) = shared.disk.open(&folder)
+    let raw = match RawSegment::scan(&database_file(&folder)) {
+        Ok(raw) => raw,
+        Err(error) if is_passing(&error) => return Err(error),
+        Err(_) => return Ok(Source::Nothing),
+    };
+    let footer = Footer::read(&folder, &keys);
+    if let Ok(Footer { ending: Ending::Clean { length, sum }, .. }) = footer
+        && raw.measured() != (length, sum)
     {
-        return Ok(Source::Sled(engine, keys));
+        let Seq { lane, segment, .. } = seq;
+        shared.note_damage(lane, segment, "its database file is not what it was when it was closed");
     }
-    open_raw(shared, &folder, seq)
-}
-
-fn open_raw(shared: &Shared, folder: &Path, seq: Seq) -> io::Result<Source> {
-    let Some(keys) = keys_of(shared, folder, seq)? else { return Ok(Source::Nothing) };
-    match RawSegment::scan(&database_file(folder)) {
-        Ok(raw) => Ok(Source::Raw(raw, keys)),
-        Err(error) if is_passing(&error) => Err(error),
-        Err(_) => Ok(Source::Nothing),
-    }
+    Ok(Source::Raw(raw, keys))
 }
 
 /// The segment's keys; `None` when its header cannot be trusted.
 fn keys_of(shared: &Shared, folder: &Path, seq: Seq) -> io::Result<Option<SegmentKeys>> {
-    match Header::open(folder, &shared.kek, (shared.store, seq.lane, seq.segment)) {
+    match Header::open(folder, &shared.ring, (shared.store, seq.lane, seq.segment)) {
         Ok(opened) => Ok(Some(opened.keys)),
         Err(Unsound::Io(error)) if is_passing(&error) => Err(error),
         Err(_) => Ok(None),

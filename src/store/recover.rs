@@ -8,7 +8,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,12 +16,14 @@ use super::engine::Disk;
 use super::folders::{folder_bytes, lane_folder};
 use super::room::Room;
 use super::shared::{Loss, Pace, Shared};
-use super::state_file;
+use super::anchor::Anchor;
+use super::rotation;
+use super::state_file::{Identity, StateKeys};
 use super::stock::Stock;
 use super::writer::LaneWriter;
 use super::{Config, LEAST_ROOM, Limits, Random, Reader, Recovery, StoreError, StoreId, Writer};
 use crate::device::observation::Lane;
-use crate::envelope::keys::{Kek, KeyRing};
+use crate::envelope::keys::KeyRing;
 use crate::host::atomic_file;
 use crate::time::{BootId, Now};
 
@@ -42,14 +44,17 @@ pub(super) struct Held {
 
 pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recovery), StoreError> {
     let Setup { config, keys, boot, random, limits, disk } = setup;
-    let kek = keys.current;
     let folder = config.folder.clone();
     let failed = |e| StoreError::io("opening the store", e);
     atomic_file::create_folder(&folder).map_err(failed)?;
     check_cap(config)?;
     let held = Arc::new(take_lock(&folder)?);
-    let (store, is_new) = identity(&folder, &kek, &random)?;
+    let (identity, is_new) = identity(&folder, &keys, &random)?;
     let mut found = Recovery { is_new, ..Recovery::default() };
+    let (identity, ring) = rotation::begin(&identity_file(&folder), identity, keys, &mut found.faults);
+    let (store, state_keys) = (identity.store, StateKeys::new(&ring));
+    let mark = config.anchor.as_deref();
+    let anchor = mark.and_then(|path| Anchor::find(path, &state_keys, store, &mut found));
     let mut lanes = Vec::new();
     let mut losses = Vec::new();
     for lane in Lane::ALL {
@@ -58,7 +63,9 @@ pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recove
             home: &home,
             store,
             lane,
-            kek: &kek,
+            ring: &ring,
+            state_keys: &state_keys,
+            anchor: anchor.map_or(0, |anchor| anchor.of(lane)),
             cursor: None,
             found: &mut found,
             losses: &mut losses,
@@ -67,9 +74,12 @@ pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recove
     }
     let lanes = <[_; 3]>::try_from(lanes).map_err(|_| failed(io::Error::other("three lanes")))?;
     found.gaps = losses.iter().map(|loss: &Loss| loss.gap.clone()).collect();
-    let shared = Arc::new(Shared::new((folder, store), kek, disk, lanes));
+    let shared = Arc::new(Shared::new((config, identity), ring, disk, lanes));
     let quarantine = folder_bytes(&shared.folder.join("quarantine"));
     shared.quarantined_bytes.store(quarantine, Ordering::Relaxed);
+    for fault in &found.faults {
+        shared.note_fault(fault);
+    }
     for loss in losses {
         shared.lose(loss);
     }
@@ -144,11 +154,15 @@ fn take_lock(folder: &Path) -> Result<Held, StoreError> {
     }
 }
 
-/// The store's id; made when, and only when, the folder holds nothing of a store.
-fn identity(folder: &Path, kek: &Kek, random: &Random) -> Result<(StoreId, bool), StoreError> {
-    let path = folder.join("identity");
-    if let Some(store) = state_file::read_identity(&path, kek)? {
-        return Ok((store, false));
+fn identity_file(folder: &Path) -> PathBuf {
+    folder.join("identity")
+}
+
+/// Whose the store is; made when, and only when, the folder holds nothing of a store.
+fn identity(folder: &Path, ring: &KeyRing, random: &Random) -> Result<(Identity, bool), StoreError> {
+    let path = identity_file(folder);
+    if let Some(identity) = Identity::read(&path, ring)? {
+        return Ok((identity, false));
     }
     let is_used = Lane::ALL.iter().any(|lane| lane_folder(folder, *lane).exists())
         || folder.join("quarantine").exists();
@@ -160,9 +174,10 @@ fn identity(folder: &Path, kek: &Kek, random: &Random) -> Result<(StoreId, bool)
     random
         .fill(&mut id)
         .map_err(|_| StoreError::io("making the store's id", io::Error::other("no randomness")))?;
-    let store = StoreId(id);
-    state_file::write_identity(&path, store, kek).map_err(|e| StoreError::io("making the store's id", e))?;
-    Ok((store, true))
+    let identity = Identity { store: StoreId(id), kek: ring.current.id(), previous: None };
+    let written = identity.write(&path, &StateKeys::new(ring));
+    written.map_err(|e| StoreError::io("making the store's id", e))?;
+    Ok((identity, true))
 }
 
 fn random_u64(random: &Random) -> Result<u64, StoreError> {

@@ -132,7 +132,8 @@ impl Writer {
         let header = BlockHeader { boot: self.boot, run: self.run, devices: Vec::new() };
         let mut builder = BlockBuilder::new(&header);
         builder.push_gap(gap).map_err(|e| StoreError::io("telling of a gap", io::Error::other(e)))?;
-        let cargo = Cargo { block: &builder.finish(), told: gap.count, first: gap.first };
+        // A count of 0 says that nobody knows how many: it is a telling all the same.
+        let cargo = Cargo { block: &builder.finish(), told: gap.count.max(1), first: gap.first };
         self.store(gap.lane, cargo, now).map(drop)
     }
 

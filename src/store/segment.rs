@@ -13,7 +13,7 @@ use ring::rand::SecureRandom;
 
 use super::StoreId;
 use crate::device::observation::Lane;
-use crate::envelope::keys::{Kek, SegmentKeys};
+use crate::envelope::keys::{KekId, KeyRing, SegmentKeys};
 use crate::envelope::record::{FormatError, lane_code, lane_of};
 use crate::envelope::seal::{ALGORITHM, SealError, TAG, WRAPPED};
 use crate::envelope::wire::{Put, Take};
@@ -22,7 +22,8 @@ use crate::time::{BootId, Wall};
 
 const HEADER_MAGIC: [u8; 4] = *b"WLsH";
 const FOOTER_MAGIC: [u8; 4] = *b"WLsF";
-const VERSION: u8 = 1;
+const HEADER_VERSION: u8 = 2;
+const FOOTER_VERSION: u8 = 1;
 /// Both files are shorter; a longer one is not read.
 const MAX_FILE: usize = 512;
 
@@ -41,6 +42,8 @@ pub(super) enum Unsound {
     Foreign,
     #[error("the footer does not authenticate")]
     Forged,
+    #[error("it is wrapped by key {0}, which was not given")]
+    Key(KekId),
 }
 
 impl From<Unsound> for io::Error {
@@ -134,20 +137,22 @@ pub(super) struct Header {
 pub(super) struct Opened {
     pub(super) header: Header,
     pub(super) keys: SegmentKeys,
+    /// Which key wraps it.
+    pub(super) kek: KekId,
+    /// What of it never changes: what the segment's head stands for.
     pub(super) bytes: Vec<u8>,
 }
 
 impl Header {
-    /// Everything but the wrapped key: authenticated with it.
-    fn about(&self, kek: &Kek) -> Vec<u8> {
+    /// What of it never changes.
+    fn fixed(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(MAX_FILE);
         out.put_bytes(&HEADER_MAGIC);
-        out.put_u8(VERSION);
+        out.put_u8(HEADER_VERSION);
         out.put_u8(ALGORITHM);
         out.put_bytes(&self.store.0);
         out.put_u8(lane_code(self.lane));
         out.put_u64(self.number);
-        out.put_bytes(&kek.id().0);
         out.put_bytes(&self.boot.0);
         out.put_i64(self.opened.as_millis());
         self.previous.put(&mut out);
@@ -158,43 +163,76 @@ impl Header {
     pub(super) fn create(
         self,
         folder: &Path,
-        kek: &Kek,
+        ring: &KeyRing,
         random: &dyn SecureRandom,
     ) -> Result<Opened, Unsound> {
-        let mut bytes = self.about(kek);
-        let (keys, wrapped) = kek.new_segment(&bytes, random)?;
-        bytes.put_bytes(&wrapped);
-        atomic_file::write(&file(folder), &bytes)?;
-        Ok(Opened { header: self, keys, bytes })
+        let bytes = self.fixed();
+        let kek = ring.current.id();
+        let mut about = about(&bytes, kek);
+        let (keys, wrapped) = ring.current.new_segment(&about, random)?;
+        about.put_bytes(&wrapped);
+        atomic_file::write(&file(folder), &about)?;
+        Ok(Opened { header: self, keys, kek, bytes })
     }
 
     /// Reads the header of the segment that `folder` is meant to hold.
     pub(super) fn open(
         folder: &Path,
-        kek: &Kek,
+        ring: &KeyRing,
         (store, lane, number): (StoreId, Lane, u64),
     ) -> Result<Opened, Unsound> {
         let bytes = atomic_file::read(&file(folder), MAX_FILE)?;
-        let (header, about, wrapped) = parse(&bytes)?;
-        let keys = kek.open_segment(about, &wrapped)?;
+        let Parsed { header, fixed, kek, wrapped } = parse(&bytes)?;
+        let key = ring.find(kek).ok_or(Unsound::Key(kek))?;
+        let keys = key.open_segment(&about(fixed, kek), &wrapped)?;
         if header.store != store {
             return Err(Unsound::Foreign);
         }
         if (header.lane, header.number) != (lane, number) {
             return Err(Unsound::Elsewhere { lane: header.lane, number: header.number });
         }
-        Ok(Opened { header, keys, bytes })
+        Ok(Opened { header, keys, kek, bytes: fixed.to_vec() })
+    }
+
+    /// Has the key of a segment wrapped by the ring's current key, durably; its data stays as it is.
+    pub(super) fn rewrap(folder: &Path, ring: &KeyRing, random: &dyn SecureRandom) -> Result<(), Unsound> {
+        let bytes = atomic_file::read(&file(folder), MAX_FILE)?;
+        let Parsed { fixed, kek, wrapped, .. } = parse(&bytes)?;
+        let (old, new) = (ring.find(kek).ok_or(Unsound::Key(kek))?, &ring.current);
+        if old.id() == new.id() {
+            return Ok(());
+        }
+        let mut out = about(fixed, new.id());
+        let wrapped = new.rewrap((old, &about(fixed, kek), &wrapped), &out, random)?;
+        out.put_bytes(&wrapped);
+        atomic_file::write(&file(folder), &out)?;
+        Ok(())
     }
 }
 
-/// Header, the bytes that are authenticated with the key, and the wrapped key.
-fn parse(bytes: &[u8]) -> Result<(Header, &[u8], [u8; WRAPPED]), FormatError> {
+/// What is authenticated with the wrapped key: everything before it.
+fn about(fixed: &[u8], kek: KekId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(MAX_FILE);
+    out.put_bytes(fixed);
+    out.put_bytes(&kek.0);
+    out
+}
+
+/// A header as read, not yet authenticated.
+struct Parsed<'a> {
+    header: Header,
+    fixed: &'a [u8],
+    kek: KekId,
+    wrapped: [u8; WRAPPED],
+}
+
+fn parse(bytes: &[u8]) -> Result<Parsed<'_>, FormatError> {
     let mut take = Take::new(bytes);
     if take.array::<4>()? != HEADER_MAGIC {
         return Err(FormatError::Field("magic"));
     }
     let version = take.u8()?;
-    if version != VERSION {
+    if version != HEADER_VERSION {
         return Err(FormatError::Version(version));
     }
     if take.u8()? != ALGORITHM {
@@ -203,19 +241,13 @@ fn parse(bytes: &[u8]) -> Result<(Header, &[u8], [u8; WRAPPED]), FormatError> {
     let store = StoreId(take.array()?);
     let lane = lane_of(take.u8()?).ok_or(FormatError::Field("lane"))?;
     let number = take.u64()?;
-    let _kek = take.array::<8>()?;
-    let header = Header {
-        store,
-        lane,
-        number,
-        boot: BootId(take.array()?),
-        opened: Wall::from_millis(take.i64()?),
-        previous: Previous::take(&mut take)?,
-    };
-    let about = bytes.get(..bytes.len() - take.left()).ok_or(FormatError::End)?;
-    let wrapped = take.array()?;
+    let boot = BootId(take.array()?);
+    let opened = Wall::from_millis(take.i64()?);
+    let header = Header { store, lane, number, boot, opened, previous: Previous::take(&mut take)? };
+    let fixed = bytes.get(..bytes.len() - take.left()).ok_or(FormatError::End)?;
+    let (kek, wrapped) = (KekId(take.array()?), take.array()?);
     take.end()?;
-    Ok((header, about, wrapped))
+    Ok(Parsed { header, fixed, kek, wrapped })
 }
 
 fn file(folder: &Path) -> PathBuf {
@@ -253,7 +285,7 @@ impl Footer {
     pub(super) fn write(&self, folder: &Path, keys: &SegmentKeys) -> io::Result<()> {
         let mut out = Vec::with_capacity(MAX_FILE);
         out.put_bytes(&FOOTER_MAGIC);
-        out.put_u8(VERSION);
+        out.put_u8(FOOTER_VERSION);
         let (ending, length, sum) = match self.ending {
             Ending::Broken => (0, 0, 0),
             Ending::Clean { length, sum } => (1, length, sum),
@@ -285,7 +317,7 @@ impl Footer {
             return Err(FormatError::Field("magic").into());
         }
         let version = take.u8()?;
-        if version != VERSION {
+        if version != FOOTER_VERSION {
             return Err(FormatError::Version(version).into());
         }
         let ending = take.u8()?;
@@ -329,7 +361,7 @@ pub(super) fn measure(path: &Path) -> io::Result<(u64, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::keys::{KeyError, KeySource};
+    use crate::envelope::keys::{Kek, KeyError, KeySource};
     use zeroize::Zeroizing;
 
     struct Fixed(u8);
@@ -344,8 +376,8 @@ mod tests {
         }
     }
 
-    fn kek(byte: u8) -> Kek {
-        Kek::load(&Fixed(byte)).unwrap()
+    fn kek(byte: u8) -> KeyRing {
+        Kek::load(&Fixed(byte)).unwrap().into()
     }
 
     const PLACE: (StoreId, Lane, u64) = (StoreId([1; 16]), Lane::Vital, 7);
@@ -362,11 +394,29 @@ mod tests {
         header().create(folder.path(), &kek(9), &ring::rand::SystemRandom::new()).unwrap();
         let opened = Header::open(folder.path(), &kek(9), PLACE).unwrap();
         assert_eq!(opened.header, header());
-        let open = |kek: &Kek, place| Header::open(folder.path(), kek, place).err().unwrap();
-        assert!(matches!(open(&kek(8), PLACE), Unsound::Seal(SealError::Forged)));
+        let open = |kek: &KeyRing, place| Header::open(folder.path(), kek, place).err().unwrap();
+        assert!(matches!(open(&kek(8), PLACE), Unsound::Key(id) if id == kek(9).current.id()));
         assert!(matches!(open(&kek(9), (StoreId([2; 16]), PLACE.1, 7)), Unsound::Foreign));
         assert!(matches!(open(&kek(9), (PLACE.0, Lane::Alarm, 7)), Unsound::Elsewhere { number: 7, .. }));
         assert!(matches!(open(&kek(9), (PLACE.0, PLACE.1, 8)), Unsound::Elsewhere { .. }));
+    }
+
+    #[test]
+    fn a_header_is_wrapped_anew_and_stands_for_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let random = ring::rand::SystemRandom::new();
+        let made = header().create(folder.path(), &kek(9), &random).unwrap();
+        let both = KeyRing { previous: Some(kek(9).current), ..kek(8) };
+        Header::rewrap(folder.path(), &both, &random).unwrap();
+        let opened = Header::open(folder.path(), &kek(8), PLACE).unwrap();
+        assert_eq!((opened.header, &opened.bytes), (header(), &made.bytes));
+        assert_eq!(opened.kek, kek(8).current.id());
+        assert!(opened.keys.footer.is_tag(b"x", &made.keys.footer.tag(b"x")), "the key itself is the same");
+        assert!(matches!(Header::open(folder.path(), &kek(9), PLACE), Err(Unsound::Key(_))));
+        let before = atomic_file::read(&file(folder.path()), MAX_FILE).unwrap();
+        Header::rewrap(folder.path(), &both, &random).unwrap();
+        assert_eq!(atomic_file::read(&file(folder.path()), MAX_FILE).unwrap(), before, "once is enough");
+        assert!(Header::rewrap(folder.path(), &kek(9), &random).is_err(), "the other way needs both keys");
     }
 
     #[test]

@@ -15,10 +15,11 @@ use tokio::sync::watch;
 use super::engine::{Disk, Engine};
 use super::folders::{cursor_file, folder_bytes, lane_folder, remove_segment};
 use super::segment::Previous;
-use super::state_file::Cursor;
-use super::{Seq, StoreId};
+use super::anchor::Anchor;
+use super::state_file::{Cursor, Identity, StateKeys};
+use super::{Config, Seq, StoreId};
 use crate::device::observation::Lane;
-use crate::envelope::keys::{Kek, MacKey, SegmentKeys};
+use crate::envelope::keys::{KeyRing, SegmentKeys};
 use crate::envelope::record::{Gap, lane_code};
 use crate::host::atomic_file;
 use crate::time::Wall;
@@ -50,6 +51,8 @@ pub(super) struct Entry {
     pub(super) is_closed: bool,
     /// Goes to quarantine, not away, when it is done.
     pub(super) is_damaged: bool,
+    /// Its key is still wrapped by the previous KEK.
+    pub(super) is_under_previous: bool,
     /// Every block before it is done.
     pub(super) done_through: u32,
     /// Blocks further on that are done.
@@ -74,6 +77,7 @@ impl Entry {
             last: first,
             is_closed: false,
             is_damaged: false,
+            is_under_previous: false,
             done_through: 0,
             done_beyond: BTreeSet::new(),
             done_records: 0,
@@ -197,14 +201,16 @@ pub(super) type Head = (u64, [u8; 32]);
 pub(super) struct Shared {
     pub(super) folder: PathBuf,
     pub(super) store: StoreId,
-    pub(super) kek: Kek,
+    pub(super) ring: KeyRing,
+    pub(super) state_keys: StateKeys,
+    pub(super) identity: Mutex<Identity>,
     pub(super) disk: Arc<dyn Disk>,
-    state_key: MacKey,
     lanes: [Mutex<LaneState>; 3],
     cursors: [Mutex<CursorFile>; 3],
     pub(super) losses: Mutex<Vec<Loss>>,
     pub(super) quarantined_bytes: AtomicU64,
     pub(super) quarantined: AtomicU64,
+    pub(super) faults: AtomicU64,
     pub(super) blocks: AtomicU64,
     pub(super) records: AtomicU64,
     pub(super) dropped: AtomicU64,
@@ -212,6 +218,10 @@ pub(super) struct Shared {
     pub(super) last_error: Mutex<Option<String>>,
     /// Of each lane the newest segment and its head.
     pub(super) heads: Mutex<[Option<Head>; 3]>,
+    /// The mark beside the folder, and what it says.
+    pub(super) anchor_file: Option<PathBuf>,
+    pub(super) anchored: Mutex<Option<Anchor>>,
+    pub(super) anchor_trouble: Mutex<Option<String>>,
     /// The newest monotonic time that the writer was told, in nanoseconds: paces the cursor files.
     pub(super) now: AtomicU64,
 }
@@ -226,29 +236,34 @@ const CURSOR_STEP: u32 = 64;
 
 impl Shared {
     pub(super) fn new(
-        (folder, store): (PathBuf, StoreId),
-        kek: Kek,
+        (config, identity): (&Config, Identity),
+        ring: KeyRing,
         disk: Arc<dyn Disk>,
         lanes: [LaneState; 3],
     ) -> Self {
         let cursor = || Mutex::new(CursorFile { written: None, at: 0 });
         Self {
-            folder,
-            store,
-            state_key: kek.state_key(),
-            kek,
+            folder: config.folder.clone(),
+            anchor_file: config.anchor.clone(),
+            store: identity.store,
+            state_keys: StateKeys::new(&ring),
+            ring,
+            identity: Mutex::new(identity),
             disk,
             lanes: lanes.map(Mutex::new),
             cursors: [cursor(), cursor(), cursor()],
             losses: Mutex::new(Vec::new()),
             quarantined_bytes: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             records: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             commits: watch::channel(0).0,
             last_error: Mutex::new(None),
             heads: Mutex::new([None; 3]),
+            anchored: Mutex::new(None),
+            anchor_trouble: Mutex::new(None),
             now: AtomicU64::new(0),
         }
     }
@@ -273,6 +288,23 @@ impl Shared {
 
     pub(super) fn note_error(&self, error: &dyn std::fmt::Display) {
         *lock(&self.last_error) = Some(error.to_string());
+    }
+
+    /// Something in the store is not as it was left.
+    pub(super) fn note_fault(&self, fault: &dyn std::fmt::Display) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.note_error(fault);
+    }
+
+    /// A segment is not as it was left: it goes to quarantine when everything in it is done.
+    pub(super) fn note_damage(&self, lane: Lane, segment: u64, what: &str) {
+        let is_news = match self.lane(lane).segments.get_mut(&segment) {
+            Some(entry) => !std::mem::replace(&mut entry.is_damaged, true),
+            None => false,
+        };
+        if is_news {
+            self.note_fault(&format_args!("segment {segment} of lane {lane}: {what}"));
+        }
     }
 
     /// Removes the drained segments at the front of a lane: first the cursor says so, then they go.
@@ -363,9 +395,24 @@ impl Shared {
         if may_wait || file.written == Some(cursor) {
             return Ok(());
         }
-        cursor.write(&cursor_file(&self.folder, lane), self.store, lane, &self.state_key)?;
+        cursor.write(&cursor_file(&self.folder, lane), self.store, lane, &self.state_keys)?;
         *file = CursorFile { written: Some(cursor), at: now };
         Ok(())
+    }
+
+    /// Writes a lane's cursor under the current key, moved or not.
+    pub(super) fn rewrite_cursor(&self, lane: Lane) -> io::Result<()> {
+        if let Some(slot) = self.cursors.get(usize::from(lane_code(lane))) {
+            lock(slot).written = None;
+        }
+        self.save_cursor(lane, Pace::AtOnce)
+    }
+
+    /// The newest segment of a lane that holds something, and its head.
+    pub(super) fn head(&self, lane: Lane) -> Option<Head> {
+        let newest = self.lane(lane).newest;
+        let live = lock(&self.heads).get(usize::from(lane_code(lane))).copied().flatten();
+        live.or((newest.number > 0).then_some((newest.number, newest.head.0)))
     }
 
     /// Notes that blocks of a segment cannot be read; those of one segment are told together.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::shared::{Shared, lock};
 use crate::device::observation::Lane;
-use crate::envelope::record::lane_code;
+use crate::envelope::keys::KekId;
 use crate::time::Wall;
 
 /// How much of a lane waits for its acknowledgement.
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub bytes: u64,
     /// Segments moved to quarantine since the start.
     pub quarantined: u64,
+    /// How often something was found that is not as it was left: at the start and since.
+    pub faults: u64,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
 }
@@ -77,6 +79,7 @@ impl Stats {
             dropped: shared.dropped.load(Ordering::Relaxed),
             bytes: lanes.iter().map(|depth| depth.bytes).sum::<u64>().saturating_add(quarantine),
             quarantined: shared.quarantined.load(Ordering::Relaxed),
+            faults: shared.fault_count(),
             last_error: lock(&shared.last_error).clone(),
         }
     }
@@ -84,8 +87,28 @@ impl Stats {
     /// The newest segment of a lane and the hash that stands for it and all before it, for heartbeats.
     /// `None` while the lane has never had a segment.
     pub fn head(&self, lane: Lane) -> Option<(u64, [u8; 32])> {
-        let newest = self.shared.lane(lane).newest;
-        let live = lock(&self.shared.heads).get(usize::from(lane_code(lane))).copied().flatten();
-        live.or((newest.number > 0).then_some((newest.number, newest.head.0)))
+        self.shared.head(lane)
     }
+
+    /// The key that the store is kept under.
+    pub fn kek(&self) -> KekId {
+        lock(&self.shared.identity).kek
+    }
+
+    /// How far the move from one key to another is; `None` when there is none under way: then a
+    /// previous key is not needed.
+    pub fn rotation(&self) -> Option<Rotation> {
+        self.shared.rotation()
+    }
+}
+
+/// A move from one key to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// The key that all will be under.
+    pub to: KekId,
+    /// The key that part of it still is under.
+    pub from: KekId,
+    /// The segments of which the key is still wrapped by `from`.
+    pub segments_left: u64,
 }

@@ -13,10 +13,10 @@ use super::folders::{GOING, folder_bytes, remove_segment};
 use super::raw::RawSegment;
 use super::segment::{Chain, Ending, Footer, Header, Opened, Previous};
 use super::shared::{Entry, FOLDER_OVERHEAD, LaneState, Loss, Then};
-use super::state_file::Cursor;
+use super::state_file::{Cursor, StateKeys};
 use super::{Random, Recovery, StoreId};
 use crate::device::observation::Lane;
-use crate::envelope::keys::Kek;
+use crate::envelope::keys::KeyRing;
 use crate::envelope::record::Gap;
 use crate::host::atomic_file;
 use crate::time::Wall;
@@ -44,7 +44,10 @@ pub(super) struct Stock<'a> {
     pub(super) home: &'a Path,
     pub(super) store: StoreId,
     pub(super) lane: Lane,
-    pub(super) kek: &'a Kek,
+    pub(super) ring: &'a KeyRing,
+    pub(super) state_keys: &'a StateKeys,
+    /// How far the lane had come by the mark beside the store; 0 when that is not known.
+    pub(super) anchor: u64,
     /// Read first; `None` when it is lost.
     pub(super) cursor: Option<Cursor>,
     pub(super) found: &'a mut Recovery,
@@ -74,14 +77,31 @@ impl Stock<'_> {
                 let Footer { blocks, records, head, .. } = footer.0;
                 newest = Previous { number, blocks, records, head };
             }
-            self.enter(number, footer, &mut segments)?;
+            self.enter(number, &opened, footer, &mut segments)?;
         }
-        let next_number = match self.cursor {
-            Some(cursor) => highest.max(cursor.segment).saturating_add(1),
-            None if self.found.is_new => 1,
-            None => after_lost_cursor(highest, random)?,
-        };
+        let next_number = self.next_number(highest, random)?;
         Ok(LaneState { segments, live: None, next_number, newest, done_wall: None })
+    }
+
+    /// The number that the lane's next segment gets, and word of it when the lane has been further.
+    fn next_number(&mut self, highest: u64, random: &Random) -> io::Result<u64> {
+        if self.found.is_new {
+            return Ok(1);
+        }
+        let Some(cursor) = self.cursor else { return after_lost_cursor(highest.max(self.anchor), random) };
+        // A cursor names the first segment that is not done, or the next one that would be made.
+        let known = highest.max(cursor.segment);
+        let reached = highest.max(cursor.segment.saturating_sub(1)).max(cursor.newest.number);
+        if self.anchor <= reached {
+            return Ok(known.saturating_add(1).saturating_add(draw(random)? % STEP));
+        }
+        let (lane, anchor) = (self.lane, self.anchor);
+        let reason = format!("the store was put back to an earlier state: segments after {reached} to {anchor}");
+        self.found.faults.push(format!("lane {lane}: {reason} are not in it"));
+        // How many records these held, and how many of them the broker has, nobody here knows.
+        let (first, last) = (Wall::default(), Wall::default());
+        self.losses.push(Loss { gap: Gap { lane, count: 0, first, last, reason }, then: Then::Nothing });
+        after_lost_cursor(anchor.max(known), random)
     }
 
     fn folder(&self, number: u64) -> PathBuf {
@@ -90,7 +110,7 @@ impl Stock<'_> {
 
     fn read_cursor(&mut self) -> Option<Cursor> {
         let path = self.home.join("cursor");
-        match Cursor::read(&path, self.store, self.lane, &self.kek.state_key()) {
+        match Cursor::read(&path, self.store, self.lane, self.state_keys) {
             Ok(cursor) => Some(cursor),
             Err(error) => {
                 if !(self.found.is_new || error.is_absent()) {
@@ -135,7 +155,7 @@ impl Stock<'_> {
                 let _ = remove_segment(&folder);
                 continue;
             }
-            match Header::open(&folder, self.kek, (self.store, self.lane, number)) {
+            match Header::open(&folder, self.ring, (self.store, self.lane, number)) {
                 Ok(opened) => {
                     sound.insert(number, opened);
                 }
@@ -224,6 +244,7 @@ impl Stock<'_> {
     fn enter(
         &mut self,
         number: u64,
+        opened: &Opened,
         (footer, lost): (Footer, BTreeSet<u32>),
         segments: &mut BTreeMap<u64, Entry>,
     ) -> io::Result<()> {
@@ -244,6 +265,7 @@ impl Stock<'_> {
             last: footer.last,
             is_closed: true,
             is_damaged: !lost.is_empty(),
+            is_under_previous: opened.kek != self.ring.current.id(),
             done_through,
             done_records: cursor.map_or(0, |cursor| cursor.records).min(footer.records),
             lost: lost.clone(),
@@ -305,11 +327,20 @@ fn rebuild(raw: Option<&RawSegment>, opened: &Opened, told: Option<Previous>) ->
     (footer, lost)
 }
 
+/// Numbers go on after each start by a random step below this: two starts from the same state (a card
+/// that was copied, an older copy put back) do not give the same number, and so the same idempotency
+/// key, to different readings. 2^64 is not reached in 10^13 starts.
+const STEP: u64 = 1 << 20;
+
 /// The cursor is lost, and with it the last number that was given: the numbers go on far beyond any
 /// that can have been, so that no idempotency key is given twice.
 fn after_lost_cursor(highest: u64, random: &Random) -> io::Result<u64> {
-    let mut bytes = [0; 2];
-    random.fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
-    let jump = u64::from(u16::from_le_bytes(bytes)).saturating_add(1);
+    let jump = (draw(random)? & 0xffff).saturating_add(1);
     Ok(((highest >> 32).saturating_add(jump) << 32).saturating_add(1))
+}
+
+fn draw(random: &Random) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    random.fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(u64::from_le_bytes(bytes))
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::chunk::{self, Label};
-use super::engine::database_file;
+use super::engine::{database_file, leave_only_blocks};
 use super::folders::remove_segment;
 use super::recover::Held;
 use super::room::{COMMIT_OVERHEAD, Room};
@@ -116,7 +116,8 @@ impl Writer {
                 self.close_segment(lane, Closing::InOrder)?;
             }
         }
-        Ok(())
+        self.shared.keep_anchor();
+        self.rotate_some()
     }
 
     /// Closes every segment in order, so that the next start finds nothing to repair.
@@ -127,6 +128,7 @@ impl Writer {
                 .save_cursor(lane, Pace::AtOnce)
                 .map_err(|e| StoreError::io("writing a lane's cursor", e))?;
         }
+        self.shared.keep_anchor();
         Ok(())
     }
 
@@ -250,7 +252,7 @@ impl Writer {
             opened: now.wall,
             previous: shared.lane(lane).newest,
         };
-        let opened = header.create(&folder, &shared.kek, &*self.random);
+        let opened = header.create(&folder, &shared.ring, &*self.random);
         let opened = opened.map_err(|error| failed(error.into()))?;
         let engine = shared.disk.create(&folder).map_err(failed)?;
         Ok(Current {
@@ -286,6 +288,7 @@ impl Writer {
             }
         }
         drop(current);
+        leave_only_blocks(&folder);
         let retired = shared.retire(lane);
         result.and(retired).map_err(|e| StoreError::io("closing a segment", e))
     }

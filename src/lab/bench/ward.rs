@@ -250,6 +250,7 @@ impl Spool {
             folder: self.folder.join("store"),
             cap: 4 << 30,
             alarm_reserve: 64 << 20,
+            anchor: None,
             linger: LINGER,
         };
         let random = Arc::new(SystemRandom::new());
