@@ -204,8 +204,11 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
 
 /// What the store found when it was opened, in the log.
 fn tell(recovery: &store::Recovery) {
-    let store::Recovery { is_new, segments, blocks, records, unclosed, gaps, faults } = recovery;
+    let store::Recovery { is_new, segments, blocks, records, unclosed, gaps, faults, torn } = recovery;
     tracing::info!(is_new, segments, blocks, records, unclosed, "store open");
+    for torn in torn {
+        tracing::warn!(torn, "the last run was cut short while it stored something");
+    }
     for fault in faults {
         tracing::error!(fault, "the store was damaged: what authenticates is still sent");
     }

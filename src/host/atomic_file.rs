@@ -9,6 +9,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
 /// The end of a name that is being written; such a file may be left by a power cut and is written
 /// over.
 const UNFINISHED: &str = ".unfinished";
@@ -38,13 +41,31 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn read(path: &Path, cap: usize) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(cap).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| with_path(path, &e))?;
+    let file = open_regular(path)?;
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| with_path(path, &e))?;
     if bytes.len() > cap {
         let text = format!("{} is longer than {cap} bytes", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     Ok(bytes)
+}
+
+/// Opens a regular file for reading. Anything else in its place (a pipe would wait for ever, a device
+/// may have no end, a link leads elsewhere) is an error of kind `InvalidInput`.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            return Err(not_a_file(path));
+        }
+        other => other.map_err(|e| with_path(path, &e))?,
+    };
+    let is_file = file.metadata().map_err(|e| with_path(path, &e))?.is_file();
+    if is_file { Ok(file) } else { Err(not_a_file(path)) }
+}
+
+fn not_a_file(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a regular file", path.display()))
 }
 
 /// Makes a folder, and those above it, that only its owner can enter; fine when it is there.
@@ -146,6 +167,20 @@ mod tests {
         let path = folder.path().join("long");
         write(&path, &[0; 101]).unwrap();
         assert_eq!(read(&path, 100).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn only_a_regular_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, pipe, link) =
+            (folder.path().join("file"), folder.path().join("pipe"), folder.path().join("link"));
+        write(&file, b"x").unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for path in [&pipe, &link, &folder.path().to_owned()] {
+            assert_eq!(read(path, 10).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{}", path.display());
+        }
+        assert_eq!(read(&file, 10).unwrap(), b"x");
     }
 
     #[test]

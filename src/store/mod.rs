@@ -20,13 +20,15 @@
 
 mod anchor;
 mod chunk;
+mod cursor_pace;
 mod engine;
 mod folders;
 mod raw;
 mod reader;
+mod rebuild;
 mod recover;
-mod rotation;
 mod room;
+mod rotation;
 mod segment;
 mod shared;
 mod state_file;
@@ -251,6 +253,9 @@ pub struct Recovery {
     pub gaps: Vec<Gap>,
     /// What was damaged or did not belong, in words.
     pub faults: Vec<String>,
+    /// Segments that end in the middle of a commit, in words: a power cut leaves that, and nothing of it
+    /// was ever reported as stored; a change since could look the same.
+    pub torn: Vec<String>,
 }
 
 /// A source of random bytes for keys.

@@ -14,9 +14,12 @@ use std::path::Path;
 use super::chunk::{self, Label, MAGIC, MAX_CHUNK};
 use super::segment::Chain;
 use crate::envelope::seal::TAG;
+use crate::host::atomic_file;
 
 /// How much of the file is held in memory at once.
 const WINDOW: usize = 256 * 1024;
+/// No segment's file is longer.
+const MOST_BYTES: u64 = 256 * 1024 * 1024;
 /// No segment has more blocks: what a file claims beyond is not believed.
 const MOST_BLOCKS: u32 = 1 << 20;
 
@@ -40,27 +43,50 @@ pub(super) struct RawSegment {
     blocks: BTreeMap<u32, Found>,
     /// Length and CRC-32 of the file.
     measured: (u64, u32),
+    trace: Trace,
 }
+
+/// What was seen beside whole chunks.
+#[derive(Clone, Copy, Default)]
+struct Trace {
+    /// Something begins like a chunk and is none.
+    is_broken: bool,
+    /// Where the last whole chunk ends.
+    last_chunk: u64,
+    /// Where the last byte that is not zero ends.
+    last_byte: u64,
+}
+
+/// More bytes behind the last chunk than sled itself puts there: some of its own words (its
+/// `pagecache/mod.rs`: checksum, kind, segment, page, length, each at most 8 bytes).
+const SLEDS_OWN: u64 = 64;
 
 impl RawSegment {
     /// Reads the file once, from front to end.
     pub(super) fn scan(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        // A segment is a few MiB; whatever else lies there is not read to its end.
+        let mut file = atomic_file::open_regular(path)?.take(MOST_BYTES);
         let mut blocks = BTreeMap::new();
         let mut window: Vec<u8> = Vec::with_capacity(WINDOW + MAX_CHUNK);
         let mut start = 0u64;
         let mut hasher = crc32fast::Hasher::new();
+        let mut trace = Trace::default();
         loop {
             let kept = window.len();
             let wanted = u64::try_from(WINDOW + MAX_CHUNK - kept).unwrap_or_default();
-            let is_end = (&mut file).take(wanted).read_to_end(&mut window)? == 0;
-            hasher.update(window.get(kept..).unwrap_or_default());
+            let is_end = Read::by_ref(&mut file).take(wanted).read_to_end(&mut window)? == 0;
+            let fresh = window.get(kept..).unwrap_or_default();
+            hasher.update(fresh);
+            if let Some(last) = fresh.iter().rposition(|byte| *byte != 0) {
+                trace.last_byte = start.saturating_add(u64::try_from(kept + last + 1).unwrap_or_default());
+            }
             // A chunk that begins in the last MAX_CHUNK bytes may go on in the next window.
             let sure = if is_end { window.len() } else { window.len().saturating_sub(MAX_CHUNK) };
-            note_chunks(&window, sure, start, &mut blocks);
+            note_chunks(&window, sure, start, &mut blocks, &mut trace);
             if is_end {
                 let length = start.saturating_add(u64::try_from(window.len()).unwrap_or_default());
-                return Ok(Self { file, blocks, measured: (length, hasher.finalize()) });
+                let (file, measured) = (file.into_inner(), (length, hasher.finalize()));
+                return Ok(Self { file, blocks, measured, trace });
             }
             window.drain(..sure);
             start = start.saturating_add(u64::try_from(sure).unwrap_or_default());
@@ -70,6 +96,14 @@ impl RawSegment {
     /// Length and CRC-32 of the file as it was read.
     pub(super) fn measured(&self) -> (u64, u32) {
         self.measured
+    }
+
+    /// Whether the file holds more than its whole blocks before `end` and what sled writes around them: a
+    /// commit that was cut short, or one that was changed since.
+    pub(super) fn is_torn(&self, end: u32) -> bool {
+        let Trace { is_broken, last_chunk, last_byte } = self.trace;
+        let is_more = self.blocks.range(end..).next().is_some();
+        is_broken || is_more || last_byte > last_chunk.saturating_add(SLEDS_OWN)
     }
 
     /// The block's label and sealed bytes, when all of it is there.
@@ -121,7 +155,7 @@ impl RawSegment {
 }
 
 /// Notes every whole chunk that begins in the first `sure` bytes.
-fn note_chunks(window: &[u8], sure: usize, start: u64, blocks: &mut BTreeMap<u32, Found>) {
+fn note_chunks(window: &[u8], sure: usize, start: u64, blocks: &mut BTreeMap<u32, Found>, trace: &mut Trace) {
     let mut at = 0;
     while let Some(step) = find(window.get(at..).unwrap_or_default()) {
         at += step;
@@ -130,7 +164,11 @@ fn note_chunks(window: &[u8], sure: usize, start: u64, blocks: &mut BTreeMap<u32
         }
         let offset = start.saturating_add(u64::try_from(at).unwrap_or_default());
         if let Some(chunk) = window.get(at..).and_then(chunk::parse) {
+            let length = u64::try_from(chunk::CHUNK_HEADER + chunk.content.len()).unwrap_or_default();
+            trace.last_chunk = trace.last_chunk.max(offset.saturating_add(length));
             note(&chunk, offset, blocks);
+        } else {
+            trace.is_broken = true;
         }
         at += 1;
     }

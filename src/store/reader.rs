@@ -18,11 +18,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::chunk::{self, Label};
+use super::cursor_pace::Pace;
 use super::engine::{Engine, database_file};
 use super::raw::RawSegment;
 use super::recover::Held;
 use super::segment::{Ending, Footer, Header, Unsound};
-use super::shared::{Live, Loss, Next, Pace, Shared, Then};
+use super::shared::{Live, Loss, Next, Shared, Then};
 use super::stats::{Depth, Stats};
 use super::{Seq, StoreError, StoreId};
 use crate::device::observation::Lane;
@@ -78,7 +79,7 @@ enum Source {
     /// The one that is being written: the writer's own handle.
     Live(Arc<Live>),
     /// Any other.
-    Raw(RawSegment, SegmentKeys),
+    Raw(Box<(RawSegment, SegmentKeys)>),
     /// Its header, and so its key, is gone.
     Nothing,
 }
@@ -87,7 +88,7 @@ impl Source {
     fn keys(&self) -> Option<&SegmentKeys> {
         match self {
             Self::Live(live) => Some(&live.keys),
-            Self::Raw(_, keys) => Some(keys),
+            Self::Raw(closed) => Some(&closed.1),
             Self::Nothing => None,
         }
     }
@@ -95,7 +96,7 @@ impl Source {
     fn block(&self, block: u32) -> Option<(Label, Vec<u8>)> {
         match self {
             Self::Live(live) => read_block(&*live.engine, block),
-            Self::Raw(raw, _) => raw.block(block),
+            Self::Raw(closed) => closed.0.block(block),
             Self::Nothing => None,
         }
     }
@@ -321,7 +322,7 @@ impl Reader {
     fn lose(&mut self, seq: Seq) {
         let way = self.way_to(seq);
         let known = self.position(way).open.as_ref().and_then(|open| {
-            if let Source::Raw(raw, _) = &*open.source { raw.label(seq.block) } else { None }
+            if let Source::Raw(closed) = &*open.source { closed.0.label(seq.block) } else { None }
         });
         let gap = {
             let mut state = self.shared.lane(seq.lane);
@@ -389,7 +390,7 @@ fn open_closed(shared: &Shared, seq: Seq) -> io::Result<Source> {
         let Seq { lane, segment, .. } = seq;
         shared.note_damage(lane, segment, "its database file is not what it was when it was closed");
     }
-    Ok(Source::Raw(raw, keys))
+    Ok(Source::Raw(Box::new((raw, keys))))
 }
 
 /// The segment's keys; `None` when its header cannot be trusted.

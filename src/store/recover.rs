@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::anchor::Anchor;
+use super::cursor_pace::Pace;
 use super::engine::Disk;
 use super::folders::{folder_bytes, lane_folder};
 use super::room::Room;
-use super::shared::{Loss, Pace, Shared};
-use super::anchor::Anchor;
 use super::rotation;
+use super::shared::{LaneState, Loss, Shared, lock};
 use super::state_file::{Identity, StateKeys};
 use super::stock::Stock;
 use super::writer::LaneWriter;
@@ -44,37 +45,16 @@ pub(super) struct Held {
 
 pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recovery), StoreError> {
     let Setup { config, keys, boot, random, limits, disk } = setup;
-    let folder = config.folder.clone();
     let failed = |e| StoreError::io("opening the store", e);
-    atomic_file::create_folder(&folder).map_err(failed)?;
+    atomic_file::create_folder(&config.folder).map_err(failed)?;
     check_cap(config)?;
-    let held = Arc::new(take_lock(&folder)?);
-    let (identity, is_new) = identity(&folder, &keys, &random)?;
-    let mut found = Recovery { is_new, ..Recovery::default() };
-    let (identity, ring) = rotation::begin(&identity_file(&folder), identity, keys, &mut found.faults);
-    let (store, state_keys) = (identity.store, StateKeys::new(&ring));
-    let mark = config.anchor.as_deref();
-    let anchor = mark.and_then(|path| Anchor::find(path, &state_keys, store, &mut found));
-    let mut lanes = Vec::new();
-    let mut losses = Vec::new();
-    for lane in Lane::ALL {
-        let home = lane_folder(&folder, lane);
-        let mut stock = Stock {
-            home: &home,
-            store,
-            lane,
-            ring: &ring,
-            state_keys: &state_keys,
-            anchor: anchor.map_or(0, |anchor| anchor.of(lane)),
-            cursor: None,
-            found: &mut found,
-            losses: &mut losses,
-        };
-        lanes.push(stock.take(&random).map_err(failed)?);
-    }
-    let lanes = <[_; 3]>::try_from(lanes).map_err(|_| failed(io::Error::other("three lanes")))?;
+    let held = Arc::new(take_lock(&config.folder)?);
+    let mut whose = Whose::find(config, keys, &random)?;
+    let (lanes, losses) = whose.take_stock(config, &random).map_err(failed)?;
+    let Whose { identity, ring, anchor, mut found, .. } = whose;
     found.gaps = losses.iter().map(|loss: &Loss| loss.gap.clone()).collect();
     let shared = Arc::new(Shared::new((config, identity), ring, disk, lanes));
+    *lock(&shared.anchored) = anchor;
     let quarantine = folder_bytes(&shared.folder.join("quarantine"));
     shared.quarantined_bytes.store(quarantine, Ordering::Relaxed);
     for fault in &found.faults {
@@ -94,6 +74,13 @@ pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recove
         boot,
         lanes: [lane_writer(), lane_writer(), lane_writer()],
     };
+    begin_run(&mut writer, &mut found, now);
+    Ok((writer, Reader::new(shared, held), found))
+}
+
+/// Tells of what is lost, says how far each lane is, and counts what waits.
+fn begin_run(writer: &mut Writer, found: &mut Recovery, now: Now) {
+    let shared = Arc::clone(&writer.shared);
     // What cannot be told now is told with the next commit: it does not keep the daemon from starting.
     if let Err(error) = writer.maintain(now) {
         shared.note_error(&error);
@@ -108,7 +95,60 @@ pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recove
         found.records += depth.records;
         found.segments += u64::try_from(shared.lane(lane).segments.len()).unwrap_or_default();
     }
-    Ok((writer, Reader::new(shared, held), found))
+}
+
+/// Whose the store is, under which keys, and how far it had come.
+struct Whose {
+    identity: Identity,
+    ring: KeyRing,
+    state_keys: StateKeys,
+    anchor: Option<Anchor>,
+    found: Recovery,
+}
+
+impl Whose {
+    fn find(config: &Config, keys: KeyRing, random: &Random) -> Result<Self, StoreError> {
+        let path = identity_file(&config.folder);
+        let (identity, is_new) = match Identity::read(&path, &keys)? {
+            Some(identity) => (identity, false),
+            None => (new_identity(&config.folder, &keys, random)?, true),
+        };
+        let mut found = Recovery { is_new, ..Recovery::default() };
+        let state_keys = StateKeys::new(&keys);
+        let mark = config.anchor.as_deref();
+        let mut anchor = mark.and_then(|path| Anchor::find(path, &state_keys, identity.store, &mut found));
+        if is_new {
+            // The mark first: a store that has none was robbed of it.
+            anchor = mark.and_then(|path| Anchor::begin(path, &state_keys, identity.store));
+            let written = identity.write(&path, &state_keys);
+            written.map_err(|e| StoreError::io("making the store's identity", e))?;
+        }
+        let (identity, ring) = rotation::begin(&path, identity, keys, &mut found.faults);
+        let state_keys = StateKeys::new(&ring);
+        Ok(Self { identity, ring, state_keys, anchor, found })
+    }
+
+    /// What is in each lane, and what is lost of it.
+    fn take_stock(&mut self, config: &Config, random: &Random) -> io::Result<([LaneState; 3], Vec<Loss>)> {
+        let mut losses = Vec::new();
+        let mut lanes = Vec::new();
+        for lane in Lane::ALL {
+            let mut stock = Stock {
+                home: &lane_folder(&config.folder, lane),
+                store: self.identity.store,
+                lane,
+                ring: &self.ring,
+                state_keys: &self.state_keys,
+                anchor: self.anchor.map_or(0, |anchor| anchor.of(lane)),
+                cursor: None,
+                found: &mut self.found,
+                losses: &mut losses,
+            };
+            lanes.push(stock.take(random)?);
+        }
+        let lanes = <[_; 3]>::try_from(lanes).map_err(|_| io::Error::other("three lanes"))?;
+        Ok((lanes, losses))
+    }
 }
 
 /// Segments small enough that dropping one leaves most of what the cap allows.
@@ -158,26 +198,19 @@ fn identity_file(folder: &Path) -> PathBuf {
     folder.join("identity")
 }
 
-/// Whose the store is; made when, and only when, the folder holds nothing of a store.
-fn identity(folder: &Path, ring: &KeyRing, random: &Random) -> Result<(Identity, bool), StoreError> {
-    let path = identity_file(folder);
-    if let Some(identity) = Identity::read(&path, ring)? {
-        return Ok((identity, false));
-    }
+/// The identity of a new store; only when the folder holds nothing of an old one.
+fn new_identity(folder: &Path, ring: &KeyRing, random: &Random) -> Result<Identity, StoreError> {
     let is_used = Lane::ALL.iter().any(|lane| lane_folder(folder, *lane).exists())
         || folder.join("quarantine").exists();
     if is_used {
         let reason = "it is missing, and the store holds data".to_owned();
-        return Err(StoreError::Identity { path, reason });
+        return Err(StoreError::Identity { path: identity_file(folder), reason });
     }
     let mut id = [0; 16];
     random
         .fill(&mut id)
         .map_err(|_| StoreError::io("making the store's id", io::Error::other("no randomness")))?;
-    let identity = Identity { store: StoreId(id), kek: ring.current.id(), previous: None };
-    let written = identity.write(&path, &StateKeys::new(ring));
-    written.map_err(|e| StoreError::io("making the store's id", e))?;
-    Ok((identity, true))
+    Ok(Identity { store: StoreId(id), kek: ring.current.id(), previous: None })
 }
 
 fn random_u64(random: &Random) -> Result<u64, StoreError> {

@@ -12,15 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::engine::{Disk, Engine};
-use super::folders::{cursor_file, folder_bytes, lane_folder, remove_segment};
-use super::segment::Previous;
 use super::anchor::Anchor;
+use super::cursor_pace::{CursorFile, Pace};
+use super::engine::{Disk, Engine};
+use super::folders::{folder_bytes, lane_folder, remove_segment};
+use super::segment::Previous;
 use super::state_file::{Cursor, Identity, StateKeys};
 use super::{Config, Seq, StoreId};
 use crate::device::observation::Lane;
 use crate::envelope::keys::{KeyRing, SegmentKeys};
-use crate::envelope::record::{Gap, lane_code};
+use crate::envelope::record::Gap;
 use crate::host::atomic_file;
 use crate::time::Wall;
 
@@ -130,7 +131,7 @@ pub(super) struct LaneState {
     pub(super) live: Option<Arc<Live>>,
     /// The number that the next segment gets.
     pub(super) next_number: u64,
-    /// The newest segment that is closed.
+    /// The newest segment that holds something, closed or not.
     pub(super) newest: Previous,
     /// The wall time of the newest block before the first that waits: nothing older waits.
     pub(super) done_wall: Option<Wall>,
@@ -187,13 +188,6 @@ pub(super) enum Then {
     Quarantine(PathBuf),
 }
 
-/// How far a lane's cursor file is.
-struct CursorFile {
-    written: Option<Cursor>,
-    /// When, in the time of [`Shared::now`].
-    at: u64,
-}
-
 /// A segment's number and the hash that stands for it and all before it.
 pub(super) type Head = (u64, [u8; 32]);
 
@@ -206,7 +200,7 @@ pub(super) struct Shared {
     pub(super) identity: Mutex<Identity>,
     pub(super) disk: Arc<dyn Disk>,
     lanes: [Mutex<LaneState>; 3],
-    cursors: [Mutex<CursorFile>; 3],
+    pub(super) cursors: [Mutex<CursorFile>; 3],
     pub(super) losses: Mutex<Vec<Loss>>,
     pub(super) quarantined_bytes: AtomicU64,
     pub(super) quarantined: AtomicU64,
@@ -216,8 +210,6 @@ pub(super) struct Shared {
     pub(super) dropped: AtomicU64,
     pub(super) commits: watch::Sender<u64>,
     pub(super) last_error: Mutex<Option<String>>,
-    /// Of each lane the newest segment and its head.
-    pub(super) heads: Mutex<[Option<Head>; 3]>,
     /// The mark beside the folder, and what it says.
     pub(super) anchor_file: Option<PathBuf>,
     pub(super) anchored: Mutex<Option<Anchor>>,
@@ -226,14 +218,6 @@ pub(super) struct Shared {
     pub(super) now: AtomicU64,
 }
 
-/// A cursor is written at most once in this time.
-const CURSOR_PACE_NANOS: u64 = 1_000_000_000;
-/// While it has not moved on by [`CURSOR_STEP`], at most once in this time: each write wears the
-/// disk, and what it spares is only sending a few blocks again.
-const CURSOR_SLOW_PACE_NANOS: u64 = 5_000_000_000;
-/// Blocks after which it is written without waiting for the slow pace.
-const CURSOR_STEP: u32 = 64;
-
 impl Shared {
     pub(super) fn new(
         (config, identity): (&Config, Identity),
@@ -241,7 +225,7 @@ impl Shared {
         disk: Arc<dyn Disk>,
         lanes: [LaneState; 3],
     ) -> Self {
-        let cursor = || Mutex::new(CursorFile { written: None, at: 0 });
+        let cursor = || Mutex::new(CursorFile::default());
         Self {
             folder: config.folder.clone(),
             anchor_file: config.anchor.clone(),
@@ -261,7 +245,6 @@ impl Shared {
             dropped: AtomicU64::new(0),
             commits: watch::channel(0).0,
             last_error: Mutex::new(None),
-            heads: Mutex::new([None; 3]),
             anchored: Mutex::new(None),
             anchor_trouble: Mutex::new(None),
             now: AtomicU64::new(0),
@@ -369,50 +352,10 @@ impl Shared {
         true
     }
 
-    /// Writes a lane's cursor when it moved.
-    pub(super) fn save_cursor(&self, lane: Lane, pace: Pace) -> io::Result<()> {
-        let now = self.now.load(Ordering::Relaxed);
-        let slot = self.cursors.get(usize::from(lane_code(lane)));
-        let Some(slot) = slot else { return Ok(()) };
-        let mut file = match pace {
-            Pace::AtOnce => lock(slot),
-            // Whoever holds it is writing it: the next acknowledgement asks again.
-            Pace::Lazy => match slot.try_lock() {
-                Ok(file) => file,
-                Err(_) => return Ok(()),
-            },
-        };
-        let age = now.saturating_sub(file.at);
-        if pace == Pace::Lazy && age < CURSOR_PACE_NANOS {
-            return Ok(());
-        }
-        let cursor = self.lane(lane).cursor();
-        let is_near = |written: Cursor| {
-            written.segment == cursor.segment && cursor.block.saturating_sub(written.block) < CURSOR_STEP
-        };
-        let may_wait =
-            pace == Pace::Lazy && age < CURSOR_SLOW_PACE_NANOS && file.written.is_some_and(is_near);
-        if may_wait || file.written == Some(cursor) {
-            return Ok(());
-        }
-        cursor.write(&cursor_file(&self.folder, lane), self.store, lane, &self.state_keys)?;
-        *file = CursorFile { written: Some(cursor), at: now };
-        Ok(())
-    }
-
-    /// Writes a lane's cursor under the current key, moved or not.
-    pub(super) fn rewrite_cursor(&self, lane: Lane) -> io::Result<()> {
-        if let Some(slot) = self.cursors.get(usize::from(lane_code(lane))) {
-            lock(slot).written = None;
-        }
-        self.save_cursor(lane, Pace::AtOnce)
-    }
-
     /// The newest segment of a lane that holds something, and its head.
     pub(super) fn head(&self, lane: Lane) -> Option<Head> {
         let newest = self.lane(lane).newest;
-        let live = lock(&self.heads).get(usize::from(lane_code(lane))).copied().flatten();
-        live.or((newest.number > 0).then_some((newest.number, newest.head.0)))
+        (newest.number > 0).then_some((newest.number, newest.head.0))
     }
 
     /// Notes that blocks of a segment cannot be read; those of one segment are told together.
@@ -455,15 +398,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// When a cursor is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// Before something that depends on it.
-    AtOnce,
-    /// At most once a second.
-    Lazy,
 }
 
 /// A lock whose holder panicked is still a lock: what it guards is changed in single steps.

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::segment::{Previous, Unsound};
 use super::{StoreError, StoreId};
 use crate::device::observation::Lane;
-use crate::envelope::keys::{KekId, KeyRing, MacKey};
+use crate::envelope::keys::{Kek, KekId, KeyRing, MacKey};
 use crate::envelope::record::{FormatError, lane_code};
 use crate::envelope::wire::{Put, Take};
 use crate::host::atomic_file;
@@ -32,10 +32,7 @@ pub(super) struct StateKeys {
 
 impl StateKeys {
     pub(super) fn new(ring: &KeyRing) -> Self {
-        Self {
-            current: ring.current.state_key(),
-            previous: ring.previous.as_ref().map(|kek| kek.state_key()),
-        }
+        Self { current: ring.current.state_key(), previous: ring.previous.as_ref().map(Kek::state_key) }
     }
 
     pub(super) fn tag(&self, message: &[u8]) -> [u8; 32] {
@@ -86,9 +83,8 @@ impl Identity {
         let Some(kek) = ring.find(identity.kek) else {
             return Err(StoreError::WrongKey { store: identity.kek, given: ring.current.id() });
         };
-        let is_sound = bytes
-            .split_last_chunk::<32>()
-            .is_some_and(|(body, tag)| kek.state_key().is_tag(body, tag));
+        let is_sound =
+            bytes.split_last_chunk::<32>().is_some_and(|(body, tag)| kek.state_key().is_tag(body, tag));
         if !is_sound {
             return Err(damaged("it does not authenticate".to_owned()));
         }
@@ -109,8 +105,7 @@ impl Identity {
         if version != IDENTITY_VERSION {
             return Err(FormatError::Version(version));
         }
-        let (store, kek, previous) =
-            (StoreId(take.array()?), KekId(take.array()?), KekId(take.array()?));
+        let (store, kek, previous) = (StoreId(take.array()?), KekId(take.array()?), KekId(take.array()?));
         let _tag = take.array::<32>()?;
         take.end()?;
         Ok(Self { store, kek, previous: (previous != NO_KEY).then_some(previous) })
@@ -126,14 +121,20 @@ pub(super) struct Cursor {
     pub(super) block: u32,
     /// The records of its segment before it.
     pub(super) records: u64,
-    /// The newest segment that was closed when this was written: when all are drained and gone, the
-    /// chain goes on from here.
+    /// The newest segment that held something when this was written, and how much at least: when all are
+    /// drained and gone, the chain goes on from here; when less is found, it was lost.
     pub(super) newest: Previous,
 }
 
 impl Cursor {
     /// Writes it, durably.
-    pub(super) fn write(&self, path: &Path, store: StoreId, lane: Lane, keys: &StateKeys) -> std::io::Result<()> {
+    pub(super) fn write(
+        &self,
+        path: &Path,
+        store: StoreId,
+        lane: Lane,
+        keys: &StateKeys,
+    ) -> std::io::Result<()> {
         let mut out = self.bytes(store, lane);
         let tag = keys.tag(&out);
         out.put_bytes(&tag);

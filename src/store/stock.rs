@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use super::engine::database_file;
 use super::folders::{GOING, folder_bytes, remove_segment};
 use super::raw::RawSegment;
-use super::segment::{Chain, Ending, Footer, Header, Opened, Previous};
+use super::rebuild::{Promise, Rebuilt, Told, rebuild};
+use super::segment::{Footer, Header, Opened, Previous};
 use super::shared::{Entry, FOLDER_OVERHEAD, LaneState, Loss, Then};
 use super::state_file::{Cursor, StateKeys};
 use super::{Random, Recovery, StoreId};
@@ -20,23 +21,6 @@ use crate::envelope::keys::KeyRing;
 use crate::envelope::record::Gap;
 use crate::host::atomic_file;
 use crate::time::Wall;
-
-/// What the segments of a lane say of those before them, by the number of the one that says it.
-struct Told(BTreeMap<u64, Previous>);
-
-impl Told {
-    /// What is said of a segment: how much of it was reported durable. What lies behind that was
-    /// reported failed, and stored again. One that the next segment passes over held nothing.
-    fn about(&self, number: u64) -> Option<Previous> {
-        let (_, next) = self.0.range(number.saturating_add(1)..).next()?;
-        match next.number.cmp(&number) {
-            std::cmp::Ordering::Equal => Some(*next),
-            std::cmp::Ordering::Less => Some(Previous { number, blocks: 0, records: 0, ..*next }),
-            // The one in between is missing.
-            std::cmp::Ordering::Greater => None,
-        }
-    }
-}
 
 /// Takes stock of one lane.
 pub(super) struct Stock<'a> {
@@ -58,13 +42,14 @@ impl Stock<'_> {
     /// What is in the lane.
     pub(super) fn take(&mut self, random: &Random) -> io::Result<LaneState> {
         atomic_file::create_folder(self.home)?;
-        self.cursor = self.read_cursor();
         let numbers = self.numbers()?;
+        self.cursor = self.read_cursor(!numbers.is_empty() || self.anchor > 0);
         let highest = numbers.last().copied().unwrap_or_default();
         let (mut heads, spoilt) = self.headers(&numbers);
-        let told = Told(heads.iter().map(|(number, opened)| (*number, opened.header.previous)).collect());
+        let previous = heads.iter().map(|(number, opened)| (*number, opened.header.previous)).collect();
+        let told = Told { previous, newest: self.cursor.map(|cursor| cursor.newest) };
         for (number, why) in &spoilt {
-            self.set_aside(*number, why, told.about(*number));
+            self.set_aside(*number, why, told.about(*number).told());
         }
         let mut segments = BTreeMap::new();
         let mut newest = self.cursor.map_or(Previous::NONE, |cursor| cursor.newest);
@@ -73,12 +58,13 @@ impl Stock<'_> {
             let Some(opened) = heads.remove(&number) else { continue };
             self.miss(&opened.header.previous, &segments, &spoilt);
             let footer = self.examine(number, &opened, told.about(number));
-            if footer.0.blocks > 0 {
-                let Footer { blocks, records, head, .. } = footer.0;
+            let Footer { blocks, records, head, .. } = footer.footer;
+            if blocks > 0 && number >= newest.number {
                 newest = Previous { number, blocks, records, head };
             }
             self.enter(number, &opened, footer, &mut segments)?;
         }
+        self.miss(&newest, &segments, &spoilt);
         let next_number = self.next_number(highest, random)?;
         Ok(LaneState { segments, live: None, next_number, newest, done_wall: None })
     }
@@ -96,7 +82,8 @@ impl Stock<'_> {
             return Ok(known.saturating_add(1).saturating_add(draw(random)? % STEP));
         }
         let (lane, anchor) = (self.lane, self.anchor);
-        let reason = format!("the store was put back to an earlier state: segments after {reached} to {anchor}");
+        let reason =
+            format!("the store was put back to an earlier state: segments after {reached} to {anchor}");
         self.found.faults.push(format!("lane {lane}: {reason} are not in it"));
         // How many records these held, and how many of them the broker has, nobody here knows.
         let (first, last) = (Wall::default(), Wall::default());
@@ -108,14 +95,16 @@ impl Stock<'_> {
         self.home.join(number.to_string())
     }
 
-    fn read_cursor(&mut self) -> Option<Cursor> {
+    fn read_cursor(&mut self, is_expected: bool) -> Option<Cursor> {
         let path = self.home.join("cursor");
         match Cursor::read(&path, self.store, self.lane, self.state_keys) {
             Ok(cursor) => Some(cursor),
             Err(error) => {
-                if !(self.found.is_new || error.is_absent()) {
+                if is_expected && !self.found.is_new {
                     let lane = self.lane;
-                    self.found.faults.push(format!("the cursor of lane {lane} cannot be used: {error}"));
+                    self.found.faults.push(format!(
+                        "the cursor of lane {lane} cannot be used, all that is there is sent again: {error}"
+                    ));
                 }
                 None
             }
@@ -133,15 +122,18 @@ impl Stock<'_> {
             }
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             match name.parse::<u64>() {
-                Ok(number) if number > 0 && number.to_string() == name => numbers.push(number),
-                _ if path.is_dir() => {
-                    self.found.faults.push(format!("{} is not a segment: left alone", path.display()));
-                }
+                Ok(1..=LAST_NUMBER) if !path.is_dir() => self.stray(&path),
+                Ok(number @ 1..=LAST_NUMBER) if number.to_string() == name => numbers.push(number),
+                _ if path.is_dir() => self.stray(&path),
                 _ => {}
             }
         }
         numbers.sort_unstable();
         Ok(numbers)
+    }
+
+    fn stray(&mut self, path: &Path) {
+        self.found.faults.push(format!("{} is not a segment: left alone", path.display()));
     }
 
     /// The headers of the segments that are not done, and what is wrong with those that are not sound.
@@ -200,7 +192,8 @@ impl Stock<'_> {
     /// Notes a segment that should be there and is not.
     fn miss(&mut self, previous: &Previous, segments: &BTreeMap<u64, Entry>, spoilt: &BTreeMap<u64, String>) {
         let (number, cursor) = (previous.number, self.cursor);
-        let is_wanted = number > 0 && previous.blocks > 0 && cursor.is_none_or(|c| number >= c.segment);
+        let is_done = |c: Cursor| (number, previous.blocks) <= (c.segment, c.block);
+        let is_wanted = number > 0 && previous.blocks > 0 && !cursor.is_some_and(is_done);
         // Without a cursor nobody knows what was acknowledged before the first segment that is left.
         let is_known = cursor.is_some() || !segments.is_empty();
         if !is_wanted || !is_known || segments.contains_key(&number) || spoilt.contains_key(&number) {
@@ -219,33 +212,36 @@ impl Stock<'_> {
         self.losses.push(Loss { gap, then: Then::Nothing });
     }
 
-    /// What a segment came to, and which blocks of it are known to be lost.
-    fn examine(&mut self, number: u64, opened: &Opened, told: Option<Previous>) -> (Footer, BTreeSet<u32>) {
-        let folder = self.folder(number);
+    /// What a segment came to, and what of it is known to be lost.
+    fn examine(&mut self, number: u64, opened: &Opened, promise: Promise) -> Rebuilt {
+        let (lane, folder) = (self.lane, self.folder(number));
         match Footer::read(&folder, &opened.keys) {
-            Ok(footer) => return (footer, BTreeSet::new()),
+            Ok(footer) => return Rebuilt { footer, lost: BTreeSet::new(), lost_records: 0 },
             Err(error) => {
                 self.found.unclosed += 1;
                 if !error.is_absent() {
-                    let lane = self.lane;
                     self.found.faults.push(format!("segment {number} of lane {lane}: its footer: {error}"));
                 }
             }
         }
         let raw = RawSegment::scan(&database_file(&folder)).ok();
-        let (footer, lost) = rebuild(raw.as_ref(), opened, told);
-        if footer.blocks > 0 {
-            // Only to spare the next start the same work.
-            let _ = footer.write(&folder, &opened.keys);
+        let rebuilt = rebuild(raw.as_ref(), opened, promise);
+        let is_torn = |raw: RawSegment| raw.is_torn(rebuilt.footer.blocks);
+        if !matches!(promise, Promise::Exactly(_)) && raw.is_some_and(is_torn) {
+            self.found.torn.push(format!("segment {number} of lane {lane} ends in the middle of a commit"));
         }
-        (footer, lost)
+        if rebuilt.footer.blocks > 0 {
+            // Only to spare the next start the same work.
+            let _ = rebuilt.footer.write(&folder, &opened.keys);
+        }
+        rebuilt
     }
 
     fn enter(
         &mut self,
         number: u64,
         opened: &Opened,
-        (footer, lost): (Footer, BTreeSet<u32>),
+        Rebuilt { footer, lost, lost_records }: Rebuilt,
         segments: &mut BTreeMap<u64, Entry>,
     ) -> io::Result<()> {
         let folder = self.folder(number);
@@ -254,8 +250,10 @@ impl Stock<'_> {
         if done_through >= footer.blocks {
             return remove_segment(&folder);
         }
-        let mean = footer.records.div_ceil(u64::from(footer.blocks.max(1)));
+        let mean = lost_records.div_ceil(u64::try_from(lost.len().max(1)).unwrap_or(1));
+        let before = lost.len();
         let lost: BTreeSet<u32> = lost.into_iter().filter(|block| *block >= done_through).collect();
+        let done_and_lost = mean.saturating_mul(u64::try_from(before - lost.len()).unwrap_or_default());
         let entry = Entry {
             blocks: footer.blocks,
             records: footer.records,
@@ -278,7 +276,7 @@ impl Stock<'_> {
             self.found.faults.push(format!("segment {number} of lane {lane}: {blocks} blocks are lost"));
             let gap = Gap {
                 lane,
-                count: mean.saturating_mul(u64::try_from(blocks).unwrap_or(u64::MAX)),
+                count: lost_records.saturating_sub(done_and_lost),
                 first: footer.first,
                 last: footer.last,
                 reason: format!("segment {number} is damaged"),
@@ -289,43 +287,8 @@ impl Stock<'_> {
     }
 }
 
-/// A footer made of what is in the file, for a segment that ended without one.
-fn rebuild(raw: Option<&RawSegment>, opened: &Opened, told: Option<Previous>) -> (Footer, BTreeSet<u32>) {
-    let found_end = raw.map_or(0, RawSegment::end);
-    // Without a next segment, a last block that is torn was never reported: the sync had not ended.
-    let blocks = told.map_or(found_end, |told| told.blocks);
-    let mut footer = Footer {
-        blocks,
-        records: 0,
-        tellings: 0,
-        told: 0,
-        first: opened.header.opened,
-        last: opened.header.opened,
-        head: Chain::START,
-        ending: Ending::Broken,
-    };
-    let mut lost = BTreeSet::new();
-    for block in 0..blocks {
-        let label = raw.and_then(|raw| raw.label(block));
-        if let Some(label) = label {
-            let wall = Wall::from_millis(label.wall);
-            footer.records = footer.records.saturating_add(u64::from(label.count));
-            footer.told = footer.told.saturating_add(label.told);
-            footer.tellings += if label.told > 0 { u64::from(label.count) } else { 0 };
-            footer.first = footer.first.min(wall);
-            footer.last = footer.last.max(wall);
-        }
-        if !raw.is_some_and(|raw| raw.has(block)) {
-            lost.insert(block);
-        }
-    }
-    if let Some(told) = told {
-        footer.records = told.records;
-    }
-    let chain = raw.map_or(Chain::START, |raw| raw.chain(blocks));
-    footer.head = Chain::head(&opened.bytes, chain);
-    (footer, lost)
-}
+/// No segment has a greater number: whatever has was not made here.
+const LAST_NUMBER: u64 = 1 << 62;
 
 /// Numbers go on after each start by a random step below this: two starts from the same state (a card
 /// that was copied, an older copy put back) do not give the same number, and so the same idempotency

@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::chunk::{self, Label};
+use super::cursor_pace::Pace;
 use super::engine::{database_file, leave_only_blocks};
 use super::folders::remove_segment;
 use super::recover::Held;
 use super::room::{COMMIT_OVERHEAD, Room};
 use super::segment::{Chain, Ending, Footer, Header, Previous, measure};
-use super::shared::{Entry, FOLDER_OVERHEAD, Live, Pace, Shared, lock};
+use super::shared::{Entry, FOLDER_OVERHEAD, Live, Shared};
 use super::stats::Stats;
 use super::{Limits, Random, Seq, StoreError};
 use crate::device::observation::Lane;
 use crate::envelope::block::PlainBlock;
-use crate::envelope::record::lane_code;
 use crate::envelope::seal::Place;
 use crate::host::atomic_file;
 use crate::time::{BootId, Mono, Now, Wall};
@@ -116,6 +116,10 @@ impl Writer {
                 self.close_segment(lane, Closing::InOrder)?;
             }
         }
+        for lane in Lane::ALL {
+            // What is promised does not hang on it; it is tried again.
+            let _ = self.shared.save_cursor(lane, Pace::Seldom);
+        }
         self.shared.keep_anchor();
         self.rotate_some()
     }
@@ -177,7 +181,10 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let Some(current) = self.lane(lane).current.as_ref() else { return };
         let bytes = current.live.engine.bytes().saturating_add(FOLDER_OVERHEAD);
-        if let Some(entry) = shared.lane(lane).segments.get_mut(&current.live.number) {
+        let (number, head) = (current.live.number, current.head());
+        let mut state = shared.lane(lane);
+        state.newest = Previous { number, blocks: current.blocks, records: current.records, head };
+        if let Some(entry) = state.segments.get_mut(&number) {
             entry.blocks = current.blocks;
             entry.records = current.records;
             (entry.tellings, entry.told) = (current.tellings, current.told);
@@ -185,9 +192,7 @@ impl Writer {
             entry.first = current.first;
             entry.last = now.wall;
         }
-        if let Some(head) = lock(&shared.heads).get_mut(usize::from(lane_code(lane))) {
-            *head = Some((current.live.number, current.head().0));
-        }
+        drop(state);
         shared.blocks.fetch_add(1, Ordering::Relaxed);
         shared.records.fetch_add(u64::from(cargo.block.count()), Ordering::Relaxed);
         shared.commits.send_modify(|commits| *commits = commits.wrapping_add(1));
@@ -279,10 +284,6 @@ impl Writer {
         {
             let mut state = shared.lane(lane);
             state.live = None;
-            if current.blocks > 0 {
-                let (blocks, records, head) = (current.blocks, current.records, current.head());
-                state.newest = Previous { number, blocks, records, head };
-            }
             if let Some(entry) = state.segments.get_mut(&number) {
                 entry.is_closed = true;
             }

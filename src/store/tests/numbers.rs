@@ -1,0 +1,58 @@
+//! No segment number, and so no idempotency key, is given twice.
+
+use super::damage::two_segments;
+use super::*;
+
+#[test]
+fn a_lost_cursor_sends_again_and_gives_no_number_twice() {
+    let folder = TempDir::new().unwrap();
+    let words = two_segments(folder.path());
+    fs::remove_file(lane_folder(folder.path(), Lane::Vital).join("cursor")).unwrap();
+    let (mut writer, mut reader, found) = open_small(folder.path());
+    assert_eq!(found.gaps, []);
+    assert_eq!(texts(drain(&mut reader, Lane::Vital)), words);
+    assert!(put_text(&mut writer, Lane::Vital, "next").segment > 1 << 32);
+}
+
+#[test]
+fn a_start_that_is_cut_short_gives_no_number_twice() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut writer, mut reader, _) = open_small(home.path());
+    let mut used = BTreeSet::new();
+    for number in 0..3 {
+        used.insert(writer.append(Lane::Alarm, &block_of(1, &number.to_string()), at(1)).unwrap());
+        let (seq, _) = reader.read_next(Lane::Alarm).unwrap().unwrap();
+        reader.acknowledge(seq).unwrap();
+    }
+    reader.save().unwrap();
+    // A crash: no close.
+    drop((writer, reader));
+    // The next start is cut short behind the first lane.
+    let stone = home.path().join("vital").join("1.going");
+    drop(fs::File::create(&stone).unwrap());
+    assert!(open_on(Arc::new(Sled), &config(home.path()), SMALL).is_err());
+    fs::remove_file(&stone).unwrap();
+    let (mut writer, _reader, _) = open_small(home.path());
+    let seq = writer.append(Lane::Alarm, &block_of(1, "new"), at(9)).unwrap();
+    assert!(!used.contains(&seq), "{seq} again");
+}
+
+#[test]
+fn a_cursor_that_cannot_be_written_gives_no_number_twice() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut writer, mut reader, _) = open_small(home.path());
+    let stone = home.path().join("alarm").join("cursor.unfinished");
+    fs::create_dir(&stone).unwrap();
+    let mut used = BTreeSet::new();
+    for number in 0..8 {
+        used.insert(writer.append(Lane::Alarm, &block_of(1, &number.to_string()), at(1)).unwrap());
+        let (seq, _) = reader.read_next(Lane::Alarm).unwrap().unwrap();
+        let _ = reader.acknowledge(seq);
+    }
+    let _ = writer.maintain(at(100));
+    drop((writer, reader));
+    fs::remove_dir(&stone).unwrap();
+    let (mut writer, _reader, _) = open_small(home.path());
+    let seq = writer.append(Lane::Alarm, &block_of(1, "new"), at(9)).unwrap();
+    assert!(!used.contains(&seq), "{seq} again");
+}
