@@ -11,8 +11,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::chunk::Key;
+use super::chunk::{self, Key};
 use crate::host::atomic_file;
 
 /// What a segment is written to and read from.
@@ -67,6 +68,8 @@ pub(super) struct Sled;
 struct Database {
     /// `None` only while it is dropped.
     db: Option<sled::Db>,
+    /// The first block that has no placeholder.
+    placed: AtomicU32,
     /// A second descriptor of sled's file: `fdatasync` acts on the file, not on the descriptor.
     file: File,
 }
@@ -96,7 +99,7 @@ fn start(home: &Path) -> io::Result<Database> {
             .open()
     })?;
     let file = File::open(home.join("db"))?;
-    Ok(Database { db: Some(db), file })
+    Ok(Database { db: Some(db), placed: AtomicU32::new(0), file })
 }
 
 impl Database {
@@ -106,8 +109,34 @@ impl Database {
     }
 }
 
+/// Every so many blocks, so many and [`AHEAD`] more get placeholders.
+const PLACED_AT_ONCE: u32 = 64;
+/// The last leaf of a batch is not full; the next batch splits it while it holds placeholders only.
+const AHEAD: u32 = 32;
+
+impl Database {
+    /// Puts empty values under the keys of blocks to come. sled splits a leaf at 17 keys and writes both
+    /// halves whole: at the growing end it would write every value twice, and later clean up behind
+    /// itself. A leaf that was split while its values were empty never grows again: each value is written
+    /// once. What is empty is no chunk, so nobody who reads the file sees it.
+    fn place_ahead(&self, block: u32) -> io::Result<()> {
+        let placed = self.placed.load(Ordering::Relaxed);
+        if block.saturating_add(AHEAD) < placed {
+            return Ok(());
+        }
+        let end = block.saturating_add(PLACED_AT_ONCE + AHEAD);
+        for ahead in placed.max(block)..end {
+            self.with(|db| db.insert(chunk::key(ahead, 0), Vec::new()))?;
+        }
+        self.placed.store(end, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 impl Engine for Database {
     fn put(&self, key: Key, value: &[u8]) -> io::Result<()> {
+        let [a, b, c, d, ..] = key;
+        self.place_ahead(u32::from_be_bytes([a, b, c, d]))?;
         self.with(|db| db.insert(key, value)).map(drop)
     }
 

@@ -121,10 +121,15 @@ fn block_of(count: u64, text: &str) -> PlainBlock {
 
 /// As large as a block gets, and not to be compressed.
 fn largest_block(seed: u64) -> PlainBlock {
+    packed_block(seed, usize::MAX)
+}
+
+/// A number of records that are not to be compressed, or as many as fit.
+fn packed_block(seed: u64, records: usize) -> PlainBlock {
     let mut builder =
         BlockBuilder::new(&BlockHeader { boot: BootId([5; 16]), run: seed, devices: Vec::new() });
     let mut state = seed.wrapping_add(1);
-    while !builder.is_full() {
+    while !builder.is_full() && builder.count() < records {
         let mut reason = String::new();
         while reason.len() < 250 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -216,6 +221,7 @@ fn every_lane_gives_back_what_it_took_in_order_also_after_a_crash() {
     copy_tree(folder.path(), crashed.path());
     let (_writer, mut after, found) = open_small(crashed.path());
     assert_eq!((found.unclosed, found.gaps.len(), found.faults.len()), (3, 0, 0));
+    assert_eq!(found.torn, Vec::<String>::new(), "every commit had ended");
     assert_eq!((found.blocks, found.records), (90, 180));
     assert_eq!(after.store_id(), reader.store_id());
     for lane in Lane::ALL {
@@ -380,6 +386,24 @@ fn no_value_and_no_page_ever_gets_a_file_of_its_own() {
         assert_eq!((read, block.read().unwrap()), (seq, largest_block(seed).read().unwrap()));
         assert!(block.size() > u32::try_from(MAX_BYTES).unwrap() * 9 / 10);
     }
+}
+
+#[test]
+fn a_small_commit_is_written_once_and_little_beside_it() {
+    let folder = TempDir::new().unwrap();
+    let (mut writer, reader, _) = open_on(Arc::new(Sled), &config(folder.path()), Limits::default()).unwrap();
+    // About what a hundred devices say in a quarter of a second.
+    let blocks = 1_000;
+    for seed in 0..blocks {
+        writer.append(Lane::Vital, &packed_block(seed, 5), at(1)).unwrap();
+    }
+    let file = database_file(&segment_folders(folder.path(), Lane::Vital)[0]);
+    let length = fs::metadata(&file).unwrap().len();
+    let raw = raw::RawSegment::scan(&file).unwrap();
+    let sealed: u64 = (0..1_000).map(|block| u64::from(raw.label(block).unwrap().total)).sum();
+    assert!(sealed > blocks * 1_000, "{sealed}");
+    assert!(length < sealed + blocks * 300, "{length} bytes for {sealed}");
+    drop(reader);
 }
 
 #[test]
