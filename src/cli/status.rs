@@ -127,6 +127,14 @@ fn print_store<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()
         let text = format!("{} segment(s) in quarantine", store.quarantined_segments);
         out.line(format_args!("         {}", out.paint(Colour::Bad, &text)))?;
     }
+    for (count, what) in [
+        (store.dropped, "record(s) dropped or lost, each told of in a gap record"),
+        (store.faults, "time(s) something in the store was not as it was left"),
+    ] {
+        if count > 0 {
+            out.line(format_args!("         {}", out.paint(Colour::Bad, &format!("{count} {what}"))))?;
+        }
+    }
     if let Some(error) = &store.last_error {
         out.line(format_args!("         last error: {}", clean(error)))?;
     }

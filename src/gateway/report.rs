@@ -93,6 +93,8 @@ impl Sources {
             bytes: store.bytes,
             cap: self.cap,
             quarantined_segments: store.quarantined,
+            dropped: store.dropped,
+            faults: store.faults,
             last_error: shown.store_error.clone().or(store.last_error),
         }
     }

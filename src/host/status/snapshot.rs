@@ -125,6 +125,10 @@ pub struct Store {
     pub cap: u64,
     /// Segments that could not be opened or did not authenticate.
     pub quarantined_segments: u64,
+    /// Records that were dropped or lost since the start, each told of in a gap record.
+    pub dropped: u64,
+    /// How often something was found that is not as it was left, since and at the start.
+    pub faults: u64,
     /// The last error.
     pub last_error: Option<String>,
 }
