@@ -5,7 +5,13 @@
 //! needs root: loop devices do.
 
 #![expect(clippy::tests_outside_test_module, reason = "the whole file is one")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
+#![expect(clippy::disallowed_methods, reason = "the child reads what its parent process told it")]
 
 use std::collections::BTreeMap;
 use std::fs::File;
