@@ -224,13 +224,17 @@ impl Stock<'_> {
                 }
             }
         }
-        let raw = RawSegment::scan(&database_file(&folder)).ok();
+        // What a killed process had written but not yet synced is there to be read, and counts from here
+        // on: it must not go with the next power cut.
+        let file = database_file(&folder);
+        let is_durable = atomic_file::open_regular(&file).and_then(|file| file.sync_all()).is_ok();
+        let raw = RawSegment::scan(&file).ok();
         let rebuilt = rebuild(raw.as_ref(), opened, promise);
         let is_torn = |raw: RawSegment| raw.is_torn(rebuilt.footer.blocks);
         if !matches!(promise, Promise::Exactly(_)) && raw.is_some_and(is_torn) {
             self.found.torn.push(format!("segment {number} of lane {lane} ends in the middle of a commit"));
         }
-        if rebuilt.footer.blocks > 0 {
+        if rebuilt.footer.blocks > 0 && is_durable {
             // Only to spare the next start the same work.
             let _ = rebuilt.footer.write(&folder, &opened.keys);
         }

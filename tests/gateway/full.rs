@@ -115,11 +115,11 @@ async fn child_that_drops_the_oldest() {
         ("WARDLINE_STORE__CAP", "96MiB"),
         ("WARDLINE_STORE__ALARM_RESERVE", "16MiB"),
     ];
-    let (feed, mut fed) = tokio::sync::watch::channel(true);
+    let (feed, mut is_fed) = tokio::sync::watch::channel(true);
     let feeding = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
         for n in 0u64.. {
-            fed.wait_for(|fed| *fed).await.unwrap();
+            is_fed.wait_for(|is_fed| *is_fed).await.unwrap();
             ticks.tick().await;
             let bpm = u16::try_from(40 + n % 150).unwrap();
             oximeter.set(masimo::Values { spo2: Some(97), bpm: Some(bpm), ..Default::default() });

@@ -56,3 +56,20 @@ fn a_cursor_that_cannot_be_written_gives_no_number_twice() {
     let seq = writer.append(Lane::Alarm, &block_of(1, "new"), at(9)).unwrap();
     assert!(!used.contains(&seq), "{seq} again");
 }
+
+#[test]
+fn a_segment_that_the_cursor_has_behind_it_is_not_missed() {
+    let home = TempDir::new().unwrap();
+    let words = two_segments(home.path());
+    let path = home.path().join("vital").join("cursor");
+    let ring = kek(1).into();
+    let identity = state_file::Identity::read(&home.path().join("identity"), &ring).unwrap().unwrap();
+    let keys = state_file::StateKeys::new(&ring);
+    let written = state_file::Cursor::read(&path, identity.store, Lane::Vital, &keys).unwrap();
+    // As a power cut leaves it between the cursor that says so and the folder that goes.
+    let done = state_file::Cursor { segment: 1, block: 8, records: 16, ..written };
+    done.write(&path, identity.store, Lane::Vital, &keys).unwrap();
+    let (_writer, mut reader, found) = open_small(home.path());
+    assert_eq!((found.faults, found.gaps), (Vec::new(), Vec::new()));
+    assert_eq!(texts(drain(&mut reader, Lane::Vital)), words[8..]);
+}
