@@ -115,6 +115,9 @@ impl Writer {
             if self.is_due(lane, now.mono) {
                 self.close_segment(lane, Closing::InOrder)?;
             }
+            if let Some(current) = &self.lane(lane).current {
+                current.live.engine.prepare();
+            }
         }
         for lane in Lane::ALL {
             // What is promised does not hang on it; it is tried again.
@@ -339,6 +342,7 @@ fn write_footer(folder: &std::path::Path, current: &Current, how: Closing) -> io
     let ending = match how {
         Closing::InOrder => {
             current.live.engine.flush()?;
+            current.live.engine.trim()?;
             current.live.engine.sync()?;
             let (length, sum) = measure(&database_file(folder))?;
             Ending::Clean { length, sum }

@@ -72,6 +72,14 @@ impl Engine for FaultyEngine {
     fn bytes(&self) -> u64 {
         self.inner.bytes()
     }
+
+    fn prepare(&self) {
+        self.inner.prepare();
+    }
+
+    fn trim(&self) -> io::Result<()> {
+        self.inner.trim()
+    }
 }
 
 #[test]

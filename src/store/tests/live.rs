@@ -64,6 +64,14 @@ impl Engine for Counted {
     fn bytes(&self) -> u64 {
         self.inner.bytes()
     }
+
+    fn prepare(&self) {
+        self.inner.prepare();
+    }
+
+    fn trim(&self) -> io::Result<()> {
+        self.inner.trim()
+    }
 }
 
 fn live_of(reader: &mut Reader) -> Option<(Seq, String)> {
