@@ -107,7 +107,13 @@ fn start(home: &Path) -> io::Result<Database> {
             .flush_every_ms(None)
             .open()
     })?;
-    let file = File::options().read(true).write(true).open(home.join("db"))?;
+    let file = match File::options().read(true).write(true).open(home.join("db")) {
+        Ok(file) => file,
+        Err(error) => {
+            let_go(db);
+            return Err(error);
+        }
+    };
     Ok(Database { db: Some(db), placed: AtomicU32::new(0), filled: AtomicU64::new(0), file })
 }
 
@@ -240,12 +246,17 @@ impl Engine for Database {
     }
 }
 
-/// sled syncs when it is dropped and panics when that fails.
 impl Drop for Database {
     fn drop(&mut self) {
-        let db = self.db.take();
-        let _ = catch_unwind(AssertUnwindSafe(move || drop(db)));
+        if let Some(db) = self.db.take() {
+            let_go(db);
+        }
     }
+}
+
+/// sled syncs when it is dropped and panics when that fails.
+fn let_go(db: sled::Db) {
+    let _ = catch_unwind(AssertUnwindSafe(move || drop(db)));
 }
 
 /// Turns sled's errors, and its panics, into errors of the system; the kind tells a full disk.

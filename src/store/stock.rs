@@ -45,11 +45,11 @@ impl Stock<'_> {
         let numbers = self.numbers()?;
         self.cursor = self.read_cursor(!numbers.is_empty() || self.anchor > 0);
         let highest = numbers.last().copied().unwrap_or_default();
-        let (mut heads, spoilt) = self.headers(&numbers);
+        let (mut heads, mut spoilt) = self.headers(&numbers);
         let previous = heads.iter().map(|(number, opened)| (*number, opened.header.previous)).collect();
         let told = Told { previous, newest: self.cursor.map(|cursor| cursor.newest) };
         for (number, why) in &spoilt {
-            self.set_aside(*number, why, told.about(*number).told());
+            self.set_aside(*number, &format!("its header: {why}"), told.about(*number).told());
         }
         let mut segments = BTreeMap::new();
         let mut newest = self.cursor.map_or(Previous::NONE, |cursor| cursor.newest);
@@ -57,7 +57,10 @@ impl Stock<'_> {
         for number in numbers {
             let Some(opened) = heads.remove(&number) else { continue };
             self.miss(&opened.header.previous, &segments, &spoilt);
-            let footer = self.examine(number, &opened, told.about(number));
+            let Some(footer) = self.examine(number, &opened, told.about(number)) else {
+                spoilt.insert(number, "its database".to_owned());
+                continue;
+            };
             let Footer { blocks, records, head, .. } = footer.footer;
             if blocks > 0 && number >= newest.number {
                 newest = Previous { number, blocks, records, head };
@@ -163,7 +166,7 @@ impl Stock<'_> {
         (sound, spoilt)
     }
 
-    /// A segment whose key is gone: what the next one says of it, and its chunks of themselves, is all
+    /// A segment whose key is gone, or that cannot be read: what the next one says of it, and its chunks of themselves, is all
     /// that is known.
     fn set_aside(&mut self, number: u64, why: &str, told: Option<Previous>) {
         let (lane, folder) = (self.lane, self.folder(number));
@@ -175,7 +178,7 @@ impl Stock<'_> {
                 last = last.max(label.wall);
             }
         }
-        self.found.faults.push(format!("segment {number} of lane {lane} is set aside: its header: {why}"));
+        self.found.faults.push(format!("segment {number} of lane {lane} is set aside: {why}"));
         let (first, last) = if count == 0 { (0, 0) } else { (first, last) };
         let done = self.cursor.filter(|cursor| cursor.segment == number).map_or(0, |cursor| cursor.records);
         let count = count.max(told.map_or(0, |told| told.records)).saturating_sub(done);
@@ -212,11 +215,11 @@ impl Stock<'_> {
         self.losses.push(Loss { gap, then: Then::Nothing });
     }
 
-    /// What a segment came to, and what of it is known to be lost.
-    fn examine(&mut self, number: u64, opened: &Opened, promise: Promise) -> Rebuilt {
+    /// What a segment came to, and what of it is known to be lost; `None` when it was set aside.
+    fn examine(&mut self, number: u64, opened: &Opened, promise: Promise) -> Option<Rebuilt> {
         let (lane, folder) = (self.lane, self.folder(number));
         match Footer::read(&folder, &opened.keys) {
-            Ok(footer) => return Rebuilt { footer, lost: BTreeSet::new(), lost_records: 0 },
+            Ok(footer) => return Some(Rebuilt { footer, lost: BTreeSet::new(), lost_records: 0 }),
             Err(error) => {
                 self.found.unclosed += 1;
                 if !error.is_absent() {
@@ -228,7 +231,16 @@ impl Stock<'_> {
         // on: it must not go with the next power cut.
         let file = database_file(&folder);
         let is_durable = atomic_file::open_regular(&file).and_then(|file| file.sync_all()).is_ok();
-        let raw = RawSegment::scan(&file).ok();
+        let raw = match RawSegment::scan(&file) {
+            Ok(raw) => Some(raw),
+            // It was begun and nothing was stored in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // Nobody knows what is in it, so it must not go as one that holds nothing.
+            Err(error) => {
+                self.set_aside(number, &format!("its database: {error}"), promise.told());
+                return None;
+            }
+        };
         let rebuilt = rebuild(raw.as_ref(), opened, promise);
         let is_torn = |raw: RawSegment| raw.is_torn(rebuilt.footer.blocks);
         if !matches!(promise, Promise::Exactly(_)) && raw.is_some_and(is_torn) {
@@ -238,7 +250,7 @@ impl Stock<'_> {
             // Only to spare the next start the same work.
             let _ = rebuilt.footer.write(&folder, &opened.keys);
         }
-        rebuilt
+        Some(rebuilt)
     }
 
     fn enter(

@@ -160,3 +160,16 @@ fn swapped_databases_are_found_and_told_of() {
     assert_eq!(present, 0);
     assert!(told >= 2 * u64::try_from(words.len()).unwrap() - 10, "{told}");
 }
+
+#[test]
+fn a_segment_whose_database_cannot_be_read_is_set_aside_and_never_removed() {
+    let home = TempDir::new().unwrap();
+    two_segments(home.path());
+    let database = database_file(&segment_folders(home.path(), Lane::Vital)[1]);
+    fs::rename(&database, database.with_extension("real")).unwrap();
+    fs::create_dir(&database).unwrap();
+    let (_writer, _reader, found) = open_small(home.path());
+    assert_eq!(found.gaps.len(), 1, "{found:?}");
+    assert!(found.faults[0].starts_with("segment 2 of lane vital is set aside: its database: "), "{found:?}");
+    assert!(home.path().join("quarantine/vital-2-0/sled/db.real").exists());
+}
