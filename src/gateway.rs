@@ -22,10 +22,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Random;
-use crate::config::Config;
+use crate::config::{Config, Keys};
 use crate::device::{Report, Ticket};
 use crate::envelope::block::BlockHeader;
-use crate::envelope::keys::{KeyError, KeyFile, WardKey, load_kek};
+use crate::envelope::keys::{Kek, KeyError, KeyRing, KeySource as _, WardKey};
 use crate::host::clock::{SystemClock, boot_id};
 use crate::host::heartbeat::{Heartbeat, standing_still};
 use crate::host::notify;
@@ -40,7 +40,7 @@ use crate::uplink::{self, Stop};
 
 use intake::Intake;
 use pump::{Pump, Shown};
-use report::Sources;
+use report::{KeysInUse, Sources};
 use sessions::{Links, RealLinks, Shared};
 
 /// How many reports may wait for the intake: some seconds of a busy ward, a few hundred KiB.
@@ -149,10 +149,9 @@ async fn daemon(config: Config, links: Arc<dyn Links>) -> Result<(), GatewayErro
 async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, GatewayError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (started, boot) = (clock.now(), boot_id());
-    let kek = load_kek(&config.keys.kek)?;
-    let ward = WardKey::load(&KeyFile::new(&config.keys.ward))?;
+    let (ring, ward, keys) = load_keys(&config.keys)?;
     let (writer, reader, recovery) =
-        store::open(&config.store, kek.into(), boot, started, Arc::new(SystemRandom::new()))?;
+        store::open(&config.store, ring, boot, started, Arc::new(SystemRandom::new()))?;
     tell(&recovery);
     let socket = StatusSocket::bind(&config.socket, config.socket_group.as_deref()).await?;
 
@@ -195,11 +194,29 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
         shown,
         stats,
         cap: config.store.cap,
+        keys,
         uplink: uplink_shown,
         centrals,
     };
     running.start_status(socket, sources);
     Ok(running)
+}
+
+/// Loads every local key, and says of the store's what may be said of it.
+fn load_keys(places: &Keys) -> Result<(KeyRing, WardKey, KeysInUse), KeyError> {
+    let ring = KeyRing::load(&places.kek, places.kek_previous.as_ref())?;
+    let ward = WardKey::load(&places.ward)?;
+    let in_use = KeysInUse {
+        protection: places.kek.protection(),
+        kek: ring.current.id(),
+        previous: ring.previous.as_ref().map(Kek::id),
+    };
+    let KeysInUse { protection, kek, previous } = &in_use;
+    tracing::info!(key_protection = %protection, %kek, ?previous, "keys loaded");
+    if *previous == Some(*kek) {
+        tracing::warn!("keys.kek_previous holds the same key as keys.kek: remove it");
+    }
+    Ok((ring, ward, in_use))
 }
 
 /// What the store found when it was opened, in the log.

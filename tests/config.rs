@@ -22,6 +22,7 @@ use wardline::device::nomenclature::{
 };
 use wardline::device::observation::Observation;
 use wardline::device::{Fault, FaultKind};
+use wardline::envelope::keys::KeySource as _;
 use wardline::link::{AllowSet, Characteristic, Line, Parity};
 use wardline::policy::Trust;
 
@@ -389,6 +390,23 @@ fn gateway_values_out_of_bounds_are_named_with_the_bound() {
         ("[store]\nalarm_reserve = \"3GiB\"", "store.alarm_reserve: is more than half of store.cap"),
         ("[store]\nlinger = \"11s\"", "store.linger: \"11s\" is not from 0ms to 10s"),
         ("[keys]\nkek = \"k\"\nward = \"./k\"", "keys.ward: is the same file as keys.kek"),
+        (
+            "[keys]\nkek_previous = \"credential:kek\"",
+            "keys.kek_previous: is the same key as keys.kek: name the one that the store was kept under before",
+        ),
+        ("[keys]\nkek_previous = \"k\"\nward = \"k\"", "keys.ward: is the same file as keys.kek"),
+        (
+            "[keys]\nkek = \"pkcs11:token=t;object=o?module-path=p11.so\"",
+            "keys.kek: is a PKCS#11 URI whose `module-path` must be an absolute path",
+        ),
+        (
+            "[keys]\nkek = \"pkcs11:token=t;object=o?module-path=/p11.so&pin-source=credential:../pin\"",
+            "keys.kek: is a PKCS#11 URI whose `pin-source` does not name a credential",
+        ),
+        (
+            "[keys]\nward = \"pkcs11:token=t;object=o?module-path=/p11.so\"",
+            "keys.ward: is a token's key: the gateways of a ward share it",
+        ),
         ("[status]\ngroup = \"a b\"", "status.group: \"a b\" is not the name or number of a group"),
         ("[daemon]\nlog = \"inof\"", "daemon.log: \"inof\" is not known here: did you mean \"info\"?"),
     ] {
@@ -397,6 +415,23 @@ fn gateway_values_out_of_bounds_are_named_with_the_bound() {
     }
     let long = format!("[status]\nsocket = \"/{}\"", "x".repeat(95));
     assert!(gateway_problem(&long).contains("status.socket: is 96 bytes long"));
+}
+
+#[test]
+fn a_key_is_a_file_a_credential_or_a_key_in_a_token() {
+    let token = "pkcs11:token=ward%207;object=kek?module-path=/p11.so&pin-source=credential:pin";
+    let keys = format!("{GATEWAY}\n[keys]\nkek = \"{token}\"\nkek_previous = \"old/kek\"");
+    let folder = Folder::new(&keys, &[("a.toml", PUMP_DEVICE)]);
+    let loaded = folder.load_with(&[("CREDENTIALS_DIRECTORY", "/run/credentials/x")]).unwrap();
+    let keys = loaded.config.keys;
+    let protections = [Some(&keys.kek), keys.kek_previous.as_ref(), Some(&keys.ward)]
+        .map(|place| place.unwrap().protection().as_str());
+    assert_eq!(protections, ["pkcs11", "file", "credential"]);
+    let key = keys.kek.token().unwrap();
+    assert_eq!(key.token.label.as_deref(), Some("ward 7"));
+    assert_eq!(key.pin.as_deref(), Some(Path::new("/run/credentials/x/pin")));
+    assert_eq!(keys.kek_previous.unwrap().path(), Some(folder.path().join("old/kek").as_path()));
+    assert_eq!(keys.ward.path(), Some(Path::new("/run/credentials/x/ward")));
 }
 
 /// Puts `to` where `device` has `from`, and expects one problem of its key and reason.
@@ -584,6 +619,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("gateway.toml", "store.cap", "4GiB"),
     ("gateway.toml", "store.alarm_reserve", "16 MiB"),
     ("gateway.toml", "store.linger", "10s"),
+    ("gateway.toml", "keys.kek_previous", "a secret does not belong"),
     ("gateway.toml", "keys.ward", "same file"),
     ("gateway.toml", "status.group", "group"),
     ("gateway.toml", "daemon.log", "error, warn, info"),

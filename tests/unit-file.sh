@@ -17,7 +17,7 @@ complaints=$(systemd-analyze verify ./wardline.service 2>&1 |
 for line in Type=notify WatchdogSec=30 LimitCORE=0 MemorySwapMax=0 NoNewPrivileges=yes CapabilityBoundingSet= \
     'DeviceAllow=char-ttyUSB rw' 'DeviceAllow=char-ttyACM rw' 'DeviceAllow=char-ttyS rw' 'DeviceAllow=char-ttyAMA rw' \
     LoadCredentialEncrypted=kek:wardline.kek LoadCredentialEncrypted=ward:wardline.ward \
-    LoadCredentialEncrypted=tls-key:wardline.tls-key StateDirectory=wardline RuntimeDirectory=wardline; do
+    LoadCredentialEncrypted=tls-key:wardline.tls-key 'RestartPreventExitStatus=2 3 8' StateDirectory=wardline RuntimeDirectory=wardline; do
     grep -qxF -- "$line" wardline.service || fail "the unit has no line $line"
 done
 

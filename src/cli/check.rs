@@ -5,6 +5,7 @@
 //! listed, `settings` is there with `--show`.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
@@ -12,7 +13,8 @@ use serde::Serialize;
 use super::Folder;
 use super::exit::{Exit, Failure};
 use super::out::{self, Colour, Out};
-use crate::config::{Config, Problem, Setting};
+use crate::config::{Config, Keys, Problem, Setting};
+use crate::envelope::keys::KeyPlace;
 use crate::host::status::group_id;
 
 /// Below this systemd keeps the credentials of its units.
@@ -87,14 +89,19 @@ impl Check {
 fn not_here(config: &Config) -> Vec<String> {
     let uplink = &config.uplink;
     let files = [
-        ("uplink.authorities", &uplink.authorities),
+        ("uplink.authorities", uplink.authorities.as_path()),
         ("uplink.certificate", &uplink.certificate),
         ("uplink.key", &uplink.key),
-        ("keys.kek", &config.keys.kek),
-        ("keys.ward", &config.keys.ward),
     ];
+    let Keys { kek, kek_previous, ward } = &config.keys;
+    let keys =
+        [("keys.kek", Some(kek)), ("keys.kek_previous", kek_previous.as_ref()), ("keys.ward", Some(ward))];
+    let key_files = keys
+        .into_iter()
+        .flat_map(|(key, place)| place.into_iter().flat_map(files_of).map(move |path| (key, path)));
     let mut notes: Vec<String> = files
         .into_iter()
+        .chain(key_files)
         // A credential is there only while the unit runs, and only for it.
         .filter(|(_, path)| !path.starts_with(CREDENTIALS_ROOT))
         .filter(|(_, path)| std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound))
@@ -104,6 +111,12 @@ fn not_here(config: &Config) -> Vec<String> {
         notes.push(format!("status.group: {error}"));
     }
     notes
+}
+
+/// The files that a key's place needs.
+fn files_of(place: &KeyPlace) -> impl Iterator<Item = &Path> {
+    let token = place.token().map(|key| [Some(key.module.as_path()), key.pin.as_deref()]);
+    place.path().into_iter().chain(token.into_iter().flatten().flatten())
 }
 
 impl Verdict {

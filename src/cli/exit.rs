@@ -22,19 +22,23 @@ pub enum Exit {
     Refused,
     /// The daemon is not running.
     NotRunning,
+    /// A token refused its PIN, or would after one more wrong one. The unit does not start again by
+    /// itself on this one: a token locks after a few wrong PINs.
+    Pin,
 }
 
 impl Exit {
     /// Every code with what it means, in order.
-    pub const TABLE: [(Self, u8, &'static str); 8] = [
+    pub const TABLE: [(Self, u8, &'static str); 9] = [
         (Self::Ok, 0, "done"),
         (Self::Failed, 1, "failed while running; systemd starts the daemon again"),
         (Self::Usage, 2, "the command line is wrong"),
         (Self::Config, 3, "the configuration is not valid: every problem is printed"),
         (Self::Keys, 4, "a local key (store, ward) is missing, unreadable or not one"),
         (Self::Store, 5, "the store cannot be used"),
-        (Self::Refused, 6, "refused: a payload (decode), or this user (status)"),
+        (Self::Refused, 6, "refused: a payload (decode), a key (keys make), or this user (status)"),
         (Self::NotRunning, 7, "the daemon is not running (status)"),
+        (Self::Pin, 8, "a token refused its PIN; systemd does not try again, a person must"),
     ];
 
     /// The number.

@@ -10,6 +10,7 @@ mod decode;
 mod devices;
 mod drivers;
 pub mod exit;
+mod keys;
 mod out;
 mod run;
 mod status;
@@ -63,6 +64,8 @@ enum Command {
     Devices(devices::Devices),
     /// List what this program can read: every serial driver and every BLE profile.
     Drivers(drivers::Drivers),
+    /// Show where the local keys are and whether they can be used, or make a new one.
+    Keys(keys::Keys),
     /// Say what a captured payload means: one JSON object a line and observation.
     Decode(decode::Decode),
 }
@@ -92,6 +95,7 @@ fn long_help() -> String {
          wardline run --config /etc/wardline            run the daemon\n  \
          wardline status --json                         how is it doing, for a script\n  \
          wardline drivers                               what can it read?\n  \
+         wardline keys show                             are the keys there, and which?\n  \
          wardline decode ble 2A37 \"16 48 40 03\"         what does this payload say?\n  \
          wardline decode serial alaris-asena dump.bin   what does this capture say?\n\n\
          Environment:\n  \
@@ -135,6 +139,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Status(status)) => status.run(),
         Some(Command::Devices(devices)) => devices.run(),
         Some(Command::Drivers(drivers)) => drivers.run(),
+        Some(Command::Keys(keys)) => keys.run(),
         Some(Command::Decode(decode)) => decode.run(),
     }
 }

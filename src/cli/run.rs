@@ -30,6 +30,7 @@ const fn level(level: LogLevel) -> LevelFilter {
 
 const fn exit(error: &GatewayError) -> Exit {
     match error {
+        GatewayError::Key(error) if error.must_not_be_tried_again() => Exit::Pin,
         GatewayError::Key(_) => Exit::Keys,
         GatewayError::Store(_) => Exit::Store,
         GatewayError::Topic(_) => Exit::Config,

@@ -79,6 +79,7 @@ fn print<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {
         out.paint(Colour::Bad, "not synchronised")
     };
     out.line(format_args!("clock    {clock}"))?;
+    print_keys(out, snapshot)?;
     print_uplink(out, snapshot)?;
     print_store(out, snapshot)?;
     print_lanes(out, snapshot)?;
@@ -94,6 +95,15 @@ fn print<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {
         out.line(format_args!("{mark} {}", clean(warning)))?;
     }
     Ok(())
+}
+
+/// Nothing for a daemon of a version that did not say.
+fn print_keys<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {
+    let Snapshot { kek, key_protection, .. } = snapshot;
+    if kek.is_empty() {
+        return Ok(());
+    }
+    out.line(format_args!("key      {} (protection: {})", clean(kek), clean(key_protection)))
 }
 
 fn print_uplink<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {

@@ -171,11 +171,28 @@ fn store(scope: &mut Scope<'_>, raw: &raw::Store, places: &Places) -> Option<sto
 }
 
 fn keys(scope: &mut Scope<'_>, raw: &raw::Keys, places: &Places) -> Option<Keys> {
-    let kek = scope.path("keys.kek", raw.kek.as_deref(), places);
-    let ward = scope.path("keys.ward", raw.ward.as_deref(), places);
-    let keys = Keys { kek: kek?, ward: ward? };
-    if keys.kek == keys.ward {
-        scope.problem("keys.ward", "is the same file as keys.kek: pseudonyms need a key of their own");
+    let kek = scope.key("keys.kek", raw.kek.as_deref(), places);
+    let written = raw.kek_previous.as_deref();
+    // Absent means: the store is kept under one key.
+    let previous = written.map(|text| scope.key("keys.kek_previous", Some(text), places));
+    let ward = scope.key("keys.ward", raw.ward.as_deref(), places).filter(|ward| {
+        let keks = [kek.as_ref(), previous.as_ref().and_then(Option::as_ref)];
+        if ward.token().is_some() {
+            let reason = "is a token's key: the gateways of a ward share it, so it is a file or a credential";
+            scope.problem("keys.ward", reason);
+        } else if keks.into_iter().flatten().any(|kek| kek.is_same(ward)) {
+            scope.problem("keys.ward", "is the same file as keys.kek: pseudonyms need a key of their own");
+        } else {
+            return true;
+        }
+        false
+    });
+    let keys =
+        Keys { kek: kek?, kek_previous: previous.map_or(Some(None), |key| key.map(Some))?, ward: ward? };
+    if keys.kek_previous.as_ref().is_some_and(|previous| previous.is_same(&keys.kek)) {
+        let reason =
+            "is the same key as keys.kek: name the one that the store was kept under before, or none";
+        scope.problem("keys.kek_previous", reason);
         return None;
     }
     Some(keys)

@@ -12,6 +12,7 @@ use super::problem::Problems;
 use super::raw::SECTIONS;
 use super::scope::{Places, Scope};
 use super::{Catalogue, Config, Device, Loaded, Setting, device, gateway, peel, suggest};
+use crate::envelope::keys::{TokenKey, UriError};
 
 /// The most devices of one gateway: a ward, with room to spare, and far within `DeviceIndex`.
 pub const MAX_DEVICES: usize = 1_024;
@@ -58,6 +59,12 @@ pub fn load(folder: &Path, environment: &Environment, catalogue: &Catalogue) -> 
     };
     let notes = notes(&config);
     Ok(Loaded { config, settings, notes })
+}
+
+/// Reads the PKCS#11 URI of a token's key as the configuration in `folder` would.
+pub fn token_key(uri: &str, folder: &Path, environment: &Environment) -> Result<TokenKey, UriError> {
+    let places = Places::new(folder, environment.credentials());
+    TokenKey::parse(uri, |name| places.credential(name))
 }
 
 /// The devices of all files that are well, and how many were written down at all.

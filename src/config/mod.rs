@@ -11,7 +11,7 @@
 //! nothing else, so that who may add a device cannot move the broker.
 //!
 //! A path is absolute, relative to the configuration folder, or `credential:NAME`: the file NAME of
-//! the unit's systemd credentials.
+//! the unit's systemd credentials. The KEK may also be a key in a token, by its PKCS#11 URI.
 //!
 //! What never happens: an absent or unreadable file counts as an empty one; an unknown key is
 //! ignored; a file that anybody may change is read; a secret is part of the configuration.
@@ -33,13 +33,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::device::catalogue::{BleProfile, SerialModel, ble_profiles, serial_models};
+use crate::envelope::keys::KeyPlace;
 use crate::link::Line;
 use crate::policy::DeviceRule;
 use crate::{store, uplink};
 
 pub use gateway::{MIN_CAP, MIN_RESERVE};
 pub use layers::{DEVICES_FOLDER, Environment, GATEWAY_FILE, PREFIX};
-pub use load::{MAX_DEVICES, load};
+pub use load::{MAX_DEVICES, load, token_key};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
 pub use units::{duration, show_size, size};
 
@@ -88,7 +89,7 @@ pub struct Config {
     pub store: store::Config,
     /// The uplink.
     pub uplink: uplink::Config,
-    /// The files of the local keys.
+    /// Where the local keys are.
     pub keys: Keys,
     /// Where the status socket is made.
     pub socket: PathBuf,
@@ -140,13 +141,15 @@ impl LogLevel {
     }
 }
 
-/// The files of the local keys; never their content.
+/// Where the local keys are; never their content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
-    /// 32 bytes, hex or raw: wraps the store's data keys.
-    pub kek: PathBuf,
+    /// 32 bytes, hex or raw, or a token's key: wraps the store's data keys.
+    pub kek: KeyPlace,
+    /// The one before it, while what it wrapped is wrapped anew.
+    pub kek_previous: Option<KeyPlace>,
     /// 32 bytes, hex or raw: makes pseudonyms of asset tags.
-    pub ward: PathBuf,
+    pub ward: KeyPlace,
 }
 
 /// One device of the allowlist.

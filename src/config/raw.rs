@@ -61,6 +61,7 @@ pub(super) struct Store {
 #[serde(deny_unknown_fields)]
 pub(super) struct Keys {
     pub(super) kek: Option<String>,
+    pub(super) kek_previous: Option<String>,
     pub(super) ward: Option<String>,
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problems;
 use super::{layers, peel, suggest, units};
+use crate::envelope::keys::{KeyPlace, TOKEN_SCHEME, TokenKey};
 
 /// Where systemd keeps the credentials of the unit, for a person who runs `check` beside it.
 const CREDENTIALS: &str = "/run/credentials/wardline.service";
@@ -32,6 +33,14 @@ impl Places {
             folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
             credentials: PathBuf::from(credentials.unwrap_or(CREDENTIALS)),
         }
+    }
+
+    /// Where a credential is; `None` when that is no name of one.
+    pub(super) fn credential(&self, name: &str) -> Option<PathBuf> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let is_name =
+            !name.is_empty() && name.len() <= 255 && name.chars().all(fits) && !name.starts_with('.');
+        is_name.then(|| self.credentials.join(name))
     }
 }
 
@@ -166,9 +175,9 @@ impl<'a> Scope<'a> {
     pub(super) fn path(&mut self, key: &str, value: Option<&str>, places: &Places) -> Option<PathBuf> {
         let text = self.required(key, value, "the path of a file")?;
         if let Some(name) = text.strip_prefix(CREDENTIAL_SCHEME) {
-            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            if !name.is_empty() && name.len() <= 255 && name.chars().all(fits) && !name.starts_with('.') {
-                return Some(places.credentials.join(name));
+            let credential = places.credential(name);
+            if credential.is_some() {
+                return credential;
             }
             self.problem(
                 key,
@@ -181,6 +190,22 @@ impl<'a> Scope<'a> {
             return None;
         }
         Some(places.folder.join(text))
+    }
+
+    /// The place of a key: a path like any other, or the PKCS#11 URI of a token's key.
+    pub(super) fn key(&mut self, key: &str, value: Option<&str>, places: &Places) -> Option<KeyPlace> {
+        let Some(uri) = value.filter(|text| text.starts_with(TOKEN_SCHEME)) else {
+            let is_credential = value.is_some_and(|text| text.starts_with(CREDENTIAL_SCHEME));
+            let path = self.path(key, value, places)?;
+            return Some(if is_credential { KeyPlace::Credential(path) } else { KeyPlace::File(path) });
+        };
+        match TokenKey::parse(uri, |name| places.credential(name)) {
+            Ok(token) => Some(KeyPlace::Token(token)),
+            Err(error) => {
+                self.problem(key, error.to_string());
+                None
+            }
+        }
     }
 
     /// A host name or an address; nothing of a URL around it.

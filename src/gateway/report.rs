@@ -5,6 +5,7 @@ use tokio::sync::watch;
 use super::pump::Shown;
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
+use crate::envelope::keys::{KekId, Protection};
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
 use crate::link::ble::Handle;
 use crate::policy::DeviceRule;
@@ -14,6 +15,17 @@ use crate::uplink::{self, State};
 
 /// Certificates are renewed long before; this late, a person must look.
 const CERTIFICATE_SOON: i64 = 14;
+
+/// What may be said of the store's keys.
+#[derive(Clone, Copy, Debug)]
+pub struct KeysInUse {
+    /// How the KEK is protected.
+    pub protection: Protection,
+    /// The KEK's id.
+    pub kek: KekId,
+    /// That of the one before it, while there is one.
+    pub previous: Option<KekId>,
+}
 
 /// Where the parts of a snapshot come from.
 pub struct Sources {
@@ -35,6 +47,8 @@ pub struct Sources {
     pub stats: store::Stats,
     /// The store's cap.
     pub cap: u64,
+    /// The store's keys.
+    pub keys: KeysInUse,
     /// The uplink.
     pub uplink: watch::Receiver<uplink::Status>,
     /// The radios.
@@ -62,6 +76,9 @@ impl Sources {
             run: format!("{:016x}", self.run),
             time_synced: now.sync == ClockSync::Synced,
             time_max_error_us: now.max_error_us,
+            key_protection: self.keys.protection.to_string(),
+            kek: self.keys.kek.to_string(),
+            kek_previous: self.keys.previous.map(|previous| previous.to_string()),
             devices,
             lanes: (0..).zip(Lane::ALL).map(|(place, lane)| self.lane(place, lane, &shown, now)).collect(),
             store: self.store(&shown),

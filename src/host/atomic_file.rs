@@ -37,6 +37,22 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(parent(path)?)
 }
 
+/// Writes a file that only its owner can read, and nobody can write, where there was none; an error of
+/// kind `AlreadyExists` where there is one. Durable on return.
+pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = beside(path)?;
+    let at = |e: io::Error| with_path(&unfinished, &e);
+    // What a power cut left may not be open for writing.
+    remove(&unfinished)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o400).open(&unfinished).map_err(at)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at);
+    // A link, as a rename would replace what is there.
+    let linked = written.and_then(|()| fs::hard_link(&unfinished, path).map_err(|e| with_path(path, &e)));
+    let removed = remove(&unfinished);
+    linked.and(removed)
+}
+
 /// Reads a file of at most `cap` bytes; a longer one is an error of kind `InvalidData`.
 pub fn read(path: &Path, cap: usize) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(cap).unwrap_or(u64::MAX);
@@ -140,6 +156,20 @@ mod tests {
         assert_eq!(read(&path, 6).unwrap(), b"second");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_file_is_created_where_there_is_none_and_never_over_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kek");
+        write(&beside(&path).unwrap(), b"half of an earlier attempt").unwrap();
+        create(&path, b"first").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
+        assert_eq!(create(&path, b"second").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(read(&path, 100).unwrap(), b"first");
+        std::os::unix::fs::symlink(folder.path().join("gone"), folder.path().join("link")).unwrap();
+        assert!(create(&folder.path().join("link"), b"x").is_err(), "a link is something");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside them");
     }
 
     #[test]

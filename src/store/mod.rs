@@ -41,7 +41,7 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -256,6 +256,21 @@ pub struct Recovery {
     /// Segments that end in the middle of a commit, in words: a power cut leaves that, and nothing of it
     /// was ever reported as stored; a change since could look the same.
     pub torn: Vec<String>,
+}
+
+/// Whose a store says that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The key that it is kept under.
+    pub kek: KekId,
+    /// The key under which part of it still is.
+    pub previous: Option<KekId>,
+}
+
+/// Whose the store in a folder says that it is, without any key; `None` when there is no store. Only
+/// reads, also beside a running daemon.
+pub fn owner(folder: &Path) -> Result<Option<Owner>, StoreError> {
+    state_file::owner(&folder.join("identity"))
 }
 
 /// A source of random bytes for keys.

@@ -361,7 +361,7 @@ pub(super) fn measure(path: &Path) -> io::Result<(u64, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::keys::{Kek, KeyError, KeySource};
+    use crate::envelope::keys::{Kek, KeyError, KeySource, Protection};
     use zeroize::Zeroizing;
 
     struct Fixed(u8);
@@ -371,8 +371,8 @@ mod tests {
             Ok(Zeroizing::new([self.0; 32]))
         }
 
-        fn protection(&self) -> &'static str {
-            "test"
+        fn protection(&self) -> Protection {
+            Protection::File
         }
     }
 

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::segment::{Previous, Unsound};
-use super::{StoreError, StoreId};
+use super::{Owner, StoreError, StoreId};
 use crate::device::observation::Lane;
 use crate::envelope::keys::{Kek, KekId, KeyRing, MacKey};
 use crate::envelope::record::{FormatError, lane_code};
@@ -109,6 +109,21 @@ impl Identity {
         let _tag = take.array::<32>()?;
         take.end()?;
         Ok(Self { store, kek, previous: (previous != NO_KEY).then_some(previous) })
+    }
+}
+
+/// Whose store a folder holds, by its own word alone: nothing is proved without the key. `None` when
+/// there is no store.
+pub(super) fn owner(path: &Path) -> Result<Option<Owner>, StoreError> {
+    let damaged = |reason: String| StoreError::Identity { path: path.to_owned(), reason };
+    match atomic_file::read(path, MAX_FILE) {
+        Ok(bytes) => {
+            let Identity { kek, previous, .. } =
+                Identity::parse(&bytes).map_err(|error| damaged(error.to_string()))?;
+            Ok(Some(Owner { kek, previous }))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(damaged(error.to_string())),
     }
 }
 

@@ -21,7 +21,7 @@ use super::*;
 use crate::device::nomenclature::{DIMENSIONLESS, DRUG_NAME};
 use crate::device::observation::{Kind, Observation, Quality, Status, Value};
 use crate::envelope::block::{BlockBuilder, BlockHeader, MAX_BYTES, PlainBlock};
-use crate::envelope::keys::{Kek, KeyError, KeySource};
+use crate::envelope::keys::{Kek, KeyError, KeySource, Protection};
 use crate::envelope::record::{Entry, Record};
 use crate::policy::DeviceCard;
 use crate::time::{ClockSync, Mono, Wall};
@@ -43,8 +43,8 @@ impl KeySource for Fixed {
         Ok(Zeroizing::new([self.0; 32]))
     }
 
-    fn protection(&self) -> &'static str {
-        "test"
+    fn protection(&self) -> Protection {
+        Protection::File
     }
 }
 

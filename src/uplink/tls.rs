@@ -219,6 +219,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         | KeyError::Mode { .. }
         | KeyError::Owner { .. }
         | KeyError::Content { .. }
+        | KeyError::Token { .. }
         | KeyError::Random) => TlsError::Exposed(exposed),
     })?;
     let text = content(WHAT, path, file)?;

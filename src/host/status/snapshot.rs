@@ -37,6 +37,12 @@ pub struct Snapshot {
     pub time_synced: bool,
     /// The kernel's maximum error of the wall time.
     pub time_max_error_us: u32,
+    /// How the key that the store is kept under is protected: `file`, `credential` or `pkcs11`.
+    pub key_protection: String,
+    /// The id of that key.
+    pub kek: String,
+    /// The id of the one before it, while the configuration names one.
+    pub kek_previous: Option<String>,
     /// Every device of the allowlist, in its order.
     pub devices: Vec<Device>,
     /// The lanes of the spool, the most urgent first.
