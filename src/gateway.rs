@@ -9,6 +9,7 @@
 //! writing side, and the uplink finishes what is in flight within the grace period. What it does
 //! not finish is on disk.
 
+pub mod heartbeat;
 pub mod intake;
 pub mod pump;
 pub mod report;
@@ -38,9 +39,10 @@ use crate::time::Clock;
 use crate::uplink::topic::TopicError;
 use crate::uplink::{self, Stop};
 
+use heartbeat::Beats;
 use intake::Intake;
 use pump::{Pump, Shown};
-use report::{KeysInUse, Sources};
+use report::{KeysInUse, Origin, Sources};
 use sessions::{Links, RealLinks, Shared};
 
 /// How many reports may wait for the intake: some seconds of a busy ward, a few hundred KiB.
@@ -172,8 +174,18 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
         reports: None,
     };
     let stats = writer.stats();
+    let origin = Arc::new(Origin {
+        gateway: config.uplink.gateway.clone(),
+        boot,
+        run: header.run,
+        started,
+        store: reader.store_id(),
+        cap: config.store.cap,
+        keys,
+    });
+    let beats = Beats::new(Arc::clone(&origin), stats.clone());
     let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
-    running.start_uplink(&config, reader, uplink_status)?;
+    running.start_uplink(&config, reader, uplink_status, Box::new(move |now| beats.beat(now)))?;
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
     let (told, durable): (Vec<_>, Vec<_>) = rules.iter().map(|_| watch::channel(Ticket::default())).unzip();
@@ -184,20 +196,7 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
     let shared = Shared { clock: Arc::clone(&clock), reports, stop: running.stop_sessions.subscribe() };
     let centrals = sessions::start(&mut running.supervisor, &config.devices, durable, &shared, &links);
 
-    let sources = Sources {
-        gateway: config.uplink.gateway.clone(),
-        boot,
-        run: header.run,
-        started,
-        clock,
-        rules,
-        shown,
-        stats,
-        cap: config.store.cap,
-        keys,
-        uplink: uplink_shown,
-        centrals,
-    };
+    let sources = Sources { origin, clock, rules, shown, stats, uplink: uplink_shown, centrals };
     running.start_status(socket, sources);
     Ok(running)
 }
@@ -206,14 +205,11 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
 fn load_keys(places: &Keys) -> Result<(KeyRing, WardKey, KeysInUse), KeyError> {
     let ring = KeyRing::load(&places.kek, places.kek_previous.as_ref())?;
     let ward = WardKey::load(&places.ward)?;
-    let in_use = KeysInUse {
-        protection: places.kek.protection(),
-        kek: ring.current.id(),
-        previous: ring.previous.as_ref().map(Kek::id),
-    };
-    let KeysInUse { protection, kek, previous } = &in_use;
+    let in_use =
+        KeysInUse { protection: places.kek.protection(), previous: ring.previous.as_ref().map(Kek::id) };
+    let (KeysInUse { protection, previous }, kek) = (&in_use, ring.current.id());
     tracing::info!(key_protection = %protection, %kek, ?previous, "keys loaded");
-    if *previous == Some(*kek) {
+    if *previous == Some(kek) {
         tracing::warn!("keys.kek_previous holds the same key as keys.kek: remove it");
     }
     Ok((ring, ward, in_use))
@@ -253,6 +249,7 @@ impl Running {
         config: &Config,
         reader: store::Reader,
         status: watch::Sender<uplink::Status>,
+        vitals: uplink::Vitals,
     ) -> Result<(), GatewayError> {
         let around = uplink::Surroundings {
             clock: Arc::clone(&self.clock),
@@ -262,6 +259,7 @@ impl Running {
                 let heart = self.heart(FEEDER);
                 Box::new(move |now| heart.beat(now))
             },
+            vitals: Some(vitals),
             stop: self.stop_uplink.subscribe(),
         };
         let uplink = uplink::assemble(config.uplink.clone(), reader, around)?;

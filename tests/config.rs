@@ -614,6 +614,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("gateway.toml", "uplink.window", "1 to 1024"),
     ("gateway.toml", "uplink.keep_alive", "250ms"),
     ("gateway.toml", "uplink.stalled_after", "text in double quotes"),
+    ("gateway.toml", "uplink.heartbeat", "1s to 1h"),
     ("gateway.toml", "uplink.backoff_first", "backoff_most"),
     ("gateway.toml", "uplink.keepalive", "\"keep_alive\""),
     ("gateway.toml", "store.cap", "4GiB"),

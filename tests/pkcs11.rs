@@ -247,6 +247,47 @@ async fn a_store_under_a_tokens_key_is_read_again_after_a_restart() {
     });
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_moves_from_a_file_to_a_token_and_loses_nothing() {
+    let (tokens, mut bench) = (Tokens::new(), Bench::new().await);
+    let oximeter = bench.oximeter("spo2-1", "0000056661", 1_000_000);
+    bench.configure(&stage::serial_device("spo2-1", "masimo-ascii1", &oximeter.path(), "0000056661"));
+    let mut daemon = bench.start();
+    bench.status("the port is open", |status| status.devices.iter().all(|device| device.link == "up")).await;
+    for bpm in 60..100 {
+        oximeter.set(masimo::Values { spo2: Some(97), bpm: Some(bpm), ..Default::default() });
+    }
+    let status = bench.status("readings are durable", |status| status.lanes[1].records >= 40).await;
+    let (old, waiting) = (status.kek, status.lanes.iter().map(|lane| lane.records).sum::<u64>());
+    assert_eq!((status.key_protection.as_str(), status.kek_previous), ("file", None));
+    daemon.kill().unwrap();
+
+    let new = tokens.key("kek");
+    let (uri, config) = (tokens.uri("kek"), tokens.config());
+    let token = [("WARDLINE_KEYS__KEK", uri.as_str()), ("SOFTHSM2_CONF", config.as_str())];
+    // Without the key before, it is another's store.
+    assert_eq!(tokens.run(&bench, &uri).exit, code(Exit::Store));
+    let mut both = token.to_vec();
+    both.push(("WARDLINE_KEYS__KEK_PREVIOUS", "kek"));
+    let mut daemon = bench.start_with(&both);
+    let status =
+        bench.status("the move is done", |status| status.kek == new && status.key_rotation.is_none()).await;
+    assert_eq!((status.key_protection.as_str(), status.kek_previous), ("pkcs11", Some(old)));
+    let said = Said::of(&mut tokens.wardline(&["status", "--socket", text(&stage::socket(bench.path()))]));
+    assert!(said.out.contains("no longer needed: remove keys.kek_previous"), "{}", said.out);
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+
+    // The old key is gone, and nothing is lost with it.
+    std::fs::remove_file(bench.path().join("kek")).unwrap();
+    bench.serve().await;
+    let mut daemon = bench.start_with(&token);
+    within("every reading", bench.consumer.wait_for(|ledger| ledger.records >= waiting)).await;
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    bench.consumer.with(|ledger| {
+        assert_eq!((ledger.lost(), ledger.gaps, ledger.complaints.as_slice()), (0, 0, [].as_slice()));
+    });
+}
+
 #[tokio::test]
 async fn a_refused_pin_ends_with_a_code_of_its_own_after_one_try() {
     let (tokens, bench) = (Tokens::new(), without_devices().await);

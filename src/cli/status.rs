@@ -103,7 +103,19 @@ fn print_keys<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()>
     if kek.is_empty() {
         return Ok(());
     }
-    out.line(format_args!("key      {} (protection: {})", clean(kek), clean(key_protection)))
+    out.line(format_args!("key      {} (protection: {})", clean(kek), clean(key_protection)))?;
+    let previous = match (&snapshot.key_rotation, &snapshot.kek_previous) {
+        (Some(rotation), _) => format!(
+            "the store is being moved to it: {} segment(s) still need key {}, keep keys.kek_previous",
+            rotation.segments_left,
+            clean(&rotation.from)
+        ),
+        (None, Some(previous)) => {
+            format!("the previous key {} is no longer needed: remove keys.kek_previous", clean(previous))
+        }
+        (None, None) => return Ok(()),
+    };
+    out.line(format_args!("         {previous}"))
 }
 
 fn print_uplink<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {

@@ -97,6 +97,7 @@ fn uplink(
     let window = scope.number("uplink.window", raw.window, (1, 1_024));
     let keep_alive = scope.duration("uplink.keep_alive", raw.keep_alive.as_deref(), ("5s", "30m"));
     let stalled_after = scope.duration("uplink.stalled_after", raw.stalled_after.as_deref(), ("1s", "30m"));
+    let heartbeat = scope.duration("uplink.heartbeat", raw.heartbeat.as_deref(), ("1s", "1h"));
     let backoff = backoff(
         scope,
         raw.backoff_first.as_deref(),
@@ -117,6 +118,7 @@ fn uplink(
         window: window?,
         keep_alive: keep_alive?,
         stalled_after: stalled_after?,
+        heartbeat: heartbeat?,
         backoff: backoff?,
     })
 }

@@ -43,6 +43,7 @@ pub(super) struct Uplink {
     pub(super) window: Option<i64>,
     pub(super) keep_alive: Option<String>,
     pub(super) stalled_after: Option<String>,
+    pub(super) heartbeat: Option<String>,
     pub(super) backoff_first: Option<String>,
     pub(super) backoff_most: Option<String>,
     pub(super) healthy_after: Option<String>,

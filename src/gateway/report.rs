@@ -1,5 +1,7 @@
 //! Puts together what `wardline status` shows.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 use super::pump::Shown;
@@ -9,7 +11,7 @@ use crate::envelope::keys::{KekId, Protection};
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
 use crate::link::ble::Handle;
 use crate::policy::DeviceRule;
-use crate::store;
+use crate::store::{self, StoreId};
 use crate::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
 use crate::uplink::{self, State};
 
@@ -21,14 +23,12 @@ const CERTIFICATE_SOON: i64 = 14;
 pub struct KeysInUse {
     /// How the KEK is protected.
     pub protection: Protection,
-    /// The KEK's id.
-    pub kek: KekId,
-    /// That of the one before it, while there is one.
+    /// The id of the one before it, while the configuration names one.
     pub previous: Option<KekId>,
 }
 
-/// Where the parts of a snapshot come from.
-pub struct Sources {
+/// What stays the same for one run of the daemon.
+pub struct Origin {
     /// The gateway's id.
     pub gateway: String,
     /// The boot.
@@ -37,18 +37,26 @@ pub struct Sources {
     pub run: u64,
     /// When the daemon started.
     pub started: Now,
+    /// The store's id.
+    pub store: StoreId,
+    /// The store's cap.
+    pub cap: u64,
+    /// The store's keys.
+    pub keys: KeysInUse,
+}
+
+/// Where the parts of a snapshot come from.
+pub struct Sources {
+    /// The run.
+    pub origin: Arc<Origin>,
     /// Says what time it is.
-    pub clock: std::sync::Arc<dyn Clock>,
+    pub clock: Arc<dyn Clock>,
     /// The allowlist.
     pub rules: Vec<DeviceRule>,
     /// The intake.
     pub shown: watch::Receiver<Shown>,
     /// The store's numbers.
     pub stats: store::Stats,
-    /// The store's cap.
-    pub cap: u64,
-    /// The store's keys.
-    pub keys: KeysInUse,
     /// The uplink.
     pub uplink: watch::Receiver<uplink::Status>,
     /// The radios.
@@ -58,7 +66,7 @@ pub struct Sources {
 impl Sources {
     /// Everything at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        let now = self.clock.now();
+        let (now, origin) = (self.clock.now(), &self.origin);
         let shown = self.shown.borrow().clone();
         let uplink = self.uplink.borrow().clone();
         let devices: Vec<status::Device> = self
@@ -69,16 +77,20 @@ impl Sources {
             .collect();
         let mut snapshot = Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            gateway: self.gateway.clone(),
-            started: self.started.wall.to_string(),
-            uptime_ms: millis(self.started.mono, now.mono),
-            boot: hex(&self.boot.0),
-            run: format!("{:016x}", self.run),
+            gateway: origin.gateway.clone(),
+            started: origin.started.wall.to_string(),
+            uptime_ms: millis(origin.started.mono, now.mono),
+            boot: hex(&origin.boot.0),
+            run: format!("{:016x}", origin.run),
             time_synced: now.sync == ClockSync::Synced,
             time_max_error_us: now.max_error_us,
-            key_protection: self.keys.protection.to_string(),
-            kek: self.keys.kek.to_string(),
-            kek_previous: self.keys.previous.map(|previous| previous.to_string()),
+            key_protection: origin.keys.protection.to_string(),
+            kek: self.stats.kek().to_string(),
+            kek_previous: origin.keys.previous.map(|previous| previous.to_string()),
+            key_rotation: self.stats.rotation().map(|rotation| status::KeyRotation {
+                from: rotation.from.to_string(),
+                segments_left: rotation.segments_left,
+            }),
             devices,
             lanes: (0..).zip(Lane::ALL).map(|(place, lane)| self.lane(place, lane, &shown, now)).collect(),
             store: self.store(&shown),
@@ -108,7 +120,7 @@ impl Sources {
         let store = self.stats.snapshot();
         status::Store {
             bytes: store.bytes,
-            cap: self.cap,
+            cap: self.origin.cap,
             quarantined_segments: store.quarantined,
             dropped: store.dropped,
             faults: store.faults,
@@ -167,11 +179,11 @@ impl Sources {
 }
 
 /// For a person to read: a wall clock that was set in between makes it wrong, and nothing depends on it.
-fn wall_age(since: Wall, now: Wall) -> u64 {
+pub(super) fn wall_age(since: Wall, now: Wall) -> u64 {
     u64::try_from(now.as_millis().saturating_sub(since.as_millis())).unwrap_or_default()
 }
 
-fn millis(from: Mono, to: Mono) -> u64 {
+pub(super) fn millis(from: Mono, to: Mono) -> u64 {
     u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -190,6 +202,7 @@ fn uplink_view(status: &uplink::Status, now: Mono) -> status::Uplink {
         in_flight: u64::try_from(status.in_flight).unwrap_or(u64::MAX),
         acknowledged: status.lanes.values().map(|lane| lane.records).sum(),
         refused: status.refusals.values().sum(),
+        heartbeats: status.heartbeats,
         no_consumer: status.no_consumer,
         certificate_days_left: status.certificate_days_left,
     }

@@ -21,7 +21,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-pub use snapshot::{Device, Identity, Lane, MAX_UNLISTED, MAX_WARNINGS, Snapshot, Store, Unlisted, Uplink};
+pub use snapshot::{
+    Device, Identity, KeyRotation, Lane, MAX_UNLISTED, MAX_WARNINGS, Snapshot, Store, Unlisted, Uplink,
+};
 
 /// What is asked. The number is the version of the question.
 pub const REQUEST: &str = "status 1\n";

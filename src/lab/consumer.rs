@@ -1,5 +1,5 @@
-//! A consumer at the far end: its own mutual-TLS client, subscribed to `d/v1/#`, that writes what it
-//! sees into a [`Ledger`].
+//! A consumer at the far end: its own mutual-TLS client, subscribed to `d/v1/#` and `s/v1/#`, that
+//! writes what it sees into a [`Ledger`].
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,7 +85,10 @@ pub async fn run(settings: Settings, shared: Shared) -> anyhow::Result<()> {
     let (client, mut events) = AsyncClient::builder(options).capacity(8).build();
     loop {
         match events.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => client.subscribe("d/v1/#", QoS::AtLeastOnce).await?,
+            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                client.subscribe("d/v1/#", QoS::AtLeastOnce).await?;
+                client.subscribe("s/v1/#", QoS::AtLeastOnce).await?;
+            }
             Ok(Event::Incoming(Packet::SubAck(_))) => {
                 shared.subscribed.send_replace(true);
             }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::heads::{Beat, Heads};
 use super::payload::{Reading, read_cbor, read_fhir};
 use crate::time::Mono;
 
@@ -43,7 +44,7 @@ pub struct Arrival {
 pub struct Ledger {
     /// By device.
     pub devices: BTreeMap<String, Tally>,
-    /// Publishes.
+    /// Publishes of data.
     pub publishes: u64,
     /// Records without those that had come before, in the order of their arrival over all devices.
     pub records: u64,
@@ -51,6 +52,12 @@ pub struct Ledger {
     pub alarms: Vec<(u64, String)>,
     /// Records lost on the gateway that it told of itself.
     pub gaps: u64,
+    /// Heartbeats.
+    pub heartbeats: u64,
+    /// How far each gateway's store has come, by the gateway's place in the topics.
+    pub gateways: BTreeMap<String, Heads>,
+    /// Stores that went backwards, in words.
+    pub setbacks: Vec<String>,
     /// What was wrong with publishes, in words; the first few.
     pub complaints: Vec<String>,
     /// Every reading in the order of arrival, when `keep` is set.
@@ -96,8 +103,13 @@ impl Tally {
 impl Ledger {
     /// Takes one publish.
     pub fn take(&mut self, delivery: Delivery<'_>) {
-        self.publishes += 1;
-        if let Err(problem) = self.try_take(delivery)
+        let taken = if let Some(("s", place)) = delivery.topic.split_once("/v1/") {
+            self.take_status(place, delivery)
+        } else {
+            self.publishes += 1;
+            self.try_take(delivery)
+        };
+        if let Err(problem) = taken
             && self.complaints.len() < MAX_COMPLAINTS
         {
             self.complaints.push(format!("{}: {problem:#}", delivery.topic));
@@ -112,6 +124,31 @@ impl Ledger {
     /// Over all devices: a sum.
     pub fn sum(&self, of: impl Fn(&Tally) -> u64) -> u64 {
         self.devices.values().map(of).sum()
+    }
+
+    /// Takes what a gateway says of itself.
+    fn take_status(&mut self, place: &str, delivery: Delivery<'_>) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            delivery.content_type == "application/json" || place.ends_with("/status"),
+            "not JSON"
+        );
+        let Some(place) = place.strip_suffix("/heartbeat") else {
+            // Birth and will. The will has no content type: it is older than the connection.
+            let said: serde_json::Value = serde_json::from_slice(delivery.payload)?;
+            let state = said.get("state").and_then(serde_json::Value::as_str);
+            anyhow::ensure!(matches!(state, Some("online" | "offline")), "state {state:?}");
+            return Ok(());
+        };
+        let beat = Beat::read(delivery.payload)?;
+        anyhow::ensure!(
+            place.rsplit('/').next() == Some(&beat.gateway),
+            "it is of gateway {:?}",
+            beat.gateway
+        );
+        self.heartbeats += 1;
+        let setbacks = self.gateways.entry(place.to_owned()).or_default().take(beat);
+        self.setbacks.extend(setbacks.into_iter().map(|setback| format!("{place}: {setback}")));
+        Ok(())
     }
 
     fn try_take(&mut self, delivery: Delivery<'_>) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ pub mod bluez;
 pub mod broker;
 pub mod consumer;
 pub mod demo;
+pub mod heads;
 pub mod ledger;
 pub mod memory;
 pub mod numerics;

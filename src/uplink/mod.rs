@@ -14,6 +14,7 @@
 
 pub mod encode;
 pub mod feeder;
+pub mod heartbeat;
 pub mod mqtt;
 pub mod parcel;
 mod report;
@@ -24,7 +25,8 @@ pub mod tls;
 pub mod topic;
 pub mod trouble;
 
-pub use run::{Alive, Stop, Surroundings, Uplink, assemble};
+pub use heartbeat::Heartbeat;
+pub use run::{Alive, Stop, Surroundings, Uplink, Vitals, assemble};
 pub use status::{State, Status};
 
 use std::path::PathBuf;
@@ -63,6 +65,8 @@ pub struct Config {
     /// How long the oldest publish in flight may wait for its PUBACK before the connection is torn
     /// down as wedged.
     pub stalled_after: Duration,
+    /// How often the gateway says how it is.
+    pub heartbeat: Duration,
     /// How to come back after a failure.
     pub backoff: Bounds,
 }

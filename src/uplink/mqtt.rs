@@ -17,6 +17,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rumqttc::mqttbytes::Error as CodecError;
 use rumqttc::mqttbytes::v5::{ConnectReturnCode, LastWill, PubAckReason, PublishProperties};
 use rumqttc::{
@@ -35,7 +36,7 @@ use super::{Config, Payload};
 const MAX_PACKET: u32 = 256 * 1024;
 /// The longest that TCP, TLS and CONNECT together may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests that fit beside the window: birth, death and disconnect.
+/// Requests that fit beside the window: birth, heartbeat, death and disconnect.
 const ROOM_FOR_CONTROL: usize = 8;
 
 /// What happened to a connection.
@@ -157,14 +158,27 @@ impl Link {
         run: &str,
         state: &str,
     ) -> Option<impl Future<Output = Reply> + Send + use<>> {
+        self.retain(topics.status(), status_payload(run, state).into())
+    }
+
+    /// Says how the gateway is, retained.
+    pub fn heartbeat(
+        &self,
+        topics: &Topics,
+        payload: Bytes,
+    ) -> Option<impl Future<Output = Reply> + Send + use<>> {
+        self.retain(topics.heartbeat(), payload)
+    }
+
+    /// Publishes JSON for the broker to keep.
+    fn retain(&self, topic: String, payload: Bytes) -> Option<impl Future<Output = Reply> + Send + use<>> {
         let properties = PublishProperties {
             payload_format_indicator: Some(1),
             content_type: Some("application/json".to_owned()),
             ..PublishProperties::default()
         };
         let options = PublishOptions::new(QoS::AtLeastOnce).retained().properties(properties);
-        let text = status_payload(run, state);
-        let notice = self.client.try_publish_tracked(topics.status(), text, options).ok()?;
+        let notice = self.client.try_publish_tracked(topic, payload, options).ok()?;
         Some(reply(notice))
     }
 

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use super::Config;
 use super::encode::Encoder;
 use super::feeder::{Feeder, Shared, Source};
+use super::heartbeat::Heartbeat;
 use super::mqtt::{self, Job, Link, LinkEvent, Reply};
 use super::report::Report;
 use super::session::{Answer, Limits, Session, Ticket};
@@ -23,10 +24,12 @@ use super::tls::{self, Files, TlsError};
 use super::topic::{TopicError, Topics};
 use super::trouble::LinkError;
 use crate::backoff::{Backoff, Random};
-use crate::time::{Clock, Mono};
+use crate::time::{Clock, Mono, Now};
 
 /// Held topics named in the status.
 const HELD_SHOWN: usize = 8;
+/// The first reason code that is a failure (MQTT 5, section 2.4).
+const FAILURE: u8 = 0x80;
 /// For DISCONNECT, once everything is answered.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -45,6 +48,9 @@ pub enum Stop {
 /// Takes a sign of life and the moment of it.
 pub type Alive = Box<dyn Fn(Mono) + Send>;
 
+/// Says how the gateway is, but for the uplink's own part.
+pub type Vitals = Box<dyn Fn(Now) -> Heartbeat + Send>;
+
 /// What the uplink needs from around it.
 pub struct Surroundings {
     /// The time.
@@ -56,6 +62,8 @@ pub struct Surroundings {
     /// Told by the feeder's thread that it is alive: with each of its turns, at least once in
     /// [`TURN`](super::feeder::TURN). Not at all while the store does not answer.
     pub alive: Alive,
+    /// What a heartbeat says; `None`: there are none.
+    pub vitals: Option<Vitals>,
     /// How it is told to end. Its sender gone counts as "end at once".
     pub stop: watch::Receiver<Stop>,
 }
@@ -78,11 +86,12 @@ pub fn assemble<S: Source>(config: Config, source: S, around: Surroundings) -> R
         subscriber: config.subscriber,
         stalled_after: config.stalled_after,
         retry: config.backoff,
+        heartbeat: around.vitals.is_some().then_some(config.heartbeat),
     }));
     let encoder = Encoder::new(config.payload, topics.clone(), &config.gateway, source.store_id());
     let commits = source.commits();
     let (jobs, waiting) = mpsc::channel(1);
-    let Surroundings { clock, mut random, status, alive, stop } = around;
+    let Surroundings { clock, mut random, status, alive, vitals, stop } = around;
     let run = format!("{:016x}", random.next_u64());
     let feeder = Feeder::new(source, encoder, (Arc::clone(&clock), alive), Arc::clone(&shared));
     let driver = Driver {
@@ -95,6 +104,7 @@ pub fn assemble<S: Source>(config: Config, source: S, around: Surroundings) -> R
         commits: Some(commits),
         jobs,
         run,
+        vitals,
         stop,
         report: Report::new(status),
     };
@@ -122,6 +132,7 @@ pub struct Driver {
     commits: Option<watch::Receiver<u64>>,
     jobs: mpsc::Sender<Job>,
     run: String,
+    vitals: Option<Vitals>,
     stop: watch::Receiver<Stop>,
     report: Report,
 }
@@ -145,7 +156,15 @@ enum End {
     Failed(Trouble),
 }
 
-type Replies = FuturesUnordered<Pin<Box<dyn Future<Output = (Option<Ticket>, Reply)> + Send>>>;
+/// What a reply answers.
+#[derive(Clone, Copy)]
+enum Sent {
+    Parcel(Ticket),
+    Heartbeat,
+    Birth,
+}
+
+type Replies = FuturesUnordered<Pin<Box<dyn Future<Output = (Sent, Reply)> + Send>>>;
 
 impl Driver {
     /// Runs until told to stop.
@@ -215,10 +234,10 @@ impl Driver {
                     Some(LinkEvent::Down(Some(error))) => return End::Failed(error.into()),
                     Some(LinkEvent::Down(None)) | None => return End::Failed(self.lost("it ended").into()),
                 },
-                Some((ticket, reply)) = replies.next(), if !replies.is_empty() => {
-                    self.handle_reply(ticket, reply);
-                    while let Some(Some((ticket, reply))) = replies.next().now_or_never() {
-                        self.handle_reply(ticket, reply);
+                Some((sent, reply)) = replies.next(), if !replies.is_empty() => {
+                    self.handle_reply(sent, reply);
+                    while let Some(Some((sent, reply))) = replies.next().now_or_never() {
+                        self.handle_reply(sent, reply);
                     }
                 }
                 () = self.shared.fed() => {}
@@ -248,12 +267,12 @@ impl Driver {
         self.backoff.handle_up(now);
         // From here on "live" is what is committed from here on; what waited is backlog.
         self.shared.restart(true);
-        self.shared.lock().session.handle_connected(receive_maximum);
+        self.shared.lock().session.handle_connected(receive_maximum, now);
         self.report.now.connections += 1;
         self.report.state(State::Online, now);
         tracing::info!(receive_maximum, "connected to the broker");
         if let Some(birth) = link.announce(&self.topics, &self.run, "online") {
-            replies.push(Box::pin(birth.map(|reply| (None, reply))));
+            replies.push(Box::pin(birth.map(|reply| (Sent::Birth, reply))));
         }
     }
 
@@ -267,6 +286,14 @@ impl Driver {
         if let Some(age) = self.shared.lock().session.stalled(now) {
             return Err(Trouble::Stalled { broker: self.broker(), seconds: age.as_secs() });
         }
+        let beats = self.shared.lock().session.poll_heartbeat(now);
+        if beats {
+            match self.beat(link) {
+                Some(reply) => replies.push(Box::pin(reply.map(|reply| (Sent::Heartbeat, reply)))),
+                // It is not kept for later: the next one says more.
+                None => self.shared.lock().session.handle_heartbeat(),
+            }
+        }
         let mut started = false;
         loop {
             let next = self.shared.lock().session.poll_publish(now);
@@ -275,7 +302,7 @@ impl Driver {
                 return Err(self.lost("it takes no more publishes").into());
             };
             self.report.lane(parcel.stream).published += 1;
-            replies.push(Box::pin(reply.map(move |reply| (Some(ticket), reply))));
+            replies.push(Box::pin(reply.map(move |reply| (Sent::Parcel(ticket), reply))));
             started = true;
         }
         if started {
@@ -284,15 +311,29 @@ impl Driver {
         Ok(())
     }
 
-    fn handle_reply(&mut self, ticket: Option<Ticket>, reply: Reply) {
+    /// Sends a heartbeat.
+    fn beat(&self, link: &Link) -> Option<impl Future<Output = Reply> + Send + use<>> {
+        let heartbeat = self.vitals.as_ref()?(self.clock.now());
+        link.heartbeat(&self.topics, heartbeat.encode(&self.report.now))
+    }
+
+    fn handle_reply(&mut self, sent: Sent, reply: Reply) {
         // A lost reply is followed by the end of the connection, or ends it by its age.
         let Reply::PubAck(reason) = reply else { return };
         if reason != 0 {
             *self.report.now.refusals.entry(reason).or_default() += 1;
         }
-        let Some(ticket) = ticket else { return };
         let now = self.clock.now().mono;
         let mut shared = self.shared.lock();
+        let ticket = match sent {
+            Sent::Parcel(ticket) => ticket,
+            Sent::Birth => return,
+            Sent::Heartbeat => {
+                // Kept by the broker whether or not somebody is subscribed (0x10).
+                self.report.now.heartbeats += u64::from(reason < FAILURE);
+                return shared.session.handle_heartbeat();
+            }
+        };
         match shared.session.handle_puback(ticket, reason, now, self.random.as_mut()) {
             Answer::Stale => {}
             Answer::Delivered { stream, count } => {
@@ -337,14 +378,17 @@ impl Driver {
         tokio::pin!(deadline);
         while self.shared.lock().session.in_flight() > 0 {
             tokio::select! {
-                Some((ticket, reply)) = replies.next(), if !replies.is_empty() => {
-                    self.handle_reply(ticket, reply);
+                Some((sent, reply)) = replies.next(), if !replies.is_empty() => {
+                    self.handle_reply(sent, reply);
                     self.pass_acknowledgements();
                 }
                 event = link.events.recv() => if !matches!(event, Some(LinkEvent::Up { .. })) { return },
                 () = &mut deadline => break,
             }
         }
+        // The writing side is closed by now: these are the last heads. Its answer is not waited for, but
+        // that of what is sent after it is.
+        drop(self.beat(&link));
         if let Some(death) = link.announce(&self.topics, &self.run, "offline") {
             death.await;
         }

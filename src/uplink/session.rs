@@ -3,7 +3,8 @@
 //! In: [`Parcel`]s from the feeder, PUBACKs, the coming and going of the connection, `now`. Out:
 //! what to publish ([`Session::poll_publish`]), which blocks the broker has
 //! ([`Session::poll_acknowledge`]), whether to read the store again from its oldest unacknowledged
-//! block ([`Session::poll_rewind`]), and whether the connection is wedged ([`Session::stalled`]).
+//! block ([`Session::poll_rewind`]), when a heartbeat is due ([`Session::poll_heartbeat`]), and whether the
+//! connection is wedged ([`Session::stalled`]).
 //!
 //! What never happens: a block is acknowledged of which a publish did not get PUBACK 0x00 (or 0x10
 //! where nobody needs to subscribe); a publish that is not an alarm is started while an alarm waits;
@@ -20,6 +21,7 @@
 //! and refuse the first.
 
 mod outcome;
+mod pulse;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -30,6 +32,7 @@ use crate::backoff::{Backoff, Bounds, Random};
 use crate::store::Seq;
 use crate::time::Mono;
 pub use outcome::{Answer, Outcome};
+use pulse::Pulse;
 
 /// Parcels that wait encoded for each stream: enough to keep the window full, little enough that an
 /// alarm or a rewind makes little work void.
@@ -60,6 +63,8 @@ pub struct Limits {
     pub stalled_after: Duration,
     /// How to try a refused topic again.
     pub retry: Bounds,
+    /// The pace of heartbeats, if there are any.
+    pub heartbeat: Option<Duration>,
 }
 
 /// Names a publish until its PUBACK.
@@ -110,6 +115,7 @@ pub struct Session {
     spoiled: u64,
     patience: u32,
     rewind_due: Option<Mono>,
+    pulse: Pulse,
 }
 
 impl Session {
@@ -132,13 +138,15 @@ impl Session {
             spoiled: 0,
             patience: PATIENCE,
             rewind_due: None,
+            pulse: Pulse::new(limits.heartbeat),
         }
     }
 
     /// CONNACK came, with the broker's receive maximum (65,535 when it says nothing).
-    pub fn handle_connected(&mut self, receive_maximum: u16) {
+    pub fn handle_connected(&mut self, receive_maximum: u16, now: Mono) {
         self.window = usize::from(self.limits.window.min(receive_maximum).max(1));
         self.connected = true;
+        self.pulse.handle_connected(now);
     }
 
     /// The connection is gone, or the store is to be read again: what was not acknowledged will come
@@ -154,6 +162,7 @@ impl Session {
         self.spoiled = 0;
         self.patience = PATIENCE;
         self.rewind_due = None;
+        self.pulse.handle_restart(connected);
         self.held.retain(|_, held| !held.released);
         for held in self.held.values_mut() {
             // The parcel comes again from the store; it goes out when the hold is over.
@@ -207,7 +216,7 @@ impl Session {
 
     /// The next publish to start, if one may be started.
     pub fn poll_publish(&mut self, now: Mono) -> Option<(Ticket, Parcel)> {
-        if !self.connected || self.flying.len() >= self.window {
+        if !self.connected || self.taken() >= self.window {
             return None;
         }
         if let Some(probe) = self.due_probe(now) {
@@ -231,6 +240,21 @@ impl Session {
         None
     }
 
+    /// Whether a heartbeat is to go out now. The caller then sends one, and calls
+    /// [`Session::handle_heartbeat`] when it is answered.
+    pub fn poll_heartbeat(&mut self, now: Mono) -> bool {
+        let starts = self.heartbeat_at().is_some_and(|at| at <= now);
+        if starts {
+            self.pulse.start(now);
+        }
+        starts
+    }
+
+    /// Takes the PUBACK of a heartbeat, whatever it says: the next one is a new one.
+    pub fn handle_heartbeat(&mut self) {
+        self.pulse.handle_answer();
+    }
+
     /// The next block of which the broker has every record.
     pub fn poll_acknowledge(&mut self) -> Option<Seq> {
         self.done.pop_front()
@@ -250,7 +274,7 @@ impl Session {
         let wedged = self.oldest().map(|since| since + self.limits.stalled_after);
         let may_start = |(topic, held): &(&String, &Held)| held.probe.is_some() && !self.is_flying(topic);
         let probe = self.held.iter().filter(may_start).map(|(_, held)| held.due).min();
-        [wedged, probe, self.rewind_due].into_iter().flatten().min()
+        [wedged, probe, self.rewind_due, self.heartbeat_at()].into_iter().flatten().min()
     }
 
     /// How long the oldest publish has waited for its PUBACK, when that is too long. Decided by the
@@ -280,7 +304,29 @@ impl Session {
 
     fn oldest(&self) -> Option<Mono> {
         // Tickets count up, so the first is the oldest.
-        self.flying.first_key_value().map(|(_, flying)| flying.since)
+        let parcel = self.flying.first_key_value().map(|(_, flying)| flying.since);
+        [parcel, self.pulse.flying()].into_iter().flatten().min()
+    }
+
+    /// How many places of the window are taken.
+    fn taken(&self) -> usize {
+        self.flying.len() + usize::from(self.pulse.flying().is_some())
+    }
+
+    /// Whether nothing but an alarm may be started: a place in the window is kept for the alarm that
+    /// comes next.
+    fn is_full(&self) -> bool {
+        let kept = if self.window > 1 { (self.window / 8).max(1) } else { 0 };
+        let full = self.taken() + kept >= self.window || self.flying_bytes >= MAX_BYTES_IN_FLIGHT;
+        full && self.taken() > 0
+    }
+
+    /// From when on a heartbeat may start, if nothing changes.
+    fn heartbeat_at(&self) -> Option<Mono> {
+        if !self.connected || !self.queue(Stream::Alarm).is_empty() || self.is_full() {
+            return None;
+        }
+        self.pulse.may_start_at(self.alarms_drained)
     }
 
     fn queue(&self, stream: Stream) -> &VecDeque<Parcel> {
@@ -308,10 +354,7 @@ impl Session {
         if !self.queue(Stream::Alarm).is_empty() {
             return self.can_start(Stream::Alarm).then_some(Stream::Alarm);
         }
-        // A place in the window is kept for the alarm that comes next.
-        let kept = if self.window > 1 { (self.window / 8).max(1) } else { 0 };
-        let full = self.flying.len() + kept >= self.window || self.flying_bytes >= MAX_BYTES_IN_FLIGHT;
-        if !self.alarms_drained || (full && !self.flying.is_empty()) || self.patience == 0 {
+        if !self.alarms_drained || self.is_full() || self.patience == 0 {
             return None;
         }
         let waits = |stream| self.can_start(stream);

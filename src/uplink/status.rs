@@ -20,6 +20,8 @@ pub struct Status {
     pub store_trouble: Option<String>,
     /// How often a connection came up.
     pub connections: u64,
+    /// Heartbeats that the broker has.
+    pub heartbeats: u64,
     /// Publishes that wait for their PUBACK.
     pub in_flight: usize,
     /// How long the oldest of them has waited.

@@ -78,6 +78,11 @@ impl Topics {
     pub fn status(&self) -> String {
         format!("s/v1/{}/status", self.place)
     }
+
+    /// Where the gateway says how it is. Retained.
+    pub fn heartbeat(&self) -> String {
+        format!("s/v1/{}/heartbeat", self.place)
+    }
 }
 
 /// The id, if it is one.
@@ -102,6 +107,7 @@ mod tests {
     fn topics_have_the_form_that_the_cloud_expects() {
         assert_eq!(topics().data("pump-1", Class::Alarm).unwrap(), "d/v1/north/icu-2/gw-7/pump-1/alarm");
         assert_eq!(topics().status(), "s/v1/north/icu-2/gw-7/status");
+        assert_eq!(topics().heartbeat(), "s/v1/north/icu-2/gw-7/heartbeat");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use wardline::lab::samples::measured;
 use wardline::policy::DeviceCard;
 use wardline::store::Seq;
 use wardline::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
-use wardline::uplink::{self, Config, Payload, Status, Stop, Subscriber, Surroundings};
+use wardline::uplink::{self, Config, Payload, Status, Stop, Subscriber, Surroundings, Vitals};
 
 /// Nothing that a test waits for takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -172,6 +172,7 @@ impl Certificates {
             window: 50,
             keep_alive: Duration::from_secs(5),
             stalled_after: Duration::from_millis(1_500),
+            heartbeat: Duration::from_secs(1),
             backoff: Bounds {
                 first: Duration::from_millis(20),
                 most: Duration::from_millis(200),
@@ -201,6 +202,10 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(config: Config, ward: &Ward) -> Self {
+        Self::start_with(config, ward, None)
+    }
+
+    pub(crate) fn start_with(config: Config, ward: &Ward, vitals: Option<Vitals>) -> Self {
         let (status_in, status) = watch::channel(Status::default());
         let (stop, stop_out) = watch::channel(Stop::Run);
         let around = Surroundings {
@@ -208,6 +213,7 @@ impl Running {
             random: Box::new(TestRandom(7)),
             status: status_in,
             alive: Box::new(|_| {}),
+            vitals,
             stop: stop_out,
         };
         let parts = uplink::assemble(config, ward.store.clone(), around).unwrap();

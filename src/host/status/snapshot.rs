@@ -43,6 +43,9 @@ pub struct Snapshot {
     pub kek: String,
     /// The id of the one before it, while the configuration names one.
     pub kek_previous: Option<String>,
+    /// How far the move from the one to the other is; `null` when there is none under way: then the one
+    /// before is not needed.
+    pub key_rotation: Option<KeyRotation>,
     /// Every device of the allowlist, in its order.
     pub devices: Vec<Device>,
     /// The lanes of the spool, the most urgent first.
@@ -121,6 +124,16 @@ pub struct Lane {
     pub durable_total: u64,
 }
 
+/// A move of the store from one key to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyRotation {
+    /// The id of the key that part of the store still is under.
+    pub from: String,
+    /// The segments that still are under it.
+    pub segments_left: u64,
+}
+
 /// The store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -155,6 +168,8 @@ pub struct Uplink {
     pub acknowledged: u64,
     /// Publishes that the broker refused since the daemon started.
     pub refused: u64,
+    /// Heartbeats that the broker has taken since the daemon started.
+    pub heartbeats: u64,
     /// Whether the broker says that nobody is subscribed.
     pub no_consumer: bool,
     /// Days until this gateway's certificate expires; negative when it has.

@@ -71,6 +71,7 @@ impl Papers {
             window: WINDOW,
             keep_alive: Duration::from_secs(30),
             stalled_after: Duration::from_secs(60),
+            heartbeat: Duration::from_secs(60),
             backoff: Bounds {
                 first: Duration::from_millis(20),
                 most: Duration::from_millis(200),
@@ -97,6 +98,7 @@ impl Wire {
     ) -> anyhow::Result<Self> {
         let (sender, status) = watch::channel(Status::default());
         let around = Surroundings {
+            vitals: None,
             alive: Box::new(|_| {}),
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             random: Box::new(SystemRandomness::new()),

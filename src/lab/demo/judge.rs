@@ -53,6 +53,7 @@ impl Ward {
             ),
             self.alarms_first(),
             self.comeback(),
+            self.heartbeats(),
             (ended.success(), format!("the daemon drained and ended in order ({ended})")),
         ];
         checks.extend(self.nothing_foreign());
@@ -111,6 +112,16 @@ impl Ward {
                     after(last_backlog)
                 ),
             )
+        })
+    }
+
+    /// Whether the gateway said how it is, and its store only went forward.
+    fn heartbeats(&self) -> (bool, String) {
+        self.cloud.consumer.with(|ledger| {
+            let (beats, setbacks) = (ledger.heartbeats, ledger.setbacks.clone());
+            // One for each of the two connections, and one at the end.
+            let is_so = beats >= 3 && setbacks.is_empty();
+            (is_so, format!("{beats} heartbeats, and the store never went backwards {}", setbacks.join("; ")))
         })
     }
 

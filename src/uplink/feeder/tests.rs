@@ -49,7 +49,13 @@ impl Source for Empty {
 fn shared() -> Arc<Shared> {
     let retry = Bounds { first: Duration::ZERO, most: Duration::ZERO, healthy_after: Duration::ZERO };
     let stalled_after = PATIENCE;
-    Shared::new(Session::new(Limits { window: 1, subscriber: Subscriber::Required, stalled_after, retry }))
+    Shared::new(Session::new(Limits {
+        window: 1,
+        subscriber: Subscriber::Required,
+        stalled_after,
+        retry,
+        heartbeat: None,
+    }))
 }
 
 #[test]

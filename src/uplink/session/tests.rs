@@ -23,6 +23,7 @@ const LIMITS: Limits = Limits {
         most: Duration::from_millis(999),
         healthy_after: Duration::from_secs(60),
     },
+    heartbeat: None,
 };
 
 fn at(millis: u64) -> Mono {
@@ -55,7 +56,7 @@ fn parcel(stream: Stream, block: u32, topic: &str, last: bool) -> Parcel {
 /// Connected, alarms drained, and the named topics already taken once.
 fn online(limits: Limits, proven: &[&str]) -> Session {
     let mut session = Session::new(limits);
-    session.handle_connected(u16::MAX);
+    session.handle_connected(u16::MAX, at(0));
     session.handle_alarms_drained(true);
     session.proven = proven.iter().map(ToString::to_string).collect();
     session
@@ -112,7 +113,7 @@ fn a_place_in_the_window_is_kept_for_an_alarm() {
 fn the_window_is_the_lesser_of_ours_and_the_brokers() {
     for (ours, theirs, most) in [(16, 4, 4), (4, 16, 4), (1, 65_535, 1), (5, 0, 1)] {
         let mut session = Session::new(Limits { window: ours, ..LIMITS });
-        session.handle_connected(theirs);
+        session.handle_connected(theirs, at(0));
         session.proven.insert("alarm".to_owned());
         for block in 0..20 {
             session.handle_parcel(parcel(Stream::Alarm, block, "alarm", true));
@@ -366,4 +367,66 @@ fn a_probe_that_is_refused_for_good_does_not_stop_the_others() {
     session.handle_alarms_drained(true);
     session.handle_parcel(parcel(Stream::Live, 1, "a", true));
     assert_eq!(take(&mut session, 1_000_000).len(), 1, "another device's reading waits for ever");
+}
+
+const EVERY: Duration = Duration::from_secs(60);
+
+fn beating(limits: Limits) -> Session {
+    let mut session = online(Limits { heartbeat: Some(EVERY), ..limits }, &["a", "alarm"]);
+    session.handle_alarms_drained(true);
+    session
+}
+
+#[test]
+fn a_heartbeat_goes_out_at_once_then_at_its_pace_and_one_at_a_time() {
+    let mut session = beating(LIMITS);
+    assert!(session.poll_heartbeat(at(0)) && !session.poll_heartbeat(at(0)));
+    assert!(!session.poll_heartbeat(at(60_000)), "the first is not answered");
+    session.handle_heartbeat();
+    assert!(!session.poll_heartbeat(at(59_999)));
+    assert_eq!(session.poll_timeout(), Some(at(60_000)));
+    assert!(session.poll_heartbeat(at(60_000)));
+    // A new connection knows nothing of the one before.
+    session.handle_restart(false);
+    assert!(!session.poll_heartbeat(at(500_000)), "not while nobody is there");
+    session.handle_connected(u16::MAX, at(500_000));
+    session.handle_alarms_drained(true);
+    assert!(session.poll_heartbeat(at(500_000)));
+    let mut silent = online(LIMITS, &[]);
+    silent.handle_alarms_drained(true);
+    assert!(!silent.poll_heartbeat(at(0)) && silent.poll_timeout().is_none());
+}
+
+#[test]
+fn a_heartbeat_waits_for_alarms_and_leaves_the_place_of_the_next_one_free() {
+    let mut session = beating(Limits { window: 8, ..LIMITS });
+    session.handle_alarms_drained(false);
+    assert!(!session.poll_heartbeat(at(4_999)), "there may be alarms to read");
+    session.handle_parcel(parcel(Stream::Alarm, 0, "alarm", true));
+    assert!(!session.poll_heartbeat(at(9_000)), "an alarm waits");
+    assert_eq!(session.poll_timeout(), None, "and nothing spins until it went");
+    assert_eq!(take(&mut session, 9_000).len(), 1);
+    assert!(session.poll_heartbeat(at(9_000)), "an alarm lane that cannot be drained is to be told of");
+
+    let mut session = beating(Limits { window: 8, ..LIMITS });
+    for block in 0..20 {
+        session.handle_parcel(parcel(Stream::Backlog, block, "a", true));
+    }
+    let flying = take(&mut session, 0);
+    assert_eq!(flying.len(), 7);
+    assert!(!session.poll_heartbeat(at(0)), "the last place is an alarm's");
+    session.handle_puback(flying[0].0, 0, at(1), &mut Most);
+    assert!(session.poll_heartbeat(at(1)));
+    assert!(take(&mut session, 1).is_empty(), "it took the place of a reading");
+    session.handle_parcel(parcel(Stream::Alarm, 1, "alarm", true));
+    assert_eq!(take(&mut session, 1).len(), 1);
+}
+
+#[test]
+fn a_heartbeat_that_nobody_answers_shows_a_wedged_connection() {
+    let mut session = beating(LIMITS);
+    assert!(session.poll_heartbeat(at(0)));
+    assert_eq!(session.stalled(at(29_999)), None);
+    assert_eq!(session.stalled(at(30_000)), Some(Duration::from_secs(30)));
+    assert_eq!(session.in_flight(), 0, "nothing of the store waits for it");
 }
