@@ -14,6 +14,7 @@ mod ingest;
 mod machine;
 mod part;
 mod peer;
+mod store;
 mod ward;
 
 use std::ffi::OsString;
@@ -32,10 +33,14 @@ use part::{Beside, fresh, measure, words};
 use peer::Arrived;
 
 pub use part::Part;
+pub use store::Keep;
 
 /// How it is run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
+    /// What is measured
+    #[arg(value_enum, default_value_t = What::Gateway)]
+    pub what: What,
     /// A short run with small numbers: shows that everything works, not how fast
     #[arg(long)]
     pub quick: bool,
@@ -45,6 +50,15 @@ pub struct Options {
     /// A folder on the disk to measure; by default where this program lies
     #[arg(long)]
     pub folder: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum What {
+    /// The whole gateway: ingest, latency, drain, memory, wear
+    Gateway,
+    /// The store alone, beside an append-only file, sled, SQLite and a mosquitto
+    Store,
 }
 
 /// How much of everything.
@@ -96,6 +110,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         None => std::env::current_exe()?.parent().context("this program lies nowhere")?.to_owned(),
     };
     let folder = Folder::new(&place)?;
+    if options.what == What::Store {
+        let figures = store::run(&folder.0, options.quick)?;
+        let text = if options.json { serde_json::to_string(&figures)? } else { figures.table() };
+        writeln!(std::io::stdout(), "{text}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let size = if options.quick { &QUICK } else { &FULL };
     let mut machine = Machine::look(&folder.0)?;
     let bench = Bench { folder: folder.0.clone(), size, papers: Papers::issue(&folder.0.join("papers"))? };

@@ -173,13 +173,38 @@ impl Mosquitto {
         Self::start(program, papers, port, &text)
     }
 
+    /// One on the loopback that keeps what it has in a folder, and writes it there whenever so many
+    /// changes have come. That is as durable as it can be made: it answers first and writes then.
+    pub(super) fn with_persistence(
+        program: &Path,
+        folder: &Path,
+        port: u16,
+        changes: usize,
+    ) -> anyhow::Result<Self> {
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
+             autosave_on_changes true\nautosave_interval {changes}\n",
+            std::path::absolute(folder)?.display(),
+        );
+        Self::start_with(program, folder, port, &text)
+    }
+
+    /// The number of its process.
+    pub(super) fn process(&self) -> String {
+        self.child.id().to_string()
+    }
+
     fn start(program: &Path, papers: &Papers, port: u16, text: &str) -> anyhow::Result<Self> {
-        let config = papers.0.join(format!("mosquitto-{port}.conf"));
+        Self::start_with(program, &papers.0, port, &format!("persistence false\n{text}"))
+    }
+
+    fn start_with(program: &Path, folder: &Path, port: u16, text: &str) -> anyhow::Result<Self> {
+        let config = folder.join(format!("mosquitto-{port}.conf"));
         let mut file = std::fs::File::create(&config)?;
         write!(
             file,
-            "user root\nper_listener_settings false\npersistence false\nmax_queued_messages 0\n\
-             max_inflight_messages 1000\nset_tcp_nodelay true\nlog_type error\n{text}"
+            "user root\nper_listener_settings false\nmax_queued_messages 0\nmax_inflight_messages 1000\n\
+             set_tcp_nodelay true\nlog_type error\n{text}"
         )?;
         let log = std::fs::File::create(config.with_extension("log"))?;
         let child = Command::new(program)
@@ -203,7 +228,7 @@ impl Mosquitto {
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             anyhow::ensure!(self.child.try_wait()?.is_none(), "mosquitto ended at once");
             anyhow::ensure!(clock.now().mono.since(began) < PATIENCE, "mosquitto does not listen");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }

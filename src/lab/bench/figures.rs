@@ -182,20 +182,7 @@ impl Figures {
 
     /// As a table.
     pub(super) fn table(&self) -> String {
-        let machine = &self.machine;
-        let mut text = format!(
-            "{}: {} cores, {} MiB; {}; {} build; load {:.2} before, {:.2} after\n",
-            machine.processor,
-            machine.cores,
-            machine.memory_mib,
-            machine.file_system,
-            machine.build,
-            machine.load_before,
-            machine.load_after,
-        );
-        if !machine.on_a_disk {
-            text += "this file system is in memory: no figure of the disk is worth anything\n";
-        }
+        let mut text = self.machine.said();
         if self.bridge.is_none() {
             text += "mosquitto is not on this machine: embedded broker, and no bridge to compare with\n";
         }
@@ -221,7 +208,7 @@ impl Figures {
 }
 
 /// With as many digits as mean something; thousands apart.
-fn short(number: f64) -> String {
+pub(super) fn short(number: f64) -> String {
     if number < 10.0 {
         return format!("{number:.2}");
     }

@@ -1,6 +1,7 @@
 //! What the kernel says of this machine and of this process, and the arithmetic on it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,24 @@ impl Machine {
             on_a_disk,
             build: if cfg!(debug_assertions) { "dev" } else { "release" },
         })
+    }
+
+    /// In words.
+    pub(super) fn said(&self) -> String {
+        let mut text = format!(
+            "{}: {} cores, {} MiB; {}; {} build; load {:.2} before, {:.2} after\n",
+            self.processor,
+            self.cores,
+            self.memory_mib,
+            self.file_system,
+            self.build,
+            self.load_before,
+            self.load_after,
+        );
+        if !self.on_a_disk {
+            text += "this file system is in memory: no figure of the disk is worth anything\n";
+        }
+        text
     }
 }
 
@@ -91,14 +110,37 @@ pub(super) struct Memory {
 impl Memory {
     /// Of this moment.
     pub(super) fn now() -> Self {
-        let mib = |name| ratio(kib_of("/proc/self/status", name), 1024);
+        Self::of("self")
+    }
+
+    /// Of another process, by its number.
+    pub(super) fn of(process: &str) -> Self {
+        let status = format!("/proc/{process}/status");
+        let mib = |name| ratio(kib_of(&status, name), 1024);
         Self { rss: mib("VmRSS"), anonymous: mib("RssAnon"), most: mib("VmHWM") }
     }
 }
 
 /// Bytes that this process caused to be written to storage (`proc(5)`, `write_bytes`).
 pub(super) fn bytes_written() -> u64 {
-    kib_of("/proc/self/io", "write_bytes")
+    bytes_written_by("self")
+}
+
+/// The same for another process, by its number.
+pub(super) fn bytes_written_by(process: &str) -> u64 {
+    kib_of(&format!("/proc/{process}/io"), "write_bytes")
+}
+
+/// What a folder and everything in it take on disk.
+pub(super) fn disk_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| {
+            let path = entry.path();
+            let own = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.blocks().saturating_mul(512));
+            if path.is_dir() { own.saturating_add(disk_bytes(&path)) } else { own }
+        })
+        .sum()
 }
 
 /// Processor time of this process in seconds: fields 14 and 15 of `/proc/self/stat`, in hundredths.

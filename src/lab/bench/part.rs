@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::broker::{self, Papers};
 use super::drain::Way;
 use super::gateway::Watch;
+use super::store::Keep;
 use super::{drain, gateway, ingest, peer};
 use crate::uplink::Payload;
 
@@ -98,6 +99,8 @@ pub enum Part {
         /// How many
         messages: u64,
     },
+    /// Keep records, or open what keeps them again
+    Keep(Keep),
     /// The embedded broker
     Broker {
         /// The folder of the certificates
@@ -141,12 +144,14 @@ impl Part {
                 runtime.block_on(peer::publish(port, messages))?;
                 say(&messages)
             }
+            Self::Keep(keep) => keep.run(),
             Self::Broker { papers } => runtime.block_on(broker::embedded(&Papers(papers))),
         }
     }
 }
 
-fn say(figures: &impl Serialize) -> anyhow::Result<()> {
+/// Says what was measured, on a line of its own.
+pub(super) fn say(figures: &impl Serialize) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{}", serde_json::to_string(figures)?)?;
     Ok(())
 }

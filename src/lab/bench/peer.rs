@@ -18,7 +18,7 @@ use crate::lab::pki::Pair;
 use crate::time::Clock as _;
 
 /// A single reading in JSON, with a topic's worth of names in it, is about so large.
-const READING: usize = 256;
+pub(super) const READING: usize = 256;
 /// Publishes that the publisher has in flight.
 const IN_FLIGHT: u16 = 1_000;
 /// Longer than any run that is worth a figure.
@@ -87,6 +87,17 @@ fn readings(publish: &Publish) -> u64 {
     count.and_then(|(_, count)| count.parse().ok()).unwrap_or(1)
 }
 
+/// A single reading as text.
+pub(super) fn reading(number: u64) -> String {
+    let mut reading = format!(
+        r#"{{"device":"bed-{:02}","code":"MDC_PULS_OXIM_SAT_O2","value":97.{},"unit":"%","seq":{number}}}"#,
+        number % 100,
+        number % 10,
+    );
+    reading.extend(std::iter::repeat_n(' ', READING.saturating_sub(reading.len())));
+    reading
+}
+
 /// Publishes single readings to a broker on the loopback, until all have their PUBACK.
 pub(super) async fn publish(port: u16, messages: u64) -> anyhow::Result<()> {
     let mut options = MqttOptions::new("publisher", ("localhost", port));
@@ -94,12 +105,7 @@ pub(super) async fn publish(port: u16, messages: u64) -> anyhow::Result<()> {
     let (client, mut events) = AsyncClient::builder(options).capacity(usize::from(IN_FLIGHT)).build();
     let feed = async {
         for number in 0..messages {
-            let mut reading = format!(
-                r#"{{"device":"bed-{:02}","code":"MDC_PULS_OXIM_SAT_O2","value":97.{},"unit":"%","seq":{number}}}"#,
-                number % 100,
-                number % 10,
-            );
-            reading.extend(std::iter::repeat_n(' ', READING.saturating_sub(reading.len())));
+            let reading = reading(number);
             let topic = format!("readings/bed-{:02}", number % 100);
             client.publish(topic, reading, PublishOptions::new(QoS::AtLeastOnce)).await?;
         }

@@ -133,9 +133,15 @@ impl Readings {
 
     /// An alarm of a device.
     pub(super) fn alarm(&mut self, device: u16, at: Now) -> Report {
+        self.alarm_in_words(device, ("AL_OCCLU", "occlusion, line pressure above limit"), at)
+    }
+
+    /// An alarm of a device with a code and a text of its own: of all observations the one that can
+    /// be as large as one likes.
+    pub(super) fn alarm_in_words(&mut self, device: u16, (code, text): (&str, &str), at: Now) -> Report {
         let alarm = Alarm {
-            code: "AL_OCCLU".to_owned(),
-            text: "occlusion, line pressure above limit".to_owned(),
+            code: code.to_owned(),
+            text: text.to_owned(),
             phase: Phase::Start,
             priority: Priority::High,
         };
