@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
 use wardline::lab::sim::{alaris, masimo};
-use wardline::lab::{bench, demo, samples};
+use wardline::lab::{bench, demo, outage, samples};
 
 /// Simulators of the bedside, the demo, the benchmark: never installed on a gateway
 #[derive(Parser)]
@@ -38,6 +38,8 @@ enum Command {
     },
     /// Measure this machine: ingest, latency, drain, memory, wear, beside the targets
     Bench(bench::Options),
+    /// Three days without the broker in some minutes: memory, disk, and that every reading arrives once
+    Outage(outage::Options),
     /// One measurement of the benchmark, in a process of its own
     #[command(hide = true, subcommand)]
     BenchPart(bench::Part),
@@ -74,6 +76,7 @@ fn lab() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(options) => bench::run(&options),
+        Command::Outage(options) => outage::run(&options),
         Command::BenchPart(part) => {
             part.run()?;
             Ok(ExitCode::SUCCESS)

@@ -6,16 +6,16 @@
 //! and so is the peer that it is compared with. What never happens: a figure is made up where the
 //! measurement failed; then the run fails.
 
-mod broker;
-mod drain;
-mod figures;
+pub(super) mod broker;
+pub(super) mod drain;
+pub(super) mod figures;
 mod gateway;
 mod ingest;
-mod machine;
-mod part;
+pub(super) mod machine;
+pub(super) mod part;
 mod peer;
 mod store;
-mod ward;
+pub(super) mod ward;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use broker::{Mosquitto, Papers, free_port};
+use broker::{Far, Mosquitto, Papers, free_port};
 use drain::Drain;
 use figures::Figures;
 use gateway::AtRest;
@@ -105,11 +105,7 @@ const SMALL: &str = "75";
 
 /// Runs it.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let place = match &options.folder {
-        Some(folder) => folder.clone(),
-        None => std::env::current_exe()?.parent().context("this program lies nowhere")?.to_owned(),
-    };
-    let folder = Folder::new(&place)?;
+    let folder = Folder::new(options.folder.as_deref())?;
     if options.what == What::Store {
         let figures = store::run(&folder.0, options.quick)?;
         let text = if options.json { serde_json::to_string(&figures)? } else { figures.table() };
@@ -127,10 +123,15 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// A throw-away folder.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(place: &Path) -> anyhow::Result<Self> {
+    /// In a place; by default where this program lies.
+    pub(super) fn new(place: Option<&Path>) -> anyhow::Result<Self> {
+        let place = match place {
+            Some(place) => place.to_owned(),
+            None => std::env::current_exe()?.parent().context("this program lies nowhere")?.to_owned(),
+        };
         let path = place.join(format!("wardline-bench-{}", std::process::id()));
         std::fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
@@ -147,21 +148,6 @@ struct Bench {
     folder: PathBuf,
     size: &'static Size,
     papers: Papers,
-}
-
-/// The broker at the far end, for as long as this lives.
-enum Far {
-    Mosquitto(Mosquitto),
-    Embedded(u16, #[expect(dead_code, reason = "killed when dropped")] Beside),
-}
-
-impl Far {
-    fn port(&self) -> u16 {
-        match self {
-            Self::Mosquitto(mosquitto) => mosquitto.port,
-            Self::Embedded(port, _) => *port,
-        }
-    }
 }
 
 /// How a backlog is drained.
@@ -197,7 +183,7 @@ impl Bench {
         say("a ward at one reading a second");
         let latency = self.at_rest(size.latency_seconds, &words!["--alarms"])?;
         let outage = self.at_rest(size.ward_seconds, &[])?;
-        let far = self.far()?;
+        let far = Far::start(&self.papers)?;
         let port = far.port().to_string();
         let online = self.at_rest(size.ward_seconds, &words!["--port", port, "--papers", &self.papers.0])?;
         say("backlogs to the broker");
@@ -212,10 +198,9 @@ impl Bench {
         say("the peer");
         let bridge = self.bridge()?;
         machine.load_after = load();
-        let broker = if matches!(far, Far::Mosquitto(_)) { "mosquitto" } else { "embedded" };
         Ok(Figures {
             machine: machine.clone(),
-            broker,
+            broker: far.word(),
             ingest: ingest.into_iter().collect::<anyhow::Result<_>>()?,
             through,
             latency,
@@ -249,16 +234,6 @@ impl Bench {
         measure(&all)
     }
 
-    /// A broker that remembers nothing of an earlier measurement.
-    fn far(&self) -> anyhow::Result<Far> {
-        if let Some(program) = broker::mosquitto() {
-            return Ok(Far::Mosquitto(Mosquitto::with_tls(&program, &self.papers, free_port()?)?));
-        }
-        let mut beside = Beside::start(&words!["broker", &self.papers.0])?;
-        let port = beside.line()?.parse()?;
-        Ok(Far::Embedded(port, beside))
-    }
-
     fn drain(&self, course: Course) -> anyhow::Result<Drain> {
         self.median(
             |figures: &Drain| figures.per_second,
@@ -267,7 +242,7 @@ impl Bench {
                 let records = course.records.to_string();
                 let filled: u64 = measure(&words!["fill", &folder, &records, course.commit])?;
                 anyhow::ensure!(filled == course.records, "{filled} of {records} records were stored");
-                let far = self.far()?;
+                let far = Far::start(&self.papers)?;
                 let port = far.port();
                 let subscriber =
                     if course.subscribed { Some(self.subscriber(port, course.records)?) } else { None };
@@ -324,6 +299,6 @@ impl Bench {
 }
 
 /// What is going on, for a person who waits.
-fn say(what: &str) {
+pub(super) fn say(what: &str) {
     let _ = writeln!(std::io::stderr(), "  {what} ...");
 }

@@ -10,6 +10,7 @@ pub mod heads;
 pub mod ledger;
 pub mod memory;
 pub mod numerics;
+pub mod outage;
 pub mod payload;
 pub mod pki;
 pub mod samples;

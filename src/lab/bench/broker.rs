@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
+use super::part::{Beside, words};
 use crate::backoff::Bounds;
 use crate::host::clock::SystemClock;
 use crate::host::random::SystemRandomness;
@@ -30,11 +31,11 @@ const WINDOW: u16 = 64;
 
 /// The certificates of a run, in a folder, by name.
 #[derive(Clone, Debug)]
-pub(super) struct Papers(pub(super) PathBuf);
+pub(in crate::lab) struct Papers(pub(in crate::lab) PathBuf);
 
 impl Papers {
     /// Issues them.
-    pub(super) fn issue(folder: &Path) -> anyhow::Result<Self> {
+    pub(in crate::lab) fn issue(folder: &Path) -> anyhow::Result<Self> {
         let pki = Pki::create(folder)?;
         pki.server("server", &["localhost", "127.0.0.1"], Validity::Now)?;
         for client in CLIENTS {
@@ -44,18 +45,18 @@ impl Papers {
     }
 
     /// The authority's certificate.
-    pub(super) fn authorities(&self) -> PathBuf {
+    pub(in crate::lab) fn authorities(&self) -> PathBuf {
         self.0.join("ca.pem")
     }
 
     /// The certificate and key of a name.
-    pub(super) fn pair(&self, name: &str) -> Pair {
+    pub(in crate::lab) fn pair(&self, name: &str) -> Pair {
         let file = |end| self.0.join(format!("{name}.{end}"));
         Pair { certificate: file("pem"), key: file("key") }
     }
 
     /// An uplink as it is configured by default, except that nobody need be subscribed.
-    pub(super) fn config(&self, port: u16, payload: Payload) -> Config {
+    pub(in crate::lab) fn config(&self, port: u16, payload: Payload) -> Config {
         let Pair { certificate, key } = self.pair("gateway");
         Config {
             host: "localhost".to_owned(),
@@ -82,14 +83,14 @@ impl Papers {
 }
 
 /// A running uplink.
-pub(super) struct Wire {
+pub(in crate::lab) struct Wire {
     /// How it is.
-    pub(super) status: watch::Receiver<Status>,
+    pub(in crate::lab) status: watch::Receiver<Status>,
 }
 
 impl Wire {
     /// Starts its three parts under a supervisor.
-    pub(super) fn start<S: Source + 'static>(
+    pub(in crate::lab) fn start<S: Source + 'static>(
         supervisor: &mut Supervisor,
         config: Config,
         source: S,
@@ -123,14 +124,14 @@ impl Wire {
 }
 
 /// A mosquitto of one's own.
-pub(super) struct Mosquitto {
+pub(in crate::lab) struct Mosquitto {
     /// Where it listens.
-    pub(super) port: u16,
+    pub(in crate::lab) port: u16,
     child: Child,
 }
 
 /// Where mosquitto is on this machine, if it is.
-pub(super) fn mosquitto() -> Option<PathBuf> {
+pub(in crate::lab) fn mosquitto() -> Option<PathBuf> {
     let usual = PathBuf::from("/usr/sbin/mosquitto");
     if usual.exists() {
         return Some(usual);
@@ -140,13 +141,13 @@ pub(super) fn mosquitto() -> Option<PathBuf> {
 }
 
 /// A port that is free at this moment; nobody else asks for it in the next.
-pub(super) fn free_port() -> anyhow::Result<u16> {
+pub(in crate::lab) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Mosquitto {
     /// One that takes clients with a certificate, over TLS.
-    pub(super) fn with_tls(program: &Path, papers: &Papers, port: u16) -> anyhow::Result<Self> {
+    pub(in crate::lab) fn with_tls(program: &Path, papers: &Papers, port: u16) -> anyhow::Result<Self> {
         let Pair { certificate, key } = papers.pair("server");
         let text = format!(
             "listener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n\
@@ -159,7 +160,12 @@ impl Mosquitto {
     }
 
     /// One on the loopback that passes everything on to another by a bridge with a certificate.
-    pub(super) fn with_bridge(program: &Path, papers: &Papers, port: u16, to: u16) -> anyhow::Result<Self> {
+    pub(in crate::lab) fn with_bridge(
+        program: &Path,
+        papers: &Papers,
+        port: u16,
+        to: u16,
+    ) -> anyhow::Result<Self> {
         let Pair { certificate, key } = papers.pair("bridge");
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nconnection peer\naddress localhost:{to}\n\
@@ -175,7 +181,7 @@ impl Mosquitto {
 
     /// One on the loopback that keeps what it has in a folder, and writes it there whenever so many
     /// changes have come. That is as durable as it can be made: it answers first and writes then.
-    pub(super) fn with_persistence(
+    pub(in crate::lab) fn with_persistence(
         program: &Path,
         folder: &Path,
         port: u16,
@@ -190,7 +196,7 @@ impl Mosquitto {
     }
 
     /// The number of its process.
-    pub(super) fn process(&self) -> String {
+    pub(in crate::lab) fn process(&self) -> String {
         self.child.id().to_string()
     }
 
@@ -234,7 +240,7 @@ impl Mosquitto {
     }
 
     /// Holds it still, or lets it go on.
-    pub(super) fn hold(&self, still: bool) -> anyhow::Result<()> {
+    pub(in crate::lab) fn hold(&self, still: bool) -> anyhow::Result<()> {
         let signal = if still { Signal::STOP } else { Signal::CONT };
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
@@ -247,8 +253,44 @@ impl Drop for Mosquitto {
     }
 }
 
+/// The broker at the far end, for as long as this lives.
+pub(in crate::lab) enum Far {
+    /// The usual one.
+    Mosquitto(Mosquitto),
+    /// Where there is no mosquitto.
+    Embedded(u16, #[expect(dead_code, reason = "killed when dropped")] Beside),
+}
+
+impl Far {
+    /// One that remembers nothing of an earlier measurement.
+    pub(in crate::lab) fn start(papers: &Papers) -> anyhow::Result<Self> {
+        if let Some(program) = mosquitto() {
+            return Ok(Self::Mosquitto(Mosquitto::with_tls(&program, papers, free_port()?)?));
+        }
+        let mut beside = Beside::start(&words!["broker", &papers.0])?;
+        let port = beside.line()?.parse()?;
+        Ok(Self::Embedded(port, beside))
+    }
+
+    /// Which it is.
+    pub(in crate::lab) fn word(&self) -> &'static str {
+        match self {
+            Self::Mosquitto(_) => "mosquitto",
+            Self::Embedded(..) => "embedded",
+        }
+    }
+
+    /// Where it listens.
+    pub(in crate::lab) fn port(&self) -> u16 {
+        match self {
+            Self::Mosquitto(mosquitto) => mosquitto.port,
+            Self::Embedded(port, _) => *port,
+        }
+    }
+}
+
 /// Runs the embedded broker, for machines without mosquitto. Says its port, and ends with its parent.
-pub(super) async fn embedded(papers: &Papers) -> anyhow::Result<()> {
+pub(in crate::lab) async fn embedded(papers: &Papers) -> anyhow::Result<()> {
     let (_keep, behaves) = watch::channel(Behaviour::default());
     let broker = Embedded::bind(papers.authorities(), papers.pair("server"), behaves).await?;
     writeln!(std::io::stdout(), "{}", broker.port()?)?;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::broker::{Papers, Wire};
 use super::machine::{Memory, Spread, per_second, processor_seconds};
+use super::part::say_as;
 use super::ward::{DEVICES, Line, Spool};
 use crate::device::observation::Lane;
 use crate::host::clock::SystemClock;
@@ -21,35 +22,37 @@ use crate::time::{Clock as _, Mono};
 use crate::uplink::feeder::{Read, Source, SourceError};
 use crate::uplink::{Payload, Stop};
 
-/// Longer than any drain that is worth a figure.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// When so long nothing is acknowledged, nothing more will be.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked at.
+const TURN: Duration = Duration::from_secs(1);
 
 /// What a drain came to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Drain {
+pub(in crate::lab) struct Drain {
     /// Observations of the backlog.
-    pub(super) observations: u64,
+    pub(in crate::lab) observations: u64,
     /// Observations each second, from the first block read to the last acknowledged.
-    pub(super) per_second: f64,
+    pub(in crate::lab) per_second: f64,
     /// Publishes each second.
-    pub(super) publishes_per_second: f64,
+    pub(in crate::lab) publishes_per_second: f64,
     /// Observations in a publish.
-    pub(super) in_a_publish: f64,
+    pub(in crate::lab) in_a_publish: f64,
     /// From the start (the store still closed) to the first block of which every PUBACK came;
     /// milliseconds.
-    pub(super) first_puback_ms: f64,
+    pub(in crate::lab) first_puback_ms: f64,
     /// Processor seconds of this process for a million observations.
-    pub(super) processor_per_million: f64,
+    pub(in crate::lab) processor_per_million: f64,
     /// Alarms that rang meanwhile: from the report to the PUBACK, milliseconds.
-    pub(super) alarm_ms: Spread,
+    pub(in crate::lab) alarm_ms: Spread,
     /// Memory with the store open, before anything is read.
-    pub(super) opened: Memory,
+    pub(in crate::lab) opened: Memory,
     /// Memory when the last block was acknowledged.
-    pub(super) drained: Memory,
+    pub(in crate::lab) drained: Memory,
 }
 
 /// Fills a store with a backlog, in commits of a size, as an outage leaves it.
-pub(super) fn fill(folder: &Path, records: u64, commit: usize) -> anyhow::Result<u64> {
+pub(in crate::lab) fn fill(folder: &Path, records: u64, commit: usize) -> anyhow::Result<u64> {
     let clock = SystemClock::default();
     let (mut writer, _reader) = Spool::new(folder)?.open(&clock)?;
     let mut line = Line::new(clock.now());
@@ -149,25 +152,29 @@ impl Source for Watched {
 
 /// How a backlog is drained.
 #[derive(Clone, Debug)]
-pub(super) struct Way<'a> {
+pub(in crate::lab) struct Way<'a> {
     /// The folder of the filled store.
-    pub(super) folder: &'a Path,
+    pub(in crate::lab) folder: &'a Path,
     /// Certificates.
-    pub(super) papers: Papers,
+    pub(in crate::lab) papers: Papers,
     /// The broker.
-    pub(super) port: u16,
+    pub(in crate::lab) port: u16,
     /// CBOR or FHIR.
-    pub(super) payload: Payload,
+    pub(in crate::lab) payload: Payload,
     /// How often an alarm rings meanwhile, if at all.
-    pub(super) alarm_every: Option<Duration>,
+    pub(in crate::lab) alarm_every: Option<Duration>,
+    /// Whether it is said each second how far it is.
+    pub(in crate::lab) progress: bool,
+    /// The store's cap.
+    pub(in crate::lab) cap: u64,
 }
 
 /// Drains a store that was filled.
-pub(super) async fn run(way: Way<'_>) -> anyhow::Result<Drain> {
+pub(in crate::lab) async fn run(way: Way<'_>) -> anyhow::Result<Drain> {
     let clock = Arc::new(SystemClock::default());
     let started = clock.now().mono;
     let processor = processor_seconds();
-    let (writer, reader) = Spool::new(way.folder)?.open(&clock)?;
+    let (writer, reader) = Spool::new(way.folder)?.with_cap(way.cap).open(&clock)?;
     let observations = reader.depth(Lane::Vital).records;
     let opened = Memory::now();
     let journal = Arc::new(Mutex::new(Journal::default()));
@@ -188,9 +195,8 @@ pub(super) async fn run(way: Way<'_>) -> anyhow::Result<Drain> {
     if let Some(ringer) = ringer {
         supervisor.thread("alarms", move || ringer.run().map_err(|error| error.to_string()))?;
     }
-    let drained = acknowledged.wait_for(|count| *count >= observations);
-    let drained = tokio::time::timeout(PATIENCE, drained).await;
-    drained.with_context(|| format!("not drained: {:?}", *wire.status.borrow()))??;
+    let drained = wait(&mut acknowledged, observations, way.progress).await;
+    drained.with_context(|| format!("not drained: {:?}", *wire.status.borrow()))?;
     lock(&journal).memory = Memory::now();
     let spent = processor_seconds() - processor;
     let all_answered = async {
@@ -205,6 +211,24 @@ pub(super) async fn run(way: Way<'_>) -> anyhow::Result<Drain> {
     }
     let publishes = wire.status.borrow().lanes.get(&Lane::Vital).map_or(0, |lane| lane.acknowledged);
     figures(&journal, started, (observations, publishes), (opened, spent))
+}
+
+/// Waits until so many are acknowledged, with patience as long as there are more each time.
+async fn wait(acknowledged: &mut watch::Receiver<u64>, all: u64, progress: bool) -> anyhow::Result<()> {
+    let (mut before, mut still) = (0, Duration::ZERO);
+    loop {
+        let all_done = async { acknowledged.wait_for(|count| *count >= all).await.map(drop) };
+        if let Ok(done) = tokio::time::timeout(TURN, all_done).await {
+            return Ok(done?);
+        }
+        let count = *acknowledged.borrow();
+        if progress {
+            say_as("at", &count)?;
+        }
+        still = if count > before { Duration::ZERO } else { still + TURN };
+        anyhow::ensure!(still < PATIENCE, "{count} of {all} are acknowledged, and no more come");
+        before = count;
+    }
 }
 
 fn figures(

@@ -47,30 +47,36 @@ pub(super) struct Figures {
 
 /// A figure beside its target.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Row {
+pub(in crate::lab) struct Row {
     /// What.
-    pub(super) what: String,
+    pub(in crate::lab) what: String,
     /// How much.
-    pub(super) figure: f64,
+    pub(in crate::lab) figure: f64,
     /// Of what.
-    pub(super) unit: &'static str,
+    pub(in crate::lab) unit: &'static str,
     /// The target: a bound from below or above, or none.
-    pub(super) target: Option<Bound>,
+    pub(in crate::lab) target: Option<Bound>,
     /// Whether it is met.
-    pub(super) is_met: Option<bool>,
+    pub(in crate::lab) is_met: Option<bool>,
 }
 
 /// A target.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Bound {
+pub(in crate::lab) enum Bound {
     /// At least.
     Least(f64),
     /// At most.
     Most(f64),
 }
 
-fn row(what: impl Into<String>, figure: f64, unit: &'static str, target: Option<Bound>) -> Row {
+/// A figure, and whether it meets its target.
+pub(in crate::lab) fn row(
+    what: impl Into<String>,
+    figure: f64,
+    unit: &'static str,
+    target: Option<Bound>,
+) -> Row {
     let is_met = target.map(|target| match target {
         Bound::Least(least) => figure >= least,
         Bound::Most(most) => figure <= most,
@@ -186,29 +192,36 @@ impl Figures {
         if self.bridge.is_none() {
             text += "mosquitto is not on this machine: embedded broker, and no bridge to compare with\n";
         }
-        let _ = writeln!(text, "\n{:<52} {:>12} {:<9} {:>14}", "", "figure", "", "target");
-        for row in &self.rows {
-            let target = match row.target {
-                None => String::new(),
-                Some(Bound::Least(least)) => format!(">= {}", short(least)),
-                Some(Bound::Most(most)) => format!("<= {}", short(most)),
-            };
-            let verdict = match row.is_met {
-                None => "",
-                Some(true) => "ok",
-                Some(false) => "below",
-            };
-            let line =
-                format!("{:<52} {:>12} {:<9} {target:>14} {verdict}", row.what, short(row.figure), row.unit);
-            text += line.trim_end();
-            text.push('\n');
-        }
+        text += &judged(&self.rows);
         text
     }
 }
 
+/// Figures beside their targets, as a table.
+pub(in crate::lab) fn judged(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "\n{:<52} {:>12} {:<9} {:>14}", "", "figure", "", "target");
+    for row in rows {
+        let target = match row.target {
+            None => String::new(),
+            Some(Bound::Least(least)) => format!(">= {}", short(least)),
+            Some(Bound::Most(most)) => format!("<= {}", short(most)),
+        };
+        let verdict = match row.is_met {
+            None => "",
+            Some(true) => "ok",
+            Some(false) => "below",
+        };
+        let line =
+            format!("{:<52} {:>12} {:<9} {target:>14} {verdict}", row.what, short(row.figure), row.unit);
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
 /// With as many digits as mean something; thousands apart.
-pub(super) fn short(number: f64) -> String {
+pub(in crate::lab) fn short(number: f64) -> String {
     if number < 10.0 {
         return format!("{number:.2}");
     }

@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 
 /// How large the machine is: without it no figure means anything.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Machine {
+pub(in crate::lab) struct Machine {
     /// The processor's name.
-    pub(super) processor: String,
+    pub(in crate::lab) processor: String,
     /// Cores that may be used.
-    pub(super) cores: usize,
+    pub(in crate::lab) cores: usize,
     /// Memory in MiB.
-    pub(super) memory_mib: u64,
+    pub(in crate::lab) memory_mib: u64,
     /// The load of the last minute at the start: others who use the cores.
-    pub(super) load_before: f64,
+    pub(in crate::lab) load_before: f64,
     /// The same at the end.
-    pub(super) load_after: f64,
+    pub(in crate::lab) load_after: f64,
     /// The file system of the measurements.
-    pub(super) file_system: String,
+    pub(in crate::lab) file_system: String,
     /// Whether its sync reaches a medium: in memory every figure of the disk is worth nothing.
-    pub(super) on_a_disk: bool,
+    pub(in crate::lab) on_a_disk: bool,
     /// `release` or `dev`.
-    pub(super) build: &'static str,
+    pub(in crate::lab) build: &'static str,
 }
 
 impl Machine {
     /// Looks at it.
-    pub(super) fn look(folder: &Path) -> anyhow::Result<Self> {
+    pub(in crate::lab) fn look(folder: &Path) -> anyhow::Result<Self> {
         let (file_system, on_a_disk) = file_system(folder)?;
         Ok(Self {
             processor: line_of("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
@@ -44,7 +44,7 @@ impl Machine {
     }
 
     /// In words.
-    pub(super) fn said(&self) -> String {
+    pub(in crate::lab) fn said(&self) -> String {
         let mut text = format!(
             "{}: {} cores, {} MiB; {}; {} build; load {:.2} before, {:.2} after\n",
             self.processor,
@@ -63,7 +63,7 @@ impl Machine {
 }
 
 /// The load of the last minute.
-pub(super) fn load() -> f64 {
+pub(in crate::lab) fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
 }
@@ -98,23 +98,23 @@ fn kib_of(file: &str, name: &str) -> u64 {
 
 /// Memory of this process in MiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Memory {
+pub(in crate::lab) struct Memory {
     /// Resident, program text included (`VmRSS`).
-    pub(super) rss: f64,
+    pub(in crate::lab) rss: f64,
     /// Of it what no file backs: heap and stacks (`RssAnon`).
-    pub(super) anonymous: f64,
+    pub(in crate::lab) anonymous: f64,
     /// The most that was ever resident (`VmHWM`).
-    pub(super) most: f64,
+    pub(in crate::lab) most: f64,
 }
 
 impl Memory {
     /// Of this moment.
-    pub(super) fn now() -> Self {
+    pub(in crate::lab) fn now() -> Self {
         Self::of("self")
     }
 
     /// Of another process, by its number.
-    pub(super) fn of(process: &str) -> Self {
+    pub(in crate::lab) fn of(process: &str) -> Self {
         let status = format!("/proc/{process}/status");
         let mib = |name| ratio(kib_of(&status, name), 1024);
         Self { rss: mib("VmRSS"), anonymous: mib("RssAnon"), most: mib("VmHWM") }
@@ -122,17 +122,17 @@ impl Memory {
 }
 
 /// Bytes that this process caused to be written to storage (`proc(5)`, `write_bytes`).
-pub(super) fn bytes_written() -> u64 {
+pub(in crate::lab) fn bytes_written() -> u64 {
     bytes_written_by("self")
 }
 
 /// The same for another process, by its number.
-pub(super) fn bytes_written_by(process: &str) -> u64 {
+pub(in crate::lab) fn bytes_written_by(process: &str) -> u64 {
     kib_of(&format!("/proc/{process}/io"), "write_bytes")
 }
 
 /// What a folder and everything in it take on disk.
-pub(super) fn disk_bytes(folder: &Path) -> u64 {
+pub(in crate::lab) fn disk_bytes(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|entry| {
@@ -144,7 +144,7 @@ pub(super) fn disk_bytes(folder: &Path) -> u64 {
 }
 
 /// Processor time of this process in seconds: fields 14 and 15 of `/proc/self/stat`, in hundredths.
-pub(super) fn processor_seconds() -> f64 {
+pub(in crate::lab) fn processor_seconds() -> f64 {
     let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name in parentheses may hold blanks.
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
@@ -155,30 +155,30 @@ pub(super) fn processor_seconds() -> f64 {
 
 /// A quotient; 0 when there is nothing to divide by.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-pub(super) fn ratio(part: u64, whole: u64) -> f64 {
+pub(in crate::lab) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// How many each second.
-pub(super) fn per_second(count: u64, within: std::time::Duration) -> f64 {
+pub(in crate::lab) fn per_second(count: u64, within: std::time::Duration) -> f64 {
     let nanos = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX);
     ratio(count, nanos) * 1e9
 }
 
 /// Half and the slowest hundredth of many waits, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Spread {
+pub(in crate::lab) struct Spread {
     /// Half took at most so long.
     pub p50: f64,
     /// 99 of 100 took at most so long.
     pub p99: f64,
     /// How many.
-    pub(super) count: usize,
+    pub(in crate::lab) count: usize,
 }
 
 impl Spread {
     /// Of waits in any order.
-    pub(super) fn of(mut waits: Vec<std::time::Duration>) -> Self {
+    pub(in crate::lab) fn of(mut waits: Vec<std::time::Duration>) -> Self {
         waits.sort_unstable();
         let at = |percent: usize| {
             let place = (waits.len() * percent).div_ceil(100).saturating_sub(1);
@@ -189,7 +189,7 @@ impl Spread {
 }
 
 /// The middle one of a few runs by a figure.
-pub(super) fn median<T>(mut runs: Vec<T>, figure: impl Fn(&T) -> f64) -> Option<T> {
+pub(in crate::lab) fn median<T>(mut runs: Vec<T>, figure: impl Fn(&T) -> f64) -> Option<T> {
     runs.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
     let middle = runs.len() / 2;
     runs.into_iter().nth(middle)

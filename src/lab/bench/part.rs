@@ -15,7 +15,9 @@ use super::broker::{self, Papers};
 use super::drain::Way;
 use super::gateway::Watch;
 use super::store::Keep;
+use super::ward::CAP;
 use super::{drain, gateway, ingest, peer};
+use crate::lab::outage::{Count, Fill};
 use crate::uplink::Payload;
 
 /// How often an alarm rings while a backlog drains.
@@ -82,7 +84,17 @@ pub enum Part {
         /// Ring alarms meanwhile
         #[arg(long)]
         alarms: bool,
+        /// Say each second how much is acknowledged
+        #[arg(long)]
+        progress: bool,
+        /// The store's cap, bytes
+        #[arg(long, default_value_t = CAP)]
+        cap: u64,
     },
+    /// Fill a store as an outage of many hours does
+    OutageFill(Fill),
+    /// Count what arrives, each record by its number
+    OutageCount(Count),
     /// Count what arrives
     Subscribe {
         /// The folder of the certificates
@@ -127,16 +139,21 @@ impl Part {
                 say(&runtime.block_on(gateway::at_rest(watch))?)
             }
             Self::Fill { folder, records, commit } => say(&drain::fill(&folder, records, commit)?),
-            Self::Drain { folder, papers, port, cbor, alarms } => {
+            Self::Drain { folder, papers, port, cbor, alarms, progress, cap } => {
                 let way = Way {
+                    cap,
+                    progress,
                     folder: &folder,
                     papers: Papers(papers),
                     port,
                     payload: if cbor { Payload::Cbor } else { Payload::Fhir },
                     alarm_every: alarms.then_some(ALARM_EVERY),
                 };
-                say(&runtime.block_on(drain::run(way))?)
+                let figures = runtime.block_on(drain::run(way))?;
+                if progress { say_as("done", &figures) } else { say(&figures) }
             }
+            Self::OutageFill(fill) => fill.run(),
+            Self::OutageCount(count) => runtime.block_on(count.run()),
             Self::Subscribe { papers, port, expected } => {
                 say(&runtime.block_on(peer::subscribe(&Papers(papers), port, expected))?)
             }
@@ -151,8 +168,14 @@ impl Part {
 }
 
 /// Says what was measured, on a line of its own.
-pub(super) fn say(figures: &impl Serialize) -> anyhow::Result<()> {
+pub(in crate::lab) fn say(figures: &impl Serialize) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{}", serde_json::to_string(figures)?)?;
+    Ok(())
+}
+
+/// The same behind a word, for a part that has more than one thing to say.
+pub(in crate::lab) fn say_as(word: &str, figures: &impl Serialize) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{word} {}", serde_json::to_string(figures)?)?;
     Ok(())
 }
 
@@ -162,17 +185,17 @@ macro_rules! words {
         [$(std::ffi::OsString::from($word)),*]
     };
 }
-pub(super) use words;
+pub(in crate::lab) use words;
 
 /// A part that runs beside this process; killed when dropped.
-pub(super) struct Beside {
+pub(in crate::lab) struct Beside {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
 
 impl Beside {
     /// Starts one.
-    pub(super) fn start(words: &[OsString]) -> anyhow::Result<Self> {
+    pub(in crate::lab) fn start(words: &[OsString]) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("bench-part")
             .args(words)
@@ -184,7 +207,7 @@ impl Beside {
     }
 
     /// The next line that it says.
-    pub(super) fn line(&mut self) -> anyhow::Result<String> {
+    pub(in crate::lab) fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
         self.lines.read_line(&mut line)?;
         anyhow::ensure!(!line.is_empty(), "a part of the benchmark failed; its reason stands above");
@@ -192,7 +215,7 @@ impl Beside {
     }
 
     /// What it measured, once it has ended.
-    pub(super) fn figures<T: DeserializeOwned>(mut self) -> anyhow::Result<T> {
+    pub(in crate::lab) fn figures<T: DeserializeOwned>(mut self) -> anyhow::Result<T> {
         let line = self.line()?;
         Ok(serde_json::from_str(&line)?)
     }
@@ -206,12 +229,12 @@ impl Drop for Beside {
 }
 
 /// Runs a part to its end.
-pub(super) fn measure<T: DeserializeOwned>(words: &[OsString]) -> anyhow::Result<T> {
+pub(in crate::lab) fn measure<T: DeserializeOwned>(words: &[OsString]) -> anyhow::Result<T> {
     Beside::start(words)?.figures()
 }
 
 /// A folder that is new, within another.
-pub(super) fn fresh(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+pub(in crate::lab) fn fresh(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let path = folder.join(name);
     if path.exists() {
         std::fs::remove_dir_all(&path)?;

@@ -25,14 +25,14 @@ use crate::store::{self, Reader, Writer};
 use crate::time::{Clock as _, Now};
 
 /// Devices of the ward.
-pub(super) const DEVICES: u16 = 100;
+pub(in crate::lab) const DEVICES: u16 = 100;
 /// Observations in one reading.
-pub(super) const IN_A_READING: u64 = 3;
+pub(in crate::lab) const IN_A_READING: u64 = 3;
 /// The linger that is the default of the configuration.
-pub(super) const LINGER: Duration = Duration::from_millis(250);
+pub(in crate::lab) const LINGER: Duration = Duration::from_millis(250);
 
 /// The allowlist: every device must say its serial number.
-pub(super) fn rules() -> Vec<DeviceRule> {
+pub(in crate::lab) fn rules() -> Vec<DeviceRule> {
     (0..DEVICES)
         .map(|device| DeviceRule {
             card: DeviceCard {
@@ -53,7 +53,7 @@ fn identity(device: u16) -> Identity {
 }
 
 /// What every block of a run has in common.
-pub(super) fn header(rules: &[DeviceRule]) -> BlockHeader {
+pub(in crate::lab) fn header(rules: &[DeviceRule]) -> BlockHeader {
     BlockHeader {
         boot: boot_id(),
         run: SystemRandomness::new().next_u64(),
@@ -62,7 +62,7 @@ pub(super) fn header(rules: &[DeviceRule]) -> BlockHeader {
 }
 
 /// The reports by which every device proves who it is.
-pub(super) fn introductions(at: Now) -> Vec<Report> {
+pub(in crate::lab) fn introductions(at: Now) -> Vec<Report> {
     (0..DEVICES)
         .flat_map(|device| {
             [ReportBody::Up, ReportBody::Identity(identity(device))].map(|body| Report {
@@ -75,7 +75,7 @@ pub(super) fn introductions(at: Now) -> Vec<Report> {
 }
 
 /// Gives the readings of the ward, device after device, minute after minute of the recording.
-pub(super) struct Readings {
+pub(in crate::lab) struct Readings {
     minutes: Vec<Minute>,
     next: u64,
     tickets: Vec<u64>,
@@ -94,7 +94,7 @@ impl Default for Readings {
 
 impl Readings {
     /// The next observation of the next device in turn.
-    pub(super) fn next(&mut self, at: Now) -> Report {
+    pub(in crate::lab) fn next(&mut self, at: Now) -> Report {
         let reading = self.next / IN_A_READING;
         let device = u16::try_from(reading % u64::from(DEVICES)).unwrap_or(0);
         let part = self.next % IN_A_READING;
@@ -104,7 +104,7 @@ impl Readings {
     }
 
     /// The three observations of one device's reading.
-    pub(super) fn reading(&mut self, device: u16, turn: u64, at: Now) -> Vec<Report> {
+    pub(in crate::lab) fn reading(&mut self, device: u16, turn: u64, at: Now) -> Vec<Report> {
         (0..IN_A_READING).map(|part| self.report(device, turn, part, at)).collect()
     }
 
@@ -132,13 +132,18 @@ impl Readings {
     }
 
     /// An alarm of a device.
-    pub(super) fn alarm(&mut self, device: u16, at: Now) -> Report {
+    pub(in crate::lab) fn alarm(&mut self, device: u16, at: Now) -> Report {
         self.alarm_in_words(device, ("AL_OCCLU", "occlusion, line pressure above limit"), at)
     }
 
     /// An alarm of a device with a code and a text of its own: of all observations the one that can
     /// be as large as one likes.
-    pub(super) fn alarm_in_words(&mut self, device: u16, (code, text): (&str, &str), at: Now) -> Report {
+    pub(in crate::lab) fn alarm_in_words(
+        &mut self,
+        device: u16,
+        (code, text): (&str, &str),
+        at: Now,
+    ) -> Report {
         let alarm = Alarm {
             code: code.to_owned(),
             text: text.to_owned(),
@@ -183,18 +188,18 @@ fn number(value: Option<f32>) -> Value {
 }
 
 /// The gate with every device known, and the builder behind it.
-pub(super) struct Line {
+pub(in crate::lab) struct Line {
     /// The gate.
-    pub(super) gate: Gatekeeper,
+    pub(in crate::lab) gate: Gatekeeper,
     /// The builder.
-    pub(super) builder: BlockBuilder,
+    pub(in crate::lab) builder: BlockBuilder,
     /// What comes.
-    pub(super) readings: Readings,
+    pub(in crate::lab) readings: Readings,
 }
 
 impl Line {
     /// Ready for readings.
-    pub(super) fn new(at: Now) -> Self {
+    pub(in crate::lab) fn new(at: Now) -> Self {
         let rules = rules();
         let builder = BlockBuilder::new(&header(&rules));
         let mut gate = Gatekeeper::new(rules);
@@ -205,7 +210,7 @@ impl Line {
     }
 
     /// Passes so many observations through the gate into the builder, or as many as fit.
-    pub(super) fn fill(&mut self, commit: usize, at: Now) -> anyhow::Result<()> {
+    pub(in crate::lab) fn fill(&mut self, commit: usize, at: Now) -> anyhow::Result<()> {
         while self.builder.count() < commit && !self.builder.is_full() {
             let report = self.readings.next(at);
             self.push(report)?;
@@ -214,7 +219,7 @@ impl Line {
     }
 
     /// Passes one report through the gate into the builder.
-    pub(super) fn push(&mut self, report: Report) -> anyhow::Result<()> {
+    pub(in crate::lab) fn push(&mut self, report: Report) -> anyhow::Result<()> {
         match self.gate.handle_report(report) {
             Verdict::Admit(admitted) => Ok(self.builder.push(&admitted)?),
             Verdict::Refuse(refusal) => anyhow::bail!("the gate refuses what it should admit: {refusal}"),
@@ -224,15 +229,21 @@ impl Line {
 }
 
 /// A store of its own in a folder, with a key beside it; or the one that is there already.
-pub(super) struct Spool {
+pub(in crate::lab) struct Spool {
     folder: PathBuf,
+    cap: u64,
 }
+
+/// The cap that is the default of the configuration.
+pub(in crate::lab) const CAP: u64 = 4 << 30;
+/// How much of it is for alarms, as by default.
+pub(in crate::lab) const ALARM_RESERVE: u64 = 64 << 20;
 
 impl Spool {
     /// In this folder.
-    pub(super) fn new(folder: &Path) -> anyhow::Result<Self> {
+    pub(in crate::lab) fn new(folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let spool = Self { folder: folder.to_owned() };
+        let spool = Self { folder: folder.to_owned(), cap: CAP };
         if !spool.key().exists() {
             let mut random = SystemRandomness::new();
             let words = [(); 4].map(|()| format!("{:016x}", random.next_u64()));
@@ -241,27 +252,36 @@ impl Spool {
         Ok(spool)
     }
 
+    /// The same with another cap.
+    pub(in crate::lab) fn with_cap(self, cap: u64) -> Self {
+        Self { cap, ..self }
+    }
+
     fn key(&self) -> PathBuf {
         self.folder.join("kek")
     }
 
     /// Its key.
-    pub(super) fn kek(&self) -> anyhow::Result<Kek> {
+    pub(in crate::lab) fn kek(&self) -> anyhow::Result<Kek> {
         Ok(load_kek(&self.key())?)
     }
 
     /// Opens it.
-    pub(super) fn open(&self, clock: &SystemClock) -> anyhow::Result<(Writer, Reader)> {
+    pub(in crate::lab) fn open(&self, clock: &SystemClock) -> anyhow::Result<(Writer, Reader)> {
+        self.open_at(clock.now())
+    }
+
+    /// Opens it at a moment.
+    pub(in crate::lab) fn open_at(&self, now: Now) -> anyhow::Result<(Writer, Reader)> {
         let config = store::Config {
             folder: self.folder.join("store"),
-            cap: 4 << 30,
-            alarm_reserve: 64 << 20,
+            cap: self.cap,
+            alarm_reserve: ALARM_RESERVE,
             anchor: None,
             linger: LINGER,
         };
         let random = Arc::new(SystemRandom::new());
-        let (writer, reader, recovery) =
-            store::open(&config, self.kek()?.into(), boot_id(), clock.now(), random)?;
+        let (writer, reader, recovery) = store::open(&config, self.kek()?.into(), boot_id(), now, random)?;
         anyhow::ensure!(recovery.faults.is_empty(), "the store was damaged: {:?}", recovery.faults);
         Ok((writer, reader))
     }
