@@ -29,7 +29,12 @@ const OWNED: [(&str, &str); 8] = [
     ("cryptoki", "src/envelope/keys/pkcs11.rs"),
     ("figment", "src/config/"),
     ("sd_notify", "src/host/notify.rs"),
+    ("rusqlite", "src/lab/bench/store/sqlite.rs"),
 ];
+
+/// What the lab measures the store against: each in one file of its own.
+const PEERS: [(&str, &str); 2] =
+    [("sled::", "src/lab/bench/store/tree.rs"), ("rusqlite", "src/lab/bench/store/sqlite.rs")];
 
 /// Calls that one file alone may make.
 const CALLS: [(&str, &str); 5] = [
@@ -181,8 +186,15 @@ fn each_heavy_crate_is_named_in_one_place() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let sled: Vec<_> = sources().into_iter().filter(|s| s.code.contains("sled::")).map(|s| s.path).collect();
+    let naming = |name: &str, sources: Vec<Source>| -> Vec<String> {
+        sources.into_iter().filter(|source| source.code.contains(name)).map(|source| source.path).collect()
+    };
+    let sled = naming("sled::", daemon_sources());
     assert!(sled.len() <= 1, "one file names sled, not {sled:?}");
+    for (name, owner) in PEERS {
+        let lab = sources().into_iter().filter(|source| source.path.starts_with("src/lab/")).collect();
+        assert_eq!(naming(name, lab), [owner], "{name}");
+    }
 }
 
 #[test]

@@ -40,6 +40,55 @@ fn a_quick_run_gives_every_figure() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
 }
 
+#[test]
+fn a_quick_run_of_the_stores_gives_every_figure_of_every_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_wardline-lab"))
+        .args(["bench", "store", "--quick", "--json", "--folder"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cells = figures.pointer("/cells").and_then(Value::as_array).unwrap();
+    let kinds: Vec<_> =
+        cells.iter().map(|cell| (cell["content"].as_str(), cell["commit"].as_u64())).collect();
+    let expected: Vec<_> = ["random", "reading"]
+        .into_iter()
+        .flat_map(|content| [1, 64, 4_096].map(|commit| (Some(content), Some(commit))))
+        .collect();
+    assert_eq!(kinds, expected);
+    for store in cells.iter().flat_map(|cell| cell["stores"].as_array().unwrap()) {
+        for field in STORE {
+            let value = store.pointer(field).and_then(Value::as_f64);
+            assert!(value.is_some_and(|value| value > 0.0), "{field}: {store}");
+        }
+        // Whoever calls a record durable has it after kill -9.
+        let survived = store["survived"].as_u64().unwrap();
+        assert!(store["is_durable"] == false || store["records"] == survived, "{store}");
+    }
+    for cell in cells {
+        let names: Vec<_> = cell["stores"].as_array().unwrap().iter().map(|store| &store["store"]).collect();
+        let (durable, rest) = names.split_at(4);
+        assert_eq!(durable, ["append-only", "wardline", "sled", "sqlite"]);
+        assert!(rest.is_empty() || rest == ["mosquitto"], "{rest:?}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
+}
+
+/// No bytes written: where the folder is in memory, there are none.
+const STORE: [&str; 9] = [
+    "/records",
+    "/per_second",
+    "/against_append_only",
+    "/commits_per_second",
+    "/commit_ms/p50",
+    "/disk_per_byte",
+    "/rss",
+    "/reopen_ms",
+    "/read_per_second",
+];
+
 const INGEST: [&str; 10] = [
     "observations",
     "per_second",

@@ -95,7 +95,7 @@ const QUICK: Size = Size {
     ward_seconds: 1,
     backlog: 10_000,
     small: 3_000,
-    alarm_backlog: 50_000,
+    alarm_backlog: 200_000,
     bridge: 2_000,
 };
 

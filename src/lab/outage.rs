@@ -55,6 +55,9 @@ pub struct Options {
     /// A cap in MiB that is too small on purpose: the oldest goes, and gap records tell of it
     #[arg(long, value_name = "MIB")]
     pub cap: Option<u64>,
+    /// Close segments at so many MiB, when not as usual: what that does to memory
+    #[arg(long, value_name = "MIB")]
+    pub segment: Option<u64>,
     /// One JSON object instead of the table
     #[arg(long)]
     pub json: bool,
@@ -131,7 +134,7 @@ fn free(folder: &Path) -> anyhow::Result<u64> {
 fn fill(options: &Options, folder: &Path, cap: u64) -> anyhow::Result<(Vec<Hour>, Filled)> {
     let seconds = options.hours.saturating_mul(HOUR);
     let bar = bar("without the broker", seconds);
-    let mut part = Beside::start(&words![
+    let mut words = words![
         "outage-fill",
         folder,
         "--hours",
@@ -142,7 +145,12 @@ fn fill(options: &Options, folder: &Path, cap: u64) -> anyhow::Result<(Vec<Hour>
         options.observations.to_string(),
         "--cap",
         cap.to_string(),
-    ])?;
+    ]
+    .to_vec();
+    if let Some(mib) = options.segment {
+        words.extend(words!["--segment", mib.saturating_mul(1024 * 1024).to_string()]);
+    }
+    let mut part = Beside::start(&words)?;
     let mut hours: Vec<Hour> = Vec::new();
     loop {
         let line = part.line()?;
@@ -152,8 +160,8 @@ fn fill(options: &Options, folder: &Path, cap: u64) -> anyhow::Result<(Vec<Hour>
             "hour" => {
                 let hour: Hour = serde_json::from_str(text)?;
                 bar.set_message(hour.said());
-                if bar.is_hidden() && hour.hour.is_multiple_of(6) {
-                    say(&format!("hour {}: {}", hour.hour, hour.said()));
+                if bar.is_hidden() && hour.number.is_multiple_of(6) {
+                    say(&format!("hour {}: {}", hour.number, hour.said()));
                 }
                 hours.push(hour);
             }
@@ -175,7 +183,7 @@ fn drain(options: &Options, folder: &Path, papers: &Papers, cap: u64) -> anyhow:
     anyhow::ensure!(line == "ready", "the subscriber is not ready: {line}");
     let bar = bar("draining", records);
     let started = SystemClock::default().now().mono;
-    let mut part = Beside::start(&words![
+    let mut draining = Beside::start(&words![
         "drain",
         folder,
         &papers.0,
@@ -187,7 +195,7 @@ fn drain(options: &Options, folder: &Path, papers: &Papers, cap: u64) -> anyhow:
     ])?;
     let mut turns = 0u64;
     let drain: Drain = loop {
-        let line = part.line()?;
+        let line = draining.line()?;
         let (word, text) = line.split_once(' ').context("a part said nothing")?;
         if word == "done" {
             break serde_json::from_str(text)?;

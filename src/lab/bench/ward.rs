@@ -21,7 +21,7 @@ use crate::host::clock::{SystemClock, boot_id};
 use crate::host::random::SystemRandomness;
 use crate::lab::numerics::{Minute, minutes};
 use crate::policy::{DeviceCard, DeviceRule, Gatekeeper, Trust, Verdict};
-use crate::store::{self, Reader, Writer};
+use crate::store::{self, Limits, Reader, Writer};
 use crate::time::{Clock as _, Now};
 
 /// Devices of the ward.
@@ -232,6 +232,7 @@ impl Line {
 pub(in crate::lab) struct Spool {
     folder: PathBuf,
     cap: u64,
+    limits: Limits,
 }
 
 /// The cap that is the default of the configuration.
@@ -243,7 +244,7 @@ impl Spool {
     /// In this folder.
     pub(in crate::lab) fn new(folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let spool = Self { folder: folder.to_owned(), cap: CAP };
+        let spool = Self { folder: folder.to_owned(), cap: CAP, limits: Limits::default() };
         if !spool.key().exists() {
             let mut random = SystemRandomness::new();
             let words = [(); 4].map(|()| format!("{:016x}", random.next_u64()));
@@ -255,6 +256,13 @@ impl Spool {
     /// The same with another cap.
     pub(in crate::lab) fn with_cap(self, cap: u64) -> Self {
         Self { cap, ..self }
+    }
+
+    /// The same with segments of another size.
+    pub(in crate::lab) fn with_segments(self, bytes: Option<u64>) -> Self {
+        let bytes = bytes.unwrap_or(self.limits.bytes);
+        let drained_bytes = self.limits.drained_bytes.min(bytes);
+        Self { limits: Limits { bytes, drained_bytes, ..self.limits }, ..self }
     }
 
     fn key(&self) -> PathBuf {
@@ -281,7 +289,8 @@ impl Spool {
             linger: LINGER,
         };
         let random = Arc::new(SystemRandom::new());
-        let (writer, reader, recovery) = store::open(&config, self.kek()?.into(), boot_id(), now, random)?;
+        let (writer, reader, recovery) =
+            store::open_with_limits(&config, self.kek()?.into(), (boot_id(), now), random, self.limits)?;
         anyhow::ensure!(recovery.faults.is_empty(), "the store was damaged: {:?}", recovery.faults);
         Ok((writer, reader))
     }

@@ -202,9 +202,9 @@ mod tests {
 
     #[test]
     fn numbers_grow_together_and_none_is_counted_twice() {
+        use Came::{Again, InOrder, Late};
         let mut numbers = Numbers::default();
         let came: Vec<Came> = [1, 2, 5, 4, 3, 3, 1, 9].into_iter().map(|n| numbers.enter(n)).collect();
-        use Came::{Again, InOrder, Late};
         assert_eq!(came, [InOrder, InOrder, InOrder, Late, Late, Again, Again, InOrder]);
         assert_eq!(numbers.0, BTreeMap::from([(1, 5), (9, 9)]));
         assert_eq!(numbers.missing(), 3);

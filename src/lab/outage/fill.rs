@@ -42,13 +42,16 @@ pub struct Fill {
     /// The store's cap, bytes.
     #[arg(long)]
     cap: u64,
+    /// At how many bytes a segment is closed, when not as usual.
+    #[arg(long)]
+    segment: Option<u64>,
 }
 
 /// One simulated hour.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(in crate::lab) struct Hour {
     /// Which, from 1.
-    pub(super) hour: u64,
+    pub(super) number: u64,
     /// Resident memory in it, MiB: least, middle, most.
     pub(super) rss: [f64; 3],
     /// Of it what no file backs, at its end.
@@ -110,7 +113,8 @@ impl Outage {
         // By the wall the outage began so long ago and ends now; this boot may be younger than that.
         let wall = Wall::from_millis(real.wall.as_millis().saturating_sub(millis));
         let begin = Now { wall, ..real };
-        let (writer, reader) = Spool::new(&fill.folder)?.with_cap(fill.cap).open_at(begin)?;
+        let (writer, reader) =
+            Spool::new(&fill.folder)?.with_cap(fill.cap).with_segments(fill.segment).open_at(begin)?;
         let stats = writer.stats();
         let rules = rules();
         let told = rules.iter().map(|_| watch::Sender::default()).collect();
@@ -185,7 +189,7 @@ impl Outage {
         let vital = std::fs::read_dir(store.join("vital"))?.filter_map(Result::ok);
         let segments = vital.filter(|entry| entry.path().is_dir()).count();
         Ok(Hour {
-            hour,
+            number: hour,
             rss: [at(0)?, at(rss.len() / 2)?, at(rss.len().saturating_sub(1))?],
             anonymous: Memory::now().anonymous,
             disk: disk_bytes(&store),

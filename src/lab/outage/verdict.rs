@@ -171,14 +171,14 @@ impl Outcome {
         );
         let step = (self.hours.len() / 12).max(1);
         for hour in self.hours.iter().filter(|hour| {
-            let place = usize::try_from(hour.hour).unwrap_or(0);
+            let place = usize::try_from(hour.number).unwrap_or(0);
             place == 1 || place.is_multiple_of(step)
         }) {
             let [least, middle, most] = hour.rss;
             let _ = writeln!(
                 text,
                 "{:>4} {:>27} {:>10} {:>11} {:>11} {:>9} {:>9} {:>11}",
-                hour.hour,
+                hour.number,
                 format!("{least:.1} / {middle:.1} / {most:.1}"),
                 short(hour.anonymous),
                 short(float(hour.disk) / 1e6),
