@@ -20,7 +20,7 @@ const COMMON: [&str; 2] = ["backoff", "time"];
 const WRITER: (&str, [&str; 2]) = ("host::atomic_file", ["store", "uplink"]);
 
 /// Third-party crates that one file (or folder) alone may name.
-const OWNED: [(&str, &str); 8] = [
+const OWNED: [(&str, &str); 9] = [
     ("sled::", "src/store/"),
     ("rumqttc", "src/uplink/mqtt"),
     ("btleplug", "src/link/ble"),
