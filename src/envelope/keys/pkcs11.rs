@@ -1,7 +1,7 @@
 //! A key in a PKCS#11 token: the only file that names the PKCS#11 library.
 //!
 //! In: a [`TokenKey`]. Out: 32 bytes that only this key gives: `C_Sign` with `CKM_SHA256_HMAC` over
-//! [`LABEL`]. What can go wrong: [`TokenTrouble`]. What never happens: a PIN is tried twice, or at all when
+//! [`LABEL`]. What can go wrong: [`Trouble`]. What never happens: a PIN is tried twice, or at all when
 //! it is the last try; a key that can be read is taken; a session, or the module, stays open when the
 //! answer is there.
 //!
