@@ -187,6 +187,13 @@ macro_rules! words {
 }
 pub(in crate::lab) use words;
 
+/// The environment that the unit gives the daemon: it decides how much of what sled gives back stays
+/// resident, so every part is measured in it.
+fn environment_of_the_unit() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let unit = include_str!("../../../systemd/wardline.service");
+    unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
+}
+
 /// A part that runs beside this process; killed when dropped.
 pub(in crate::lab) struct Beside {
     child: Child,
@@ -199,6 +206,7 @@ impl Beside {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("bench-part")
             .args(words)
+            .envs(environment_of_the_unit())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -241,4 +249,15 @@ pub(in crate::lab) fn fresh(folder: &Path, name: &str) -> anyhow::Result<PathBuf
     }
     std::fs::create_dir(&path)?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_run_in_the_environment_of_the_unit() {
+        let all: Vec<_> = environment_of_the_unit().collect();
+        assert_eq!(all, [("MALLOC_MMAP_THRESHOLD_", "524288")]);
+    }
 }
