@@ -25,11 +25,13 @@ pub enum Exit {
     /// A token refused its PIN, or would after one more wrong one. The unit does not start again by
     /// itself on this one: a token locks after a few wrong PINs.
     Pin,
+    /// Something that was looked into is damaged.
+    Damaged,
 }
 
 impl Exit {
     /// Every code with what it means, in order.
-    pub const TABLE: [(Self, u8, &'static str); 9] = [
+    pub const TABLE: [(Self, u8, &'static str); 10] = [
         (Self::Ok, 0, "done"),
         (Self::Failed, 1, "failed while running; systemd starts the daemon again"),
         (Self::Usage, 2, "the command line is wrong"),
@@ -39,6 +41,7 @@ impl Exit {
         (Self::Refused, 6, "refused: a payload (decode), a key (keys make), or this user (status)"),
         (Self::NotRunning, 7, "the daemon is not running (status)"),
         (Self::Pin, 8, "a token refused its PIN; systemd does not try again, a person must"),
+        (Self::Damaged, 9, "damage was found (spool verify)"),
     ];
 
     /// The number.

@@ -12,7 +12,9 @@ mod drivers;
 pub mod exit;
 mod keys;
 mod out;
+mod progress;
 mod run;
+mod spool;
 mod status;
 mod version;
 
@@ -62,6 +64,8 @@ enum Command {
     Status(status::Status),
     /// List the allowed devices, and what the running daemon has seen of them and of others.
     Devices(devices::Devices),
+    /// Look into the store: what is in it, whether it is sound.
+    Spool(spool::Spool),
     /// List what this program can read: every serial driver and every BLE profile.
     Drivers(drivers::Drivers),
     /// Show where the local keys are and whether they can be used, or make a new one.
@@ -94,6 +98,8 @@ fn long_help() -> String {
          wardline check --config /etc/wardline --show   is it valid, and what holds?\n  \
          wardline run --config /etc/wardline            run the daemon\n  \
          wardline status --json                         how is it doing, for a script\n  \
+         wardline spool                                 what is in the store?\n  \
+         wardline spool verify                          is it sound?\n  \
          wardline drivers                               what can it read?\n  \
          wardline keys show                             are the keys there, and which?\n  \
          wardline decode ble 2A37 \"16 48 40 03\"         what does this payload say?\n  \
@@ -138,6 +144,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Check(check)) => check.run(),
         Some(Command::Status(status)) => status.run(),
         Some(Command::Devices(devices)) => devices.run(),
+        Some(Command::Spool(spool)) => spool.run(),
         Some(Command::Drivers(drivers)) => drivers.run(),
         Some(Command::Keys(keys)) => keys.run(),
         Some(Command::Decode(decode)) => decode.run(),

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 /// The end of a name that is being written; such a file may be left by a power cut and is written
 /// over.
-const UNFINISHED: &str = ".unfinished";
+pub const UNFINISHED: &str = ".unfinished";
 
 /// Writes a file that only its owner can read, in place of what was there. Durable on return.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -23,6 +23,7 @@ mod chunk;
 mod cursor_pace;
 mod engine;
 mod folders;
+pub mod inspect;
 mod raw;
 mod reader;
 mod rebuild;

@@ -133,6 +133,11 @@ impl RawSegment {
         self.blocks.get(&block).map(|found| found.label)
     }
 
+    /// Where in the file the first part of a block stands that is there.
+    pub(super) fn offset(&self, block: u32) -> Option<u64> {
+        self.blocks.get(&block)?.places.iter().flatten().min().copied()
+    }
+
     /// Whether all of a block is there.
     pub(super) fn has(&self, block: u32) -> bool {
         self.blocks.get(&block).is_some_and(Found::is_whole)

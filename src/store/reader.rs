@@ -367,11 +367,20 @@ fn read_block(engine: &dyn Engine, block: u32) -> Option<(Label, Vec<u8>)> {
 
 fn unseal(source: &Source, store: StoreId, seq: Seq) -> Option<(Label, PlainBlock)> {
     let (label, sealed) = source.block(seq.block)?;
+    Some((label, open_block(source.keys()?, store, seq, (label, &sealed))?))
+}
+
+/// Opens a sealed block at its place; `None` when it is not what was sealed there.
+pub(super) fn open_block(
+    keys: &SegmentKeys,
+    store: StoreId,
+    seq: Seq,
+    (label, sealed): (Label, &[u8]),
+) -> Option<PlainBlock> {
     let Label { block, count, wall, .. } = label;
     let place = Place { store: store.0, lane: seq.lane, segment: seq.segment, block, count, wall };
-    let is_its_own = block == seq.block;
-    let opened = source.keys()?.data.open(&place, &sealed).ok()?;
-    is_its_own.then_some((label, opened))
+    let opened = keys.data.open(&place, sealed).ok()?;
+    (block == seq.block).then_some(opened)
 }
 
 /// Opens a segment by its chunks, and looks whether it is what it was when it was closed.

@@ -181,8 +181,16 @@ impl Header {
         ring: &KeyRing,
         (store, lane, number): (StoreId, Lane, u64),
     ) -> Result<Opened, Unsound> {
-        let bytes = atomic_file::read(&file(folder), MAX_FILE)?;
-        let Parsed { header, fixed, kek, wrapped } = parse(&bytes)?;
+        Self::open_bytes(&atomic_file::read(&file(folder), MAX_FILE)?, ring, (store, lane, number))
+    }
+
+    /// The same of bytes that were read before.
+    pub(super) fn open_bytes(
+        bytes: &[u8],
+        ring: &KeyRing,
+        (store, lane, number): (StoreId, Lane, u64),
+    ) -> Result<Opened, Unsound> {
+        let Parsed { header, fixed, kek, wrapped } = parse(bytes)?;
         let key = ring.find(kek).ok_or(Unsound::Key(kek))?;
         let keys = key.open_segment(&about(fixed, kek), &wrapped)?;
         if header.store != store {
@@ -192,6 +200,14 @@ impl Header {
             return Err(Unsound::Elsewhere { lane: header.lane, number: header.number });
         }
         Ok(Opened { header, keys, kek, bytes: fixed.to_vec() })
+    }
+
+    /// The bytes of a header and the store that they name. Nothing proves it: they are to be opened under
+    /// that name.
+    pub(super) fn claim(folder: &Path) -> Option<(Vec<u8>, StoreId)> {
+        let bytes = atomic_file::read(&file(folder), MAX_FILE).ok()?;
+        let store = parse(&bytes).ok()?.header.store;
+        Some((bytes, store))
     }
 
     /// Has the key of a segment wrapped by the ring's current key, durably; its data stays as it is.

@@ -304,7 +304,7 @@ impl Stock<'_> {
 }
 
 /// No segment has a greater number: whatever has was not made here.
-const LAST_NUMBER: u64 = 1 << 62;
+pub(super) const LAST_NUMBER: u64 = 1 << 62;
 
 /// Numbers go on after each start by a random step below this: two starts from the same state (a card
 /// that was copied, an older copy put back) do not give the same number, and so the same idempotency

@@ -1,0 +1,11 @@
+//! Looking into the store, taking data out of it and wiping it: the real binary on real stores.
+
+#[cfg(test)]
+#[path = "spool/list.rs"]
+mod list;
+#[cfg(test)]
+#[path = "spool/support.rs"]
+mod support;
+#[cfg(test)]
+#[path = "spool/verify.rs"]
+mod verify;
