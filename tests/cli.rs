@@ -78,7 +78,7 @@ fn help_goes_to_standard_output_and_names_every_exit_code() {
     for (_, number, meaning) in Exit::TABLE {
         assert!(out.contains(&format!("  {number}  {meaning}")), "{number} is not in the help:\n{out}");
     }
-    for command in ["run", "check", "status", "devices", "spool", "drivers", "keys", "decode"] {
+    for command in ["run", "check", "status", "devices", "spool", "audit", "drivers", "keys", "decode"] {
         assert!(out.contains(command));
         let (exit, out, _) = output(&mut wardline(&[command, "--help"]));
         assert_eq!(exit, code(Exit::Ok));

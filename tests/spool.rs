@@ -1,6 +1,9 @@
 //! Looking into the store, taking data out of it and wiping it: the real binary on real stores.
 
 #[cfg(test)]
+#[path = "spool/export.rs"]
+mod export;
+#[cfg(test)]
 #[path = "spool/list.rs"]
 mod list;
 #[cfg(test)]

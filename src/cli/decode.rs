@@ -185,7 +185,7 @@ fn hex_bytes(text: &str) -> anyhow::Result<Vec<u8>> {
 
 /// One observation in its documented shape.
 #[derive(Serialize)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     code: u32,
     #[serde(rename = "ref")]
     reference: &'a str,

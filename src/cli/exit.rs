@@ -38,10 +38,14 @@ impl Exit {
         (Self::Config, 3, "the configuration is not valid: every problem is printed"),
         (Self::Keys, 4, "a local key (store, ward) is missing, unreadable or not one"),
         (Self::Store, 5, "the store cannot be used"),
-        (Self::Refused, 6, "refused: a payload (decode), a key (keys make), or this user (status)"),
+        (
+            Self::Refused,
+            6,
+            "refused: a payload (decode), a key (keys make), this user, or what was not confirmed",
+        ),
         (Self::NotRunning, 7, "the daemon is not running (status)"),
         (Self::Pin, 8, "a token refused its PIN; systemd does not try again, a person must"),
-        (Self::Damaged, 9, "damage was found (spool verify)"),
+        (Self::Damaged, 9, "damage was found (spool, audit)"),
     ];
 
     /// The number.

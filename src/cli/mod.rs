@@ -5,7 +5,9 @@
 //! the table in [`exit`]. JSON shapes are stable: fields are added, never renamed or given another
 //! meaning.
 
+mod audit;
 mod check;
+mod confirm;
 mod decode;
 mod devices;
 mod drivers;
@@ -66,6 +68,8 @@ enum Command {
     Devices(devices::Devices),
     /// Look into the store: what is in it, whether it is sound.
     Spool(spool::Spool),
+    /// Show who took data out of the gateway or destroyed it.
+    Audit(audit::Audit),
     /// List what this program can read: every serial driver and every BLE profile.
     Drivers(drivers::Drivers),
     /// Show where the local keys are and whether they can be used, or make a new one.
@@ -145,6 +149,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Status(status)) => status.run(),
         Some(Command::Devices(devices)) => devices.run(),
         Some(Command::Spool(spool)) => spool.run(),
+        Some(Command::Audit(audit)) => audit.run(),
         Some(Command::Drivers(drivers)) => drivers.run(),
         Some(Command::Keys(keys)) => keys.run(),
         Some(Command::Decode(decode)) => decode.run(),

@@ -22,6 +22,13 @@ pub(super) fn stdout() -> Out<io::Stdout> {
     Out { writer: BufWriter::new(stdout), gone: false, colours }
 }
 
+/// Whether standard output is a file that others than its owner can read.
+pub(super) fn is_open_to_others() -> io::Result<bool> {
+    let file = rustix::fs::fstat(io::stdout())?;
+    let is_file = rustix::fs::FileType::from_raw_mode(file.st_mode) == rustix::fs::FileType::RegularFile;
+    Ok(is_file && file.st_mode & 0o077 != 0)
+}
+
 /// A colour of the terminal's own set.
 #[derive(Clone, Copy)]
 pub(super) enum Colour {

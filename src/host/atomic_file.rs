@@ -3,6 +3,12 @@
 //! In: a path and bytes. Out: the file, durable when the call returns. What can go wrong: the disk
 //! (every error of the system comes back with its path). What never happens: a reader sees half a
 //! file; an old file is gone before the new one is durable.
+//!
+//! Two more ways for what needs them: a log that only grows ([`append`]), and a file that is to be gone for
+//! good ([`shred`]). Neither follows a symbolic link, as both are used by root in the folder of another user.
+
+mod grown;
+mod shredded;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -11,6 +17,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+
+pub use grown::{NewFile, append};
+pub use shredded::{remove_empty_folder, shred};
 
 /// The end of a name that is being written; such a file may be left by a power cut and is written
 /// over.

@@ -2,6 +2,7 @@
 //! writer of files, and what speaks with the service manager.
 
 pub mod atomic_file;
+pub mod audit;
 pub mod clock;
 pub mod heartbeat;
 pub mod log;
