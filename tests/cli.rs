@@ -78,7 +78,9 @@ fn help_goes_to_standard_output_and_names_every_exit_code() {
     for (_, number, meaning) in Exit::TABLE {
         assert!(out.contains(&format!("  {number}  {meaning}")), "{number} is not in the help:\n{out}");
     }
-    for command in ["run", "check", "status", "devices", "spool", "audit", "drivers", "keys", "decode"] {
+    let commands =
+        ["run", "check", "status", "devices", "spool", "audit", "wipe", "drivers", "keys", "decode"];
+    for command in commands {
         assert!(out.contains(command));
         let (exit, out, _) = output(&mut wardline(&[command, "--help"]));
         assert_eq!(exit, code(Exit::Ok));

@@ -12,3 +12,6 @@ mod support;
 #[cfg(test)]
 #[path = "spool/verify.rs"]
 mod verify;
+#[cfg(test)]
+#[path = "spool/wipe.rs"]
+mod wipe;

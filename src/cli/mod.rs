@@ -19,6 +19,7 @@ mod run;
 mod spool;
 mod status;
 mod version;
+mod wipe;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,6 +71,8 @@ enum Command {
     Spool(spool::Spool),
     /// Show who took data out of the gateway or destroyed it.
     Audit(audit::Audit),
+    /// Destroy the store and its keys: when the gateway leaves the hospital.
+    Wipe(wipe::Wipe),
     /// List what this program can read: every serial driver and every BLE profile.
     Drivers(drivers::Drivers),
     /// Show where the local keys are and whether they can be used, or make a new one.
@@ -150,6 +153,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Devices(devices)) => devices.run(),
         Some(Command::Spool(spool)) => spool.run(),
         Some(Command::Audit(audit)) => audit.run(),
+        Some(Command::Wipe(wipe)) => wipe.run(),
         Some(Command::Drivers(drivers)) => drivers.run(),
         Some(Command::Keys(keys)) => keys.run(),
         Some(Command::Decode(decode)) => decode.run(),

@@ -20,6 +20,7 @@ use std::path::Path;
 use super::StoreError;
 
 pub use blocks::{Found, Wanted, read_blocks};
+pub(super) use look::{Contents, children};
 pub use survey::{LaneView, Quarantined, SegmentView, State, Survey, survey};
 pub use verify::{Finding, Report, Sort, verify};
 

@@ -22,6 +22,7 @@ mod anchor;
 mod chunk;
 mod cursor_pace;
 mod engine;
+pub mod erase;
 mod folders;
 pub mod inspect;
 mod raw;
