@@ -1,7 +1,7 @@
 //! Looking into a store without opening it, for a person at the box.
 //!
 //! In: the store's folder in any state, and its keys when they are at hand. Out: what is in it
-//! ([`survey`]), what is wrong with it ([`verify`]), and its blocks in the clear ([`read_blocks`]). What can
+//! ([`survey()`]), what is wrong with it ([`verify()`]), and its blocks in the clear ([`read_blocks`]). What can
 //! go wrong: there is no store, or it was written under another key; whatever is damaged inside is
 //! told of and passed over. What never happens: a byte of the folder is changed; sled opens anything;
 //! something is said to be sound that was not authenticated; memory grows with anything but the

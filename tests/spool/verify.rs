@@ -1,9 +1,14 @@
 //! `wardline spool verify`: every sort of damage is found, named and weighed; a sound store is sound; nothing
 //! is ever changed.
 
+use std::path::Path;
+
 use serde_json::{Value as Json, json};
 use wardline::cli::exit::Exit;
 use wardline::device::observation::Lane;
+use wardline::envelope::block::PlainBlock;
+use wardline::envelope::record::Entry;
+use wardline::store::{Reader, Seq};
 
 use crate::support::{BLOCKS, Done, Gateway, RECORDS, Ward, copy, flip, image, now, put};
 
@@ -176,19 +181,7 @@ fn a_removed_segment_is_found_first_in_the_middle_and_last() {
 #[test]
 fn the_blocks_that_are_lost_are_named_with_their_readings() {
     let gateway = Gateway::filled();
-    // Every copy of every chunk of blocks 1 and 2 of vital/3: its index stands behind magic and checksum.
-    let path = gateway.store().join("vital/3/sled/db");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let mut hits = 0;
-    for at in 0..bytes.len() - 12 {
-        let block = &bytes[at + 8..at + 12];
-        if bytes[at..].starts_with(b"WLc1") && (block == [1, 0, 0, 0] || block == [2, 0, 0, 0]) {
-            bytes[at + 60] ^= 1;
-            hits += 1;
-        }
-    }
-    assert!(hits >= 2, "chunks of the blocks were found");
-    put(&path, &bytes);
+    spoil(&gateway.store().join("vital/3/sled/db"), &[1, 2]);
     let (done, report) = verify(&gateway);
     assert_eq!(done.code, code(Exit::Damaged));
     let findings = report["findings"].as_array().unwrap();
@@ -206,16 +199,7 @@ fn the_blocks_that_are_lost_are_named_with_their_readings() {
 
 #[test]
 fn damage_to_what_the_broker_has_is_no_loss() {
-    let (_, report) = found(|gateway| {
-        let path = gateway.store().join("vital/2/sled/db");
-        let mut bytes = std::fs::read(&path).unwrap();
-        for at in 0..bytes.len() - 12 {
-            if bytes[at..].starts_with(b"WLc1") && bytes[at + 8..at + 12] == [0; 4] {
-                bytes[at + 60] ^= 1;
-            }
-        }
-        put(&path, &bytes);
-    });
+    let (_, report) = found(|gateway| spoil(&gateway.store().join("vital/2/sled/db"), &[0]));
     let findings = report["findings"].as_array().unwrap();
     let block = findings.iter().find(|finding| finding["sort"] == "block").unwrap();
     assert_eq!((&block["first_block"], &block["lost"]), (&json!(0), &json!(0)), "{report:#}");
@@ -380,4 +364,72 @@ fn the_mark_beside_the_store_is_checked_itself() {
     let (damage, report) = found(|gateway| std::fs::remove_file(mark(gateway)).unwrap());
     assert_eq!(damage, [], "a copy of the folder alone is no damage");
     assert_eq!(report["findings"][0]["sort"], "unmarked");
+}
+
+/// Verify looks ahead: it counts as lost what the daemon then tells of in gap records.
+#[test]
+fn what_is_said_to_be_lost_is_what_the_daemon_tells_of() {
+    type Harm = fn(&Gateway);
+    let harms: [(&str, Harm); 5] = [
+        ("a segment in the middle", |g| std::fs::remove_dir_all(g.store().join("vital/3")).unwrap()),
+        ("the last segment", |g| std::fs::remove_dir_all(g.store().join("alarm/2")).unwrap()),
+        ("a header", |g| flip(&g.store().join("vital/4/header"), 50)),
+        ("a whole database", |g| std::fs::remove_file(g.store().join("alarm/1/sled/db")).unwrap()),
+        ("a block", |g| spoil(&g.store().join("vital/3/sled/db"), &[2])),
+    ];
+    for (what, harm) in harms {
+        let gateway = Gateway::filled();
+        harm(&gateway);
+        let lost = verify(&gateway).1["lost"].as_u64().unwrap();
+        assert!(lost > 0, "{what}");
+        assert_eq!(told_of(&gateway), lost, "{what}");
+    }
+}
+
+/// How many records the daemon says are lost, when it has read everything.
+fn told_of(gateway: &Gateway) -> u64 {
+    let (mut writer, mut reader) = gateway.open();
+    let mut told = 0;
+    loop {
+        let mut is_new = false;
+        for lane in Lane::ALL {
+            while let Some((seq, block)) = next(&mut reader, lane) {
+                is_new = true;
+                for entry in block.read().unwrap().1 {
+                    if let Entry::Gap(gap) = entry
+                        && gap.reason != "a test"
+                    {
+                        told += gap.count;
+                    }
+                }
+                reader.acknowledge(seq).unwrap();
+            }
+        }
+        writer.maintain(now()).unwrap();
+        if !is_new {
+            return told;
+        }
+    }
+}
+
+fn next(reader: &mut Reader, lane: Lane) -> Option<(Seq, PlainBlock)> {
+    match reader.read_next(lane).unwrap() {
+        None if lane == Lane::Vital => reader.read_live().unwrap(),
+        next => next,
+    }
+}
+
+/// Breaks every copy of every chunk of some blocks: a block's index stands behind magic and checksum.
+fn spoil(path: &Path, blocks: &[u8]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let mut hits = 0;
+    for at in 0..bytes.len() - 12 {
+        let is_chunk = bytes[at..].starts_with(b"WLc1") && bytes[at + 9..at + 12] == [0; 3];
+        if is_chunk && blocks.contains(&bytes[at + 8]) {
+            bytes[at + 60] ^= 1;
+            hits += 1;
+        }
+    }
+    assert!(hits >= blocks.len(), "chunks of the blocks were found");
+    put(path, &bytes);
 }

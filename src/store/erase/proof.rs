@@ -54,7 +54,7 @@ impl Sample {
     }
 }
 
-/// Takes samples of a store: one block of a segment, of at most [`MOST_SAMPLES`] segments.
+/// Takes samples of a store: one block of a segment, of at most 48 segments.
 pub fn samples(folder: &Path) -> Vec<Sample> {
     let mut places = Vec::new();
     for lane in Lane::ALL {

@@ -2,7 +2,7 @@
 //!
 //! In: the folder, and the keys if they are at hand. Out: a [`Survey`]. Without keys it names only what the
 //! file system says: numbers, sizes, times of files. What never happens: a file that vanishes while it is
-//! looked at is taken for a loss; what a closed segment holds is read (only [`verify`](super::verify)
+//! looked at is taken for a loss; what a closed segment holds is read (only [`verify()`](super::verify())
 //! does that).
 
 use std::io;
