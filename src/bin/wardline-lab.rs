@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
 use wardline::lab::sim::{alaris, masimo};
-use wardline::lab::{bench, demo, outage, samples};
+use wardline::lab::{bench, demo, outage, power, samples};
 
 /// Simulators of the bedside, the demo, the benchmark: never installed on a gateway
 #[derive(Parser)]
@@ -40,6 +40,8 @@ enum Command {
     Bench(bench::Options),
     /// Three days without the broker in some minutes: memory, disk, and that every reading arrives once
     Outage(outage::Options),
+    /// Cut the power of a store again and again, at any operation, and look at what is left
+    PowerCuts(power::Options),
     /// One measurement of the benchmark, in a process of its own
     #[command(hide = true, subcommand)]
     BenchPart(bench::Part),
@@ -77,6 +79,7 @@ fn lab() -> anyhow::Result<ExitCode> {
         }
         Command::Bench(options) => bench::run(&options),
         Command::Outage(options) => outage::run(&options),
+        Command::PowerCuts(options) => power::start(&options),
         Command::BenchPart(part) => {
             part.run()?;
             Ok(ExitCode::SUCCESS)

@@ -1,0 +1,172 @@
+//! One cut, judged: the state that it left is written into a folder, the real store is opened there, and
+//! everything in it is compared with what is owed.
+//!
+//! In: the state, what is owed, a folder on a fast place. Out: what was found, or what is wrong. What
+//! never happens: a panic of the store ends the trial unnoticed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Duration;
+
+use super::blocks::{Content, block};
+use super::model::{Found, Model, Sort, Wrong};
+use super::spool::{self, Setup};
+use crate::device::observation::Lane;
+use crate::host::clock::SystemClock;
+use crate::lab::disk::{Draw, Tree};
+use crate::store::{Reader, Seq, StoreError, Writer};
+use crate::time::Clock as _;
+
+/// No open takes longer; most take a hundredth of it.
+const LONGEST_OPEN: Duration = Duration::from_secs(10);
+/// The trials' time after a cut: later than any life.
+const LATER: u64 = 100_000_000;
+
+/// What a trial found.
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    pub(super) found: Found,
+    /// How long opening took.
+    pub(super) open: Duration,
+    /// What is owed from here on.
+    pub(super) model: Model,
+}
+
+/// What a trial is to accept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) setup: Setup,
+    /// Whether records may be dropped, and told of: under a cap that is too low.
+    pub(super) may_drop: bool,
+    /// Whether everything is acknowledged at the end and the store closed and opened once more.
+    pub(super) to_the_end: bool,
+}
+
+/// Judges a state. The folder is made and removed.
+pub(super) fn judge(
+    state: &Tree,
+    model: &Model,
+    terms: Terms,
+    folder: &Path,
+    seed: u64,
+) -> anyhow::Result<Result<Verdict, Wrong>> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    state.write_to(folder)?;
+    let judged = catch_unwind(AssertUnwindSafe(|| judge_in(folder, model.clone(), terms, seed)));
+    fs::remove_dir_all(folder)?;
+    Ok(judged.unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().cloned();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(Wrong::new(Sort::Panic, words.unwrap_or_default()))
+    }))
+}
+
+fn judge_in(folder: &Path, mut model: Model, terms: Terms, seed: u64) -> Result<Verdict, Wrong> {
+    let clock = SystemClock::default();
+    let mut draw = Draw::new(seed);
+    let began = clock.now().mono;
+    let opened = terms.setup.open(folder, spool::at(LATER));
+    let open = clock.now().mono.since(began);
+    let (mut writer, mut reader, recovery) =
+        opened.map_err(|error| Wrong::new(Sort::Shut, format!("{error} (after the cut)")))?;
+    if open > LONGEST_OPEN {
+        return Err(Wrong::new(Sort::Shut, format!("opening took {open:?}")));
+    }
+    let drained = drain(&mut writer, &mut reader)?;
+    let found = model.check(&drained)?;
+    if !recovery.faults.is_empty() {
+        return Err(Wrong::new(Sort::Fault, recovery.faults.join("; ")));
+    }
+    if found.told > 0 && !terms.may_drop {
+        return Err(Wrong::new(Sort::Lost, format!("{} records are lost, and told of", found.told)));
+    }
+    if found.overstated > 0 && !terms.may_drop {
+        let words = format!("{} more records are told of than are lost: {:?}", found.overstated, recovery.gaps);
+        return Err(Wrong::new(Sort::Overstated, words));
+    }
+    if let Ok(mut kept) = fs::read_dir(folder.join("store/quarantine"))
+        && let Some(Ok(entry)) = kept.next()
+    {
+        return Err(Wrong::new(Sort::Fault, format!("{} is in quarantine", entry.path().display())));
+    }
+    let after = model.clone();
+    let mut seqs: Vec<Seq> = drained.into_iter().map(|(seq, _)| seq).collect();
+    seqs.push(try_it(&mut writer, &mut reader, &mut model, &mut draw)?);
+    if terms.to_the_end {
+        let left = finish(writer, reader, seqs, terms, folder, &mut draw)?;
+        if !left.is_empty() {
+            let words = format!("all was acknowledged and closed in order; then came {left:?}");
+            return Err(Wrong::new(Sort::Twice, words));
+        }
+    }
+    Ok(Verdict { found, open, model: after })
+}
+
+fn stuck(what: &'static str) -> impl FnOnce(StoreError) -> Wrong {
+    move |error| Wrong::new(Sort::Stuck, format!("{what}: {error}"))
+}
+
+/// Everything that is there; what is found lost on the way is told of and read too.
+pub(super) fn drain(writer: &mut Writer, reader: &mut Reader) -> Result<Vec<(Seq, Content)>, Wrong> {
+    let mut drained = Vec::new();
+    loop {
+        let before = drained.len();
+        for lane in Lane::ALL {
+            while let Some((seq, block)) = spool::next(reader, lane).map_err(stuck("reading"))? {
+                let content = spool::content(seq, &block).map_err(|words| Wrong::new(Sort::Foreign, words))?;
+                drained.push((seq, content));
+            }
+        }
+        writer.maintain(spool::at(LATER)).map_err(stuck("maintaining"))?;
+        if drained.len() == before {
+            return Ok(drained);
+        }
+    }
+}
+
+/// Stores a block, which must be given a place that no other has, and reads it again.
+fn try_it(
+    writer: &mut Writer,
+    reader: &mut Reader,
+    model: &mut Model,
+    draw: &mut Draw,
+) -> Result<Seq, Wrong> {
+    let lane = Lane::ALL.get(draw.place(3)).copied().unwrap_or(Lane::Vital);
+    let (first, count) = (model.next_number(), 3);
+    let block = block(lane, first, count, 40, draw);
+    let seq = writer.append(lane, &block, spool::at(LATER)).map_err(stuck("storing a new block"))?;
+    if model.is_taken(seq) {
+        return Err(Wrong::new(Sort::Place, format!("a new block was given the place {seq} of an old one")));
+    }
+    match spool::next(reader, lane).map_err(stuck("reading a new block"))? {
+        Some((place, read)) if place == seq && read.read().ok() == block.read().ok() => Ok(seq),
+        other => Err(Wrong::new(Sort::Stuck, format!("stored at {seq}, read was {:?}", other.map(|o| o.0)))),
+    }
+}
+
+/// Acknowledges everything in any order, closes, opens again: what is still there then.
+fn finish(
+    writer: Writer,
+    mut reader: Reader,
+    mut seqs: Vec<Seq>,
+    terms: Terms,
+    folder: &Path,
+    draw: &mut Draw,
+) -> Result<Vec<(Seq, Content)>, Wrong> {
+    let mut once = BTreeSet::new();
+    while !seqs.is_empty() {
+        let seq = seqs.swap_remove(draw.place(seqs.len()));
+        if once.insert(seq) {
+            reader.acknowledge(seq).map_err(stuck("acknowledging"))?;
+        }
+    }
+    drop(reader);
+    writer.close().map_err(stuck("closing"))?;
+    let (mut writer, mut reader, _) =
+        terms.setup.open(folder, spool::at(LATER)).map_err(stuck("opening once more"))?;
+    drain(&mut writer, &mut reader)
+}
