@@ -26,6 +26,8 @@ pub(super) enum Content {
     Told {
         /// How many.
         count: u64,
+        /// Why, in its words.
+        why: String,
     },
 }
 
@@ -48,15 +50,18 @@ pub(super) fn block(lane: Lane, first: u64, count: u64, padding: usize, draw: &m
 pub(super) fn content(block: &PlainBlock) -> Result<Content, String> {
     let (_, entries) = block.read().map_err(|error| format!("it cannot be read: {error}"))?;
     let mut numbers = Vec::new();
-    let mut told = 0u64;
+    let (mut told, mut why) = (0u64, String::new());
     for entry in entries {
         match entry {
             Entry::Gap(gap) if gap.reason.starts_with(MARK) => numbers.push(gap.count),
-            Entry::Gap(gap) => told = told.saturating_add(gap.count),
+            Entry::Gap(gap) => {
+                told = told.saturating_add(gap.count);
+                why = gap.reason;
+            }
             Entry::Observation(record) => return Err(format!("an observation of nobody: {record:?}")),
         }
     }
-    let Some(first) = numbers.first().copied() else { return Ok(Content::Told { count: told }) };
+    let Some(first) = numbers.first().copied() else { return Ok(Content::Told { count: told, why }) };
     let is_whole = numbers.iter().zip(first..).all(|(number, wanted)| *number == wanted);
     if !is_whole || told > 0 {
         return Err(format!("records {numbers:?} and word of {told} lost ones in one block"));

@@ -267,7 +267,7 @@ impl Model {
                     block.duty = Duty::Done;
                 }
             }
-            Some(Content::Told { count }) => {
+            Some(Content::Told { count, .. }) => {
                 if self.heard.insert(seq) {
                     add(&mut self.told, seq.lane, *count);
                 }
@@ -289,7 +289,7 @@ impl Model {
                 }
                 Some(_) => {}
                 None => {
-                    if let Content::Told { count } = content
+                    if let Content::Told { count, .. } = content
                         && !self.heard.contains(seq)
                     {
                         add(&mut told, seq.lane, *count);
