@@ -15,7 +15,8 @@ use anyhow::Context as _;
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, LockOwner, MountOption, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
+    WriteFlags,
 };
 use rustix::io::Errno as Code;
 
@@ -143,7 +144,10 @@ pub fn run_as_root(test: &str) -> anyhow::Result<bool> {
         .context("mounting needs root, and `unshare` of util-linux cannot be run")?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    anyhow::ensure!(output.status.success() && out.contains("1 passed"), "as root of a namespace:\n{out}\n{err}");
+    anyhow::ensure!(
+        output.status.success() && out.contains("1 passed"),
+        "as root of a namespace:\n{out}\n{err}"
+    );
     Ok(false)
 }
 

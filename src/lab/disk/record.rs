@@ -138,7 +138,9 @@ impl Op {
     /// Of a sync that did its work: what was synced.
     pub fn synced(&self) -> Option<&Path> {
         match self {
-            Self::Sync { failed: false, path, .. } | Self::SyncFolder { failed: false, path, .. } => Some(path),
+            Self::Sync { failed: false, path, .. } | Self::SyncFolder { failed: false, path, .. } => {
+                Some(path)
+            }
             _ => None,
         }
     }

@@ -52,11 +52,7 @@ pub struct Tree {
 
 impl Default for Tree {
     fn default() -> Self {
-        Self {
-            nodes: BTreeMap::from([(ROOT, Node::new(true))]),
-            places: BTreeMap::new(),
-            next: ROOT + 1,
-        }
+        Self { nodes: BTreeMap::from([(ROOT, Node::new(true))]), places: BTreeMap::new(), next: ROOT + 1 }
     }
 }
 
@@ -262,9 +258,10 @@ impl PartialEq for Tree {
                 (Some(Node::File(one)), Some(Node::File(other))) => one == other,
                 (Some(Node::Folder(left)), Some(Node::Folder(right))) => {
                     left.len() == right.len()
-                        && left.iter().zip(right).all(|((name, a), (named, b))| {
-                            name == named && same(one, *a, other, *b)
-                        })
+                        && left
+                            .iter()
+                            .zip(right)
+                            .all(|((name, a), (named, b))| name == named && same(one, *a, other, *b))
                 }
                 _ => false,
             }

@@ -41,7 +41,7 @@ pub(super) fn block(lane: Lane, first: u64, count: u64, padding: usize, draw: &m
         }
         let at = Wall::from_millis(i64::try_from(number).unwrap_or(i64::MAX));
         let full = builder.push_gap(&Gap { lane, count: number, first: at, last: at, reason }).is_err();
-        debug_assert!(!full, "at most 200 records of 250 bytes fit into a block");
+        debug_assert!(!full, "so many records fit into a block");
     }
     builder.finish()
 }

@@ -118,7 +118,12 @@ impl Run<'_> {
     ) -> anyhow::Result<Result<Lived, Wrong>> {
         let disk = Disk::mount(&self.scratch.disk(), base.clone(), DISK)?;
         let mut life = Life::new(&disk, setup, model, seed);
-        let length = Length { steps: if setup.is_tight { 90 } else { 40 }, kills: true };
+        let steps = match setup {
+            Setup { is_long: true, .. } => 250,
+            Setup { is_tight: true, .. } => 90,
+            Setup { .. } => 40,
+        };
+        let length = Length { steps, kills: true };
         let lived = life.live(length);
         life.end();
         let (story, errors) = (std::mem::take(&mut life.story), std::mem::take(&mut life.errors));
@@ -168,7 +173,8 @@ impl Run<'_> {
             }
             let (tree, survived) = replay.cut(state_seed(seed, cut, state));
             let model = model_at(lived, &story, cut);
-            let terms = Terms { setup, may_drop: setup.is_tight, to_the_end: !setup.is_tight && draw.in_eight(2) };
+            let terms =
+                Terms { setup, may_drop: setup.is_tight, to_the_end: !setup.is_tight && draw.in_eight(2) };
             let judged = match model {
                 Ok(model) => judge(&tree, &model, terms, &self.scratch.after(), seed ^ state)?,
                 Err(wrong) => Err(wrong),
@@ -222,24 +228,29 @@ fn model_at(lived: &Lived, story: &Story, cut: usize) -> Result<Model, Wrong> {
     Ok(model)
 }
 
-/// Where the cuts fall, in order: half of them anywhere, half of them near what matters most.
+/// Where the cuts fall, in order: a quarter anywhere, the others near what matters most.
 fn places(lived: &Lived, draw: &mut Draw) -> Vec<usize> {
     let length = lived.record.len();
-    let is_turning =
-        |op: &Op| matches!(op, Op::Sync { .. } | Op::SyncFolder { .. } | Op::Rename { .. } | Op::Remove { .. });
-    let turns: Vec<usize> =
-        lived.record.iter().enumerate().filter(|(_, op)| is_turning(op)).map(|(at, _)| at).collect();
+    let places_of = |is_it: fn(&Op) -> bool| -> Vec<usize> {
+        lived.record.iter().enumerate().filter(|(_, op)| is_it(op)).map(|(at, _)| at).collect()
+    };
+    let syncs = places_of(|op| matches!(op, Op::Sync { .. }));
+    let turns = places_of(|op| {
+        matches!(op, Op::Sync { .. } | Op::SyncFolder { .. } | Op::Rename { .. } | Op::Remove { .. })
+    });
     let openings = lived.story.openings();
     let promises: Vec<usize> = lived.story.promises().collect();
     let mut places: Vec<usize> = (0..CUTS)
         .map(|_| {
             let near = match draw.below(8) {
-                0 | 1 => turns.get(draw.place(turns.len())).copied(),
-                2 | 3 => openings.get(draw.place(openings.len())).map(|(from, to)| {
+                // Just before the sync returns: all that it is for is still open.
+                0 => return syncs.get(draw.place(syncs.len())).copied().unwrap_or(length),
+                1 | 2 => turns.get(draw.place(turns.len())).copied(),
+                3 | 4 => openings.get(draw.place(openings.len())).map(|(from, to)| {
                     let to = (*to).min(length);
                     from + draw.place(to.saturating_sub(*from) + 1)
                 }),
-                4 => promises.get(draw.place(promises.len())).copied(),
+                5 => promises.get(draw.place(promises.len())).copied(),
                 _ => None,
             };
             let place = near.map(|place| (place + draw.place(3)).saturating_sub(1));

@@ -122,7 +122,10 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |what: &str, value: &dyn fmt::Display| writeln!(f, "  {what:<34}{value}");
-        line("power cuts", &format!("{} in {} lives of the store, seed {}", self.cuts, self.lives, self.seed))?;
+        line(
+            "power cuts",
+            &format!("{} in {} lives of the store, seed {}", self.cuts, self.lives, self.seed),
+        )?;
         for (place, count) in &self.places {
             line(&format!("  {place}"), count)?;
         }

@@ -15,7 +15,8 @@ impl Scratch {
         let home = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let folder = home.join(format!("wardline-power-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(folder.join("disk")).with_context(|| format!("making {}", folder.display()))?;
+        std::fs::create_dir_all(folder.join("disk"))
+            .with_context(|| format!("making {}", folder.display()))?;
         Ok(Self(folder))
     }
 

@@ -42,27 +42,32 @@ pub(super) struct Setup {
     pub(super) limits: Limits,
     /// Whether its cap is so low that segments are dropped.
     pub(super) is_tight: bool,
+    /// Whether one life writes so much that sled tidies its file up.
+    pub(super) is_long: bool,
 }
 
 impl Setup {
     /// Small segments, so that many begin and end; sometimes those of the product.
     pub(super) fn of(draw: &mut Draw) -> Self {
-        let is_tight = draw.in_eight(1);
-        let limits = Limits {
-            bytes: if draw.in_eight(1) { 8 * MIB } else { MIB },
-            blocks: if draw.in_eight(1) { 10_000 } else { 2 + u32::try_from(draw.below(10)).unwrap_or(0) },
-            age: Duration::from_secs(20 + draw.below(60)),
-            drained_bytes: if draw.in_eight(2) { 4 * MIB } else { 1 },
+        let sort = draw.below(8);
+        let (is_tight, is_long) = (sort == 0, sort == 1);
+        let few = |draw: &mut Draw, most: u64| 1 + u32::try_from(draw.below(most)).unwrap_or(0);
+        let blocks = match (is_tight, is_long) {
+            (true, _) => few(draw, 3),
+            (_, true) => 10_000,
+            _ => 1 + few(draw, 10),
         };
-        Self { limits, is_tight }
+        let limits = Limits {
+            bytes: if is_long { 8 * MIB } else { MIB },
+            blocks,
+            age: if is_long { Duration::from_secs(3_600) } else { Duration::from_secs(20 + draw.below(60)) },
+            drained_bytes: if is_long || draw.in_eight(2) { 4 * MIB } else { 1 },
+        };
+        Self { limits, is_tight, is_long }
     }
 
     /// The store in a folder.
-    pub(super) fn open(
-        &self,
-        folder: &Path,
-        now: Now,
-    ) -> Result<(Writer, Reader, Recovery), StoreError> {
+    pub(super) fn open(&self, folder: &Path, now: Now) -> Result<(Writer, Reader, Recovery), StoreError> {
         let config = store::Config {
             folder: folder.join("store"),
             cap: if self.is_tight { TIGHT } else { AMPLE },

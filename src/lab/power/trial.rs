@@ -96,7 +96,12 @@ fn judge_in(folder: &Path, mut model: Model, terms: Terms, seed: u64) -> Result<
     }
     let after = model.clone();
     let mut seqs: Vec<Seq> = drained.into_iter().map(|(seq, _)| seq).collect();
-    seqs.push(try_it(&mut writer, &mut reader, &mut model, &mut draw)?);
+    match try_it(&mut writer, &mut reader, &model, &mut draw) {
+        Ok(seq) => seqs.push(seq),
+        Err(Untried::Full) if terms.may_drop => {}
+        Err(Untried::Full) => return Err(Wrong::new(Sort::Stuck, "the store is full, and its cap is not")),
+        Err(Untried::Wrong(wrong)) => return Err(wrong),
+    }
     if terms.to_the_end {
         let left = finish(writer, reader, seqs, terms, folder, &mut draw)?;
         if !left.is_empty() {
@@ -118,7 +123,8 @@ pub(super) fn drain(writer: &mut Writer, reader: &mut Reader) -> Result<Vec<(Seq
         let before = drained.len();
         for lane in Lane::ALL {
             while let Some((seq, block)) = spool::next(reader, lane).map_err(stuck("reading"))? {
-                let content = spool::content(seq, &block).map_err(|words| Wrong::new(Sort::Foreign, words))?;
+                let content =
+                    spool::content(seq, &block).map_err(|words| Wrong::new(Sort::Foreign, words))?;
                 drained.push((seq, content));
             }
         }
@@ -129,24 +135,40 @@ pub(super) fn drain(writer: &mut Writer, reader: &mut Reader) -> Result<Vec<(Seq
     }
 }
 
+/// Why a new block was not stored and read.
+enum Untried {
+    /// There was no room for it.
+    Full,
+    Wrong(Wrong),
+}
+
+impl From<Wrong> for Untried {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
+    }
+}
+
 /// Stores a block, which must be given a place that no other has, and reads it again.
-fn try_it(
-    writer: &mut Writer,
-    reader: &mut Reader,
-    model: &mut Model,
-    draw: &mut Draw,
-) -> Result<Seq, Wrong> {
+fn try_it(writer: &mut Writer, reader: &mut Reader, model: &Model, draw: &mut Draw) -> Result<Seq, Untried> {
     let lane = Lane::ALL.get(draw.place(3)).copied().unwrap_or(Lane::Vital);
     let (first, count) = (model.next_number(), 3);
     let block = block(lane, first, count, 40, draw);
-    let seq = writer.append(lane, &block, spool::at(LATER)).map_err(stuck("storing a new block"))?;
+    let seq = match writer.append(lane, &block, spool::at(LATER)) {
+        Ok(seq) => seq,
+        Err(error) if error.is_full() => return Err(Untried::Full),
+        Err(error) => return Err(stuck("storing a new block")(error).into()),
+    };
     if model.is_taken(seq) {
-        return Err(Wrong::new(Sort::Place, format!("a new block was given the place {seq} of an old one")));
+        let words = format!("a new block was given the place {seq} of an old one");
+        return Err(Wrong::new(Sort::Place, words).into());
     }
-    match spool::next(reader, lane).map_err(stuck("reading a new block"))? {
-        Some((place, read)) if place == seq && read.read().ok() == block.read().ok() => Ok(seq),
-        other => Err(Wrong::new(Sort::Stuck, format!("stored at {seq}, read was {:?}", other.map(|o| o.0)))),
+    // What was dropped for it is told of first.
+    while let Some((place, read)) = spool::next(reader, lane).map_err(stuck("reading a new block"))? {
+        if place == seq && read.read().ok() == block.read().ok() {
+            return Ok(seq);
+        }
     }
+    Err(Wrong::new(Sort::Stuck, format!("a new block was stored at {seq} and cannot be read there")).into())
 }
 
 /// Acknowledges everything in any order, closes, opens again: what is still there then.

@@ -77,6 +77,8 @@ impl<'a> Life<'a> {
             match self.draw.below(32) {
                 0..=17 => self.append()?,
                 18..=22 => self.read()?,
+                // The cap is to be reached: the broker takes little.
+                23..=26 if self.setup.is_tight && self.draw.in_eight(7) => self.append()?,
                 23..=26 => self.acknowledge()?,
                 27 => self.maintain(),
                 28 => self.store.iter_mut().for_each(|(_, reader)| reader.rewind()),
@@ -114,7 +116,12 @@ impl<'a> Life<'a> {
             2..=5 => Lane::Vital,
             _ => Lane::Bulk,
         };
-        let count = 1 + if self.draw.in_eight(6) { self.draw.below(8) } else { self.draw.below(200) };
+        let count = 1 + match self.draw.below(8) {
+            // A cap of some MiB is to be reached.
+            _ if self.setup.is_tight => 300 + self.draw.below(500),
+            0..=4 => self.draw.below(8),
+            _ => self.draw.below(200),
+        };
         let first = self.next;
         self.next += count;
         (lane, first, count)
