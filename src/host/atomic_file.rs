@@ -96,10 +96,15 @@ fn not_a_file(path: &Path) -> io::Error {
 /// Makes a folder, and those above it, that only its owner can enter; fine when it is there.
 /// Durable on return.
 pub fn create_folder(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let above = parent(path)?;
+    if path.is_dir() {
+        // Whoever made it may have been killed before its name was durable. A folder above that cannot be
+        // read was made by somebody else, and so was this.
+        return match sync_folder(above) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        };
+    }
     create_folder(above)?;
     match DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(with_path(path, &e)),

@@ -10,6 +10,7 @@
 
 mod blocks;
 mod cuts;
+mod faults;
 mod harm;
 mod model;
 mod report;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub use cuts::{Plan, run};
+pub use faults::{FaultPlan, Walk, walk};
 pub use harm::Harm;
 pub use model::Sort;
 pub use report::{Failure, Summary};
@@ -47,6 +49,13 @@ pub struct Options {
     /// Leave out a sort of sync, as if the store did not make the call: losses must then be found
     #[arg(long)]
     pub without: Option<Harm>,
+    /// In place of power cuts, let every operation of a small life of the store fail, with `ENOSPC` and
+    /// with `EIO`
+    #[arg(long, conflicts_with_all = ["without", "cut", "keep", "cuts"])]
+    pub faults: bool,
+    /// With `--faults`: only one of so many operations
+    #[arg(long, default_value_t = 1, requires = "faults")]
+    pub every: u64,
     /// Keep the states that were not survived in this folder
     #[arg(long)]
     pub keep: Option<PathBuf>,
@@ -57,30 +66,46 @@ pub struct Options {
 
 /// Runs the trials and says what they came to.
 pub fn start(options: &Options) -> anyhow::Result<ExitCode> {
-    let plan = Plan {
-        cuts: options.cuts,
-        seed: options.seed,
-        episode: options.episode,
-        cut: options.cut,
-        without: options.without,
-        stop_early: false,
-        keep: options.keep.clone(),
-    };
     // Drawn on a terminal only.
-    let bar = ProgressBar::new(plan.cuts);
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos} of {len} cuts, {eta} left") {
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos} of {len}, {eta} left") {
         bar.set_style(style);
     }
-    let summary = run(&plan, &|| bar.inc(1))?;
-    bar.finish_and_clear();
+    let tick = || bar.inc(1);
+    let is_right = if options.faults {
+        let plan = FaultPlan { seed: options.seed, every: options.every, episode: options.episode };
+        bar.set_length(faults::count(&plan)? * 2 / plan.every.max(1));
+        let walk = walk(&plan, &tick)?;
+        bar.finish_and_clear();
+        say(options, &walk)?;
+        walk.failures.is_empty()
+    } else {
+        let plan = Plan {
+            cuts: options.cuts,
+            seed: options.seed,
+            episode: options.episode,
+            cut: options.cut,
+            without: options.without,
+            stop_early: false,
+            keep: options.keep.clone(),
+        };
+        bar.set_length(plan.cuts);
+        let summary = run(&plan, &tick)?;
+        bar.finish_and_clear();
+        say(options, &summary)?;
+        // Without a sync, to find nothing is the failure.
+        summary.is_survived() == plan.without.is_none()
+    };
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn say<T: serde::Serialize + std::fmt::Display>(options: &Options, found: &T) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if options.json {
-        serde_json::to_writer_pretty(&mut out, &summary)?;
+        serde_json::to_writer_pretty(&mut out, found)?;
         writeln!(out)?;
     } else {
-        write!(out, "{summary}")?;
+        write!(out, "{found}")?;
     }
-    // Without a sync, to find nothing is the failure.
-    let is_right = summary.is_survived() == plan.without.is_none();
-    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Once;
 
 use super::harm::Harm;
 use super::model::{Event, Model, Sort, Story, Wrong};
@@ -63,12 +64,15 @@ struct Run<'a> {
 pub fn run(plan: &Plan, tick: &dyn Fn()) -> anyhow::Result<Summary> {
     let clock = SystemClock::default();
     let began = clock.now().mono;
+    expect_panics_of_sled();
     let mut run = Run { plan, scratch: Scratch::new()?, summary: Summary::new(plan), tick };
     let first = plan.episode.map_or(0, |episode| episode / LIVES);
     for chain in first.. {
         run.chain(chain)?;
         let is_found = plan.stop_early && !run.summary.failures.is_empty();
-        if is_found || plan.episode.is_some() || run.summary.cuts >= plan.cuts {
+        // Where not even a life can be lived, no cut is ever counted.
+        let is_hopeless = run.summary.failures.len() > 100 && run.summary.cuts == 0;
+        if is_found || is_hopeless || plan.episode.is_some() || run.summary.cuts >= plan.cuts {
             break;
         }
     }
@@ -165,16 +169,16 @@ impl Run<'_> {
                 cuts.get(chosen).map(|cut| (*cut, number, true)).into_iter().collect()
             }
         };
+        let left_out = self.plan.without.map_or_else(Vec::new, |harm| harm.left_out(&lived.record));
         let mut replay = Replay::new(&lived.base);
         let mut next = None;
         for (cut, state, is_chosen) in wanted {
             for op in lived.record.get(replay.done()..cut).unwrap_or_default() {
-                replay.handle(op, self.plan.without.is_some_and(|harm| harm.leaves_out(op)));
+                replay.handle(op, left_out.get(replay.done()).copied().unwrap_or(false));
             }
             let (tree, survived) = replay.cut(state_seed(seed, cut, state));
             let model = model_at(lived, &story, cut);
-            let terms =
-                Terms { setup, may_drop: setup.is_tight, to_the_end: !setup.is_tight && draw.in_eight(2) };
+            let terms = Terms { to_the_end: !setup.is_tight && draw.in_eight(2), ..Terms::of(setup) };
             let judged = match model {
                 Ok(model) => judge(&tree, &model, terms, &self.scratch.after(), seed ^ state)?,
                 Err(wrong) => Err(wrong),
@@ -259,6 +263,20 @@ fn places(lived: &Lived, draw: &mut Draw) -> Vec<usize> {
         .collect();
     places.sort_unstable();
     places
+}
+
+/// sled panics where the disk fails and the store catches it: such a panic is no news. The others are
+/// shown as ever.
+pub(super) fn expect_panics_of_sled() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let shown = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !panic.location().is_some_and(|place| place.file().contains("/sled-")) {
+                shown(panic);
+            }
+        }));
+    });
 }
 
 /// Where a cut fell, in a word.

@@ -1,6 +1,8 @@
 //! What a store would be like that made one sort of mistake: syncs that are left out, or promises that
 //! come before them. The trials must then find losses, else they prove nothing.
 
+use std::collections::BTreeSet;
+
 use super::model::Story;
 use crate::lab::disk::Op;
 
@@ -11,8 +13,10 @@ use crate::lab::disk::Op;
 pub enum Harm {
     /// `fdatasync` of a segment's database after each commit.
     Fdatasync,
-    /// `fsync` of the files of a new database.
+    /// The first `fsync` of the files of a new database.
     NewDatabase,
+    /// `fsync` of a database that is found without a footer.
+    FoundDatabase,
     /// `fsync` of a segment's header.
     HeaderSync,
     /// `fsync` of a segment's footer.
@@ -38,8 +42,22 @@ pub enum Harm {
 }
 
 impl Harm {
-    /// Whether an operation is left out.
-    pub(super) fn leaves_out(self, op: &Op) -> bool {
+    /// Of each operation of a record: whether it is left out.
+    pub(super) fn left_out(self, record: &[Op]) -> Vec<bool> {
+        let mut new = BTreeSet::new();
+        let mut left_out = Vec::with_capacity(record.len());
+        for op in record {
+            let is_first = match op {
+                Op::Make { node, .. } => new.insert(*node),
+                Op::Sync { file, .. } => new.remove(file),
+                _ => false,
+            };
+            left_out.push(self.leaves_out(op, is_first));
+        }
+        left_out
+    }
+
+    fn leaves_out(self, op: &Op, is_first: bool) -> bool {
         let (Op::Sync { path, .. } | Op::SyncFolder { path, .. }) = op else { return false };
         let is_folder = matches!(op, Op::SyncFolder { .. });
         let is_data_only = matches!(op, Op::Sync { data_only: true, .. });
@@ -49,7 +67,8 @@ impl Harm {
         let depth = path.iter().count();
         match self {
             Self::Fdatasync => is_database && is_data_only,
-            Self::NewDatabase => is_database && !is_folder && !is_data_only,
+            Self::NewDatabase => is_database && !is_folder && !is_data_only && is_first,
+            Self::FoundDatabase => is_database && !is_folder && !is_data_only && !is_first,
             Self::HeaderSync => is_written("header"),
             Self::FooterSync => is_written("footer"),
             Self::CursorSync => is_written("cursor"),

@@ -171,6 +171,11 @@ impl Wrong {
     pub(super) fn new(sort: Sort, words: impl Into<String>) -> Self {
         Self { sort, words: words.into() }
     }
+
+    /// The same with the circumstances before it.
+    pub(super) fn when(self, circumstances: &str) -> Self {
+        Self { words: format!("{circumstances}: {}", self.words), ..self }
+    }
 }
 
 impl fmt::Display for Wrong {

@@ -139,13 +139,18 @@ impl fmt::Display for Summary {
         line("  told of beyond that", &self.overstated)?;
         line("longest open", &format!("{} ms", self.longest_open_ms))?;
         line("took", &format!("{:.1} s", self.seconds))?;
-        for (sort, count) in by_sort(&self.failures) {
-            line(&format!("WRONG: {sort}"), &count)?;
-        }
-        for failure in self.failures.iter().take(5) {
-            writeln!(f, "\n{}: {}\n  again: {}", failure.sort, failure.words, failure.again)?;
-        }
-        let verdict = if self.is_survived() { "every promise was kept" } else { "PROMISES WERE BROKEN" };
-        writeln!(f, "\n{verdict}")
+        write_failures(f, &self.failures)
     }
+}
+
+/// What was wrong, and the verdict.
+pub(super) fn write_failures(f: &mut fmt::Formatter<'_>, failures: &[Failure]) -> fmt::Result {
+    for (sort, count) in by_sort(failures) {
+        writeln!(f, "  {:<34}{count}", format!("WRONG: {sort}"))?;
+    }
+    for failure in failures.iter().take(5) {
+        writeln!(f, "\n{}: {}\n  again: {}", failure.sort, failure.words, failure.again)?;
+    }
+    let verdict = if failures.is_empty() { "every promise was kept" } else { "PROMISES WERE BROKEN" };
+    writeln!(f, "\n{verdict}")
 }

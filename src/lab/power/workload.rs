@@ -5,11 +5,12 @@
 //! record with it. What can go wrong: the store gives an error where the disk gave none; that is a
 //! finding. What never happens: an event is noted before it is true or after the next operation.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-use super::blocks::{Content, block};
-use super::model::{Event, Model, Sort, Story, Wrong};
+use super::blocks::block;
+use super::model::{Event, Found, Model, Sort, Story, Wrong};
 use super::spool::{self, Setup};
+use super::trial::drain;
 use crate::device::observation::Lane;
 use crate::lab::disk::{Disk, Draw};
 use crate::store::{Reader, Seq, StoreError, Writer};
@@ -36,6 +37,8 @@ pub(super) struct Life<'a> {
     /// Handed in, refused, and to be handed in again.
     refused: VecDeque<(Lane, u64, u64)>,
     given: Vec<Seq>,
+    /// What an open found damaged, in words.
+    pub(super) faults: Vec<String>,
     /// Calls that gave an error, in words.
     pub(super) errors: Vec<String>,
     store: Option<(Writer, Reader)>,
@@ -53,6 +56,7 @@ impl<'a> Life<'a> {
             millis: 0,
             refused: VecDeque::new(),
             given: Vec::new(),
+            faults: Vec::new(),
             errors: Vec::new(),
             store: None,
         }
@@ -91,17 +95,25 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// Opens the store.
+    /// Opens the store; where the disk is made to fail, again until it does not.
     pub(super) fn open(&mut self) -> Result<(), Wrong> {
-        let now = self.now();
-        self.note(Event::Opening)?;
-        match self.setup.open(self.disk.folder(), now) {
-            Ok((writer, reader, _)) => self.store = Some((writer, reader)),
-            Err(error) => {
-                return Err(Wrong::new(Sort::Shut, format!("during a life: {error}")));
+        let mut failed = self.disk.failed().1;
+        loop {
+            let now = self.now();
+            self.note(Event::Opening)?;
+            match self.setup.open(self.disk.folder(), now) {
+                Ok((writer, reader, found)) => {
+                    self.store = Some((writer, reader));
+                    self.faults.extend(found.faults);
+                    return self.note(Event::Opened);
+                }
+                Err(error) if self.disk.failed().1 > failed => {
+                    failed = self.disk.failed().1;
+                    self.note_error("open", &error);
+                }
+                Err(error) => return Err(Wrong::new(Sort::Shut, format!("during a life: {error}"))),
             }
         }
-        self.note(Event::Opened)
     }
 
     /// Stores a block: one that was refused before, or a new one.
@@ -256,23 +268,12 @@ impl<'a> Life<'a> {
     }
 
     /// Reads everything that is there, and compares it with what is owed.
-    pub(super) fn drain(&mut self) -> Result<(), Wrong> {
-        let mut drained: Vec<(Seq, Content)> = Vec::new();
-        let mut seen = BTreeSet::new();
-        for lane in Lane::ALL {
-            if let Some((_, reader)) = &mut self.store {
-                reader.rewind();
-                while let Some((seq, block)) = spool::next(reader, lane)
-                    .map_err(|error| Wrong::new(Sort::Stuck, format!("reading: {error}")))?
-                {
-                    let content = spool::content(seq, &block).map_err(|e| Wrong::new(Sort::Foreign, e))?;
-                    if !seen.insert(seq) {
-                        return Err(Wrong::new(Sort::Twice, format!("{seq} was given out twice")));
-                    }
-                    drained.push((seq, content));
-                }
-            }
-        }
-        self.model.clone().check(&drained).map(drop)
+    pub(super) fn drain(&mut self) -> Result<Found, Wrong> {
+        let Some((writer, reader)) = &mut self.store else {
+            return Err(Wrong::new(Sort::Shut, "there is no store to be drained"));
+        };
+        reader.rewind();
+        let drained = drain(writer, reader)?;
+        self.model.clone().check(&drained)
     }
 }
