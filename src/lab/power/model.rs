@@ -287,6 +287,7 @@ impl Model {
         let mut found = Found::default();
         let mut seen = BTreeSet::new();
         let mut told = self.told;
+        let mut unreadable = BTreeMap::new();
         for (seq, content) in drained {
             match self.give(*seq, content)? {
                 Some(first) if !seen.insert(first) => {
@@ -294,10 +295,11 @@ impl Model {
                 }
                 Some(_) => {}
                 None => {
-                    if let Content::Told { count, .. } = content
+                    if let Content::Told { count, why } = content
                         && !self.heard.contains(seq)
                     {
                         add(&mut told, seq.lane, *count);
+                        unreadable.extend(unreadable_segment(why).map(|number| ((seq.lane, number), *count)));
                     }
                 }
             }
@@ -314,7 +316,17 @@ impl Model {
                     Duty::Must
                 }
                 (Duty::Must, false) => {
-                    add(&mut self.lost, block.lane, block.count);
+                    // Of a segment that cannot be read at all nobody knows how much was in it: it is named.
+                    let place = block.seq.map(|seq| (seq.lane, seq.segment));
+                    let counted = match place.and_then(|place| unreadable.get_mut(&place)) {
+                        Some(left) => {
+                            let counted = block.count.min(*left);
+                            *left -= counted;
+                            counted
+                        }
+                        None => block.count,
+                    };
+                    add(&mut self.lost, block.lane, counted);
                     let last = first.saturating_add(block.count) - 1;
                     missing.push(format!("{first} to {last} of lane {} at {:?}", block.lane, block.seq));
                     found.told += block.count;
@@ -338,6 +350,11 @@ impl Model {
         }
         Ok(found)
     }
+}
+
+/// The segment of which a gap record says that nothing of it can be read.
+fn unreadable_segment(why: &str) -> Option<u64> {
+    why.strip_prefix("segment ")?.strip_suffix(" cannot be read")?.parse().ok()
 }
 
 fn add(lanes: &mut [u64; 3], lane: Lane, count: u64) {

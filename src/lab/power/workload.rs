@@ -76,6 +76,9 @@ impl<'a> Life<'a> {
 
     /// Lives it to the end; the store is then dropped without being closed.
     pub(super) fn live(&mut self, length: Length) -> Result<(), Wrong> {
+        if length.kills && self.draw.in_eight(3) {
+            self.killed_open()?;
+        }
         self.open()?;
         for _ in 0..length.steps {
             match self.draw.below(32) {
@@ -234,9 +237,11 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Closes in order and opens again.
+    /// Closes in order and opens again. What was refused is then nobody's any more, as it is when a daemon
+    /// ends: it may be in the store or not.
     pub(super) fn reopen(&mut self) -> Result<(), Wrong> {
         self.given.clear();
+        self.refused.clear();
         if let Some((writer, reader)) = self.store.take() {
             drop(reader);
             if let Err(error) = writer.close() {
@@ -257,7 +262,22 @@ impl<'a> Life<'a> {
         self.refused.clear();
         self.errors.truncate(errors);
         self.disk.thaw();
+        if self.draw.in_eight(3) {
+            self.killed_open()?;
+        }
         self.open()
+    }
+
+    /// The process is killed in the middle of an open.
+    fn killed_open(&mut self) -> Result<(), Wrong> {
+        self.disk.freeze_in(self.draw.below(30));
+        let now = self.now();
+        self.note(Event::Opening)?;
+        let opened = self.setup.open(self.disk.folder(), now);
+        self.disk.freeze();
+        drop(opened);
+        self.disk.thaw();
+        self.note(Event::Opened)
     }
 
     /// The process ends as if it were killed: nothing it still does reaches the disk.
