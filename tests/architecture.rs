@@ -20,7 +20,7 @@ const COMMON: [&str; 2] = ["backoff", "time"];
 const WRITER: (&str, [&str; 2]) = ("host::atomic_file", ["store", "uplink"]);
 
 /// Third-party crates that one file (or folder) alone may name.
-const OWNED: [(&str, &str); 10] = [
+const OWNED: [(&str, &str); 11] = [
     ("sled::", "src/store/"),
     ("rumqttc", "src/uplink/mqtt"),
     ("btleplug", "src/link/ble"),
@@ -31,6 +31,7 @@ const OWNED: [(&str, &str); 10] = [
     ("sd_notify", "src/host/notify.rs"),
     ("rusqlite", "src/lab/bench/store/sqlite.rs"),
     ("indicatif", "src/cli/progress.rs"),
+    ("fuser::", "src/lab/disk/mount.rs"),
 ];
 
 /// What the lab measures the store against: each in one file of its own.

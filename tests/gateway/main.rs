@@ -9,6 +9,7 @@ mod support;
 mod full;
 mod live;
 mod outage;
+mod power;
 mod radio;
 mod refusals;
 mod shutdown;

@@ -2,7 +2,7 @@
 //!
 //! In: the kernel's requests, one at a time. Out: the tree as programs see it, and the record. Whatever
 //! changes something is in the record before its call returns: there is no write-back cache, so each
-//! `write(2)` comes here as itself; reads may be answered by the kernel from what it has seen.
+//! `write(2)` comes here at once, a long one in pieces; reads may be answered by the kernel from what it has seen.
 //! `flock` stays with the kernel. What can go wrong: no `/dev/fuse`, no right to mount.
 
 use std::ffi::OsStr;
@@ -91,6 +91,11 @@ impl Disk {
     /// The same after so many operations more.
     pub fn freeze_in(&self, operations: u64) {
         lock(&self.state).faults.freezes_in = Some(operations);
+    }
+
+    /// Whether nothing works any more.
+    pub fn is_frozen(&self) -> bool {
+        lock(&self.state).faults.is_frozen
     }
 
     /// It works again, as it was.

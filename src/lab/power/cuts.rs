@@ -88,7 +88,7 @@ impl Run<'_> {
     /// One chain: a new disk, and life after life on it.
     fn chain(&mut self, chain: u64) -> anyhow::Result<()> {
         let mut draw = Draw::part(self.plan.seed, chain);
-        let setup = Setup::of(&mut draw);
+        let setup = Setup::of(chain, &mut draw);
         let (mut base, mut model) = (Tree::default(), Model::default());
         for life in 0..LIVES {
             let episode = chain * LIVES + life;
@@ -153,7 +153,9 @@ impl Run<'_> {
     ) -> anyhow::Result<Option<(Tree, Model)>> {
         let mut draw = Draw::part(seed, 1);
         let cuts = places(lived, &mut draw);
-        let chosen = draw.place(cuts.len());
+        // Late, where the cap is to be reached.
+        let early = if setup.is_tight { cuts.len() * 2 / 3 } else { 0 };
+        let chosen = early + draw.place(cuts.len() - early);
         let story = match self.plan.without {
             Some(harm) => harm.story(&lived.story, &lived.record),
             None => lived.story.clone(),

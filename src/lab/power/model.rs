@@ -117,6 +117,8 @@ pub(super) struct Model {
     /// By lane: records that are lost, and those that acknowledged gap records tell of.
     lost: [u64; 3],
     told: [u64; 3],
+    /// How many more were told of than are lost when this was last compared.
+    overstated: u64,
 }
 
 /// What is wrong.
@@ -348,6 +350,8 @@ impl Model {
             }
             found.overstated += told - lost;
         }
+        let before = std::mem::replace(&mut self.overstated, found.overstated);
+        found.overstated = found.overstated.saturating_sub(before);
         Ok(found)
     }
 }

@@ -47,10 +47,10 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Small segments, so that many begin and end; sometimes those of the product.
-    pub(super) fn of(draw: &mut Draw) -> Self {
-        let sort = draw.below(8);
-        let (is_tight, is_long) = (sort == 0, sort == 1);
+    /// Of a chain: mostly small segments, so that many begin and end; one chain in eight under pressure, one
+    /// with segments as large as the product's.
+    pub(super) fn of(chain: u64, draw: &mut Draw) -> Self {
+        let (is_tight, is_long) = (chain % 8 == 3, chain % 8 == 5);
         let few = |draw: &mut Draw, most: u64| 1 + u32::try_from(draw.below(most)).unwrap_or(0);
         let blocks = match (is_tight, is_long) {
             (true, _) => few(draw, 3),

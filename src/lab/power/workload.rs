@@ -133,7 +133,7 @@ impl<'a> Life<'a> {
         };
         let count = 1 + match self.draw.below(8) {
             // A cap of some MiB is to be reached.
-            _ if self.setup.is_tight => 300 + self.draw.below(500),
+            _ if self.setup.is_tight => 500 + self.draw.below(400),
             0..=4 => self.draw.below(8),
             _ => self.draw.below(200),
         };
