@@ -16,7 +16,7 @@ use wardline::lab::stage::{self, Daemon};
 use crate::support::{Bench, PATIENCE, within};
 
 /// How often the power goes.
-const CUTS: u64 = 30;
+const CUTS: u64 = 40;
 /// The size of the disk; the store's cap is a quarter of it.
 const DISK: u64 = 1 << 30;
 const SEED: u64 = 20_261_122;
@@ -32,15 +32,25 @@ fn start(bench: &Bench, disk: &Path) -> Daemon {
 }
 
 /// One life of the daemon up to the moment when the power goes: what it had promised before, by the name of
-/// its run, and what the disk holds after.
-async fn life(bench: &Bench, place: &Path, base: Tree, draw: &mut Draw) -> (String, u64, Tree) {
+/// its run, and what the disk holds after. Some lives end while the daemon starts: they promise nothing.
+async fn life(bench: &Bench, place: &Path, base: Tree, draw: &mut Draw) -> (Option<(String, u64)>, Tree) {
     let disk = Disk::mount(place, base.clone(), DISK).unwrap();
+    let is_short = draw.in_eight(2);
+    if is_short {
+        disk.freeze_in(draw.below(40));
+    }
     let mut daemon = start(bench, place);
-    let wanted = draw.below(80);
-    let status = bench.status("readings are durable", |status| durable(status) >= wanted).await;
-    // All of that was on the disk before the answer came, and so before this place in the record.
-    let promised_at = disk.position();
-    disk.freeze_in(draw.below(60));
+    let mut promise = None;
+    if !is_short {
+        let wanted = draw.below(80);
+        let status = bench.status("readings are durable", |status| durable(status) >= wanted).await;
+        promise = Some((status.run.clone(), durable(&status)));
+    }
+    // All that was promised was on the disk before the answer came, and so before this place in the record.
+    let promised_at = if is_short { 0 } else { disk.position() };
+    if !is_short {
+        disk.freeze_in(draw.below(8));
+    }
     within("the disk is dead", async {
         // It has no way to call back.
         while !disk.is_frozen() {
@@ -54,7 +64,7 @@ async fn life(bench: &Bench, place: &Path, base: Tree, draw: &mut Draw) -> (Stri
     let cut = promised_at + draw.place(record.len() - promised_at + 1);
     let mut replay = Replay::new(&base);
     record.iter().take(cut).for_each(|op| replay.handle(op, false));
-    (status.run.clone(), durable(&status), replay.cut(draw.number()).0)
+    (promise, replay.cut(draw.number()).0)
 }
 
 /// Whether of each life as many readings arrived as it had promised.
@@ -92,14 +102,13 @@ async fn power_cuts_under_the_running_daemon_lose_nothing_durable() {
     let mut draw = Draw::new(SEED);
     let mut tree = Tree::default();
     for _ in 0..CUTS {
-        let (run, promise, left) = life(&bench, &place, tree, &mut draw).await;
-        promised.insert(run, promise);
+        let (promise, left) = life(&bench, &place, tree, &mut draw).await;
+        promised.extend(promise);
         tree = left;
     }
     feeding.abort();
     let total: u64 = promised.values().sum();
-    assert_eq!(promised.len(), usize::try_from(CUTS).unwrap());
-    assert!(total > 500, "the test saw too little: {total}");
+    assert!(promised.len() > 15 && total > 500, "the test saw too little: {total}, {promised:?}");
 
     let disk = Disk::mount(&place, tree, DISK).unwrap();
     bench.serve().await;

@@ -38,7 +38,6 @@ fn is_found(harm: Harm) -> Sort {
     let plan = Plan { without: Some(harm), stop_early: true, ..plan(1_000, 1) };
     let summary = run(&plan, &|| {}).unwrap();
     let failure = summary.failures.first().unwrap_or_else(|| panic!("{harm:?} is not found out:\n{summary}"));
-    println!("{harm:?}: after {} cuts: {}: {}", summary.cuts, failure.sort, failure.words);
     failure.sort
 }
 

@@ -22,7 +22,7 @@ fn every_write_is_in_the_record_before_it_returns() {
         assert_eq!(disk.position(), 1 + usize::from(n));
     }
     // The kernel hands a long one over in pieces, all of them before it returns.
-    file.write_all_at(&[9; 300_000], 10_000).unwrap();
+    file.write_all_at(&vec![9; 300_000], 10_000).unwrap();
     let mut next = 10_000;
     for op in disk.record().get(6..).unwrap() {
         let Op::Write { offset, bytes, .. } = op else { panic!("{op:?}") };

@@ -10,7 +10,6 @@ fn whatever_operation_fails_nothing_goes_without_a_word() {
     }
     // Every fourth operation, with both errors; all of them: `wardline-lab power-cuts --faults`.
     let walk = walk(&FaultPlan { seed: 1, every: 4, episode: None }, &|| {}).unwrap();
-    println!("{walk}");
     assert!(walk.failures.is_empty(), "{walk}");
     assert!(walk.operations > 300 && walk.trials >= walk.operations / 4, "{walk}");
     // Each call of the store met a fault, with each error.

@@ -147,8 +147,7 @@ pub fn run_as_root(test: &str) -> anyhow::Result<bool> {
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .output()
         .context("mounting needs root, and `unshare` of util-linux cannot be run")?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     anyhow::ensure!(
         output.status.success() && out.contains("1 passed"),
         "as root of a namespace:\n{out}\n{err}"

@@ -4,8 +4,8 @@
 //! leave them. The rules, and where they are from:
 //!
 //! * What was done to a folder before an `fsync` of *that folder* is there (POSIX.1-2017 `fsync`; Linux
-//!   `fsync(2)`: "Calling fsync() does not necessarily ensure that the entry in the directory containing
-//!   the file has also reached disk. For that an explicit fsync() on a file descriptor for the directory
+//!   `fsync(2)`: "Calling `fsync()` does not necessarily ensure that the entry in the directory containing
+//!   the file has also reached disk. For that an explicit `fsync()` on a file descriptor for the directory
 //!   is also needed").
 //! * Of what was done since, [`Names::Subset`] lets each operation have happened or not, by itself
 //!   ("directory operations reordered": Pillai et al., All File Systems Are Not Created Equal, OSDI

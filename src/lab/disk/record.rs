@@ -141,7 +141,13 @@ impl Op {
             Self::Sync { failed: false, path, .. } | Self::SyncFolder { failed: false, path, .. } => {
                 Some(path)
             }
-            _ => None,
+            Self::Write { .. }
+            | Self::Resize { .. }
+            | Self::Make { .. }
+            | Self::Remove { .. }
+            | Self::Rename { .. }
+            | Self::Sync { .. }
+            | Self::SyncFolder { .. } => None,
         }
     }
 }

@@ -144,11 +144,14 @@ fn seen(tree: &Tree) -> Seen {
     found
 }
 
-fn state(files: &[(&str, Option<&[u8]>)]) -> Seen {
+/// A state as it is written down here.
+type Listed<'a> = [(&'a str, Option<&'a [u8]>)];
+
+fn state(files: &Listed<'_>) -> Seen {
     files.iter().map(|(name, content)| (PathBuf::from(name), content.map(<[u8]>::to_vec))).collect()
 }
 
-fn states<const N: usize>(states: [&[(&str, Option<&[u8]>)]; N]) -> BTreeSet<Seen> {
+fn states<const N: usize>(states: [&Listed<'_>; N]) -> BTreeSet<Seen> {
     states.into_iter().map(state).collect()
 }
 

@@ -160,16 +160,12 @@ impl Run<'_> {
             Some(harm) => harm.story(&lived.story, &lived.record),
             None => lived.story.clone(),
         };
-        let wanted: Vec<(usize, u64, bool)> = match (self.plan.cut, is_asked_for) {
-            (Some(cut), true) => (0..STATES).map(|state| (cut, state, false)).collect(),
-            (_, true) => {
-                let number = |place: usize| u64::try_from(place).unwrap_or_default() % STATES;
-                cuts.iter().enumerate().map(|(at, cut)| (*cut, number(at), at == chosen)).collect()
-            }
-            (_, false) => {
-                let number = u64::try_from(chosen).unwrap_or_default() % STATES;
-                cuts.get(chosen).map(|cut| (*cut, number, true)).into_iter().collect()
-            }
+        // Place, number of the state there, whether the next life begins with it.
+        let number = |at: usize| u64::try_from(at).unwrap_or_default() % STATES;
+        let each = cuts.iter().enumerate().map(|(at, cut)| (*cut, number(at), at == chosen));
+        let wanted: Vec<(usize, u64, bool)> = match self.plan.cut {
+            Some(cut) if is_asked_for => (0..STATES).map(|state| (cut, state, false)).collect(),
+            _ => each.filter(|(.., is_chosen)| is_asked_for || *is_chosen).collect(),
         };
         let left_out = self.plan.without.map_or_else(Vec::new, |harm| harm.left_out(&lived.record));
         let mut replay = Replay::new(&lived.base);
@@ -178,11 +174,12 @@ impl Run<'_> {
             for op in lived.record.get(replay.done()..cut).unwrap_or_default() {
                 replay.handle(op, left_out.get(replay.done()).copied().unwrap_or(false));
             }
-            let (tree, survived) = replay.cut(state_seed(seed, cut, state));
-            let model = model_at(lived, &story, cut);
-            let terms = Terms { to_the_end: !setup.is_tight && draw.in_eight(2), ..Terms::of(setup) };
-            let judged = match model {
-                Ok(model) => judge(&tree, &model, terms, &self.scratch.after(), seed ^ state)?,
+            let seed = state_seed(seed, cut, state);
+            let (tree, survived) = replay.cut(seed);
+            let to_the_end = !setup.is_tight && Draw::part(seed, 1).in_eight(2);
+            let terms = Terms { to_the_end, ..Terms::of(setup) };
+            let judged = match model_at(lived, &story, cut) {
+                Ok(model) => judge(&tree, &model, terms, &self.scratch.after(), seed)?,
                 Err(wrong) => Err(wrong),
             };
             if is_asked_for {
@@ -293,6 +290,8 @@ fn place_name(lived: &Lived, story: &Story, cut: usize) -> String {
 /// By their sort, how often something was wrong.
 pub(super) fn by_sort(failures: &[Failure]) -> BTreeMap<Sort, usize> {
     let mut sorts = BTreeMap::new();
-    failures.iter().for_each(|failure| *sorts.entry(failure.sort).or_default() += 1);
+    for failure in failures {
+        *sorts.entry(failure.sort).or_default() += 1;
+    }
     sorts
 }

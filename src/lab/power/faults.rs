@@ -151,7 +151,14 @@ pub fn walk(plan: &FaultPlan, tick: &dyn Fn()) -> anyhow::Result<Walk> {
     Ok(walk)
 }
 
-/// One life in which something fails.
+/// What a life with a fault left.
+struct Lived {
+    fault: Fault,
+    record: Vec<Op>,
+    story: Story,
+}
+
+/// One life in which something fails, and power cuts behind it.
 fn trial(
     walk: &mut Walk,
     scratch: &Scratch,
@@ -162,39 +169,54 @@ fn trial(
     let disk = Disk::mount(&scratch.disk(), Tree::default(), DISK)?;
     disk.fail(Some(fault));
     let mut life = Life::new(&disk, setup(), &Model::default(), plan.seed);
-    let lived = catch_unwind(AssertUnwindSafe(|| live(&mut life, &disk)));
+    let result = catch_unwind(AssertUnwindSafe(|| live(&mut life, &disk)));
     life.end();
-    let lived = lived.unwrap_or_else(|_| Err(Wrong::new(Sort::Panic, "it reached the caller")));
-    let story = std::mem::take(&mut life.story);
-    let (errors, faults) = (std::mem::take(&mut life.errors), std::mem::take(&mut life.faults));
-    drop(life);
-    let record = disk.record();
-    disk.unmount()?;
-    let answer = errors.first().and_then(|error| error.split(':').next()).unwrap_or("no call noticed");
+    let result = result.unwrap_or_else(|_| Err(Wrong::new(Sort::Panic, "it reached the caller")));
+    let lived = Lived { fault, record: disk.record(), story: std::mem::take(&mut life.story) };
+    let answer = life.errors.first().and_then(|error| error.split(':').next()).unwrap_or("no call noticed");
     *walk.answers.entry(format!("{} at first in: {answer}", fault.trouble.as_str())).or_default() += 1;
-    for fault in faults {
+    for fault in std::mem::take(&mut life.faults) {
         *walk.faults.entry(fault).or_default() += 1;
     }
-    let found = match lived {
+    drop(life);
+    disk.unmount()?;
+    let found = match result {
         Ok(found) => found,
         Err(wrong) => return Ok(Err(wrong)),
     };
     walk.kept += found.kept;
     *walk.told.entry(fault.trouble.as_str()).or_default() += found.told;
-    let mut overstated = found.overstated > 0;
-    let mut cuts: Vec<usize> = (0..CUTS).map(|_| draw.place(record.len() + 1)).collect();
-    cuts.push(record.len());
+    match cut_behind(walk, &lived, scratch, draw)? {
+        Ok(overstated) => walk.overstated += u64::from(overstated || found.overstated > 0),
+        Err(wrong) => return Ok(Err(wrong)),
+    }
+    Ok(Ok(()))
+}
+
+/// Power cuts anywhere in such a life and at its end; whether more was told of than was lost.
+fn cut_behind(
+    walk: &mut Walk,
+    lived: &Lived,
+    scratch: &Scratch,
+    draw: &mut Draw,
+) -> anyhow::Result<Result<bool, Wrong>> {
+    let length = lived.record.len();
+    let mut cuts: Vec<usize> = (0..CUTS).map(|_| draw.place(length + 1)).collect();
+    cuts.push(length);
     cuts.sort_unstable();
     let mut replay = Replay::new(&Tree::default());
+    let mut overstated = false;
     for cut in cuts {
-        record.get(replay.done()..cut).unwrap_or_default().iter().for_each(|op| replay.handle(op, false));
+        for op in lived.record.get(replay.done()..cut).unwrap_or_default() {
+            replay.handle(op, false);
+        }
         let (tree, _) = replay.cut(draw.number());
         let mut model = Model::default();
-        if let Err(wrong) = story.before(cut).try_for_each(|event| model.handle(event)) {
+        if let Err(wrong) = lived.story.before(cut).try_for_each(|event| model.handle(event)) {
             return Ok(Err(wrong));
         }
-        let terms =
-            Terms { may_drop: true, may_overstate: true, to_the_end: draw.in_eight(1), ..Terms::of(setup()) };
+        let to_the_end = draw.in_eight(1);
+        let terms = Terms { setup: setup(), may_drop: true, may_overstate: true, to_the_end };
         match judge(&tree, &model, terms, &scratch.after(), draw.number())? {
             Ok(verdict) => {
                 walk.kept += verdict.found.kept;
@@ -203,25 +225,23 @@ fn trial(
                     *walk.faults.entry(format!("after a cut: {fault}")).or_default() += 1;
                 }
             }
-            Err(wrong) if is_untold(&wrong, fault, &record, &story, cut) => walk.untold += 1,
-            Err(wrong) => {
-                return Ok(Err(wrong.when(&format!("power cut at {cut} of {}", record.len()))));
-            }
+            Err(wrong) if is_untold(&wrong, lived, cut) => walk.untold += 1,
+            Err(wrong) => return Ok(Err(wrong.when(&format!("power cut at {cut} of {length}")))),
         }
         walk.cuts += 1;
     }
-    walk.overstated += u64::from(overstated);
-    Ok(Ok(()))
+    Ok(Ok(overstated))
 }
 
 /// The one loss without a word that is known: a full disk has no room for the gap record of what is dropped
 /// to make room, so the drop comes first, and a power cut between the two leaves neither.
-fn is_untold(wrong: &Wrong, fault: Fault, record: &[Op], story: &Story, cut: usize) -> bool {
-    let before = record.get(..cut).unwrap_or_default();
+fn is_untold(wrong: &Wrong, lived: &Lived, cut: usize) -> bool {
+    let before = lived.record.get(..cut).unwrap_or_default();
     let dropped = before.iter().rposition(|op| matches!(op, Op::Rename { to, .. } if is_going(&to.1)));
     // Whatever was stored behind the drop has its gap record before it.
-    let is_between = dropped.is_some_and(|at| story.promises().all(|promise| promise <= at || promise > cut));
-    wrong.sort == Sort::Lost && fault.trouble == Trouble::NoSpace && is_between
+    let mut promises = lived.story.promises();
+    let is_between = dropped.is_some_and(|at| promises.all(|promise| promise <= at || promise > cut));
+    wrong.sort == Sort::Lost && lived.fault.trouble == Trouble::NoSpace && is_between
 }
 
 fn is_going(name: &OsStr) -> bool {

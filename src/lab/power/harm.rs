@@ -50,7 +50,11 @@ impl Harm {
             let is_first = match op {
                 Op::Make { node, .. } => new.insert(*node),
                 Op::Sync { file, .. } => new.remove(file),
-                _ => false,
+                Op::Write { .. }
+                | Op::Resize { .. }
+                | Op::Remove { .. }
+                | Op::Rename { .. }
+                | Op::SyncFolder { .. } => false,
             };
             left_out.push(self.leaves_out(op, is_first));
         }

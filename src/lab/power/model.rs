@@ -274,72 +274,30 @@ impl Model {
                     block.duty = Duty::Done;
                 }
             }
-            Some(Content::Told { count, .. }) => {
-                if self.heard.insert(seq) {
-                    add(&mut self.told, seq.lane, *count);
-                }
+            Some(Content::Told { count, .. }) if self.heard.insert(seq) => {
+                add(&mut self.told, seq.lane, *count);
             }
-            None => {}
+            Some(Content::Told { .. }) | None => {}
         }
     }
 
     /// Compares what a store gave out after a cut, all of it, with what it owes; the model then is what
     /// is owed from here on.
     pub(super) fn check(&mut self, drained: &[(Seq, Content)]) -> Result<Found, Wrong> {
-        let mut found = Found::default();
         let mut seen = BTreeSet::new();
-        let mut told = self.told;
-        let mut unreadable = BTreeMap::new();
+        let mut told = Told { counts: self.told, unreadable: BTreeMap::new() };
         for (seq, content) in drained {
             match self.give(*seq, content)? {
                 Some(first) if !seen.insert(first) => {
                     return Err(Wrong::new(Sort::Twice, format!("record {first} came twice, also at {seq}")));
                 }
-                Some(_) => {}
-                None => {
-                    if let Content::Told { count, why } = content
-                        && !self.heard.contains(seq)
-                    {
-                        add(&mut told, seq.lane, *count);
-                        unreadable.extend(unreadable_segment(why).map(|number| ((seq.lane, number), *count)));
-                    }
-                }
+                None if !self.heard.contains(seq) => told.handle(*seq, content),
+                Some(_) | None => {}
             }
         }
-        let mut missing = Vec::new();
-        for (first, block) in &mut self.blocks {
-            block.duty = match (block.duty, seen.contains(first)) {
-                (Duty::Must, true) => {
-                    found.kept += block.count;
-                    Duty::Must
-                }
-                (Duty::May, true) => {
-                    found.extra += block.count;
-                    Duty::Must
-                }
-                (Duty::Must, false) => {
-                    // Of a segment that cannot be read at all nobody knows how much was in it: it is named.
-                    let place = block.seq.map(|seq| (seq.lane, seq.segment));
-                    let counted = match place.and_then(|place| unreadable.get_mut(&place)) {
-                        Some(left) => {
-                            let counted = block.count.min(*left);
-                            *left -= counted;
-                            counted
-                        }
-                        None => block.count,
-                    };
-                    add(&mut self.lost, block.lane, counted);
-                    let last = first.saturating_add(block.count) - 1;
-                    missing.push(format!("{first} to {last} of lane {} at {:?}", block.lane, block.seq));
-                    found.told += block.count;
-                    Duty::Gone
-                }
-                (Duty::May, false) => Duty::Gone,
-                (duty @ (Duty::Done | Duty::Gone), _) => duty,
-            };
-        }
+        let (mut found, missing) = self.settle(&seen, &mut told);
         for lane in Lane::ALL {
-            let (lost, told) = (of(&self.lost, lane), of(&told, lane));
+            let (lost, told) = (of(&self.lost, lane), of(&told.counts, lane));
             if lost > told {
                 let words = format!(
                     "lane {lane}: {lost} promised records are not there and gap records tell of {told}; \
@@ -353,6 +311,61 @@ impl Model {
         let before = std::mem::replace(&mut self.overstated, found.overstated);
         found.overstated = found.overstated.saturating_sub(before);
         Ok(found)
+    }
+
+    /// What is owed once it is known what is there; and, in words, what should be there and is not.
+    fn settle(&mut self, seen: &BTreeSet<u64>, told: &mut Told) -> (Found, Vec<String>) {
+        let mut found = Found::default();
+        let mut missing = Vec::new();
+        for (first, block) in &mut self.blocks {
+            block.duty = match (block.duty, seen.contains(first)) {
+                (Duty::Must, true) => {
+                    found.kept += block.count;
+                    Duty::Must
+                }
+                (Duty::May, true) => {
+                    found.extra += block.count;
+                    Duty::Must
+                }
+                (Duty::Must, false) => {
+                    found.told += block.count;
+                    add(&mut self.lost, block.lane, told.counted(block));
+                    let last = first.saturating_add(block.count) - 1;
+                    missing.push(format!("{first} to {last} of lane {} at {:?}", block.lane, block.seq));
+                    Duty::Gone
+                }
+                (Duty::May, false) => Duty::Gone,
+                (duty @ (Duty::Done | Duty::Gone), _) => duty,
+            };
+        }
+        (found, missing)
+    }
+}
+
+/// What gap records tell of.
+struct Told {
+    /// By lane.
+    counts: [u64; 3],
+    /// Segments of which nothing can be read, each with the count that is told of it.
+    unreadable: BTreeMap<(Lane, u64), u64>,
+}
+
+impl Told {
+    fn handle(&mut self, seq: Seq, content: &Content) {
+        if let Content::Told { count, why } = content {
+            add(&mut self.counts, seq.lane, *count);
+            self.unreadable.extend(unreadable_segment(why).map(|number| ((seq.lane, number), *count)));
+        }
+    }
+
+    /// How many records of a block that is not there must be counted in a gap record. Of a segment that
+    /// cannot be read at all nobody knows how much was in it: it is named.
+    fn counted(&mut self, block: &Block) -> u64 {
+        let place = block.seq.map(|seq| (seq.lane, seq.segment));
+        let Some(left) = place.and_then(|place| self.unreadable.get_mut(&place)) else { return block.count };
+        let counted = block.count.min(*left);
+        *left -= counted;
+        counted
     }
 }
 

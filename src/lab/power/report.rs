@@ -25,13 +25,10 @@ pub struct Failure {
 
 impl Failure {
     pub(super) fn new(plan: &Plan, episode: u64, cut: Option<usize>, wrong: Wrong) -> Self {
-        let mut again = format!("wardline-lab power-cuts --seed {} --episode {episode}", plan.seed);
-        if let Some(cut) = cut {
-            again.push_str(&format!(" --cut {cut}"));
-        }
-        if let Some(harm) = plan.without.and_then(|harm| clap::ValueEnum::to_possible_value(&harm)) {
-            again.push_str(&format!(" --without {}", harm.get_name()));
-        }
+        let cut = cut.map(|cut| format!(" --cut {cut}")).unwrap_or_default();
+        let without = plan.without.and_then(|harm| clap::ValueEnum::to_possible_value(&harm));
+        let without = without.map(|harm| format!(" --without {}", harm.get_name())).unwrap_or_default();
+        let again = format!("wardline-lab power-cuts --seed {} --episode {episode}{cut}{without}", plan.seed);
         Self { sort: wrong.sort, words: wrong.words, again }
     }
 }

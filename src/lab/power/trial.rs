@@ -115,7 +115,12 @@ fn judge_in(folder: &Path, mut model: Model, terms: Terms, seed: u64) -> Result<
         Err(Untried::Wrong(wrong)) => return Err(wrong),
     }
     if terms.to_the_end {
-        let left = finish(writer, reader, seqs, terms, folder, &mut draw)?;
+        acknowledge_all(&mut reader, seqs, &mut draw)?;
+        drop(reader);
+        writer.close().map_err(stuck("closing"))?;
+        let (mut writer, mut reader, _) =
+            terms.setup.open(folder, spool::at(LATER)).map_err(stuck("opening once more"))?;
+        let left = drain(&mut writer, &mut reader)?;
         if !left.is_empty() {
             let words = format!("all was acknowledged and closed in order; then came {left:?}");
             return Err(Wrong::new(Sort::Twice, words));
@@ -185,15 +190,8 @@ fn try_it(writer: &mut Writer, reader: &mut Reader, model: &Model, draw: &mut Dr
     Err(Wrong::new(Sort::Stuck, format!("a new block was stored at {seq} and cannot be read there")).into())
 }
 
-/// Acknowledges everything in any order, closes, opens again: what is still there then.
-fn finish(
-    writer: Writer,
-    mut reader: Reader,
-    mut seqs: Vec<Seq>,
-    terms: Terms,
-    folder: &Path,
-    draw: &mut Draw,
-) -> Result<Vec<(Seq, Content)>, Wrong> {
+/// Acknowledges everything, in any order.
+fn acknowledge_all(reader: &mut Reader, mut seqs: Vec<Seq>, draw: &mut Draw) -> Result<(), Wrong> {
     let mut once = BTreeSet::new();
     while !seqs.is_empty() {
         let seq = seqs.swap_remove(draw.place(seqs.len()));
@@ -201,9 +199,5 @@ fn finish(
             reader.acknowledge(seq).map_err(stuck("acknowledging"))?;
         }
     }
-    drop(reader);
-    writer.close().map_err(stuck("closing"))?;
-    let (mut writer, mut reader, _) =
-        terms.setup.open(folder, spool::at(LATER)).map_err(stuck("opening once more"))?;
-    drain(&mut writer, &mut reader)
+    Ok(())
 }
