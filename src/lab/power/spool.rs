@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::blocks::{self, Content};
 use crate::device::observation::Lane;
 use crate::envelope::block::PlainBlock;
-use crate::envelope::keys::{Kek, KeyError, KeySource};
+use crate::envelope::keys::{Kek, KeyError, KeySource, Protection};
 use crate::lab::disk::Draw;
 use crate::store::{self, Limits, Reader, Recovery, Seq, StoreError, Writer};
 use crate::time::{BootId, ClockSync, Mono, Now, Wall};
@@ -31,8 +31,8 @@ impl KeySource for Known {
         Ok(Zeroizing::new([42; 32]))
     }
 
-    fn protection(&self) -> &'static str {
-        "none"
+    fn protection(&self) -> Protection {
+        Protection::File
     }
 }
 
@@ -68,8 +68,10 @@ impl Setup {
 
     /// The store in a folder.
     pub(super) fn open(&self, folder: &Path, now: Now) -> Result<(Writer, Reader, Recovery), StoreError> {
+        let folder = folder.join("store");
         let config = store::Config {
-            folder: folder.join("store"),
+            anchor: Some(store::anchor_beside(&folder)),
+            folder,
             cap: if self.is_tight { TIGHT } else { AMPLE },
             alarm_reserve: MIB,
             linger: Duration::ZERO,
