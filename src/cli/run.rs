@@ -6,15 +6,23 @@ use super::exit::{Exit, Failure};
 use super::{Folder, out};
 use crate::config::LogLevel;
 use crate::gateway::{self, GatewayError};
-use crate::host::log;
+use crate::host::{log, process};
 
 /// Loads the configuration and runs the gateway with it until it is told to stop.
 pub(super) fn run(folder: &Folder) -> Result<(), Failure> {
+    // Before anything that holds a secret: a daemon that could be dumped does not start.
+    process::seal_off().map_err(|error| {
+        let what = "the kernel refuses to keep this process's memory from core dumps and debuggers";
+        Failure::new(Exit::Failed, anyhow::Error::new(error).context(what))
+    })?;
     let loaded = folder.load_or_fail()?;
     for note in &loaded.notes {
         out::remark(format_args!("note: {note}"));
     }
     log::start(level(loaded.config.log));
+    if let Some(warning) = process::swap_warning() {
+        tracing::warn!("{warning}");
+    }
     gateway::run(loaded.config).map_err(|error| Failure::new(exit(&error), error))
 }
 

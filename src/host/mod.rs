@@ -1,5 +1,6 @@
 //! The impure rim: the only clock sampler, the only place that starts tasks and threads, the only
-//! writer of files, and what speaks with the service manager.
+//! writer of files, what keeps the process's memory to itself, and what speaks with the service
+//! manager.
 
 pub mod atomic_file;
 pub mod audit;
@@ -7,6 +8,7 @@ pub mod clock;
 pub mod heartbeat;
 pub mod log;
 pub mod notify;
+pub mod process;
 pub mod random;
 pub mod status;
 pub mod supervisor;
