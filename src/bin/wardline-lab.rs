@@ -1,5 +1,6 @@
 //! The lab: simulators of the bedside, the demo, the benchmark. Not for a gateway.
 
+use std::alloc::System;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +10,11 @@ use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
 use wardline::lab::sim::{alaris, masimo};
 use wardline::lab::{bench, demo, outage, power, samples};
+use zeroizing_alloc::ZeroAlloc;
+
+/// As in `wardline` itself: the demo's daemon runs in this program, and the benchmark measures with it.
+#[global_allocator]
+static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Simulators of the bedside, the demo, the benchmark: never installed on a gateway
 #[derive(Parser)]

@@ -3,8 +3,8 @@
 //! In: a [`PlainBlock`] and the [`Place`] it goes to. Out: [`Sealed`] bytes, which open again only
 //! with the same key at the same place. What can go wrong: the bytes do not authenticate, or do not
 //! hold what was promised. What never happens: a nonce is used twice with one key (a data key serves
-//! one segment, and the nonce is the block's index there); more than
-//! [`MAX_BYTES`] is allocated for what a sealed block claims to hold.
+//! one segment, and the nonce is the block's index there); a key, or a block in the clear, stays in
+//! the memory when its holder is gone.
 
 use std::fmt;
 
@@ -13,27 +13,22 @@ use ring::rand::SecureRandom;
 use zeroize::Zeroizing;
 
 use super::block::{MAX_BYTES, PlainBlock};
+use super::pack::{PREFIX, pack, unpack};
 use super::record::lane_code;
-use super::wire::{Put, Take};
+use super::wipe::{cleanly, overwrite};
+use super::wire::Put;
 use crate::device::observation::Lane;
 
 /// The code of AES-256-GCM in a segment's header.
 pub const ALGORITHM: u8 = 1;
 /// What the cipher adds to a block: the compression byte, the length, the tag.
-const OVERHEAD: usize = 1 + 4 + 16;
+const OVERHEAD: usize = PREFIX + TAG;
 /// The most bytes of a sealed block.
 pub const MAX_SEALED: usize = MAX_BYTES + OVERHEAD;
 /// The bytes of a wrapped key: nonce, key, tag.
 pub const WRAPPED: usize = NONCE_LEN + 32 + 16;
 /// The bytes of the tag at a sealed block's end.
 pub const TAG: usize = 16;
-
-/// Level 1: at higher levels time doubles and bytes on disk hardly change (blocks are small).
-const ZSTD_LEVEL: i32 = 1;
-/// The content is as it was.
-const STORED: u8 = 0;
-/// The content is compressed by zstd.
-const ZSTD: u8 = 1;
 
 /// Why a block could not be sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,22 +93,25 @@ impl Sealed {
     }
 }
 
-/// A key for the blocks of one segment.
-pub struct DataKey(LessSafeKey);
+/// A key for the blocks of one segment. The library's key does not wipe itself; in its box it stays
+/// at one place, where it is overwritten when it is dropped.
+pub struct DataKey(Box<LessSafeKey>);
 
 impl DataKey {
     /// From its 32 bytes.
     pub(super) fn new(bytes: &[u8; 32]) -> Result<Self, SealError> {
-        Ok(Self(aead_key(bytes)?))
+        Ok(Self(Box::new(aead_key(bytes)?)))
     }
 
     /// Compresses and seals one block. Called once for each place.
     pub fn seal(&self, place: &Place, block: &PlainBlock) -> Result<Sealed, SealError> {
-        let mut bytes = pack(block.bytes())?;
-        self.0
-            .seal_in_place_append_tag(place.nonce(), Aad::from(place.bytes()), &mut bytes)
-            .map_err(|_| SealError::Internal)?;
-        Ok(Sealed(bytes))
+        cleanly(|| {
+            let mut bytes = pack(block.bytes(), TAG)?;
+            self.0
+                .seal_in_place_append_tag(place.nonce(), Aad::from(place.bytes()), &mut bytes)
+                .map_err(|_| SealError::Internal)?;
+            Ok(Sealed(bytes))
+        })
     }
 
     /// Opens one block and unpacks it.
@@ -121,12 +119,23 @@ impl DataKey {
         if sealed.len() > MAX_SEALED {
             return Err(SealError::Forged);
         }
-        let mut bytes = Zeroizing::new(sealed.to_vec());
-        let packed = self
-            .0
-            .open_in_place(place.nonce(), Aad::from(place.bytes()), bytes.as_mut_slice())
-            .map_err(|_| SealError::Forged)?;
-        Ok(PlainBlock::opened(unpack(packed)?, place.count))
+        cleanly(|| {
+            let mut bytes = Zeroizing::new(sealed.to_vec());
+            let packed = self
+                .0
+                .open_in_place(place.nonce(), Aad::from(place.bytes()), bytes.as_mut_slice())
+                .map_err(|_| SealError::Forged)?;
+            Ok(PlainBlock::opened(unpack(packed)?, place.count))
+        })
+    }
+}
+
+impl Drop for DataKey {
+    fn drop(&mut self) {
+        // Cannot fail: it did not when this key was made.
+        if let Ok(nothing) = aead_key(&[0; 32]) {
+            overwrite(&mut *self.0, nothing);
+        }
     }
 }
 
@@ -136,7 +145,8 @@ impl fmt::Debug for DataKey {
     }
 }
 
-/// Wraps a key with another; `about` is authenticated with it.
+/// Wraps a key with another; `about` is authenticated with it. Leaves both on the stack: call it
+/// [`cleanly`].
 pub(super) fn wrap(
     kek: &[u8; 32],
     about: &[u8],
@@ -156,7 +166,7 @@ pub(super) fn wrap(
     Ok(out)
 }
 
-/// Unwraps what [`wrap`] wrapped.
+/// Unwraps what [`wrap`] wrapped. Leaves the key on the stack: call it [`cleanly`].
 pub(super) fn unwrap(
     kek: &[u8; 32],
     about: &[u8],
@@ -172,40 +182,6 @@ pub(super) fn unwrap(
 
 fn aead_key(bytes: &[u8; 32]) -> Result<LessSafeKey, SealError> {
     UnboundKey::new(&AES_256_GCM, bytes).map(LessSafeKey::new).map_err(|_| SealError::Internal)
-}
-
-/// Compression byte, length before compression, content; with room for the tag.
-fn pack(plain: &[u8]) -> Result<Vec<u8>, SealError> {
-    let length = u32::try_from(plain.len()).map_err(|_| SealError::Content)?;
-    if plain.len() > MAX_BYTES {
-        return Err(SealError::Content);
-    }
-    let compressed =
-        Zeroizing::new(zstd::bulk::compress(plain, ZSTD_LEVEL).map_err(|_| SealError::Internal)?);
-    let (how, content) =
-        if compressed.len() < plain.len() { (ZSTD, compressed.as_slice()) } else { (STORED, plain) };
-    let mut out = Vec::with_capacity(content.len() + OVERHEAD);
-    out.put_u8(how);
-    out.put_u32(length);
-    out.put_bytes(content);
-    Ok(out)
-}
-
-fn unpack(packed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let mut take = Take::new(packed);
-    let how = take.u8().map_err(|_| SealError::Content)?;
-    let length = take.u32().map_err(|_| SealError::Content)?;
-    let length = usize::try_from(length).map_err(|_| SealError::Content)?;
-    let content = take.bytes(take.left()).map_err(|_| SealError::Content)?;
-    if length > MAX_BYTES {
-        return Err(SealError::Content);
-    }
-    let plain = Zeroizing::new(match how {
-        STORED => content.to_vec(),
-        ZSTD => zstd::bulk::decompress(content, length).map_err(|_| SealError::Content)?,
-        _ => return Err(SealError::Content),
-    });
-    if plain.len() == length { Ok(plain) } else { Err(SealError::Content) }
 }
 
 #[cfg(test)]
@@ -265,20 +241,6 @@ mod tests {
             assert_eq!(key(1).open(&PLACE, &bytes).err(), Some(SealError::Forged));
             assert_eq!(key(1).open(&PLACE, &sealed.bytes()[..place]).err(), Some(SealError::Forged));
         }
-    }
-
-    #[test]
-    fn a_length_beyond_the_cap_is_refused_before_it_is_allocated() {
-        for length in [u32::MAX, u32::try_from(MAX_BYTES).unwrap() + 1] {
-            let mut packed = vec![ZSTD];
-            packed.put_u32(length);
-            packed.put_bytes(&zstd::bulk::compress(&[0; 64], 1).unwrap());
-            assert_eq!(unpack(&packed).err(), Some(SealError::Content));
-        }
-        let mut bomb = vec![ZSTD];
-        bomb.put_u32(64);
-        bomb.put_bytes(&zstd::bulk::compress(&vec![0; 1 << 20], 1).unwrap());
-        assert_eq!(unpack(&bomb).err(), Some(SealError::Content), "more than it says");
     }
 
     #[test]

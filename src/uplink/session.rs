@@ -170,9 +170,10 @@ impl Session {
         }
     }
 
-    /// Whether the feeder should prepare another parcel of this stream.
+    /// Whether the feeder should prepare another parcel of this stream. Without a connection none: what
+    /// comes up begins again at the store, and what is not read is not in memory in the clear.
     pub fn wants(&self, stream: Stream) -> bool {
-        self.queue(stream).len() < READY
+        self.connected && self.queue(stream).len() < READY
     }
 
     /// Takes a parcel that the feeder prepared.

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{KeyBytes, KeyError, KeySource};
 use crate::envelope::block::hex;
 use crate::envelope::seal::{self, DataKey, SealError, WRAPPED};
+use crate::envelope::wipe::{cleanly, overwrite};
 
 /// HMAC-SHA-256.
 fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
@@ -28,11 +29,14 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// Authenticates small files: footers, cursors, the store's identity.
-pub struct MacKey(hmac::Key);
+pub struct MacKey(Box<hmac::Key>);
 
 impl MacKey {
     fn derive(key: &[u8; 32], label: &[u8]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, Zeroizing::new(mac(key, &[label])).as_slice()))
+        cleanly(|| {
+            let bytes = Zeroizing::new(mac(key, &[label]));
+            Self(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice())))
+        })
     }
 
     /// The tag of a message.
@@ -47,6 +51,12 @@ impl MacKey {
     /// Whether the tag is the message's.
     pub fn is_tag(&self, message: &[u8], tag: &[u8]) -> bool {
         hmac::verify(&self.0, message, tag).is_ok()
+    }
+}
+
+impl Drop for MacKey {
+    fn drop(&mut self) {
+        overwrite(&mut *self.0, hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]));
     }
 }
 
@@ -72,8 +82,8 @@ impl fmt::Debug for KekId {
     }
 }
 
-/// The key-encryption key.
-pub struct Kek(KeyBytes);
+/// The key-encryption key; in a box, so that moving it copies no key.
+pub struct Kek(Box<KeyBytes>);
 
 /// The keys that a store is opened with: the one that it is kept under from now on, and, while it is
 /// being moved from one key to another, the one that it was kept under so far.
@@ -110,11 +120,11 @@ pub struct SegmentKeys {
 impl Kek {
     /// Loads it.
     pub fn load(source: &dyn KeySource) -> Result<Self, KeyError> {
-        source.load().map(Self)
+        cleanly(|| source.load().map(|key| Self(Box::new(key))))
     }
 
-    pub(super) const fn from_bytes(bytes: KeyBytes) -> Self {
-        Self(bytes)
+    pub(super) fn from_bytes(bytes: KeyBytes) -> Self {
+        Self(Box::new(bytes))
     }
 
     /// Its name: the first 8 bytes of SHA-256 over a label and it.
@@ -141,10 +151,12 @@ impl Kek {
         about: &[u8],
         random: &dyn SecureRandom,
     ) -> Result<(SegmentKeys, [u8; WRAPPED]), SealError> {
-        let mut key = Zeroizing::new([0; 32]);
-        random.fill(key.as_mut_slice()).map_err(|_| SealError::Internal)?;
-        let wrapped = seal::wrap(&self.0, about, &key, random)?;
-        Ok((SegmentKeys::new(&key)?, wrapped))
+        cleanly(|| {
+            let mut key = Zeroizing::new([0; 32]);
+            random.fill(key.as_mut_slice()).map_err(|_| SealError::Internal)?;
+            let wrapped = seal::wrap(&self.0, about, &key, random)?;
+            Ok((SegmentKeys::new(&key)?, wrapped))
+        })
     }
 
     /// Wraps a segment's key, which `old` wrapped, anew with this key: the key itself and so the
@@ -155,13 +167,15 @@ impl Kek {
         about: &[u8],
         random: &dyn SecureRandom,
     ) -> Result<[u8; WRAPPED], SealError> {
-        let key = seal::unwrap(&old.0, old_about, wrapped)?;
-        seal::wrap(&self.0, about, &key, random)
+        cleanly(|| {
+            let key = seal::unwrap(&old.0, old_about, wrapped)?;
+            seal::wrap(&self.0, about, &key, random)
+        })
     }
 
     /// The keys of a segment whose header was read.
     pub fn open_segment(&self, about: &[u8], wrapped: &[u8; WRAPPED]) -> Result<SegmentKeys, SealError> {
-        SegmentKeys::new(&*seal::unwrap(&self.0, about, wrapped)?)
+        cleanly(|| SegmentKeys::new(&*seal::unwrap(&self.0, about, wrapped)?))
     }
 }
 
@@ -178,17 +192,17 @@ impl fmt::Debug for Kek {
 }
 
 /// The ward's key: makes the pseudonyms under which assets leave the gateway.
-pub struct WardKey(KeyBytes);
+pub struct WardKey(Box<KeyBytes>);
 
 impl WardKey {
     /// Loads it.
     pub fn load(source: &dyn KeySource) -> Result<Self, KeyError> {
-        source.load().map(Self)
+        cleanly(|| source.load().map(|key| Self(Box::new(key))))
     }
 
     /// HMAC-SHA-256 of the asset's tag, first 16 bytes, lower-case hex.
     pub fn pseudonym(&self, asset: &str) -> String {
-        let tag = mac(self.0.as_slice(), &[asset.as_bytes()]);
+        let tag = cleanly(|| mac(self.0.as_slice(), &[asset.as_bytes()]));
         hex(tag.first_chunk::<16>().map_or(&[][..], <[u8; 16]>::as_slice))
     }
 }
@@ -207,21 +221,21 @@ mod tests {
 
     #[test]
     fn no_key_is_shown() {
-        let kek = Kek(Zeroizing::new(RAW));
-        let ward = WardKey(Zeroizing::new(RAW));
+        let kek = Kek(Box::new(Zeroizing::new(RAW)));
+        let ward = WardKey(Box::new(Zeroizing::new(RAW)));
         let shown = format!("{kek:?} {ward:?} {:?}", kek.state_key());
         assert!(!shown.contains("0123") && !shown.contains(&hex(&RAW[..4])), "{shown}");
     }
 
     #[test]
     fn a_segments_keys_come_back_from_its_header_and_from_no_other() {
-        let kek = Kek(Zeroizing::new(RAW));
+        let kek = Kek(Box::new(Zeroizing::new(RAW)));
         let random = ring::rand::SystemRandom::new();
         let (keys, wrapped) = kek.new_segment(b"header", &random).unwrap();
         let again = kek.open_segment(b"header", &wrapped).unwrap();
         assert!(again.footer.is_tag(b"x", &keys.footer.tag(b"x")));
         assert_eq!(kek.open_segment(b"headex", &wrapped).err(), Some(SealError::Forged));
-        let other = Kek(Zeroizing::new([3; 32]));
+        let other = Kek(Box::new(Zeroizing::new([3; 32])));
         assert_ne!(other.id(), kek.id());
         assert_eq!(other.open_segment(b"header", &wrapped).err(), Some(SealError::Forged));
     }
@@ -233,7 +247,7 @@ mod tests {
             hex(&mac(b"Jefe", &[b"what do ya want ", b"for nothing?"])),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
-        let ward = WardKey(Zeroizing::new(RAW));
+        let ward = WardKey(Box::new(Zeroizing::new(RAW)));
         let pseudonym = ward.pseudonym("PUMP-0001");
         assert_eq!(pseudonym, hex(&mac(&RAW, &[b"PUMP-0001"])[..16]));
         assert_ne!(pseudonym, ward.pseudonym("PUMP-0002"));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::kek::{Kek, KeyRing};
 use super::{KeyBytes, KeyError, KeyFile, KeySource, TokenKey, pkcs11};
+use crate::envelope::wipe::cleanly;
 
 /// How a key is protected where it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +117,7 @@ impl TokenKey {
     /// Makes the key in its token, so that it can never be read, and gives the KEK that comes of it.
     /// Refuses when there is one of the name.
     pub fn make(&self) -> Result<Kek, KeyError> {
-        pkcs11::Modules::default().make(self).map(Kek::from_bytes)
+        cleanly(|| pkcs11::Modules::default().make(self).map(Kek::from_bytes))
     }
 }
 
@@ -126,7 +127,7 @@ impl KeyRing {
     pub fn load(current: &KeyPlace, previous: Option<&KeyPlace>) -> Result<Self, KeyError> {
         let mut modules = pkcs11::Modules::default();
         let mut load = |place: &KeyPlace| match place {
-            KeyPlace::Token(key) => modules.load(key).map(Kek::from_bytes),
+            KeyPlace::Token(key) => cleanly(|| modules.load(key).map(Kek::from_bytes)),
             KeyPlace::File(_) | KeyPlace::Credential(_) => Kek::load(place),
         };
         let current = load(current)?;

@@ -22,6 +22,7 @@ use super::topic::{Class, TopicError, Topics, WHOLE_GATEWAY};
 use crate::device::observation::{Kind, Lane};
 use crate::envelope::block::BlockHeader;
 use crate::envelope::record::{Entry, Gap, Record};
+use crate::envelope::wipe::wipe;
 use crate::policy::DeviceCard;
 use crate::store::{Seq, StoreId};
 use crate::time::Now;
@@ -159,6 +160,9 @@ impl Encoder {
             Payload::Fhir => fhir::write(&mut self.buffer, context, items, self.target),
             Payload::Cbor => cbor::write(&mut self.buffer, context, items, self.target),
         };
+        let payload = Bytes::copy_from_slice(&self.buffer);
+        // The buffer stays; the last parcel of an evening must not stay in it.
+        wipe(&mut self.buffer);
         let (first, last) = (*rest.first()?, *rest.get(count.checked_sub(1)?)?);
         let topic = group.topic.clone();
         group.sent += count;
@@ -171,7 +175,7 @@ impl Encoder {
             stream: plan.stream,
             last: plan.groups.is_empty(),
             topic,
-            payload: Bytes::copy_from_slice(&self.buffer),
+            payload,
             count: u32::try_from(count).unwrap_or(u32::MAX),
             keys: (plan.keys.of(first), plan.keys.of(last)),
             age,

@@ -67,6 +67,7 @@ fn the_feeder_shows_that_it_is_alive_when_there_is_nothing_to_do_and_not_while_t
     let source = Empty { hangs: Arc::clone(&hangs), commits: watch::channel(0).0 };
     let encoder = Encoder::new(Payload::Cbor, Topics::new("o", "g", "gw").unwrap(), "gw", source.store_id());
     let shared = shared();
+    shared.restart(true);
     let feeder = Feeder::new(source, encoder, (Arc::new(Still), alive), Arc::clone(&shared));
     let running = std::thread::spawn(move || feeder.run());
     let quiet = Duration::from_millis(300);
