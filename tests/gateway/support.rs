@@ -1,6 +1,6 @@
 //! A gateway of its own for each test: folder, PKI, broker, devices, and the real `wardline`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -147,24 +147,6 @@ impl Bench {
         let (future, control) = sim::masimo::oximeter(setup, sim::masimo::Values::default()).unwrap();
         self.beside(future);
         control
-    }
-
-    /// Every file under the folder, but for what the test itself wrote there.
-    pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        fn walk(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    walk(&path, found);
-                } else if path.is_file() {
-                    let content = std::fs::read(&path).unwrap();
-                    found.push((path, content));
-                }
-            }
-        }
-        let mut found = Vec::new();
-        walk(self.path(), &mut found);
-        found
     }
 }
 
