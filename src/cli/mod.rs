@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Catalogue, Environment, Loaded, Problems, load};
+use crate::host::process;
 use exit::{Exit, Failure};
 
 /// Where the configuration is when nobody says.
@@ -145,6 +146,12 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     if cli.version {
         return version::print(cli.json);
     }
+    // Before anything that holds a secret. Nothing that could be dumped is run, not even what loads no key:
+    // which commands do is not to be remembered here.
+    process::seal_off().map_err(|error| {
+        let what = "the kernel refuses to keep this process's memory from core dumps and debuggers";
+        Failure::new(Exit::Failed, anyhow::Error::new(error).context(what))
+    })?;
     match cli.command {
         None => Err(Failure::new(Exit::Usage, anyhow::anyhow!("name a command: see wardline --help"))),
         Some(Command::Run(folder)) => run::run(&folder),

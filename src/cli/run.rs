@@ -10,11 +10,6 @@ use crate::host::{log, process};
 
 /// Loads the configuration and runs the gateway with it until it is told to stop.
 pub(super) fn run(folder: &Folder) -> Result<(), Failure> {
-    // Before anything that holds a secret: a daemon that could be dumped does not start.
-    process::seal_off().map_err(|error| {
-        let what = "the kernel refuses to keep this process's memory from core dumps and debuggers";
-        Failure::new(Exit::Failed, anyhow::Error::new(error).context(what))
-    })?;
     let loaded = folder.load_or_fail()?;
     for note in &loaded.notes {
         out::remark(format_args!("note: {note}"));
