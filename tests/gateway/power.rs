@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wardline::host::status::Snapshot;
@@ -85,19 +83,14 @@ async fn power_cuts_under_the_running_daemon_lose_nothing_durable() {
     // Faster than any real line, so that each life of the daemon sees many readings.
     let oximeter = bench.oximeter("spo2-1", "0000056661", 1_000_000);
     bench.configure(&stage::serial_device("spo2-1", "masimo-ascii1", &oximeter.path(), "0000056661"));
-    let set = Arc::new(AtomicU64::new(0));
-    let feeding = {
-        let (oximeter, set) = (oximeter.clone(), Arc::clone(&set));
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_millis(2));
-            loop {
-                ticks.tick().await;
-                let n = set.fetch_add(1, Ordering::Relaxed);
-                let bpm = u16::try_from(40 + n % 150).unwrap();
-                oximeter.set(masimo::Values { spo2: Some(97), bpm: Some(bpm), ..Default::default() });
-            }
-        })
-    };
+    let feeding = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(2));
+        for n in 0u64.. {
+            ticks.tick().await;
+            let bpm = u16::try_from(40 + n % 150).unwrap();
+            oximeter.set(masimo::Values { spo2: Some(97), bpm: Some(bpm), ..Default::default() });
+        }
+    });
     let mut promised: BTreeMap<String, u64> = BTreeMap::new();
     let mut draw = Draw::new(SEED);
     let mut tree = Tree::default();
