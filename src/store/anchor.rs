@@ -117,7 +117,8 @@ impl Shared {
     pub(super) fn keep_anchor(&self) {
         let Some(path) = &self.anchor_file else { return };
         let now = self.anchor();
-        if *lock(&self.anchored) == Some(now) {
+        let is_untold = Lane::ALL.into_iter().any(|lane| self.is_untold(lane));
+        if is_untold || *lock(&self.anchored) == Some(now) {
             return;
         }
         match now.write(path, &self.state_keys) {

@@ -45,6 +45,9 @@ const CURSOR_STEP: u32 = 64;
 impl Shared {
     /// Writes a lane's cursor when it moved.
     pub(super) fn save_cursor(&self, lane: Lane, pace: Pace) -> io::Result<()> {
+        if self.is_untold(lane) {
+            return Ok(());
+        }
         let now = self.now.load(Ordering::Relaxed);
         let slot = self.cursors.get(usize::from(lane_code(lane)));
         let Some(slot) = slot else { return Ok(()) };

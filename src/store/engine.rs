@@ -12,6 +12,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use super::chunk::{self, Key};
 use crate::host::atomic_file;
@@ -37,8 +38,9 @@ pub(super) trait Engine: Send + Sync {
     /// costs speed only.
     fn prepare(&self);
 
-    /// Gives back what was got ready and not used. Nothing is put afterwards.
-    fn trim(&self) -> io::Result<()>;
+    /// Ends it: all is on the medium, what was got ready and not used is given back, and nothing changes
+    /// the file afterwards. Nothing is put or given back from then on.
+    fn finish(&self) -> io::Result<()>;
 }
 
 /// Makes engines: sled's, or in tests one that fails when told to. There is no way to open one again:
@@ -73,8 +75,9 @@ pub(super) fn leave_only_blocks(folder: &Path) {
 pub(super) struct Sled;
 
 struct Database {
-    /// `None` only while it is dropped.
-    db: Option<sled::Db>,
+    /// `None` when it is finished. Also reading makes sled write (it splits leaves and tidies up its
+    /// cache), so whoever needs the file to stand still holds this for himself alone.
+    db: RwLock<Option<sled::Db>>,
     /// The first block that has no placeholder.
     placed: AtomicU32,
     /// Up to where the file is filled with zeros ahead of sled; 0 while it is not.
@@ -114,12 +117,13 @@ fn start(home: &Path) -> io::Result<Database> {
             return Err(error);
         }
     };
-    Ok(Database { db: Some(db), placed: AtomicU32::new(0), filled: AtomicU64::new(0), file })
+    Ok(Database { db: RwLock::new(Some(db)), placed: AtomicU32::new(0), filled: AtomicU64::new(0), file })
 }
 
 impl Database {
     fn with<T>(&self, act: impl FnOnce(&sled::Db) -> sled::Result<T>) -> io::Result<T> {
-        let db = self.db.as_ref().ok_or_else(|| io::Error::other("the database is closed"))?;
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_ref().ok_or_else(|| io::Error::other("the database is closed"))?;
         guarded(|| act(db))
     }
 }
@@ -150,6 +154,8 @@ impl Database {
     }
 }
 
+/// In the place of an offset: nothing is filled ahead any more.
+const FILLS_NO_MORE: u64 = u64::MAX;
 /// One of sled's own segments, in bytes of the file.
 const STRIDE: u64 = SLED_SEGMENT as u64;
 /// As much is written at once as the page cache holds in one piece, so that a later write of a few bytes
@@ -162,9 +168,15 @@ impl Database {
     /// write a journal of what grew, at each `fdatasync`: four fifths of all that a quiet ward wrote.
     ///
     /// Where sled stands within a segment only sled knows; that it has not begun one is known for
-    /// certain, as it begins with a header that is not zero, and only writes while something is put or
-    /// flushed.
+    /// certain, as it begins with a header that is not zero, and it does not begin one while nobody else
+    /// can ask it for anything.
     fn fill_ahead(&self) -> io::Result<()> {
+        if self.filled.load(Ordering::Relaxed) == FILLS_NO_MORE {
+            return Ok(());
+        }
+        let alone = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(db) = alone.as_ref() else { return Ok(()) };
+        guarded(|| db.flush())?;
         let length = self.file.metadata()?.len();
         let mut start = match self.filled.load(Ordering::Relaxed) {
             // A lane that hardly says anything does not need it.
@@ -176,33 +188,28 @@ impl Database {
         while self.is_begun(start)? {
             start += STRIDE;
         }
-        let zeros = [0; PIECE];
-        let mut at = start;
-        while at < start + STRIDE {
-            if let Err(error) = self.file.write_all_at(&zeros, at) {
-                self.file.set_len(start)?;
-                return Err(error);
-            }
-            at += PIECE as u64;
+        let filled = self.write_zeros(start).and_then(|()| self.file.sync_all());
+        if filled.is_err() {
+            // A disk that is full or failing is not tried again and again.
+            self.filled.store(FILLS_NO_MORE, Ordering::Relaxed);
+            self.file.set_len(start)?;
+            return filled;
         }
-        self.file.sync_all()?;
         self.filled.store(start + STRIDE, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether sled has written anything at the beginning of one of its segments.
-    fn is_begun(&self, start: u64) -> io::Result<bool> {
-        let mut front = [0; 32];
-        let count = self.file.read_at(&mut front, start)?;
-        Ok(front.iter().take(count).any(|byte| *byte != 0))
-    }
-}
-
-impl Engine for Database {
-    fn prepare(&self) {
-        let _ = self.fill_ahead();
+    fn write_zeros(&self, start: u64) -> io::Result<()> {
+        let zeros = [0; PIECE];
+        let mut at = start;
+        while at < start + STRIDE {
+            self.file.write_all_at(&zeros, at)?;
+            at += PIECE as u64;
+        }
+        Ok(())
     }
 
+    /// Gives back what was got ready and not used.
     fn trim(&self) -> io::Result<()> {
         if self.filled.swap(0, Ordering::Relaxed) == 0 {
             return Ok(());
@@ -219,7 +226,29 @@ impl Engine for Database {
         }
         // What was written last may itself end with a few zeros: a piece more is kept.
         let kept = end.saturating_add(PIECE as u64).min(self.file.metadata()?.len());
-        self.file.set_len(kept)?;
+        self.file.set_len(kept)
+    }
+
+    /// Whether sled has written anything at the beginning of one of its segments.
+    fn is_begun(&self, start: u64) -> io::Result<bool> {
+        let mut front = [0; 32];
+        let count = self.file.read_at(&mut front, start)?;
+        Ok(front.iter().take(count).any(|byte| *byte != 0))
+    }
+}
+
+impl Engine for Database {
+    fn prepare(&self) {
+        let _ = self.fill_ahead();
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        let mut alone = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let db = alone.take().ok_or_else(|| io::Error::other("the database is closed"))?;
+        let flushed = guarded(|| db.flush());
+        let_go(db);
+        flushed?;
+        self.trim()?;
         self.file.sync_all()
     }
 
@@ -248,7 +277,8 @@ impl Engine for Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let Some(db) = self.db.take() {
+        let db = self.db.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(db) = db {
             let_go(db);
         }
     }

@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use rustix::io::Errno;
 
 use super::chunk::{self, Label, MAGIC, MAX_CHUNK};
 use super::segment::Chain;
@@ -19,21 +21,21 @@ use crate::host::atomic_file;
 /// How much of the file is held in memory at once.
 const WINDOW: usize = 256 * 1024;
 /// No segment's file is longer.
-const MOST_BYTES: u64 = 256 * 1024 * 1024;
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
 /// No segment has more blocks: what a file claims beyond is not believed.
-const MOST_BLOCKS: u32 = 1 << 20;
+const MOST_BLOCKS: u32 = 1 << 16;
 
 /// A block of which at least one chunk was found.
 struct Found {
     label: Label,
-    /// Where each chunk stands in the file.
-    places: Vec<Option<u64>>,
+    /// Where each chunk that was found stands in the file: what a label only claims takes no memory.
+    places: BTreeMap<u16, u64>,
     tail: [u8; TAG],
 }
 
 impl Found {
     fn is_whole(&self) -> bool {
-        self.places.iter().all(Option::is_some)
+        self.places.len() == usize::from(chunk::chunks_of(self.label.total))
     }
 }
 
@@ -64,8 +66,9 @@ const SLEDS_OWN: u64 = 64;
 impl RawSegment {
     /// Reads the file once, from front to end.
     pub(super) fn scan(path: &Path) -> io::Result<Self> {
+        let file = atomic_file::open_regular(path)?;
         // A segment is a few MiB; whatever else lies there is not read to its end.
-        let mut file = atomic_file::open_regular(path)?.take(MOST_BYTES);
+        let length = file.metadata()?.len().min(MOST_BYTES);
         let mut blocks = BTreeMap::new();
         let mut window: Vec<u8> = Vec::with_capacity(WINDOW + MAX_CHUNK);
         let mut start = 0u64;
@@ -73,8 +76,11 @@ impl RawSegment {
         let mut trace = Trace::default();
         loop {
             let kept = window.len();
+            let at = start.saturating_add(u64::try_from(kept).unwrap_or_default());
             let wanted = u64::try_from(WINDOW + MAX_CHUNK - kept).unwrap_or_default();
-            let is_end = Read::by_ref(&mut file).take(wanted).read_to_end(&mut window)? == 0;
+            let wanted = wanted.min(length.saturating_sub(at));
+            trace.is_broken |= fill(&mut window, wanted, at, |piece, at| file.read_at(piece, at))?;
+            let is_end = window.len() == kept;
             let fresh = window.get(kept..).unwrap_or_default();
             hasher.update(fresh);
             if let Some(last) = fresh.iter().rposition(|byte| *byte != 0) {
@@ -85,7 +91,7 @@ impl RawSegment {
             note_chunks(&window, sure, start, &mut blocks, &mut trace);
             if is_end {
                 let length = start.saturating_add(u64::try_from(window.len()).unwrap_or_default());
-                let (file, measured) = (file.into_inner(), (length, hasher.finalize()));
+                let measured = (length, hasher.finalize());
                 return Ok(Self { file, blocks, measured, trace });
             }
             window.drain(..sure);
@@ -110,11 +116,14 @@ impl RawSegment {
     pub(super) fn block(&self, block: u32) -> Option<(Label, Vec<u8>)> {
         let found = self.blocks.get(&block)?;
         let mut values = Vec::new();
-        for place in &found.places {
+        if !found.is_whole() {
+            return None;
+        }
+        for place in found.places.values().copied() {
             let mut value = vec![0; MAX_CHUNK];
             let mut filled = 0;
             while let Some(rest) = value.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-                let at = (*place)?.saturating_add(u64::try_from(filled).ok()?);
+                let at = place.saturating_add(u64::try_from(filled).ok()?);
                 match self.file.read_at(rest, at) {
                     Ok(0) => break,
                     Ok(count) => filled += count,
@@ -135,7 +144,7 @@ impl RawSegment {
 
     /// Where in the file the first part of a block stands that is there.
     pub(super) fn offset(&self, block: u32) -> Option<u64> {
-        self.blocks.get(&block)?.places.iter().flatten().min().copied()
+        self.blocks.get(&block)?.places.values().min().copied()
     }
 
     /// Whether all of a block is there.
@@ -157,6 +166,51 @@ impl RawSegment {
         }
         chain
     }
+}
+
+/// The least that a disk gives or refuses.
+const SECTOR: u64 = 4 * 1024;
+
+/// Reads so many bytes more into the window, or as many as there are. A sector that the disk cannot read
+/// any more counts as zeros, so that what is around it is still had: then `true`.
+fn fill(
+    window: &mut Vec<u8>,
+    wanted: u64,
+    at: u64,
+    mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<bool> {
+    let kept = window.len();
+    let wanted = usize::try_from(wanted).unwrap_or_default();
+    window.resize(kept.saturating_add(wanted), 0);
+    let (mut filled, mut is_broken, mut step) = (0, false, wanted);
+    while filled < wanted {
+        let here = at.saturating_add(u64::try_from(filled).unwrap_or_default());
+        let Some(piece) = window.get_mut(kept + filled..kept + wanted) else { break };
+        let most = step.min(piece.len());
+        let Some(piece) = piece.get_mut(..most) else { break };
+        match read_at(piece, here) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+                let sector = usize::try_from(SECTOR - here % SECTOR).unwrap_or(most);
+                if most > sector {
+                    // Somewhere in it: from here on sector by sector.
+                    step = sector;
+                    continue;
+                }
+                piece.fill(0);
+                filled += most;
+                is_broken = true;
+            }
+            Err(error) => return Err(error),
+        }
+        if step < wanted {
+            step = usize::try_from(SECTOR).unwrap_or(step);
+        }
+    }
+    window.truncate(kept + filled);
+    Ok(is_broken)
 }
 
 /// Notes every whole chunk that begins in the first `sure` bytes.
@@ -186,14 +240,14 @@ fn note(chunk: &chunk::Chunk<'_>, offset: u64, blocks: &mut BTreeMap<u32, Found>
     let places = usize::from(chunk::chunks_of(chunk.label.total));
     let found = blocks.entry(chunk.label.block).or_insert_with(|| Found {
         label: chunk.label,
-        places: vec![None; places],
+        places: BTreeMap::new(),
         tail: [0; TAG],
     });
     if found.label != chunk.label {
         return;
     }
-    if let Some(place) = found.places.get_mut(usize::from(chunk.index)) {
-        *place = Some(offset);
+    if usize::from(chunk.index) < places {
+        found.places.insert(chunk.index, offset);
     }
     if usize::from(chunk.index) + 1 == places {
         found.tail = chunk::tail(chunk.content);
@@ -211,5 +265,42 @@ fn find(bytes: &[u8]) -> Option<usize> {
             return Some(from);
         }
         from += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sector_that_cannot_be_read_costs_no_more_than_itself() {
+        let disk: Vec<u8> = (1..=100_000u32).map(|n| u8::try_from(n % 251 + 1).unwrap()).collect();
+        for (at, spoilt) in
+            [(0, vec![0u64]), (0, vec![3, 4, 24]), (5_000, vec![1]), (5_000, vec![]), (5_000, vec![2, 9])]
+        {
+            let read_at = |piece: &mut [u8], from: u64| {
+                let to = from + u64::try_from(piece.len()).unwrap();
+                if spoilt.iter().any(|sector| sector * SECTOR < to && (sector + 1) * SECTOR > from) {
+                    return Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error()));
+                }
+                let rest = disk.get(usize::try_from(from).unwrap()..).unwrap_or_default();
+                let count = rest.len().min(piece.len()).min(70_000);
+                piece[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
+            };
+            let mut window = vec![7; 3];
+            let is_broken = fill(&mut window, 95_000, at, read_at).unwrap();
+            assert_eq!(is_broken, !spoilt.is_empty());
+            let start = usize::try_from(at).unwrap();
+            let mut expected = vec![7; 3];
+            for (place, byte) in disk.iter().enumerate().skip(start).take(95_000) {
+                let sector = u64::try_from(place).unwrap() / SECTOR;
+                expected.push(if spoilt.contains(&sector) { 0 } else { *byte });
+            }
+            assert!(window == expected, "from {at} with {spoilt:?}");
+        }
+        let refused =
+            fill(&mut Vec::new(), 10, 0, |_, _| Err(io::Error::from(io::ErrorKind::PermissionDenied)));
+        assert!(refused.is_err());
     }
 }

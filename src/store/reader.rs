@@ -280,8 +280,12 @@ impl Reader {
     /// Has the segment of a block open.
     fn open(&mut self, seq: Seq, live: Option<Arc<Live>>) -> Result<(), StoreError> {
         let way = self.way_to(seq);
-        let is_it = |open: &&Open| open.number == seq.segment;
-        if self.position(way).open.as_ref().is_some_and(|open| open.number == seq.segment) {
+        let is_live = live.is_some();
+        // What was opened while it was written is closed by now: it is read by its chunks from here on.
+        let is_it = |open: &&Open| {
+            open.number == seq.segment && (is_live || !matches!(*open.source, Source::Live(_)))
+        };
+        if self.position(way).open.as_ref().filter(is_it).is_some() {
             return Ok(());
         }
         // The old one first: at most one for each way is open, and the writer's.

@@ -55,16 +55,28 @@ impl Writer {
             return Ok(());
         }
         let failed = |e| StoreError::io("wrapping a segment's key anew", e);
-        let Some((lane, number)) = self.shared.next_under_previous() else {
-            return self.shared.end_rotation().map_err(failed);
-        };
+        let mut trouble = None;
+        for (lane, number) in self.shared.under_previous() {
+            match self.rewrap(lane, number) {
+                Ok(()) => return Ok(()),
+                // The disk: the others do not wait for this one, and it is tried again.
+                Err(error) => trouble = Some(error),
+            }
+        }
+        match trouble {
+            Some(error) => Err(failed(error)),
+            None => self.shared.end_rotation().map_err(failed),
+        }
+    }
+
+    fn rewrap(&self, lane: Lane, number: u64) -> std::io::Result<()> {
         let folder = self.shared.segment_folder(lane, number);
         match Header::rewrap(&folder, &self.shared.ring, &*self.random) {
             Ok(()) => {}
-            Err(Unsound::Io(error)) => {
-                // Acknowledged and gone in the meantime, or the disk: then it is tried again.
+            Err(Unsound::Io(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                // Acknowledged and gone in the meantime, or the disk.
                 if self.shared.lane(lane).segments.contains_key(&number) {
-                    return Err(failed(error));
+                    return Err(error);
                 }
             }
             // The reader finds the same and tells of it.
@@ -78,23 +90,25 @@ impl Writer {
 }
 
 impl Shared {
-    fn next_under_previous(&self) -> Option<(Lane, u64)> {
-        Lane::ALL.into_iter().find_map(|lane| {
+    fn under_previous(&self) -> Vec<(Lane, u64)> {
+        let of = |lane| {
             let state = self.lane(lane);
-            let found = state.segments.iter().find(|(_, entry)| entry.is_under_previous);
-            found.map(|(number, _)| (lane, *number))
-        })
+            let found = state.segments.iter().filter(|(_, entry)| entry.is_under_previous);
+            found.map(|(number, _)| (lane, *number)).collect::<Vec<_>>()
+        };
+        Lane::ALL.into_iter().flat_map(of).collect()
     }
 
     fn end_rotation(&self) -> std::io::Result<()> {
         for lane in Lane::ALL {
             self.rewrite_cursor(lane)?;
         }
-        self.rewrite_anchor()?;
-        let mut identity = lock(&self.identity);
-        let ended = Identity { previous: None, ..*identity };
+        // A mark that cannot be written is told of; the move does not wait for it.
+        let _ = self.rewrite_anchor();
+        // Not under the lock: whoever asks for the state must not wait for the disk.
+        let ended = Identity { previous: None, ..*lock(&self.identity) };
         ended.write(&self.folder.join("identity"), &self.state_keys)?;
-        *identity = ended;
+        *lock(&self.identity) = ended;
         Ok(())
     }
 

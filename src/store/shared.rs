@@ -21,7 +21,7 @@ use super::state_file::{Cursor, Identity, StateKeys};
 use super::{Config, Seq, StoreId};
 use crate::device::observation::Lane;
 use crate::envelope::keys::{KeyRing, SegmentKeys};
-use crate::envelope::record::Gap;
+use crate::envelope::record::{Gap, lane_code};
 use crate::host::atomic_file;
 use crate::time::Wall;
 
@@ -191,6 +191,14 @@ pub(super) enum Then {
 /// A segment's number and the hash that stands for it and all before it.
 pub(super) type Head = (u64, [u8; 32]);
 
+impl Then {
+    /// Whether the loss is found again after a restart only because the folder and the files that say how
+    /// far the lane is are as they are.
+    fn is_shown_by_the_folder(&self) -> bool {
+        matches!(self, Self::Nothing | Self::Quarantine(_))
+    }
+}
+
 /// Seen by writer, reader and statistics.
 pub(super) struct Shared {
     pub(super) folder: PathBuf,
@@ -202,6 +210,9 @@ pub(super) struct Shared {
     lanes: [Mutex<LaneState>; 3],
     pub(super) cursors: [Mutex<CursorFile>; 3],
     pub(super) losses: Mutex<Vec<Loss>>,
+    /// Of each lane how many losses are not told of yet that only the folder, as it is, would show again
+    /// after a restart. While there are any, no file says that the lane is further.
+    pub(super) untold: [AtomicU64; 3],
     pub(super) quarantined_bytes: AtomicU64,
     pub(super) quarantined: AtomicU64,
     pub(super) faults: AtomicU64,
@@ -237,6 +248,7 @@ impl Shared {
             lanes: lanes.map(Mutex::new),
             cursors: [cursor(), cursor(), cursor()],
             losses: Mutex::new(Vec::new()),
+            untold: Default::default(),
             quarantined_bytes: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
             faults: AtomicU64::new(0),
@@ -341,15 +353,16 @@ impl Shared {
         let mut entries: Vec<PathBuf> =
             std::fs::read_dir(home).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         entries.sort();
-        let Some(oldest) = entries.first() else { return false };
-        let bytes = folder_bytes(oldest);
-        if remove_segment(oldest).is_err() {
-            return false;
+        for entry in entries {
+            let bytes = folder_bytes(&entry);
+            // A file among them was not put there by this program; it goes all the same.
+            if remove_segment(&entry).is_ok() || std::fs::remove_file(&entry).is_ok() {
+                let less = |now: u64| Some(now.saturating_sub(bytes));
+                let _ = self.quarantined_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+                return true;
+            }
         }
-        let _ = self
-            .quarantined_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(bytes)));
-        true
+        false
     }
 
     /// The newest segment of a lane that holds something, and its head.
@@ -376,11 +389,30 @@ impl Shared {
                 }
             }
         }
+        if loss.then.is_shown_by_the_folder() {
+            self.count_untold(loss.gap.lane, true);
+        }
         losses.push(loss);
+    }
+
+    fn count_untold(&self, lane: Lane, is_more: bool) {
+        if let Some(untold) = self.untold.get(usize::from(lane_code(lane))) {
+            let step = |now: u64| Some(if is_more { now.saturating_add(1) } else { now.saturating_sub(1) });
+            let _ = untold.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
+        }
+    }
+
+    /// Whether a lane has lost something that is not told of yet.
+    pub(super) fn is_untold(&self, lane: Lane) -> bool {
+        let untold = self.untold.get(usize::from(lane_code(lane)));
+        untold.is_some_and(|untold| untold.load(Ordering::SeqCst) > 0)
     }
 
     /// What was lost is told: its place is free.
     pub(super) fn settle(&self, lane: Lane, then: Then) -> io::Result<()> {
+        if then.is_shown_by_the_folder() {
+            self.count_untold(lane, false);
+        }
         match then {
             Then::Nothing => Ok(()),
             Then::Quarantine(folder) => self.quarantine(lane, &folder),

@@ -44,8 +44,8 @@ impl Stock<'_> {
         atomic_file::create_folder(self.home)?;
         let numbers = self.numbers()?;
         self.cursor = self.read_cursor(!numbers.is_empty() || self.anchor > 0);
-        let highest = numbers.last().copied().unwrap_or_default();
         let (mut heads, mut spoilt) = self.headers(&numbers);
+        let highest = self.highest(&numbers, &heads);
         let previous = heads.iter().map(|(number, opened)| (*number, opened.header.previous)).collect();
         let told = Told { previous, newest: self.cursor.map(|cursor| cursor.newest) };
         for (number, why) in &spoilt {
@@ -70,6 +70,15 @@ impl Stock<'_> {
         self.miss(&newest, &segments, &spoilt);
         let next_number = self.next_number(highest, random)?;
         Ok(LaneState { segments, live: None, next_number, newest, done_wall: None })
+    }
+
+    /// The highest number that can have been given. Anybody can give a folder a name: one that nothing
+    /// proves counts only when it is not far beyond those that are proven.
+    fn highest(&self, numbers: &[u64], heads: &BTreeMap<u64, Opened>) -> u64 {
+        let cursor = self.cursor.map_or(0, |cursor| cursor.segment.max(cursor.newest.number));
+        let proven = heads.last_key_value().map_or(0, |(number, _)| *number).max(cursor).max(self.anchor);
+        let credible = numbers.iter().copied().filter(|number| *number <= proven.saturating_add(FAR));
+        credible.max().unwrap_or_default().max(heads.last_key_value().map_or(0, |(number, _)| *number))
     }
 
     /// The number that the lane's next segment gets, and word of it when the lane has been further.
@@ -120,7 +129,10 @@ impl Stock<'_> {
         for entry in std::fs::read_dir(self.home)? {
             let path = entry?.path();
             if path.extension().is_some_and(|end| end == GOING) {
-                std::fs::remove_dir_all(&path)?;
+                // What cannot be removed is in nobody's way.
+                if std::fs::remove_dir_all(&path).is_err() && std::fs::remove_file(&path).is_err() {
+                    self.stray(&path);
+                }
                 continue;
             }
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -241,6 +253,14 @@ impl Stock<'_> {
                 return None;
             }
         };
+        let holds = raw.as_ref().map_or(0, RawSegment::end);
+        if let Promise::Exactly(Previous { blocks: 0, .. }) = promise
+            && holds > 0
+        {
+            // It was set aside once, and word of that did not reach the disk.
+            self.set_aside(number, "what follows it does not know of it", None);
+            return None;
+        }
         let rebuilt = rebuild(raw.as_ref(), opened, promise);
         let is_torn = |raw: RawSegment| raw.is_torn(rebuilt.footer.blocks);
         if !matches!(promise, Promise::Exactly(_)) && raw.is_some_and(is_torn) {
@@ -264,7 +284,11 @@ impl Stock<'_> {
         let cursor = self.cursor.filter(|cursor| cursor.segment == number);
         let done_through = cursor.map_or(0, |cursor| cursor.block);
         if done_through >= footer.blocks {
-            return remove_segment(&folder);
+            if let Err(error) = remove_segment(&folder) {
+                let lane = self.lane;
+                self.found.faults.push(format!("segment {number} of lane {lane} cannot be removed: {error}"));
+            }
+            return Ok(());
         }
         let mean = lost_records.div_ceil(u64::try_from(lost.len().max(1)).unwrap_or(1));
         let before = lost.len();
@@ -302,6 +326,9 @@ impl Stock<'_> {
         Ok(())
     }
 }
+
+/// Further than any step that numbers go on by.
+const FAR: u64 = 1 << 50;
 
 /// No segment has a greater number: whatever has was not made here.
 pub(super) const LAST_NUMBER: u64 = 1 << 62;

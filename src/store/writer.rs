@@ -220,29 +220,27 @@ impl Writer {
     /// Begins a segment: folder, header with a fresh key, database; each durable before the next.
     fn begin(&mut self, lane: Lane, now: Now) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
-        let number = {
-            let mut state = shared.lane(lane);
-            let number = state.next_number;
-            // Never given twice, also when this attempt fails.
-            state.next_number = number.saturating_add(1);
-            number
-        };
+        // The number counts as given only with the segment: while this one is being made, the cursor of a
+        // lane that is drained names it as the next, and not as done.
+        let number = shared.lane(lane).next_number;
         let folder = shared.segment_folder(lane, number);
         let begun = self.begin_in(lane, number, now);
+        let mut state = shared.lane(lane);
+        // Never given twice, also when this attempt failed.
+        state.next_number = number.saturating_add(1);
         let current = match begun {
             Ok(current) => current,
             Err(error) => {
+                drop(state);
                 let _ = remove_segment(&folder);
                 return Err(error);
             }
         };
-        {
-            let mut state = shared.lane(lane);
-            let mut entry = Entry::new(now.wall);
-            entry.bytes = current.live.engine.bytes().saturating_add(FOLDER_OVERHEAD);
-            state.segments.insert(number, entry);
-            state.live = Some(Arc::clone(&current.live));
-        }
+        let mut entry = Entry::new(now.wall);
+        entry.bytes = current.live.engine.bytes().saturating_add(FOLDER_OVERHEAD);
+        state.segments.insert(number, entry);
+        state.live = Some(Arc::clone(&current.live));
+        drop(state);
         self.lane(lane).current = Some(current);
         Ok(())
     }
@@ -341,9 +339,7 @@ fn commit(
 fn write_footer(folder: &std::path::Path, current: &Current, how: Closing) -> io::Result<()> {
     let ending = match how {
         Closing::InOrder => {
-            current.live.engine.flush()?;
-            current.live.engine.trim()?;
-            current.live.engine.sync()?;
+            current.live.engine.finish()?;
             let (length, sum) = measure(&database_file(folder))?;
             Ending::Clean { length, sum }
         }

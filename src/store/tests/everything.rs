@@ -285,6 +285,14 @@ fn what_does_not_belong_in_the_folder_does_not_keep_it_from_starting() {
             overwrite(&folder.join("vital/1/sled/db"), &chunk::MAGIC.repeat(1 << 20));
         }),
     ));
+    harms.push(("a file that is going", Box::new(|folder| overwrite(&folder.join("vital/9.going"), b"x"))));
+    harms.push((
+        "a file in quarantine",
+        Box::new(|folder| {
+            fs::create_dir_all(folder.join("quarantine")).unwrap();
+            overwrite(&folder.join("quarantine/a"), b"x");
+        }),
+    ));
     harms.push((
         "the greatest number",
         Box::new(|folder| {

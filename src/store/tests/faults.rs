@@ -77,8 +77,8 @@ impl Engine for FaultyEngine {
         self.inner.prepare();
     }
 
-    fn trim(&self) -> io::Result<()> {
-        self.inner.trim()
+    fn finish(&self) -> io::Result<()> {
+        self.inner.finish()
     }
 }
 
@@ -140,4 +140,58 @@ fn after_an_error_the_next_commit_works_in_a_new_segment_and_nothing_comes_twice
             assert_eq!(found.gaps, []);
         }
     }
+}
+
+#[test]
+fn a_loss_that_could_not_be_told_is_found_again_at_the_next_start() {
+    for harm in ["missing", "spoilt"] {
+        let folder = TempDir::new().unwrap();
+        super::damage::two_segments(folder.path());
+        let first = &segment_folders(folder.path(), Lane::Vital)[0];
+        match harm {
+            "missing" => fs::remove_dir_all(first).unwrap(),
+            _ => overwrite(&first.join("header"), b"spoilt"),
+        }
+        for _ in 0..3 {
+            let disk = Arc::new(Faulty::new(io::ErrorKind::StorageFull));
+            disk.fuse.store(0, Ordering::SeqCst);
+            let (writer, reader, found) = open_on(disk, &config(folder.path()), SMALL).unwrap();
+            assert_eq!((found.gaps.len(), found.gaps[0].count), (1, 16), "{harm}");
+            drop(reader);
+            let _ = writer.close();
+        }
+        let (writer, mut reader, found) = open_small(folder.path());
+        assert_eq!(found.gaps.len(), 1, "{harm}");
+        let given = texts(drain(&mut reader, Lane::Vital));
+        assert!(given.iter().any(|text| text.starts_with("gap 16:")), "{harm}: {given:?}");
+        drop((writer, reader));
+        let (_writer, _reader, found) = open_small(folder.path());
+        assert_eq!(found.gaps, [], "{harm}: told once");
+    }
+}
+
+#[test]
+fn a_segment_that_is_read_while_it_is_closed_is_as_it_was_closed() {
+    let folder = TempDir::new().unwrap();
+    let (mut writer, mut reader, _) = open_small(folder.path());
+    for seed in 0..8 {
+        writer.append(Lane::Bulk, &largest_block(seed), at(1)).unwrap();
+        writer.maintain(at(1)).unwrap();
+    }
+    let (_, block) = next_of(&mut reader, Lane::Bulk).unwrap();
+    assert_eq!(block.read().unwrap(), largest_block(0).read().unwrap());
+    writer.append(Lane::Bulk, &largest_block(8), at(1)).unwrap();
+    for seed in 1..9 {
+        let (_, block) = next_of(&mut reader, Lane::Bulk).unwrap();
+        assert_eq!(block.read().unwrap(), largest_block(seed).read().unwrap());
+    }
+    drop(reader);
+    writer.close().unwrap();
+    let (_writer, mut reader, found) = open_small(folder.path());
+    assert_eq!((found.faults, found.torn), (vec![], vec![]));
+    for seed in 0..9 {
+        let (_, block) = next_of(&mut reader, Lane::Bulk).unwrap();
+        assert_eq!(block.read().unwrap(), largest_block(seed).read().unwrap());
+    }
+    assert_eq!(reader.stats().snapshot().faults, 0, "no file changed after it was closed");
 }

@@ -69,8 +69,8 @@ impl Engine for Counted {
         self.inner.prepare();
     }
 
-    fn trim(&self) -> io::Result<()> {
-        self.inner.trim()
+    fn finish(&self) -> io::Result<()> {
+        self.inner.finish()
     }
 }
 

@@ -28,10 +28,12 @@ fn a_start_that_is_cut_short_gives_no_number_twice() {
     // A crash: no close.
     drop((writer, reader));
     // The next start is cut short behind the first lane.
-    let stone = home.path().join("vital").join("1.going");
-    drop(fs::File::create(&stone).unwrap());
+    let (lane, away) = (home.path().join("vital"), home.path().join("away"));
+    fs::rename(&lane, &away).unwrap();
+    drop(fs::File::create(&lane).unwrap());
     assert!(open_on(Arc::new(Sled), &config(home.path()), SMALL).is_err());
-    fs::remove_file(&stone).unwrap();
+    fs::remove_file(&lane).unwrap();
+    fs::rename(&away, &lane).unwrap();
     let (mut writer, _reader, _) = open_small(home.path());
     let seq = writer.append(Lane::Alarm, &block_of(1, "new"), at(9)).unwrap();
     assert!(!used.contains(&seq), "{seq} again");
@@ -72,4 +74,50 @@ fn a_segment_that_the_cursor_has_behind_it_is_not_missed() {
     let (_writer, mut reader, found) = open_small(home.path());
     assert_eq!((found.faults, found.gaps), (Vec::new(), Vec::new()));
     assert_eq!(texts(drain(&mut reader, Lane::Vital)), words[8..]);
+}
+
+#[test]
+fn a_folder_of_a_great_name_does_not_carry_the_numbers_away() {
+    let home = TempDir::new().unwrap();
+    let words = two_segments(home.path());
+    fs::create_dir(home.path().join("vital").join((1u64 << 62).to_string())).unwrap();
+    let (mut writer, mut reader, _) = open_small(home.path());
+    assert!(put_text(&mut writer, Lane::Vital, "next").segment < 1 << 30);
+    assert_eq!(texts(drain(&mut reader, Lane::Vital))[..words.len()], words);
+}
+
+/// Does something once, while a database is made.
+#[derive(Default)]
+struct Meanwhile(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Disk for Meanwhile {
+    fn create(&self, folder: &Path) -> io::Result<Box<dyn Engine>> {
+        if let Some(act) = self.0.lock().unwrap().take() {
+            act();
+        }
+        Sled.create(folder)
+    }
+}
+
+#[test]
+fn a_segment_that_is_being_made_is_not_behind_the_cursor() {
+    let home = TempDir::new().unwrap();
+    let disk = Arc::new(Meanwhile::default());
+    let limits = Limits { blocks: 1, ..SMALL };
+    let (mut writer, reader, _) =
+        open_on(Arc::clone(&disk) as Arc<dyn Disk>, &config(home.path()), limits).unwrap();
+    let reader = Arc::new(Mutex::new(reader));
+    put_text(&mut writer, Lane::Vital, "one");
+    let (seq, _) = next_of(&mut reader.lock().unwrap(), Lane::Vital).unwrap();
+    let acknowledging = Arc::clone(&reader);
+    let act = move || acknowledging.lock().unwrap().acknowledge(seq).unwrap();
+    *disk.0.lock().unwrap() = Some(Box::new(act));
+    put_text(&mut writer, Lane::Vital, "two");
+    assert!(disk.0.lock().unwrap().is_none(), "it was acknowledged while the next segment was made");
+    // The power is cut here.
+    let cut = TempDir::new().unwrap();
+    copy_tree(home.path(), cut.path());
+    let (_writer, mut after, found) = open_small(cut.path());
+    assert_eq!((found.gaps, found.faults), (vec![], vec![]));
+    assert_eq!(texts(drain(&mut after, Lane::Vital)), ["two"]);
 }
