@@ -285,7 +285,7 @@ impl Reader {
         let is_it = |open: &&Open| {
             open.number == seq.segment && (is_live || !matches!(*open.source, Source::Live(_)))
         };
-        if self.position(way).open.as_ref().filter(is_it).is_some() {
+        if self.position(way).open.as_ref().is_some_and(|open| is_it(&open)) {
             return Ok(());
         }
         // The old one first: at most one for each way is open, and the writer's.

@@ -65,7 +65,7 @@ impl Stock<'_> {
             if blocks > 0 && number >= newest.number {
                 newest = Previous { number, blocks, records, head };
             }
-            self.enter(number, &opened, footer, &mut segments)?;
+            self.enter(number, &opened, footer, &mut segments);
         }
         self.miss(&newest, &segments, &spoilt);
         let next_number = self.next_number(highest, random)?;
@@ -279,7 +279,7 @@ impl Stock<'_> {
         opened: &Opened,
         Rebuilt { footer, lost, lost_records }: Rebuilt,
         segments: &mut BTreeMap<u64, Entry>,
-    ) -> io::Result<()> {
+    ) {
         let folder = self.folder(number);
         let cursor = self.cursor.filter(|cursor| cursor.segment == number);
         let done_through = cursor.map_or(0, |cursor| cursor.block);
@@ -288,7 +288,7 @@ impl Stock<'_> {
                 let lane = self.lane;
                 self.found.faults.push(format!("segment {number} of lane {lane} cannot be removed: {error}"));
             }
-            return Ok(());
+            return;
         }
         let mean = lost_records.div_ceil(u64::try_from(lost.len().max(1)).unwrap_or(1));
         let before = lost.len();
@@ -323,7 +323,6 @@ impl Stock<'_> {
             };
             self.losses.push(Loss { gap, then: Then::Finish { segment: number, blocks: lost } });
         }
-        Ok(())
     }
 }
 

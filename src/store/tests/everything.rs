@@ -239,9 +239,7 @@ fn every_file_may_be_missing_or_be_another_of_its_kind() {
 
 type Harm = Box<dyn Fn(&Path)>;
 
-#[test]
-fn what_does_not_belong_in_the_folder_does_not_keep_it_from_starting() {
-    let small = small();
+fn strange_things() -> Vec<(&'static str, Harm)> {
     let huge = 64 * 1024 * 1024;
     let mut harms: Vec<(&str, Harm)> = Vec::new();
     harms
@@ -299,7 +297,13 @@ fn what_does_not_belong_in_the_folder_does_not_keep_it_from_starting() {
             fs::create_dir(folder.join(format!("vital/{}", u64::MAX))).unwrap();
         }),
     ));
-    for (what, harm) in harms {
+    harms
+}
+
+#[test]
+fn what_does_not_belong_in_the_folder_does_not_keep_it_from_starting() {
+    let small = small();
+    for (what, harm) in strange_things() {
         let outcome = small.after(what, harm);
         assert!(matches!(outcome, Outcome::Opened { .. }), "{what}: {outcome:?}");
     }

@@ -1,5 +1,6 @@
 //! A disk that fails when told to: the order of a commit, and what a failure leaves.
 
+use super::damage::two_segments;
 use super::*;
 
 /// A disk that notes what is done, and fails the operation whose turn it is.
@@ -146,7 +147,7 @@ fn after_an_error_the_next_commit_works_in_a_new_segment_and_nothing_comes_twice
 fn a_loss_that_could_not_be_told_is_found_again_at_the_next_start() {
     for harm in ["missing", "spoilt"] {
         let folder = TempDir::new().unwrap();
-        super::damage::two_segments(folder.path());
+        two_segments(folder.path());
         let first = &segment_folders(folder.path(), Lane::Vital)[0];
         match harm {
             "missing" => fs::remove_dir_all(first).unwrap(),
