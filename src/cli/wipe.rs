@@ -9,10 +9,14 @@
 //! | `lanes` | list | `lane`, `segments`, `records_lost` (not acknowledged; left out when nobody can say) |
 //! | `headers` | list | `file`, `sha256`: every wrapped key that was overwritten |
 //! | `keys` | list | `place`, `destroyed`, and the command that is `left_to_do` |
-//! | `proof` | object | `files_left`, `headers_left`, `key_loads`, `tried`, `opened_before`, `opened_after`, `opened_with_old_headers` |
-//! | `erased`, `final` | true, false | nothing is left on the box; and nothing opens whatever old copies are found |
+//! | `proof` | object | `files_left`, `headers_left`, `mark_left`, `key_loads`, `tried`, `opened_before`, `opened_after`, `opened_with_old_headers` |
+//! | `erased` | true, false | nothing is left on the box, and nothing went wrong |
+//! | `not_proven` | text | why the proof is none; left out when it is one |
+//! | `final` | true, false | erased, proven, and every key destroyed: nothing opens whatever old copies are found |
 //! | `copies_beside`, `errors`, `limits`, `left_alone` | lists | in words |
 //! | `audited` | true, false | whether the audit log says so too |
+
+mod keys;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -38,6 +42,7 @@ use crate::host::clock::SystemClock;
 use crate::store::erase::{Erasure, Proof, copies_beside, samples};
 use crate::store::inspect::{Hold, Survey, survey};
 use crate::time::{Clock, Wall};
+use keys::Earlier;
 
 /// What no program can promise.
 const LIMITS: [&str; 2] = [
@@ -76,46 +81,6 @@ pub(super) struct Wipe {
     receipt: Option<PathBuf>,
 }
 
-/// The command that destroys a key, for a person, where it is not destroyed here.
-fn left_to_do(place: &KeyPlace) -> String {
-    match place {
-        KeyPlace::File(path) => format!("shred -u {}", quoted(&path.display().to_string())),
-        KeyPlace::Credential(path) => {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let sources = ["/etc/credstore.encrypted", "/etc/credstore"];
-            let known: Vec<String> = sources
-                .iter()
-                .map(|folder| format!("{folder}/wardline.{name}"))
-                .filter(|source| Path::new(source).exists())
-                .collect();
-            if known.is_empty() {
-                format!("shred -u what `systemctl cat wardline` names as the source of the credential {name}")
-            } else {
-                format!("shred -u {}", known.join(" "))
-            }
-        }
-        KeyPlace::Token(key) => {
-            let mut command = format!("pkcs11-tool --module {}", quoted(&key.module.display().to_string()));
-            let words = [("--token-label", &key.token.label), ("--label", &key.object)];
-            for (option, word) in words {
-                command.extend(word.iter().map(|word| format!(" {option} {}", quoted(word))));
-            }
-            command.extend(key.id.iter().map(|id| format!(" --id {}", hex(id))));
-            command.push_str(" --login --delete-object --type secrkey");
-            command
-        }
-    }
-}
-
-/// As a shell takes one word.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 /// A wipe that was confirmed.
 struct Work<'a> {
     wipe: &'a Wipe,
@@ -124,6 +89,7 @@ struct Work<'a> {
     places: Vec<&'a KeyPlace>,
     found: Option<Survey>,
     log: AuditLog,
+    earlier: Option<Earlier>,
 }
 
 impl Wipe {
@@ -142,9 +108,11 @@ impl Wipe {
         let places = [Some(&config.keys.kek), config.keys.kek_previous.as_ref()];
         let places = places.into_iter().flatten().collect();
         let log = AuditLog::beside(&target.folder);
-        let work = Work { wipe: &self, config: &config, target: &target, places, found, log };
+        let earlier = keys::earlier(&log, &target.folder);
+        let work = Work { wipe: &self, config: &config, target: &target, places, found, log, earlier };
         // Planned before anything is asked: what cannot be wiped is refused first.
         let plan = Erasure::plan(&target.folder, &work.keys()).map_err(failure)?;
+        self.receipt.as_deref().map_or(Ok(()), |file| outside(&target.folder, file))?;
         let receipt = self.receipt.as_deref().map(NewFile::create).transpose();
         let receipt = receipt.context("the receipt cannot be written there: name a new file");
         let receipt = receipt.map_err(|error| Failure::new(Exit::Refused, error))?;
@@ -154,16 +122,18 @@ impl Wipe {
             Some(given) => confirm::same_name(name, given)?,
             None => confirm::by_name(name, "destroying all of this", "--yes --gateway NAME")?,
         }
-        let done = work.erase(plan, hold)?;
-        if let Some(mut file) = receipt {
-            file.write_all(format!("{done}\n").as_bytes())?;
-            file.finish()?;
-        } else {
+        let done = work.erase(plan, hold);
+        let written = receipt.map(|file| write_receipt(file, &done)).transpose();
+        if !matches!(written, Ok(Some(()))) {
             let mut out = out::stdout();
             out.json(&done)?;
             out.finish()?;
         }
-        conclude(&done)
+        let concluded = conclude(&done);
+        // Everything is gone by now: the receipt went to standard output instead.
+        written
+            .map_err(|error| Failure::new(Exit::Failed, error.context("the receipt cannot be written")))?;
+        concluded
     }
 }
 
@@ -203,7 +173,7 @@ impl Work<'_> {
     }
 
     /// Erases, proves and writes it all down.
-    fn erase(&self, mut plan: Erasure, hold: Hold) -> Result<Value, Failure> {
+    fn erase(&self, mut plan: Erasure, hold: Hold) -> Value {
         let samples = samples(&self.target.folder);
         let before = Proof::before(&samples, self.target.keys.as_ref().ok());
         let begun = self.note("wipe", &self.about());
@@ -212,36 +182,50 @@ impl Work<'_> {
             out::remark(format_args!("the audit log cannot be written, the wipe goes on: {error:#}"));
         }
         let headers = std::mem::take(&mut plan.headers);
-        let errors = take_steps(&mut plan);
+        let had_store = plan.has_store;
+        let mut errors = take_steps(&mut plan);
         drop(hold);
         let keys = Target::of(self.config).keys;
-        let proof = before.after(&self.target.folder, &samples, keys.as_ref().ok())?;
+        let proof = before.after(&self.target.folder, &samples, keys.as_ref().ok());
+        // What cannot be looked at is not proven; but the receipt and the audit log still tell of the rest.
+        let proof =
+            proof.map_err(|error| errors.push(format!("what is left cannot be looked at: {error}"))).ok();
         let mut receipt = self.about();
         let mut put = |key: &str, value: Value| drop(receipt.insert(key.to_owned(), value));
         let headers = headers.iter().map(|header| json!({"file": header.file, "sha256": header.sha256}));
         put("headers", headers.collect());
-        put("keys", self.fates());
-        put(
-            "proof",
-            json!({
-                "files_left": proof.files_left,
-                "headers_left": proof.headers_left,
-                "key_loads": proof.key_loads,
-                "tried": proof.tried,
-                "opened_before": proof.opened_before,
-                "opened_after": proof.opened_after,
-                "opened_with_old_headers": proof.opened_with_old_headers,
-            }),
-        );
-        put("erased", json!(proof.is_erased()));
-        put("final", json!(proof.is_final()));
+        put("keys", self.places.iter().map(|place| keys::fate(place)).collect());
+        put("proof", proof.as_ref().map_or(Value::Null, shown));
+        let is_erased = errors.is_empty() && proof.as_ref().is_some_and(Proof::is_erased);
+        let not_proven = if had_store { self.not_proven(proof.as_ref()) } else { None };
+        let is_destroyed = self.places.iter().all(|place| keys::is_destroyed(place));
+        let holds = is_erased && not_proven.is_none() && proof.as_ref().is_some_and(Proof::is_closed);
+        put("erased", json!(is_erased));
+        put("final", json!(holds && is_destroyed));
+        if let Some(why) = not_proven {
+            put("not_proven", json!(why));
+        }
         put("copies_beside", json!(copies_beside(&self.target.folder)));
         put("errors", json!(errors));
         put("limits", json!(LIMITS));
         put("left_alone", json!([self.config.keys.ward.to_string(), self.config.uplink.key]));
         let ended = self.note("wipe-end", &receipt);
         receipt.insert("audited".to_owned(), json!(begun.is_ok() && ended.is_ok()));
-        Ok(Value::Object(receipt))
+        Value::Object(receipt)
+    }
+
+    /// Why it proves nothing that no block opens: a key that was never there to try opens none either.
+    fn not_proven(&self, proof: Option<&Proof>) -> Option<String> {
+        let Some(proof) = proof else {
+            return Some("not proven: what is left cannot be looked at".to_owned());
+        };
+        if proof.key_was_right || self.earlier.is_some() {
+            return None;
+        }
+        Some(match &self.target.keys {
+            Err(error) => format!("not proven: no key was there to try ({error})"),
+            Ok(_) => "not proven: the key that was there opened no block before the wipe either".to_owned(),
+        })
     }
 
     fn about(&self) -> Map<String, Value> {
@@ -271,18 +255,6 @@ impl Work<'_> {
         about
     }
 
-    /// What became of each key.
-    fn fates(&self) -> Value {
-        let fate = |place: &&KeyPlace| {
-            let is_gone = |path: &PathBuf| path.symlink_metadata().is_err();
-            if matches!(place, KeyPlace::File(path) if is_gone(path)) {
-                return json!({"place": place.to_string(), "destroyed": true});
-            }
-            json!({"place": place.to_string(), "destroyed": false, "left_to_do": left_to_do(place)})
-        };
-        self.places.iter().map(fate).collect()
-    }
-
     fn note(&self, action: &str, about: &Map<String, Value>) -> anyhow::Result<()> {
         let now = SystemClock::default().now().wall;
         let mut about = about.clone();
@@ -294,6 +266,37 @@ impl Work<'_> {
         }
         self.log.append(now, action, &about).with_context(|| format!("{}", self.log.path().display()))
     }
+}
+
+/// The proof, as the receipt has it.
+fn shown(proof: &Proof) -> Value {
+    json!({
+        "files_left": proof.files_left,
+        "headers_left": proof.headers_left,
+        "mark_left": proof.mark_left,
+        "key_loads": proof.key_loads,
+        "tried": proof.tried,
+        "opened_before": proof.opened_before,
+        "opened_after": proof.opened_after,
+        "opened_with_old_headers": proof.opened_with_old_headers,
+    })
+}
+
+/// A receipt in the store's folder would go with it.
+fn outside(store: &Path, receipt: &Path) -> Result<(), Failure> {
+    let home = receipt.parent().filter(|home| !home.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(store), Ok(home)) = (store.canonicalize(), home.canonicalize()) else { return Ok(()) };
+    if !home.starts_with(&store) {
+        return Ok(());
+    }
+    let error =
+        anyhow!("the receipt would be erased with the store: name a file outside of {}", store.display());
+    Err(Failure::new(Exit::Refused, error))
+}
+
+fn write_receipt(mut file: NewFile, done: &Value) -> anyhow::Result<()> {
+    file.write_all(format!("{done}\n").as_bytes())?;
+    Ok(file.finish()?)
 }
 
 /// Does every step, also behind one that failed. Out: what failed.
@@ -323,46 +326,26 @@ fn conclude(receipt: &Value) -> Result<(), Failure> {
     for copy in receipt.get("copies_beside").and_then(Value::as_array).into_iter().flatten() {
         out::remark(format_args!("{copy} looks like a copy of a store: it was not touched"));
     }
-    if !is("erased") || !errors.is_empty() {
+    if let Some(why) = receipt.get("not_proven").and_then(Value::as_str) {
+        out::remark(format_args!("{why}"));
+    }
+    let keys = receipt.get("keys").and_then(Value::as_array).into_iter().flatten();
+    let left: Vec<&str> = keys.filter_map(|key| key.get("left_to_do")?.as_str()).collect();
+    if !left.is_empty() {
+        out::remark(format_args!(
+            "a key is not destroyed, and until it is, an old copy of the store's headers would open what was in \
+             it. Destroy it with:"
+        ));
+        left.iter().for_each(|command| out::remark(format_args!("  {command}")));
+    }
+    if !is("erased") {
         let error = anyhow!("not everything is gone: see the reasons above, then run it again");
         return Err(Failure::new(Exit::Failed, error));
     }
     if is("final") {
         out::remark(format_args!("wiped: nothing is left, and no block opens any more"));
-        return Ok(());
-    }
-    out::remark(format_args!(
-        "the store is gone; its key is not, and until it is, an old copy of the store's headers would open what \
-         was in it. Destroy it with:"
-    ));
-    for key in receipt.get("keys").and_then(Value::as_array).into_iter().flatten() {
-        if let Some(command) = key.get("left_to_do").and_then(Value::as_str) {
-            out::remark(format_args!("  {command}"));
-        }
+    } else {
+        out::remark(format_args!("the store is gone, but this is not final: see above"));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::envelope::keys::{TokenKey, TokenName};
-
-    #[test]
-    fn the_command_that_destroys_a_key_can_be_pasted_into_a_shell() {
-        let file = KeyPlace::File(PathBuf::from("/etc/wardline/the key's"));
-        assert_eq!(left_to_do(&file), r"shred -u '/etc/wardline/the key'\''s'");
-        let token = KeyPlace::Token(TokenKey {
-            module: PathBuf::from("/usr/lib/p11.so"),
-            token: TokenName { label: Some("ward 7".to_owned()), ..TokenName::default() },
-            object: Some("wardline-kek".to_owned()),
-            id: Some(vec![1, 0xff]),
-            pin: None,
-        });
-        assert_eq!(
-            left_to_do(&token),
-            "pkcs11-tool --module /usr/lib/p11.so --token-label 'ward 7' --label wardline-kek --id 01ff --login \
-             --delete-object --type secrkey"
-        );
-    }
 }

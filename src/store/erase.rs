@@ -67,6 +67,8 @@ pub struct Erasure {
     steps: VecDeque<Step>,
     /// The headers that were there.
     pub headers: Vec<Header>,
+    /// Whether there is anything of a store.
+    pub has_store: bool,
 }
 
 impl Erasure {
@@ -90,10 +92,17 @@ impl Erasure {
         let mark = anchor_beside(folder);
         let mut half = mark.clone().into_os_string();
         half.push(UNFINISHED);
-        steps.extend([mark, half.into()].into_iter().filter(|file: &PathBuf| file.exists()).map(Step::Shred));
+        steps.extend(
+            [mark, half.into()]
+                .into_iter()
+                .filter(|file: &PathBuf| file.symlink_metadata().is_ok())
+                .map(Step::Shred),
+        );
         let homes =
             Lane::ALL.map(Lane::as_str).into_iter().chain(["quarantine"]).map(|name| folder.join(name));
-        for home in homes.filter(|home| home.is_dir()) {
+        let homes: Vec<PathBuf> = homes.filter(|home| home.is_dir()).collect();
+        let has_store = !files.is_empty() || !homes.is_empty();
+        for home in homes {
             let inside = children(&home).map_err(failed)?;
             steps.extend(inside.into_iter().map(|(_, _, path)| Step::Remove(path)));
             steps.push_back(Step::Folder(home));
@@ -103,7 +112,7 @@ impl Erasure {
             steps.push_back(Step::Remove(folder.join("lock")));
             steps.push_back(Step::Home(folder.to_owned()));
         }
-        Ok(Self { steps, headers })
+        Ok(Self { steps, headers, has_store })
     }
 
     /// How many steps are left.

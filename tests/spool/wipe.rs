@@ -9,9 +9,11 @@ use serde_json::{Value as Json, json};
 use wardline::cli::exit::Exit;
 use wardline::envelope::keys::load_kek;
 use wardline::host::atomic_file;
+use wardline::host::audit::AuditLog;
 use wardline::store::erase::{Erasure, Step};
 use wardline::store::inspect::{Hold, Wanted, read_blocks};
 use wardline::store::{StoreError, erase};
+use wardline::time::Wall;
 
 use crate::support::{Done, Gateway, RECORDS, audited, copy, image, put, sha256, typed};
 
@@ -68,7 +70,7 @@ fn a_wiped_store_is_gone_with_its_key_and_the_receipt_proves_it() {
     assert_eq!(
         proof,
         &json!({
-            "files_left": 0, "headers_left": 0, "key_loads": false, "tried": 6, "opened_before": 6,
+            "files_left": 0, "headers_left": 0, "mark_left": false, "key_loads": false, "tried": 6, "opened_before": 6,
             "opened_after": 0, "opened_with_old_headers": 0,
         })
     );
@@ -130,6 +132,13 @@ fn the_sealed_blocks_alone_open_with_nothing_even_when_the_key_is_kept() {
     assert_eq!(opens(&stolen.store()).unwrap(), 0, "blocks without their headers");
 }
 
+/// What the command notes before its first step.
+fn begin(gateway: &Gateway) {
+    let about = json!({"folder": gateway.store(), "kek": "0011223344556677", "key_files": [gateway.kek()]});
+    let log = AuditLog::beside(&gateway.store());
+    log.append(Wall::from_millis(1_000), "wipe", about.as_object().unwrap()).unwrap();
+}
+
 #[test]
 fn a_wipe_that_is_cut_off_after_any_step_is_finished_by_the_next() {
     let random = ring::rand::SystemRandom::new();
@@ -147,6 +156,7 @@ fn a_wipe_that_is_cut_off_after_any_step_is_finished_by_the_next() {
         let store = gateway.store();
         let hold = Hold::take(&store).unwrap();
         let mut plan = Erasure::plan(&store, &[gateway.kek()]).unwrap();
+        begin(&gateway);
         let mut headers_are_gone = false;
         for _ in 0..cut {
             let step = plan.step(&random).unwrap().unwrap();
@@ -307,7 +317,7 @@ fn the_proof_can_fail() {
     assert_eq!((before.tried, before.opened_before), (6, 6));
     let untouched = before.clone().after(&store, &samples, Some(&ring)).unwrap();
     assert_eq!((untouched.opened_after, untouched.headers_left), (6, 6));
-    assert!(!untouched.is_erased() && !untouched.is_final());
+    assert!(!untouched.is_erased() && !untouched.is_closed());
     // Everything goes but one header.
     let kept = std::fs::read(store.join("vital/3/header")).unwrap();
     std::fs::remove_dir_all(&store).unwrap();
@@ -317,4 +327,57 @@ fn the_proof_can_fail() {
     let nearly = before.after(&store, &samples, Some(&ring)).unwrap();
     assert_eq!((nearly.files_left, nearly.headers_left, nearly.opened_after), (1, 1, 1));
     assert!(!nearly.is_erased());
+}
+
+/// The unit is stopped, so its credential is not there: that nothing opens then says nothing.
+#[test]
+fn without_a_key_to_try_nothing_is_called_final() {
+    let gateway = Gateway::filled();
+    std::fs::rename(gateway.kek(), gateway.path().join("elsewhere")).unwrap();
+    let mut command = gateway.command(&YES);
+    command.env("WARDLINE_KEYS__KEK", "credential:kek");
+    let done = crate::support::finish(command.stdin(Stdio::null()));
+    assert_eq!(done.code, code(Exit::Ok), "{}", done.err);
+    let receipt = done.json();
+    assert_eq!((&receipt["erased"], &receipt["final"]), (&json!(true), &json!(false)));
+    assert!(receipt["not_proven"].as_str().unwrap().starts_with("not proven: no key was there to try"));
+    assert_eq!(receipt["keys"][0]["destroyed"], json!(false));
+    assert!(done.err.contains("not proven: no key was there to try"), "{}", done.err);
+    assert!(done.err.contains("Destroy it with:\n") && done.err.contains("shred -u"), "{}", done.err);
+    assert!(!done.err.contains("no block opens any more"), "{}", done.err);
+}
+
+/// A key that is on a disk which is not mounted looks like one that is gone.
+#[test]
+fn a_key_file_that_was_never_there_is_not_one_that_was_destroyed() {
+    let gateway = Gateway::filled();
+    std::fs::remove_file(gateway.kek()).unwrap();
+    let done = wipe(&gateway, &[]);
+    assert_eq!(done.code, code(Exit::Ok), "{}", done.err);
+    assert_eq!(done.json()["final"], json!(false));
+    assert!(done.err.contains("not proven: no key was there to try"), "{}", done.err);
+}
+
+#[test]
+fn a_kept_key_that_others_can_read_is_not_called_destroyed() {
+    let gateway = Gateway::filled();
+    std::fs::set_permissions(gateway.kek(), PermissionsExt::from_mode(0o644)).unwrap();
+    let done = wipe(&gateway, &["--keep-kek"]);
+    assert_eq!(done.code, code(Exit::Ok), "{}", done.err);
+    let receipt = done.json();
+    assert_eq!((&receipt["final"], &receipt["proof"]["key_loads"]), (&json!(false), &json!(false)));
+    assert!(receipt["not_proven"].as_str().unwrap().contains("no key was there to try"));
+    assert!(done.err.contains(&format!("shred -u {}", gateway.kek().display())), "{}", done.err);
+    assert!(gateway.kek().exists());
+}
+
+#[test]
+fn a_receipt_in_the_store_is_refused() {
+    let gateway = Gateway::filled();
+    let before = gateway.image();
+    let file = gateway.store().join("vital/receipt.json");
+    let done = wipe(&gateway, &["--receipt", file.to_str().unwrap()]);
+    assert_eq!(done.code, code(Exit::Refused), "{}", done.err);
+    assert!(done.err.contains("would be erased with the store"), "{}", done.err);
+    assert_eq!(gateway.image(), before);
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Seq;
 use super::super::StoreId;
+use super::super::anchor_beside;
 use super::super::chunk::Label;
 use super::super::engine::database_file;
 use super::super::folders::lane_folder;
@@ -81,6 +82,11 @@ pub struct Proof {
     pub files_left: u64,
     /// Headers among them.
     pub headers_left: u64,
+    /// Whether the mark beside the folder is still there, or cannot be looked for.
+    pub mark_left: bool,
+    /// Whether, before anything was erased, there was a key that opened what there was to open. Without
+    /// one the rest proves nothing.
+    pub key_was_right: bool,
     /// Whether the key can still be had.
     pub key_loads: bool,
     /// Blocks that were tried.
@@ -97,11 +103,9 @@ impl Proof {
     /// Counts, before anything is erased, how many samples open.
     pub fn before(samples: &[Sample], ring: Option<&KeyRing>) -> Self {
         let opens = |sample: &&Sample| ring.is_some_and(|ring| sample.opens(ring));
-        Self {
-            tried: count(samples.len()),
-            opened_before: count(samples.iter().filter(opens).count()),
-            ..Self::default()
-        }
+        let opened_before = count(samples.iter().filter(opens).count());
+        let key_was_right = ring.is_some() && (samples.is_empty() || opened_before > 0);
+        Self { tried: count(samples.len()), opened_before, key_was_right, ..Self::default() }
     }
 
     /// Tries them again afterwards, with whatever key can be had now.
@@ -114,6 +118,7 @@ impl Proof {
         Ok(Self {
             files_left: count(files.len()),
             headers_left: count(files.iter().filter(is_header).count()),
+            mark_left: !is_absent(&anchor_beside(folder)),
             key_loads: ring.is_some(),
             opened_after: count(samples.iter().filter(opens).count()),
             opened_with_old_headers: count(samples.iter().filter(opens_old).count()),
@@ -123,13 +128,18 @@ impl Proof {
 
     /// Whether nothing of the store is left on the box.
     pub const fn is_erased(&self) -> bool {
-        self.files_left == 0 && self.opened_after == 0
+        self.files_left == 0 && !self.mark_left && self.opened_after == 0
     }
 
-    /// Whether nothing will ever open, whatever old copies are found.
-    pub const fn is_final(&self) -> bool {
+    /// Whether the key that can be had, if any, opens nothing, whatever old copies are found. Says nothing of
+    /// a key that was not there to try.
+    pub const fn is_closed(&self) -> bool {
         self.is_erased() && !self.key_loads && self.opened_with_old_headers == 0
     }
+}
+
+fn is_absent(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Folders beside the store that look like copies of one: those an erasure does not reach.
