@@ -15,3 +15,6 @@ mod verify;
 #[cfg(test)]
 #[path = "spool/wipe.rs"]
 mod wipe;
+#[cfg(test)]
+#[path = "spool/wipe_doubts.rs"]
+mod wipe_doubts;

@@ -8,6 +8,7 @@
 //! | `store`, `kek` | text | the ids of the store and of its key; left out when they were not authenticated |
 //! | `lanes` | list | `lane`, `segments`, `records_lost` (not acknowledged; left out when nobody can say) |
 //! | `headers` | list | `file`, `sha256`: every wrapped key that was overwritten |
+//! | `key_files` | list | the files with a key that were to go, behind every link |
 //! | `keys` | list | `place`, `destroyed`, and the command that is `left_to_do` |
 //! | `proof` | object | `files_left`, `headers_left`, `mark_left`, `key_loads`, `tried`, `opened_before`, `opened_after`, `opened_with_old_headers` |
 //! | `erased` | true, false | nothing is left on the box, and nothing went wrong |
@@ -39,7 +40,8 @@ use crate::envelope::keys::KeyPlace;
 use crate::host::atomic_file::NewFile;
 use crate::host::audit::AuditLog;
 use crate::host::clock::SystemClock;
-use crate::store::erase::{Erasure, Proof, copies_beside, samples};
+use crate::store::StoreError;
+use crate::store::erase::{Erasure, KeyFiles, Proof, copies_beside, samples};
 use crate::store::inspect::{Hold, Survey, survey};
 use crate::time::{Clock, Wall};
 use keys::Earlier;
@@ -90,6 +92,8 @@ struct Work<'a> {
     found: Option<Survey>,
     log: AuditLog,
     earlier: Option<Earlier>,
+    /// The files of the keys that are to go.
+    keys: Vec<KeyFiles>,
 }
 
 impl Wipe {
@@ -106,12 +110,13 @@ impl Wipe {
             None
         };
         let places = [Some(&config.keys.kek), config.keys.kek_previous.as_ref()];
-        let places = places.into_iter().flatten().collect();
+        let places: Vec<&KeyPlace> = places.into_iter().flatten().collect();
         let log = AuditLog::beside(&target.folder);
         let earlier = keys::earlier(&log, &target.folder);
-        let work = Work { wipe: &self, config: &config, target: &target, places, found, log, earlier };
+        let keys = self.key_files(&places, earlier.as_ref()).map_err(failure)?;
+        let work = Work { wipe: &self, config: &config, target: &target, places, found, log, earlier, keys };
         // Planned before anything is asked: what cannot be wiped is refused first.
-        let plan = Erasure::plan(&target.folder, &work.keys()).map_err(failure)?;
+        let plan = Erasure::plan(&target.folder, &work.keys).map_err(failure)?;
         self.receipt.as_deref().map_or(Ok(()), |file| outside(&target.folder, file))?;
         let receipt = self.receipt.as_deref().map(NewFile::create).transpose();
         let receipt = receipt.context("the receipt cannot be written there: name a new file");
@@ -135,18 +140,23 @@ impl Wipe {
             .map_err(|error| Failure::new(Exit::Failed, error.context("the receipt cannot be written")))?;
         concluded
     }
+
+    /// The files of the keys that are to go: each holds a key, or is gone already.
+    fn key_files(
+        &self,
+        places: &[&KeyPlace],
+        earlier: Option<&Earlier>,
+    ) -> Result<Vec<KeyFiles>, StoreError> {
+        let begun = earlier.map_or(&[][..], |earlier| &earlier.keys);
+        let files = places.iter().filter_map(|place| match place {
+            KeyPlace::File(path) if !self.keep_kek => Some(path),
+            KeyPlace::File(_) | KeyPlace::Credential(_) | KeyPlace::Token(_) => None,
+        });
+        files.map(|path| KeyFiles::find(path, begun)).collect()
+    }
 }
 
 impl Work<'_> {
-    /// The files of the keys that are to go.
-    fn keys(&self) -> Vec<PathBuf> {
-        let files = self.places.iter().filter_map(|place| match place {
-            KeyPlace::File(path) if !self.wipe.keep_kek => Some(path.clone()),
-            KeyPlace::File(_) | KeyPlace::Credential(_) | KeyPlace::Token(_) => None,
-        });
-        files.collect()
-    }
-
     /// What will be lost.
     fn announce(&self) {
         let now = SystemClock::default().now().wall;
@@ -167,7 +177,7 @@ impl Work<'_> {
             };
             out::remark(format_args!("  {}: {lost}", lane.lane));
         }
-        for key in self.keys() {
+        for key in self.keys.iter().filter_map(KeyFiles::resolved) {
             out::remark(format_args!("and the key in {}", key.display()));
         }
     }
@@ -243,6 +253,10 @@ impl Work<'_> {
         }
         if let Ok(ring) = &self.target.keys {
             put("kek", json!(ring.current.id().to_string()));
+        }
+        let files: Vec<&Path> = self.keys.iter().filter_map(KeyFiles::resolved).collect();
+        if !files.is_empty() {
+            put("key_files", json!(files));
         }
         let lanes = self.found.iter().flat_map(|found| &found.lanes).map(|lane| {
             let mut object = json!({"lane": lane.lane.as_str(), "segments": lane.segments.len()});
@@ -336,7 +350,9 @@ fn conclude(receipt: &Value) -> Result<(), Failure> {
             "a key is not destroyed, and until it is, an old copy of the store's headers would open what was in \
              it. Destroy it with:"
         ));
-        left.iter().for_each(|command| out::remark(format_args!("  {command}")));
+        for command in left {
+            out::remark(format_args!("  {command}"));
+        }
     }
     if !is("erased") {
         let error = anyhow!("not everything is gone: see the reasons above, then run it again");

@@ -6,11 +6,14 @@
 //! in place), identity and cursors, and only then the sealed blocks. Cut off anywhere, the whole is done by doing
 //! it again.
 //!
-//! What can go wrong: the folder holds what is not the store's, then nothing is touched; a file cannot be
+//! What can go wrong: the folder holds what is not the store's, at any depth, or a key's file holds no key: then
+//! nothing is touched; a file cannot be
 //! removed, then it is named and the others go. What never happens: a symbolic link is followed; a block goes
 //! before its key.
 
+mod keys;
 mod proof;
+mod strangers;
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,12 +22,13 @@ use std::path::{Path, PathBuf};
 use ring::digest;
 use ring::rand::SecureRandom;
 
-use super::inspect::children;
+use super::inspect::{children, is_lost_and_found};
 use super::{StoreError, anchor_beside};
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::host::atomic_file::{self, UNFINISHED};
 
+pub use keys::KeyFiles;
 pub use proof::{Proof, Sample, copies_beside, samples};
 
 /// No header is longer, as far as the hash of it goes.
@@ -74,10 +78,10 @@ pub struct Erasure {
 impl Erasure {
     /// Finds what there is to erase: of a store that nobody has open (see
     /// [`Hold`](super::inspect::Hold)). Changes nothing.
-    pub fn plan(folder: &Path, keys: &[PathBuf]) -> Result<Self, StoreError> {
+    pub fn plan(folder: &Path, keys: &[KeyFiles]) -> Result<Self, StoreError> {
         let failed = |error| StoreError::io("looking for what is to be erased", error);
         refuse_strangers(folder)?;
-        let mut steps: VecDeque<Step> = keys.iter().flat_map(|key| key_steps(key)).collect();
+        let mut steps: VecDeque<Step> = keys.iter().flat_map(KeyFiles::paths).map(Step::Shred).collect();
         let mut files = Vec::new();
         walk(folder, &mut files).map_err(failed)?;
         let is = |path: &Path, names: &[&str]| {
@@ -141,36 +145,18 @@ impl Erasure {
 
 /// A folder that holds anything else than a store is not one, or not only.
 fn refuse_strangers(folder: &Path) -> Result<(), StoreError> {
-    let found =
-        children(folder).map_err(|error| StoreError::io("looking for what is to be erased", error))?;
-    let is_ours = |name: &str, is_folder: bool| {
-        let is_home = Lane::ALL.iter().any(|lane| lane.as_str() == name) || name == "quarantine";
-        if is_folder {
-            is_home
-        } else {
-            matches!(name.strip_suffix(UNFINISHED).unwrap_or(name), "lock" | "identity")
-        }
-    };
-    let strangers: Vec<String> = found
-        .into_iter()
-        .filter(|(name, is_folder, _)| !is_ours(name, *is_folder))
-        .map(|(_, _, path)| path.display().to_string())
-        .collect();
+    let strangers = strangers::strangers(folder)
+        .map_err(|error| StoreError::io("looking for what is to be erased", error))?;
+    let strangers: Vec<String> = strangers.iter().map(|path| path.display().to_string()).collect();
     if strangers.is_empty() {
         return Ok(());
     }
     Err(StoreError::Config(format!(
-        "{} holds what is not the store's, so it may not be the store's folder: {}; move that away first (nothing \
-         was erased)",
+        "{} holds what is not the store's, or is mounted there, so it may not be the store's folder: {}; move \
+         that away first (nothing was erased)",
         folder.display(),
         strangers.join(", ")
     )))
-}
-
-/// The key's file; when that is a link, what it points to and then the link.
-fn key_steps(key: &Path) -> Vec<Step> {
-    let target = std::fs::canonicalize(key).ok().filter(|target| target != key);
-    target.into_iter().chain([key.to_owned()]).map(Step::Shred).collect()
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -199,5 +185,5 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn is_empty(folder: &Path) -> bool {
-    children(folder).is_ok_and(|found| found.is_empty())
+    children(folder).is_ok_and(|found| found.iter().all(|(name, _, path)| is_lost_and_found(name, path)))
 }

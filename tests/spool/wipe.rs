@@ -10,20 +10,20 @@ use wardline::cli::exit::Exit;
 use wardline::envelope::keys::load_kek;
 use wardline::host::atomic_file;
 use wardline::host::audit::AuditLog;
-use wardline::store::erase::{Erasure, Step};
+use wardline::store::erase::{Erasure, KeyFiles, Step};
 use wardline::store::inspect::{Hold, Wanted, read_blocks};
 use wardline::store::{StoreError, erase};
 use wardline::time::Wall;
 
 use crate::support::{Done, Gateway, RECORDS, audited, copy, image, put, sha256, typed};
 
-fn code(exit: Exit) -> i32 {
+pub(crate) fn code(exit: Exit) -> i32 {
     i32::from(exit.code())
 }
 
-const YES: [&str; 4] = ["wipe", "--yes", "--gateway", "gw-1"];
+pub(crate) const YES: [&str; 4] = ["wipe", "--yes", "--gateway", "gw-1"];
 
-fn wipe(gateway: &Gateway, more: &[&str]) -> Done {
+pub(crate) fn wipe(gateway: &Gateway, more: &[&str]) -> Done {
     gateway.run(&[&YES[..], more].concat())
 }
 
@@ -34,7 +34,7 @@ fn twin(gateway: &Gateway) -> Gateway {
     twin
 }
 
-fn is_gone(gateway: &Gateway) {
+pub(crate) fn is_gone(gateway: &Gateway) {
     assert!(image(&gateway.store()).is_empty(), "{:?}", image(&gateway.store()).keys());
     assert!(!wardline::store::anchor_beside(&gateway.store()).exists(), "the mark is there");
     assert!(!gateway.kek().exists(), "the key is there");
@@ -132,8 +132,12 @@ fn the_sealed_blocks_alone_open_with_nothing_even_when_the_key_is_kept() {
     assert_eq!(opens(&stolen.store()).unwrap(), 0, "blocks without their headers");
 }
 
+fn key(gateway: &Gateway) -> KeyFiles {
+    KeyFiles::find(&gateway.kek(), &[]).unwrap()
+}
+
 /// What the command notes before its first step.
-fn begin(gateway: &Gateway) {
+pub(crate) fn begin(gateway: &Gateway) {
     let about = json!({"folder": gateway.store(), "kek": "0011223344556677", "key_files": [gateway.kek()]});
     let log = AuditLog::beside(&gateway.store());
     log.append(Wall::from_millis(1_000), "wipe", about.as_object().unwrap()).unwrap();
@@ -149,13 +153,13 @@ fn a_wipe_that_is_cut_off_after_any_step_is_finished_by_the_next() {
     std::fs::create_dir_all(origin.store().join("bulk/7.going")).unwrap();
     put(&origin.store().join("bulk/7.going/header"), b"going");
     put(&origin.store().join("vital/cursor.unfinished"), b"half");
-    let total = Erasure::plan(&origin.store(), &[origin.kek()]).unwrap().left();
+    let total = Erasure::plan(&origin.store(), &[key(&origin)]).unwrap().left();
     assert!(total > 20, "{total} steps");
     for cut in 0..=total {
         let gateway = twin(&origin);
         let store = gateway.store();
         let hold = Hold::take(&store).unwrap();
-        let mut plan = Erasure::plan(&store, &[gateway.kek()]).unwrap();
+        let mut plan = Erasure::plan(&store, &[key(&gateway)]).unwrap();
         begin(&gateway);
         let mut headers_are_gone = false;
         for _ in 0..cut {
@@ -327,57 +331,9 @@ fn the_proof_can_fail() {
     let nearly = before.after(&store, &samples, Some(&ring)).unwrap();
     assert_eq!((nearly.files_left, nearly.headers_left, nearly.opened_after), (1, 1, 1));
     assert!(!nearly.is_erased());
-}
-
-/// The unit is stopped, so its credential is not there: that nothing opens then says nothing.
-#[test]
-fn without_a_key_to_try_nothing_is_called_final() {
-    let gateway = Gateway::filled();
-    std::fs::rename(gateway.kek(), gateway.path().join("elsewhere")).unwrap();
-    let mut command = gateway.command(&YES);
-    command.env("WARDLINE_KEYS__KEK", "credential:kek");
-    let done = crate::support::finish(command.stdin(Stdio::null()));
-    assert_eq!(done.code, code(Exit::Ok), "{}", done.err);
-    let receipt = done.json();
-    assert_eq!((&receipt["erased"], &receipt["final"]), (&json!(true), &json!(false)));
-    assert!(receipt["not_proven"].as_str().unwrap().starts_with("not proven: no key was there to try"));
-    assert_eq!(receipt["keys"][0]["destroyed"], json!(false));
-    assert!(done.err.contains("not proven: no key was there to try"), "{}", done.err);
-    assert!(done.err.contains("Destroy it with:\n") && done.err.contains("shred -u"), "{}", done.err);
-    assert!(!done.err.contains("no block opens any more"), "{}", done.err);
-}
-
-/// A key that is on a disk which is not mounted looks like one that is gone.
-#[test]
-fn a_key_file_that_was_never_there_is_not_one_that_was_destroyed() {
-    let gateway = Gateway::filled();
-    std::fs::remove_file(gateway.kek()).unwrap();
-    let done = wipe(&gateway, &[]);
-    assert_eq!(done.code, code(Exit::Ok), "{}", done.err);
-    assert_eq!(done.json()["final"], json!(false));
-    assert!(done.err.contains("not proven: no key was there to try"), "{}", done.err);
-}
-
-#[test]
-fn a_kept_key_that_others_can_read_is_not_called_destroyed() {
-    let gateway = Gateway::filled();
-    std::fs::set_permissions(gateway.kek(), PermissionsExt::from_mode(0o644)).unwrap();
-    let done = wipe(&gateway, &["--keep-kek"]);
-    assert_eq!(done.code, code(Exit::Ok), "{}", done.err);
-    let receipt = done.json();
-    assert_eq!((&receipt["final"], &receipt["proof"]["key_loads"]), (&json!(false), &json!(false)));
-    assert!(receipt["not_proven"].as_str().unwrap().contains("no key was there to try"));
-    assert!(done.err.contains(&format!("shred -u {}", gateway.kek().display())), "{}", done.err);
-    assert!(gateway.kek().exists());
-}
-
-#[test]
-fn a_receipt_in_the_store_is_refused() {
-    let gateway = Gateway::filled();
-    let before = gateway.image();
-    let file = gateway.store().join("vital/receipt.json");
-    let done = wipe(&gateway, &["--receipt", file.to_str().unwrap()]);
-    assert_eq!(done.code, code(Exit::Refused), "{}", done.err);
-    assert!(done.err.contains("would be erased with the store"), "{}", done.err);
-    assert_eq!(gateway.image(), before);
+    // Everything goes but the mark beside it.
+    std::fs::remove_dir_all(&store).unwrap();
+    assert!(wardline::store::anchor_beside(&store).exists());
+    let marked = erase::Proof::before(&samples, Some(&ring)).after(&store, &samples, None).unwrap();
+    assert_eq!((marked.files_left, marked.mark_left, marked.is_erased()), (0, true, false));
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::super::chunk::Label;
@@ -98,7 +99,7 @@ pub(in super::super) struct Contents {
     /// Files that were being written when the power went.
     pub(super) unfinished: Vec<PathBuf>,
     /// What the store did not make.
-    pub(super) strangers: Vec<PathBuf>,
+    pub(in super::super) strangers: Vec<PathBuf>,
 }
 
 impl Contents {
@@ -140,6 +141,18 @@ pub(in super::super) fn children(folder: &Path) -> io::Result<Vec<(String, bool,
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether it is the folder that ext4 keeps at the root of a disk for what a check of the disk finds: root's, and
+/// empty. Who is not root cannot look into it.
+pub(in super::super) fn is_lost_and_found(name: &str, path: &Path) -> bool {
+    let is_roots = path.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == 0);
+    name == "lost+found"
+        && is_roots
+        && match children(path) {
+            Ok(found) => found.is_empty(),
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        }
 }
 
 /// One lane with everything that its small files say.

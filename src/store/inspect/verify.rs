@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::super::anchor::{self, Anchor};
 use super::super::folders::lane_folder;
 use super::super::{StoreError, StoreId};
-use super::look::{Contents, LaneSight, Sight, children};
+use super::look::{Contents, LaneSight, Sight, children, is_lost_and_found};
 use crate::device::observation::Lane;
 use crate::envelope::keys::KeyRing;
 use crate::host::atomic_file::UNFINISHED;
@@ -246,6 +246,7 @@ impl Check<'_> {
             match name.as_str() {
                 _ if is_folder && (is_lane || name == "quarantine") => {}
                 "lock" | "identity" if !is_folder => {}
+                _ if is_lost_and_found(&name, &path) => {}
                 _ if name.strip_suffix(UNFINISHED) == Some("identity") => self.unfinished(&path),
                 _ => self.stranger(&path),
             }
