@@ -165,7 +165,7 @@ mod tests {
         assert!(is_destroyed(&KeyPlace::File(path.clone())));
         assert!(!is_destroyed(&KeyPlace::Credential(path.clone())));
         // A name that cannot be looked up says nothing of the key.
-        let odd = path.join("x".repeat(300));
+        let odd = folder.path().join("x".repeat(300));
         assert!(!is_destroyed(&KeyPlace::File(odd)));
         crate::host::atomic_file::write(&path, b"key").unwrap();
         assert!(!is_destroyed(&KeyPlace::File(path)));
