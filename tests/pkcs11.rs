@@ -16,6 +16,8 @@ mod library;
 #[expect(dead_code, reason = "shared with the tests of the gateway, which use all of it")]
 #[path = "gateway/support.rs"]
 mod support;
+#[path = "pkcs11/tries.rs"]
+mod tries;
 
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};

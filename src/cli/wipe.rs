@@ -100,6 +100,7 @@ impl Wipe {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.folder.load_or_fail()?.config;
         let target = Target::of(&config);
+        target.must_not_be_refused()?;
         let is_there = target.folder.is_dir();
         let owned = if is_there { Some(target.folder.as_path()) } else { target.folder.parent() };
         owned.filter(|folder| folder.exists()).map_or(Ok(()), confirm::owner)?;
@@ -195,7 +196,8 @@ impl Work<'_> {
         let had_store = plan.has_store;
         let mut errors = take_steps(&mut plan);
         drop(hold);
-        let keys = Target::of(self.config).keys;
+        let now = Target::again(self.config);
+        let keys = &now.as_ref().unwrap_or(self.target).keys;
         let proof = before.after(&self.target.folder, &samples, keys.as_ref().ok());
         // What cannot be looked at is not proven; but the receipt and the audit log still tell of the rest.
         let proof =

@@ -40,7 +40,8 @@ const BAR: u64 = 50;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  wardline spool list\n  wardline spool list --all | less\n  \
     wardline spool list --store /mnt/store --kek kek.bin    a disk taken out of a gateway\n\n\
-    Reads only, and works beside the running daemon. Without the key it lists what the file system says.")]
+    Reads only, and works beside the running daemon. Without the key it lists what the file system says; a key \
+    in a token is used only with --with-key, which is one try of its PIN: ends with 8 when that is refused.")]
 pub(super) struct List {
     #[command(flatten)]
     which: Which,
@@ -50,11 +51,17 @@ pub(super) struct List {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Ask a token for its key too: logs in to it, once.
+    #[arg(long)]
+    with_key: bool,
 }
 
 impl List {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let target = self.which.target()?;
+        let how = "--with-key logs in to it, once";
+        let target =
+            if self.with_key { self.which.target()? } else { self.which.target_in_the_clear(how)? };
+        target.must_not_be_refused()?;
         let holder = holder(&target.folder);
         let mut found =
             survey(&target.folder, target.keys.as_ref().ok(), holder.is_some()).map_err(failure)?;

@@ -2,7 +2,8 @@
 //!
 //! In: the configuration, or a folder and a key file that are named instead of it. Out: a [`Target`]. What can go
 //! wrong: the key is not at hand, which some commands can do without; that is said together with the
-//! way to have it.
+//! way to have it. What never happens: a token is asked for its key twice by one command, or goes on being
+//! asked after it refused a PIN: it has few tries.
 
 use std::path::PathBuf;
 
@@ -51,20 +52,34 @@ pub(in super::super) struct Target {
 }
 
 impl Which {
+    /// With its keys.
     pub(in super::super) fn target(&self) -> Result<Target, Failure> {
-        let target = match &self.store {
-            Some(store) => {
-                let none = || NoKeys {
-                    why: "no key was named: name its file with --kek".to_owned(),
-                    exit: Exit::Keys,
-                };
-                let place = |path: &PathBuf| KeyPlace::File(path.clone());
-                let previous = self.kek_previous.as_ref().map(place);
-                let kek = self.kek.as_ref().map(place).ok_or_else(none);
-                let keys = kek.and_then(|kek| keys_in(&kek, previous.as_ref()));
-                Target { folder: store.clone(), gateway: None, keys }
+        self.target_with(None)
+    }
+
+    /// With its keys, but for those in a token: `how` says how to have these.
+    pub(in super::super) fn target_in_the_clear(&self, how: &str) -> Result<Target, Failure> {
+        self.target_with(Some(how))
+    }
+
+    fn target_with(&self, how: Option<&str>) -> Result<Target, Failure> {
+        let target = if let Some(store) = &self.store {
+            let none =
+                || NoKeys { why: "no key was named: name its file with --kek".to_owned(), exit: Exit::Keys };
+            let place = |path: &PathBuf| KeyPlace::File(path.clone());
+            let previous = self.kek_previous.as_ref().map(place);
+            let kek = self.kek.as_ref().map(place).ok_or_else(none);
+            let keys = kek.and_then(|kek| keys_in(&kek, previous.as_ref()));
+            Target { folder: store.clone(), gateway: None, keys }
+        } else {
+            let config = self.folder.load_or_fail()?.config;
+            match how.filter(|_| has_token(&config)) {
+                Some(how) => {
+                    let why = format!("the key is in a token, which was not asked: {how}");
+                    Target::with(&config, Err(NoKeys { why, exit: Exit::Keys }))
+                }
+                None => Target::of(&config),
             }
-            None => Target::of(&self.folder.load_or_fail()?.config),
         };
         target.must_exist()?;
         Ok(target)
@@ -74,10 +89,31 @@ impl Which {
 impl Target {
     /// The store of a configuration.
     pub(in super::super) fn of(config: &Config) -> Self {
+        Self::with(config, keys_in(&config.keys.kek, config.keys.kek_previous.as_ref()))
+    }
+
+    fn with(config: &Config, keys: Result<KeyRing, NoKeys>) -> Self {
         Self {
             folder: config.store.folder.clone(),
             gateway: Some((config.uplink.gateway.clone(), config.store.cap, config.store.alarm_reserve)),
-            keys: keys_in(&config.keys.kek, config.keys.kek_previous.as_ref()),
+            keys,
+        }
+    }
+
+    /// The store of a configuration, looked at once more; `None` where a token has a key: what it answered still holds, as nothing
+    /// here changes a token.
+    pub(in super::super) fn again(config: &Config) -> Option<Self> {
+        (!has_token(config)).then(|| Self::of(config))
+    }
+
+    /// Ends what can go on without keys when that is because a token did not take its PIN: nobody would see it.
+    pub(in super::super) fn must_not_be_refused(&self) -> Result<(), Failure> {
+        match &self.keys {
+            Err(error) if error.exit == Exit::Pin => {
+                let way_out = "To go on without this key, take `pin-source` out of its URI";
+                Err(Failure::new(Exit::Pin, anyhow!("{error}. {way_out}")))
+            }
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -98,6 +134,11 @@ impl Target {
 
 /// Below this systemd keeps the credentials of its units, each while its unit runs.
 const CREDENTIALS_ROOT: &str = "/run/credentials";
+
+fn has_token(config: &Config) -> bool {
+    let keys = &config.keys;
+    [Some(&keys.kek), keys.kek_previous.as_ref()].into_iter().flatten().any(|key| key.token().is_some())
+}
 
 fn keys_in(kek: &KeyPlace, previous: Option<&KeyPlace>) -> Result<KeyRing, NoKeys> {
     KeyRing::load(kek, previous).map_err(|error| {

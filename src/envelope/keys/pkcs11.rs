@@ -191,7 +191,16 @@ fn log_in(session: &Session, token: &TokenInfo, key: &TokenKey) -> Result<(), Tr
         Error::Pkcs11(RvError::PinLocked, _) => Trouble::PinLocked,
         Error::Pkcs11(RvError::PinExpired, _) => Trouble::PinNotReady("the PIN has expired"),
         Error::Pkcs11(RvError::UserPinNotInitialized, _) => Trouble::PinNotReady("no PIN was ever set"),
-        other => failed("logging in")(other),
+        Error::Pkcs11(
+            RvError::DeviceRemoved
+            | RvError::TokenNotPresent
+            | RvError::TokenNotRecognized
+            | RvError::SessionClosed
+            | RvError::SessionHandleInvalid,
+            _,
+        ) => failed("logging in")(error),
+        // Some modules have no better word for a wrong PIN: another try might be one too many.
+        other => Trouble::LoginFailed(words(&other)),
     })
 }
 
@@ -212,6 +221,15 @@ fn read_pin(path: &Path) -> Result<RawAuthPin, Trouble> {
     }
     if pin.is_empty() || pin.len() > MAX_PIN || pin.contains(&b'\n') {
         return Err(unusable(format!("{} must hold one line of at most {MAX_PIN} bytes", path.display())));
+    }
+    // The token would take it for a part of the PIN, and a wrong PIN costs a try.
+    let is_blank = |byte: Option<&u8>| byte == Some(&b' ');
+    if pin.iter().any(u8::is_ascii_control) || is_blank(pin.first()) || is_blank(pin.last()) {
+        return Err(unusable(format!(
+            "{} has a blank before or behind the PIN, or a character that cannot be seen, such as the line end of \
+             another system: write the PIN alone, as printf %s does",
+            path.display()
+        )));
     }
     Ok(RawAuthPin::new(Box::new(std::mem::take(&mut *pin))))
 }

@@ -31,6 +31,13 @@ pub enum TokenTrouble {
          put the right PIN where `pin-source` says, then start the daemon by hand"
     )]
     PinRefused,
+    /// The token was given the PIN and says something else than yes.
+    #[error(
+        "its token was given the PIN and did not take it: {0}. It is not tried again by itself, as that may have \
+         been a wrong PIN, and a token locks after a few: see the log of the token's own software and put the \
+         right PIN where `pin-source` says, then start the daemon by hand"
+    )]
+    LoginFailed(String),
     /// One try is left.
     #[error(
         "its token has one try of the PIN left, and that is not taken here: log in once with the right PIN by \
@@ -98,6 +105,9 @@ pub enum TokenTrouble {
 impl TokenTrouble {
     /// Whether it is the PIN: only a person may try again.
     pub const fn is_about_the_pin(&self) -> bool {
-        matches!(self, Self::PinRefused | Self::LastTry | Self::PinLocked | Self::PinNotReady(_))
+        matches!(
+            self,
+            Self::PinRefused | Self::LoginFailed(_) | Self::LastTry | Self::PinLocked | Self::PinNotReady(_)
+        )
     }
 }

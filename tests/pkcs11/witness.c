@@ -1,0 +1,38 @@
+/* A module that passes everything on to another, counts the logins, and can say of a refused one what some
+ * vendors' modules say instead of CKR_PIN_INCORRECT. */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* As PKCS#11 2.40 lays it out; C_Login is the nineteenth. */
+enum { FUNCTIONS = 68, LOGIN = 18 };
+struct list {
+    unsigned char version[2];
+    void *function[FUNCTIONS];
+};
+typedef unsigned long login_t(unsigned long, unsigned long, unsigned char *, unsigned long);
+
+static struct list list;
+static login_t *passed_on;
+
+static unsigned long log_in(unsigned long session, unsigned long who, unsigned char *pin, unsigned long length) {
+    FILE *count = fopen(getenv("PKCS11_TEST_LOGINS"), "a");
+    fputc('x', count);
+    fclose(count);
+    unsigned long said = passed_on(session, who, pin, length);
+    const char *instead = getenv("PKCS11_TEST_REFUSAL");
+    return said != 0 && instead ? strtoul(instead, NULL, 0) : said;
+}
+
+unsigned long C_GetFunctionList(struct list **out) {
+    void *module = dlopen(MODULE, RTLD_NOW | RTLD_LOCAL);
+    unsigned long (*get)(struct list **) = module ? dlsym(module, "C_GetFunctionList") : NULL;
+    struct list *real;
+    if (!get || get(&real) != 0)
+        return 5;
+    list = *real;
+    passed_on = list.function[LOGIN];
+    list.function[LOGIN] = log_in;
+    *out = &list;
+    return 0;
+}
