@@ -285,7 +285,7 @@ pub(crate) fn typed(command: &mut Command, line: &str) -> Done {
 }
 
 /// Both ends of a terminal: the person's and the program's.
-fn terminal() -> (File, File) {
+pub(crate) fn terminal() -> (File, File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&person).unwrap();
