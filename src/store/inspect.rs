@@ -19,7 +19,7 @@ use std::path::Path;
 
 use super::StoreError;
 
-pub use blocks::{Found, Wanted, read_blocks};
+pub use blocks::{Found, Unread, Wanted, read_blocks};
 pub(super) use look::{Contents, children, is_lost_and_found};
 pub use survey::{LaneView, Quarantined, SegmentView, State, Survey, survey};
 pub use verify::{Finding, Report, Sort, verify};

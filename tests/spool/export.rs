@@ -2,6 +2,7 @@
 //! down before, and whoever may not gets nothing.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,7 +12,9 @@ use serde_json::{Value as Json, json};
 use wardline::cli::exit::Exit;
 use wardline::device::observation::Lane;
 
-use crate::support::{BLOCKS, Done, Gateway, RECORDS, Ward, audited, finish, flip, now, put, sha256, typed};
+use crate::support::{
+    BLOCKS, Done, Gateway, RECORDS, Ward, audited, finish, flip, now, put, sha256, terminal, typed,
+};
 
 const REASON: &str = "Dr. Meyer: recall 2026-4, broker unreachable";
 
@@ -211,6 +214,60 @@ fn what_is_damaged_is_left_out_and_counted() {
     assert_eq!(lines(&done.out).len() as u64, (14 - 2 * BLOCKS) * RECORDS);
     assert!(done.err.contains("1 blocks could not be read"), "{}", done.err);
     assert_eq!(audited(&gateway)[1]["about"]["unread_blocks"], json!(1));
+}
+
+/// A folder in the place of a database, and a pipe that nobody writes to.
+#[test]
+fn a_segment_that_cannot_be_read_is_named_and_the_others_come_out() {
+    for make in [|path: &Path| std::fs::create_dir(path).unwrap(), make_pipe] {
+        let gateway = Gateway::filled();
+        let database = gateway.store().join("vital/3/sled/db");
+        std::fs::remove_file(&database).unwrap();
+        make(&database);
+        let done = export(&gateway, Path::new("-"), &["--yes", "--lane", "vital"]);
+        assert_eq!(done.code, code(Exit::Damaged), "{}", done.err);
+        assert_eq!(lines(&done.out).len() as u64, (14 - 2 * BLOCKS) * RECORDS);
+        assert!(done.err.contains("vital/3") && done.err.contains("not a regular file"), "{}", done.err);
+        assert!(done.err.contains(&format!("{BLOCKS} blocks could not be read")), "{}", done.err);
+        assert_eq!(audited(&gateway)[1]["about"]["unread_blocks"], json!(BLOCKS));
+        // Without its footer nobody knows how many blocks it held.
+        std::fs::remove_file(gateway.store().join("vital/3/footer")).unwrap();
+        let done = export(&gateway, Path::new("-"), &["--yes", "--lane", "vital"]);
+        assert_eq!(done.code, code(Exit::Damaged), "{}", done.err);
+        assert!(done.err.contains("could not be read"), "{}", done.err);
+    }
+}
+
+fn make_pipe(path: &Path) {
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+}
+
+/// It waits for a name to be typed, with its file open, and is killed: nothing is left that somebody could find.
+#[test]
+fn an_export_that_is_killed_leaves_no_file() {
+    let gateway = Gateway::filled();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.jsonl");
+    let (_person, terminal) = terminal();
+    let mut command =
+        gateway.command(&["spool", "export", "--reason", REASON, "--out", out.to_str().unwrap()]);
+    let mut child = command.stdin(Stdio::from(terminal)).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("type the name"), "{said}");
+    let open: Vec<_> = std::fs::read_dir(format!("/proc/{}/fd", child.id()))
+        .unwrap()
+        .filter_map(|file| std::fs::read_link(file.unwrap().path()).ok())
+        .filter(|file| file.starts_with(folder.path()))
+        .collect();
+    assert_eq!(open.len(), 1, "its file is open: {open:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let done = export(&gateway, &out, &["--yes"]);
+    assert_eq!(done.code, code(Exit::Ok), "{}", done.err);
+    assert_eq!(std::fs::metadata(&out).unwrap().permissions().mode() & 0o7777, 0o600);
 }
 
 /// The reader of a pipe goes away: what left is in the log, with why it was not all.

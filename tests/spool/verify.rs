@@ -124,6 +124,19 @@ fn every_byte_of_the_identity_is_watched() {
     }
 }
 
+/// Also where its header cannot be used and there is nothing to count by.
+#[test]
+fn a_database_that_is_no_file_is_found_and_the_rest_is_looked_into() {
+    let (damage, verdict) = found(|gateway| {
+        let segment = gateway.store().join("vital/3");
+        flip(&segment.join("header"), 40);
+        std::fs::remove_file(segment.join("sled/db")).unwrap();
+        std::fs::create_dir(segment.join("sled/db")).unwrap();
+    });
+    assert_eq!(damage[0], names("header", "vital/3/header"), "{damage:?}");
+    assert!(verdict.to_string().contains("not a regular file"), "{verdict}");
+}
+
 #[test]
 fn a_cut_file_is_found_wherever_it_ends() {
     for (file, sort) in [

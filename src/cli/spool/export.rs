@@ -210,6 +210,7 @@ struct Taken {
     gaps: u64,
     blocks: u64,
     unread: u64,
+    segments: Vec<String>,
     bytes: u64,
     sha256: String,
 }
@@ -222,6 +223,7 @@ impl Taken {
         put("gaps", json!(self.gaps));
         put("blocks", json!(self.blocks));
         put("unread_blocks", json!(self.unread));
+        put("unread_segments", json!(self.segments.len()));
         put("bytes", json!(self.bytes));
         put("sha256", json!(self.sha256));
         put("error", json!(error.map(|error| format!("{error:#}"))));
@@ -234,6 +236,9 @@ impl Taken {
             "{observations} observations and {gaps} gap records of {blocks} blocks, {bytes} bytes, are in {to}"
         ));
         out::remark(format_args!("SHA-256 {sha256}; noted in {}", log.display()));
+        for segment in &self.segments {
+            out::remark(format_args!("{segment}"));
+        }
         if self.unread > 0 {
             let count = self.unread;
             out::remark(format_args!("{count} blocks could not be read: see wardline spool verify"));
@@ -289,7 +294,8 @@ fn read_all(
             Ok(())
         },
     )?;
-    taken.unread = unread.saturating_add(unreadable);
+    taken.unread = unread.blocks.saturating_add(unreadable);
+    taken.segments = unread.segments;
     Ok(())
 }
 

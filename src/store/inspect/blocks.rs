@@ -35,15 +35,24 @@ pub struct Found {
     pub block: PlainBlock,
 }
 
-/// Reads blocks until `visit` fails. `progress` is told the bytes that were read, and of how many. Out: how
-/// many blocks could not be read.
+/// How many blocks could not be read, and why where it was not the blocks themselves.
+#[derive(Debug, Default)]
+pub struct Unread {
+    /// At least so many.
+    pub blocks: u64,
+    /// The segments of which nothing could be read, in words.
+    pub segments: Vec<String>,
+}
+
+/// Reads blocks until `visit` fails; a segment that cannot be read is passed over. `progress` is told the bytes
+/// that were read, and of how many. Out: what could not be read.
 pub fn read_blocks<E: From<StoreError>>(
     folder: &Path,
     ring: &KeyRing,
     wanted: &Wanted,
     progress: &mut dyn FnMut(u64, u64),
     visit: &mut dyn FnMut(Found) -> Result<(), E>,
-) -> Result<u64, E> {
+) -> Result<Unread, E> {
     let (sight, _) = Sight::find(folder, ring)?;
     let mut lanes = Vec::new();
     for lane in Lane::ALL.into_iter().filter(|lane| wanted.lanes.contains(lane)) {
@@ -58,11 +67,13 @@ pub fn read_blocks<E: From<StoreError>>(
         found.sound.keys().fold(0u64, |sum, number| sum.saturating_add(bytes(found.lane, *number)))
     };
     let total = lanes.iter().fold(0u64, |sum, found| sum.saturating_add(size(found)));
-    let (mut done, mut unread) = (0u64, 0u64);
+    let (mut done, mut unread) = (0u64, Unread::default());
     for found in &lanes {
-        unread = unread.saturating_add(u64::try_from(lost_segments(&sight, found)).unwrap_or(u64::MAX));
+        let lost = u64::try_from(lost_segments(&sight, found)).unwrap_or(u64::MAX);
+        unread.blocks = unread.blocks.saturating_add(lost);
         for opened in found.sound.values() {
-            unread = unread.saturating_add(read_segment(&sight, found, opened, visit)?);
+            let missed = read_segment(&sight, found, opened, &mut unread.segments, visit)?;
+            unread.blocks = unread.blocks.saturating_add(missed);
             done = done.saturating_add(bytes(found.lane, opened.header.number));
             progress(done.min(total), total);
         }
@@ -81,15 +92,22 @@ fn read_segment<E: From<StoreError>>(
     sight: &Sight<'_>,
     found: &LaneSight,
     opened: &Opened,
+    unread_segments: &mut Vec<String>,
     visit: &mut dyn FnMut(Found) -> Result<(), E>,
 ) -> Result<u64, E> {
     let (lane, number) = (found.lane, opened.header.number);
     let folder = sight.segment_folder(lane, number);
-    let raw = scan(&folder).map_err(|error| StoreError::io("reading a segment", error))?;
-    let Some(raw) = raw else {
-        return Ok(u64::from(folder.exists()));
+    let footer = Footer::read(&folder, &opened.keys);
+    let raw = match scan(&folder) {
+        Ok(Some(raw)) => raw,
+        Ok(None) => return Ok(u64::from(folder.exists())),
+        Err(error) => {
+            unread_segments.push(format!("{lane}/{number} could not be read: {error}"));
+            // Without a footer nobody knows how many it holds.
+            return Ok(footer.map_or(1, |footer| u64::from(footer.blocks.max(1))));
+        }
     };
-    let blocks = match Footer::read(&folder, &opened.keys) {
+    let blocks = match footer {
         Ok(footer) => footer.blocks,
         Err(_) => rebuild(Some(&raw), opened, found.told.about(number)).footer.blocks,
     };

@@ -44,7 +44,7 @@ impl Check<'_> {
                     seen = Some(newest);
                 }
             } else if let Some(error) = found.spoilt.get(&number) {
-                self.header(found, number, error)?;
+                self.header(found, number, error);
             }
         }
         self.end(found, seen);
@@ -171,7 +171,7 @@ impl Check<'_> {
     }
 
     /// A header that cannot be trusted: its key, and so all of its segment, is lost.
-    fn header(&mut self, found: &LaneSight, number: u64, error: &Unsound) -> io::Result<()> {
+    fn header(&mut self, found: &LaneSight, number: u64, error: &Unsound) {
         let folder = self.sight.segment_folder(found.lane, number);
         let database = database_file(&folder);
         if error.is_absent() && !database.exists() {
@@ -181,9 +181,12 @@ impl Check<'_> {
                 meaning: "nothing is lost: nothing was stored in it yet".to_owned(),
                 ..Finding::new(Sort::Unfinished, self.within(&folder), "it was being begun".to_owned())
             });
-            return Ok(());
+            return;
         }
-        let raw = scan(&folder)?;
+        let (raw, trouble) = match scan(&folder) {
+            Ok(raw) => (raw, String::new()),
+            Err(error) => (None, format!("; its database cannot be read either: {error}")),
+        };
         let tally = raw.map_or_else(Tally::default, |raw| Tally::of(&raw, 0..raw.end()));
         self.has_read(std::fs::metadata(&database).map_or(0, |metadata| metadata.len()));
         let said = found.told.about(number).told().map_or(0, |told| told.records);
@@ -191,9 +194,9 @@ impl Check<'_> {
         let span =
             (tally.records > 0).then(|| (Wall::from_millis(tally.first), Wall::from_millis(tally.last)));
         let what = if error.is_absent() {
-            "it is missing".to_owned()
+            format!("it is missing{trouble}")
         } else {
-            format!("it cannot be used: {error}")
+            format!("it cannot be used: {error}{trouble}")
         };
         self.find(Finding {
             lane: Some(found.lane),
@@ -202,7 +205,6 @@ impl Check<'_> {
             lost,
             ..Finding::new(Sort::Header, self.header_file(found, number), what)
         });
-        Ok(())
     }
 
     fn header_file(&self, found: &LaneSight, number: u64) -> PathBuf {
