@@ -73,6 +73,7 @@ pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recove
         random,
         boot,
         lanes: [lane_writer(), lane_writer(), lane_writer()],
+        last: now,
     };
     begin_run(&mut writer, &mut found, now);
     Ok((writer, Reader::new(shared, held), found))

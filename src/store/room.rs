@@ -113,6 +113,11 @@ impl Writer {
         };
         // Told first and dropped then, unless the disk has no room even for the telling.
         let is_told = self.tell(&gap, now).is_ok();
+        if !is_told {
+            // Listed before anything goes: until it is told, the files say that the lane stands where it
+            // stood, and a restart finds the hole.
+            self.shared.lose(Loss { gap, then: Then::Nothing });
+        }
         for entry in self.shared.lane(lane).segments.range_mut(..=through).map(|(_, entry)| entry) {
             entry.is_closed = true;
             entry.is_damaged = false;
@@ -121,7 +126,6 @@ impl Writer {
         self.shared.dropped.fetch_add(readings, Ordering::Relaxed);
         let retired = self.shared.retire(lane);
         if !is_told {
-            self.shared.lose(Loss { gap, then: Then::Nothing });
             let _ = self.report_losses(now);
         }
         retired.map_err(|e| StoreError::io("dropping a segment", e))

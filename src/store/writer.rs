@@ -35,6 +35,8 @@ pub struct Writer {
     pub(super) boot: BootId,
     pub(super) run: u64,
     pub(super) lanes: [LaneWriter; 3],
+    /// The newest time that it was told.
+    pub(super) last: Now,
 }
 
 /// What the writer alone knows of a lane.
@@ -88,6 +90,7 @@ impl Writer {
     /// [`Reader::commits`](super::Reader::commits).
     pub fn append(&mut self, lane: Lane, block: &PlainBlock, now: Now) -> Result<Seq, StoreError> {
         self.shared.now.store(now.mono.as_nanos(), Ordering::Relaxed);
+        self.last = now;
         // What could not be told yet stays listed; this commit does not depend on it.
         let _ = self.report_losses(now);
         let need = u64::from(block.size()).saturating_mul(4).saturating_add(COMMIT_OVERHEAD);
@@ -110,6 +113,7 @@ impl Writer {
     /// once a second, also when nothing is to be stored.
     pub fn maintain(&mut self, now: Now) -> Result<(), StoreError> {
         self.shared.now.store(now.mono.as_nanos(), Ordering::Relaxed);
+        self.last = now;
         self.report_losses(now)?;
         for lane in Lane::ALL {
             if self.is_due(lane, now.mono) {
@@ -129,6 +133,8 @@ impl Writer {
 
     /// Closes every segment in order, so that the next start finds nothing to repair.
     pub fn close(mut self) -> Result<(), StoreError> {
+        // What cannot be told now is found again at the next start.
+        let _ = self.report_losses(self.last);
         for lane in Lane::ALL {
             self.close_segment(lane, Closing::InOrder)?;
             self.shared

@@ -196,3 +196,35 @@ fn a_segment_that_is_read_while_it_is_closed_is_as_it_was_closed() {
     }
     assert_eq!(reader.stats().snapshot().faults, 0, "no file changed after it was closed");
 }
+
+#[test]
+fn what_a_full_disk_cost_is_told_also_when_the_power_goes_before_there_is_room_for_it() {
+    for ends_in_order in [false, true] {
+        let folder = TempDir::new().unwrap();
+        let disk = Arc::new(Faulty::new(io::ErrorKind::StorageFull));
+        let (mut writer, reader, _) =
+            open_on(Arc::clone(&disk) as Arc<dyn Disk>, &config(folder.path()), SMALL).unwrap();
+        for number in 0..20 {
+            put_text(&mut writer, Lane::Vital, &format!("word {number}"));
+        }
+        disk.fuse.store(0, Ordering::SeqCst);
+        assert!(writer.append(Lane::Vital, &block_of(1, "no room"), at(2)).unwrap_err().is_full());
+        assert!(reader.stats().depth(Lane::Vital).records < 40, "something was dropped");
+        let cut = TempDir::new().unwrap();
+        if ends_in_order {
+            drop(reader);
+            let _ = writer.close();
+            copy_tree(folder.path(), cut.path());
+        } else {
+            copy_tree(folder.path(), cut.path());
+        }
+        let (_writer, mut after, _) = open_small(cut.path());
+        let given = texts(drain(&mut after, Lane::Vital));
+        let present = given.iter().filter(|text| text.starts_with("word ")).count();
+        let told: usize = given
+            .iter()
+            .filter_map(|text| text.strip_prefix("gap ")?.split(':').next()?.parse::<usize>().ok())
+            .sum();
+        assert_eq!(2 * present + told, 40, "in order: {ends_in_order}: {given:?}");
+    }
+}
