@@ -173,7 +173,8 @@ fn trial(
     life.end();
     let result = result.unwrap_or_else(|_| Err(Wrong::new(Sort::Panic, "it reached the caller")));
     let lived = Lived { fault, record: disk.record(), story: std::mem::take(&mut life.story) };
-    let answer = life.errors.first().and_then(|error| error.split(':').next()).unwrap_or("no call noticed");
+    let errors = std::mem::take(&mut life.errors);
+    let answer = errors.first().and_then(|error| error.split(':').next()).unwrap_or("no call noticed");
     *walk.answers.entry(format!("{} at first in: {answer}", fault.trouble.as_str())).or_default() += 1;
     for fault in std::mem::take(&mut life.faults) {
         *walk.faults.entry(fault).or_default() += 1;
@@ -182,7 +183,9 @@ fn trial(
     disk.unmount()?;
     let found = match result {
         Ok(found) => found,
-        Err(wrong) => return Ok(Err(wrong)),
+        Err(wrong) => {
+            return Ok(Err(wrong.when(&format!("after the store had said: {}", errors.join("; ")))));
+        }
     };
     walk.kept += found.kept;
     *walk.told.entry(fault.trouble.as_str()).or_default() += found.told;
