@@ -176,7 +176,11 @@ fn of_a_write_that_was_not_synced_each_sector_is_there_or_not() {
     let script = Script::on(&[("f", &old)]).write("f", 0, &letters(&[(b'n', 1024)]));
     let [oo, on, no, nn] = [(b'o', b'o'), (b'o', b'n'), (b'n', b'o'), (b'n', b'n')]
         .map(|(first, second)| letters(&[(first, 512), (second, 512)]));
-    assert_eq!(script.contents("f"), set([oo, on, no, nn]));
+    let wanted = set([oo, on, no, nn]);
+    assert_eq!(script.contents("f"), wanted);
+    // Of 512 bytes alone, too.
+    let torn = script.states_by(Data::Sectors(512), Names::ALL[0]);
+    assert_eq!(torn, wanted.iter().map(|content| state(&[("f", Some(content))])).collect());
 }
 
 #[test]
