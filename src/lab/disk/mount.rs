@@ -27,6 +27,8 @@ use super::tree::{Node, Number, ROOT, Tree, blocks};
 /// How long the kernel may keep what it was told: nothing changes but through it.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
 const BLOCK: u32 = 4096;
+/// What the kernel read it may keep, and closing is no matter of ours.
+const OPENED: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_NOFLUSH);
 
 /// A mounted disk; unmounted when dropped.
 pub struct Disk {
@@ -363,7 +365,7 @@ impl Filesystem for Served {
         let answer = lock(&self.state).make(parent.0, name, false);
         match answer {
             Ok(file) => {
-                reply.created(&FOR_EVER, &file, Generation(0), FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+                reply.created(&FOR_EVER, &file, Generation(0), FileHandle(0), OPENED);
             }
             Err(error) => reply.error(code(error)),
         }
@@ -396,7 +398,7 @@ impl Filesystem for Served {
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let answer = lock(&self.state).turn(Kind::Open);
         match answer {
-            Ok(()) => reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE),
+            Ok(()) => reply.opened(FileHandle(0), OPENED),
             Err(error) => reply.error(code(error)),
         }
     }
@@ -440,8 +442,10 @@ impl Filesystem for Served {
         }
     }
 
+    /// Once it is told so, the kernel does not ask at each close: a process that is killed while it serves
+    /// this disk and has files open on it would wait for its own answer, for ever.
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
+        reply.error(Errno::ENOSYS);
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, datasync: bool, reply: ReplyEmpty) {
