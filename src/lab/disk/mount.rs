@@ -124,9 +124,27 @@ impl Disk {
 
     fn end(&mut self) -> anyhow::Result<()> {
         let Some(session) = self.session.take() else { return Ok(()) };
+        self.wait_until_closed();
         session
             .umount_and_join()
             .with_context(|| format!("the disk on {} cannot be unmounted", self.folder.display()))
+    }
+}
+
+impl Disk {
+    /// sled closes its file on a thread of its own, some time after it was let go.
+    fn wait_until_closed(&self) {
+        let is_open = || {
+            let own = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+            own.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+                .any(|target| target.starts_with(&self.folder))
+        };
+        for _ in 0..500 {
+            if !is_open() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
