@@ -74,7 +74,7 @@ struct Size {
     commits: [(usize, u64, u64); 3],
 }
 
-const FULL: Size = Size { runs: 3, commits: [(1, 3_000, 1_000), (64, 1_000, 150), (4_096, 24, 12)] };
+const FULL: Size = Size { runs: 5, commits: [(1, 3_000, 1_000), (64, 1_000, 150), (4_096, 24, 12)] };
 const QUICK: Size = Size { runs: 1, commits: [(1, 40, 20), (64, 10, 5), (4_096, 2, 1)] };
 
 /// One part of this benchmark, in a process of its own.
