@@ -114,9 +114,12 @@ impl Writer {
         // Told first and dropped then, unless the disk has no room even for the telling.
         let is_told = self.tell(&gap, now).is_ok();
         if !is_told {
-            // Listed before anything goes: until it is told, the files say that the lane stands where it
-            // stood, and a restart finds the hole.
-            self.shared.lose(Loss { gap, then: Then::Nothing });
+            // Only the data goes; what says how much it was stays until it is told, for the next start too.
+            let then = Then::Remove(self.shared.take_out(lane, through));
+            self.shared.lose(Loss { gap, then });
+            self.shared.dropped.fetch_add(readings, Ordering::Relaxed);
+            let _ = self.report_losses(now);
+            return Ok(());
         }
         for entry in self.shared.lane(lane).segments.range_mut(..=through).map(|(_, entry)| entry) {
             entry.is_closed = true;
@@ -125,9 +128,6 @@ impl Writer {
         }
         self.shared.dropped.fetch_add(readings, Ordering::Relaxed);
         let retired = self.shared.retire(lane);
-        if !is_told {
-            let _ = self.report_losses(now);
-        }
         retired.map_err(|e| StoreError::io("dropping a segment", e))
     }
 
@@ -150,7 +150,7 @@ impl Writer {
                 lock(&self.shared.losses).push(loss);
                 return Err(error);
             }
-            if !matches!(loss.then, Then::Nothing) {
+            if !matches!(loss.then, Then::Nothing | Then::Remove(_)) {
                 self.shared.dropped.fetch_add(loss.gap.count, Ordering::Relaxed);
             }
             let settled = self.shared.settle(loss.gap.lane, loss.then);

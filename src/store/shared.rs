@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::anchor::Anchor;
 use super::cursor_pace::{CursorFile, Pace};
-use super::engine::{Disk, Engine};
+use super::engine::{Disk, Engine, database_file};
 use super::folders::{folder_bytes, lane_folder, remove_segment};
 use super::segment::Previous;
 use super::state_file::{Cursor, Identity, StateKeys};
@@ -186,6 +186,8 @@ pub(super) enum Then {
     Finish { segment: u64, blocks: BTreeSet<u32> },
     /// This folder is moved to quarantine.
     Quarantine(PathBuf),
+    /// These folders, whose data is gone already, go.
+    Remove(Vec<PathBuf>),
 }
 
 /// A segment's number and the hash that stands for it and all before it.
@@ -195,7 +197,7 @@ impl Then {
     /// Whether the loss is found again after a restart only because the folder and the files that say how
     /// far the lane is are as they are.
     fn is_shown_by_the_folder(&self) -> bool {
-        matches!(self, Self::Nothing | Self::Quarantine(_))
+        matches!(self, Self::Nothing | Self::Quarantine(_) | Self::Remove(_))
     }
 }
 
@@ -332,6 +334,21 @@ impl Shared {
         }
     }
 
+    /// Takes the segments of a lane up to and with one out, and their data off the disk. Their folders stay.
+    pub(super) fn take_out(&self, lane: Lane, through: u64) -> Vec<PathBuf> {
+        let gone = {
+            let mut state = self.lane(lane);
+            let later = state.segments.split_off(&through.saturating_add(1));
+            std::mem::replace(&mut state.segments, later)
+        };
+        let folders = gone.keys().map(|number| self.segment_folder(lane, *number));
+        let folders: Vec<PathBuf> = folders.collect();
+        for folder in &folders {
+            let _ = std::fs::remove_file(database_file(folder));
+        }
+        folders
+    }
+
     /// Moves a folder out of the lane, where a person can look at it.
     pub(super) fn quarantine(&self, lane: Lane, folder: &Path) -> io::Result<()> {
         let home = self.folder.join("quarantine");
@@ -416,6 +433,7 @@ impl Shared {
         match then {
             Then::Nothing => Ok(()),
             Then::Quarantine(folder) => self.quarantine(lane, &folder),
+            Then::Remove(folders) => folders.iter().try_for_each(|folder| remove_segment(folder)),
             Then::Finish { segment, blocks } => {
                 if let Some(entry) = self.lane(lane).segments.get_mut(&segment) {
                     for block in blocks {

@@ -218,8 +218,11 @@ fn what_a_full_disk_cost_is_told_also_when_the_power_goes_before_there_is_room_f
         } else {
             copy_tree(folder.path(), cut.path());
         }
-        let (_writer, mut after, _) = open_small(cut.path());
-        let given = texts(drain(&mut after, Lane::Vital));
+        let (mut writer, mut after, _) = open_small(cut.path());
+        let mut given = texts(drain(&mut after, Lane::Vital));
+        // What is found missing while it is read is told with the next commit.
+        writer.maintain(at(3)).unwrap();
+        given.extend(texts(drain(&mut after, Lane::Vital)));
         let present = given.iter().filter(|text| text.starts_with("word ")).count();
         let told: usize = given
             .iter()
