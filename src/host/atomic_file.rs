@@ -62,8 +62,28 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     linked.and(removed)
 }
 
+/// How often a read is tried that fails for no fault of the name: a card that stumbles once has not lost
+/// the file.
+const TRIES: usize = 3;
+
 /// Reads a file of at most `cap` bytes; a longer one is an error of kind `InvalidData`.
 pub fn read(path: &Path, cap: usize) -> io::Result<Vec<u8>> {
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, PermissionDenied};
+    let mut result = read_once(path, cap);
+    for _ in 1..TRIES {
+        match &result {
+            Err(error)
+                if !matches!(error.kind(), InvalidData | InvalidInput | NotFound | PermissionDenied) =>
+            {
+                result = read_once(path, cap);
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    result
+}
+
+fn read_once(path: &Path, cap: usize) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(cap).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     let file = open_regular(path)?;
@@ -73,6 +93,13 @@ pub fn read(path: &Path, cap: usize) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     Ok(bytes)
+}
+
+/// Whether an error says nothing of the file, only that the system has too little of something just now
+/// (memory, file descriptors): whoever took it for damage would set aside what is sound.
+pub fn is_shortage(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, ResourceBusy, WouldBlock};
+    matches!(error.kind(), Interrupted | OutOfMemory | ResourceBusy | WouldBlock)
 }
 
 /// Opens a regular file for reading. Anything else in its place (a pipe would wait for ever, a device
@@ -153,13 +180,27 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
 
 /// The same error, naming the file; the system's own code is kept in its kind.
 fn with_path(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    let is_out_of_files =
+        [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    let kind = if is_out_of_files { io::ErrorKind::ResourceBusy } else { error.kind() };
+    io::Error::new(kind, format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn too_little_of_something_is_told_from_damage() {
+        let path = Path::new("header");
+        for errno in [Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::INTR, Errno::AGAIN] {
+            assert!(is_shortage(&with_path(path, &errno.into())), "{errno}");
+        }
+        for errno in [Errno::IO, Errno::NOENT, Errno::ACCESS, Errno::LOOP, Errno::NOSPC] {
+            assert!(!is_shortage(&with_path(path, &errno.into())), "{errno}");
+        }
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_is_its_owners_alone() {

@@ -57,6 +57,14 @@ impl Unsound {
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
     }
+
+    /// The error when it says nothing of the file, only of the system just now; else itself again.
+    pub(super) fn or_shortage(self) -> io::Result<Self> {
+        if let Self::Io(error) = self {
+            return if atomic_file::is_shortage(&error) { Err(error) } else { Ok(Self::Io(error)) };
+        }
+        Ok(self)
+    }
 }
 
 /// SHA-256 over everything before: what cannot be left out or put in another order.

@@ -43,8 +43,8 @@ impl Stock<'_> {
     pub(super) fn take(&mut self, random: &Random) -> io::Result<LaneState> {
         atomic_file::create_folder(self.home)?;
         let numbers = self.numbers()?;
-        self.cursor = self.read_cursor(!numbers.is_empty() || self.anchor > 0);
-        let (mut heads, mut spoilt) = self.headers(&numbers);
+        self.cursor = self.read_cursor(!numbers.is_empty() || self.anchor > 0)?;
+        let (mut heads, mut spoilt) = self.headers(&numbers)?;
         let highest = self.highest(&numbers, &heads);
         let previous = heads.iter().map(|(number, opened)| (*number, opened.header.previous)).collect();
         let told = Told { previous, newest: self.cursor.map(|cursor| cursor.newest) };
@@ -57,7 +57,7 @@ impl Stock<'_> {
         for number in numbers {
             let Some(opened) = heads.remove(&number) else { continue };
             self.miss(&opened.header.previous, &segments, &spoilt);
-            let Some(footer) = self.examine(number, &opened, told.about(number)) else {
+            let Some(footer) = self.examine(number, &opened, told.about(number))? else {
                 spoilt.insert(number, "its database".to_owned());
                 continue;
             };
@@ -107,18 +107,19 @@ impl Stock<'_> {
         self.home.join(number.to_string())
     }
 
-    fn read_cursor(&mut self, is_expected: bool) -> Option<Cursor> {
+    fn read_cursor(&mut self, is_expected: bool) -> io::Result<Option<Cursor>> {
         let path = self.home.join("cursor");
         match Cursor::read(&path, self.store, self.lane, self.state_keys) {
-            Ok(cursor) => Some(cursor),
+            Ok(cursor) => Ok(Some(cursor)),
             Err(error) => {
+                let error = error.or_shortage()?;
                 if is_expected && !self.found.is_new {
                     let lane = self.lane;
                     self.found.faults.push(format!(
                         "the cursor of lane {lane} cannot be used, all that is there is sent again: {error}"
                     ));
                 }
-                None
+                Ok(None)
             }
         }
     }
@@ -152,7 +153,7 @@ impl Stock<'_> {
     }
 
     /// The headers of the segments that are not done, and what is wrong with those that are not sound.
-    fn headers(&self, numbers: &[u64]) -> (BTreeMap<u64, Opened>, BTreeMap<u64, String>) {
+    fn headers(&self, numbers: &[u64]) -> io::Result<(BTreeMap<u64, Opened>, BTreeMap<u64, String>)> {
         let mut sound = BTreeMap::new();
         let mut spoilt = BTreeMap::new();
         for number in numbers.iter().copied() {
@@ -171,11 +172,11 @@ impl Stock<'_> {
                     let _ = remove_segment(&folder);
                 }
                 Err(error) => {
-                    spoilt.insert(number, error.to_string());
+                    spoilt.insert(number, error.or_shortage()?.to_string());
                 }
             }
         }
-        (sound, spoilt)
+        Ok((sound, spoilt))
     }
 
     /// A segment whose key is gone, or that cannot be read: what the next one says of it, and its chunks of themselves, is all
@@ -228,11 +229,12 @@ impl Stock<'_> {
     }
 
     /// What a segment came to, and what of it is known to be lost; `None` when it was set aside.
-    fn examine(&mut self, number: u64, opened: &Opened, promise: Promise) -> Option<Rebuilt> {
+    fn examine(&mut self, number: u64, opened: &Opened, promise: Promise) -> io::Result<Option<Rebuilt>> {
         let (lane, folder) = (self.lane, self.folder(number));
         match Footer::read(&folder, &opened.keys) {
-            Ok(footer) => return Some(Rebuilt { footer, lost: BTreeSet::new(), lost_records: 0 }),
+            Ok(footer) => return Ok(Some(Rebuilt { footer, lost: BTreeSet::new(), lost_records: 0 })),
             Err(error) => {
+                let error = error.or_shortage()?;
                 self.found.unclosed += 1;
                 if !error.is_absent() {
                     self.found.faults.push(format!("segment {number} of lane {lane}: its footer: {error}"));
@@ -247,10 +249,11 @@ impl Stock<'_> {
             Ok(raw) => Some(raw),
             // It was begun and nothing was stored in it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if atomic_file::is_shortage(&error) => return Err(error),
             // Nobody knows what is in it, so it must not go as one that holds nothing.
             Err(error) => {
                 self.set_aside(number, &format!("its database: {error}"), promise.told());
-                return None;
+                return Ok(None);
             }
         };
         let holds = raw.as_ref().map_or(0, RawSegment::end);
@@ -259,7 +262,7 @@ impl Stock<'_> {
         {
             // It was set aside once, and word of that did not reach the disk.
             self.set_aside(number, "what follows it does not know of it", None);
-            return None;
+            return Ok(None);
         }
         let rebuilt = rebuild(raw.as_ref(), opened, promise);
         let is_torn = |raw: RawSegment| raw.is_torn(rebuilt.footer.blocks);
@@ -270,7 +273,7 @@ impl Stock<'_> {
             // Only to spare the next start the same work.
             let _ = rebuilt.footer.write(&folder, &opened.keys);
         }
-        Some(rebuilt)
+        Ok(Some(rebuilt))
     }
 
     fn enter(

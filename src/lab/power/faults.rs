@@ -9,10 +9,8 @@
 //! for nothing, also when a later one succeeds (`disk/contents.rs`).
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -58,9 +56,6 @@ pub struct Walk {
     pub cuts: u64,
     /// Promised records found again.
     pub kept: u64,
-    /// Power cuts that hit the store after it had dropped a segment for a full disk and before the disk let
-    /// it tell of that: those records went without a word.
-    pub untold: u64,
     /// By the system's error: records that are not there and told of.
     pub told: BTreeMap<&'static str, u64>,
     /// Trials in which more was told of than was lost.
@@ -86,7 +81,6 @@ impl fmt::Display for Walk {
         for (trouble, count) in &self.told {
             line(&format!("not there and told of, {trouble}"), count)?;
         }
-        line("power cuts before a drop was told", &self.untold)?;
         line("told of more than was lost", &self.overstated)?;
         for (fault, count) in &self.faults {
             line(&format!("  {fault}"), count)?;
@@ -153,7 +147,6 @@ pub fn walk(plan: &FaultPlan, tick: &dyn Fn()) -> anyhow::Result<Walk> {
 
 /// What a life with a fault left.
 struct Lived {
-    fault: Fault,
     record: Vec<Op>,
     story: Story,
 }
@@ -172,7 +165,7 @@ fn trial(
     let result = catch_unwind(AssertUnwindSafe(|| live(&mut life, &disk)));
     life.end();
     let result = result.unwrap_or_else(|_| Err(Wrong::new(Sort::Panic, "it reached the caller")));
-    let lived = Lived { fault, record: disk.record(), story: std::mem::take(&mut life.story) };
+    let lived = Lived { record: disk.record(), story: std::mem::take(&mut life.story) };
     let errors = std::mem::take(&mut life.errors);
     let answer = errors.first().and_then(|error| error.split(':').next()).unwrap_or("no call noticed");
     *walk.answers.entry(format!("{} at first in: {answer}", fault.trouble.as_str())).or_default() += 1;
@@ -228,27 +221,11 @@ fn cut_behind(
                     *walk.faults.entry(format!("after a cut: {fault}")).or_default() += 1;
                 }
             }
-            Err(wrong) if is_untold(&wrong, lived, cut) => walk.untold += 1,
             Err(wrong) => return Ok(Err(wrong.when(&format!("power cut at {cut} of {length}")))),
         }
         walk.cuts += 1;
     }
     Ok(Ok(overstated))
-}
-
-/// The one loss without a word that is known: a full disk has no room for the gap record of what is dropped
-/// to make room, so the drop comes first, and a power cut between the two leaves neither.
-fn is_untold(wrong: &Wrong, lived: &Lived, cut: usize) -> bool {
-    let before = lived.record.get(..cut).unwrap_or_default();
-    let dropped = before.iter().rposition(|op| matches!(op, Op::Rename { to, .. } if is_going(&to.1)));
-    // Whatever was stored behind the drop has its gap record before it.
-    let mut promises = lived.story.promises();
-    let is_between = dropped.is_some_and(|at| promises.all(|promise| promise <= at || promise > cut));
-    wrong.sort == Sort::Lost && lived.fault.trouble == Trouble::NoSpace && is_between
-}
-
-fn is_going(name: &OsStr) -> bool {
-    Path::new(name).extension().is_some_and(|end| end == "going")
 }
 
 /// A little of everything that a store does.

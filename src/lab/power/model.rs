@@ -117,6 +117,8 @@ pub(super) struct Model {
     /// By lane: records that are lost, and those that acknowledged gap records tell of.
     lost: [u64; 3],
     told: [u64; 3],
+    /// Segments of which acknowledged gap records say that nothing of them can be read.
+    unreadable: BTreeMap<(Lane, u64), u64>,
     /// How many more were told of than are lost when this was last compared.
     overstated: u64,
 }
@@ -274,8 +276,9 @@ impl Model {
                     block.duty = Duty::Done;
                 }
             }
-            Some(Content::Told { count, .. }) if self.heard.insert(seq) => {
+            Some(Content::Told { count, why }) if self.heard.insert(seq) => {
                 add(&mut self.told, seq.lane, *count);
+                self.unreadable.extend(unreadable_segment(why).map(|number| ((seq.lane, number), *count)));
             }
             Some(Content::Told { .. }) | None => {}
         }
@@ -285,7 +288,7 @@ impl Model {
     /// is owed from here on.
     pub(super) fn check(&mut self, drained: &[(Seq, Content)]) -> Result<Found, Wrong> {
         let mut seen = BTreeSet::new();
-        let mut told = Told { counts: self.told, unreadable: BTreeMap::new() };
+        let mut told = Told { counts: self.told, unreadable: self.unreadable.clone() };
         for (seq, content) in drained {
             match self.give(*seq, content)? {
                 Some(first) if !seen.insert(first) => {
