@@ -570,7 +570,7 @@ on_a_private_bus! {
         while !ward.bluez.look(|world| world.is_subscribed(BELT, 0x2A37)) {
             actions.extend(drive_one(&mut link, &mut driver).await);
         }
-        let [Action::Identify(identity)] = actions.as_slice() else { panic!("{actions:?}") };
+        let [Action::Identify(_, identity)] = actions.as_slice() else { panic!("{actions:?}") };
         assert_eq!(identity.serial.as_deref(), Some("SN-1"));
         assert_eq!(identity.maker.as_deref(), Some("Wardline Lab"));
 
@@ -585,8 +585,8 @@ on_a_private_bus! {
             for action in drive_one(&mut link, &mut driver).await {
                 match action {
                     Action::Report(fault) => faults.push(fault.kind),
-                    Action::Observe(observation) => rates.push(observation.value),
-                    Action::Command(_) | Action::Identify(_) => panic!("{action:?}"),
+                    Action::Observe(_, observation) => rates.push(observation.value),
+                    Action::Command(_) | Action::Identify(..) | Action::Gone(..) => panic!("{action:?}"),
                 }
             }
         }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
-use wardline::lab::sim::{alaris, masimo};
+use wardline::lab::sim::{SIMS, Start, Trouble};
 use wardline::lab::{bench, demo, outage, power, samples};
 use zeroizing_alloc::ZeroAlloc;
 
@@ -36,11 +37,21 @@ enum Command {
     /// Simulate a bedside device on a pseudo-terminal, until interrupted
     Sim {
         /// The device
-        #[arg(value_parser = ["alaris-asena", "masimo-ascii1"])]
+        #[arg(value_parser = SIMS.iter().map(|sim| sim.name).collect::<Vec<_>>())]
         driver: String,
         /// The path under which its port is to be found; made as a symbolic link
         #[arg(long)]
         port: PathBuf,
+        /// Who it says it is
+        #[arg(long)]
+        identity: Option<String>,
+        /// Bits per second, when not the usual ones
+        #[arg(long)]
+        baud: Option<u32>,
+        /// Something that goes wrong, as often as given: noise, torn, corrupted, late, silent, escaped,
+        /// power-cycle, alarm-flood, clock-restart, wrong-baud, identity=NAME
+        #[arg(long, value_parser = Trouble::read)]
+        trouble: Vec<Trouble>,
     },
     /// Measure this machine: ingest, latency, drain, memory, wear, beside the targets
     Bench(bench::Options),
@@ -78,9 +89,10 @@ fn lab() -> anyhow::Result<ExitCode> {
             samples::sample_payloads(&folder)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Sim { driver, port } => {
+        Command::Sim { driver, port, identity, baud, trouble } => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(simulate(&driver, port))?;
+            let start = Start { link: Some(port), identity, baud };
+            runtime.block_on(simulate(&driver, &start, &trouble))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(options) => bench::run(&options),
@@ -107,19 +119,12 @@ fn lab() -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn simulate(driver: &str, port: PathBuf) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
-    let ready = |out: &mut std::io::Stdout| writeln!(out, "{driver} on {}", port.display());
-    let link = Some(port.clone());
-    if driver == "alaris-asena" {
-        let setup = alaris::Setup { link, ..alaris::Setup::default() };
-        let (device, _control) = alaris::pump(setup, alaris::Values::default())?;
-        ready(&mut out)?;
-        return Ok(device.await?);
+async fn simulate(driver: &str, start: &Start, troubles: &[Trouble]) -> anyhow::Result<()> {
+    let sim = SIMS.iter().find(|sim| sim.name == driver).context("there is no such simulator")?;
+    let running = (sim.start)(start)?;
+    for trouble in troubles {
+        running.remote.trouble(trouble.clone());
     }
-    let setup = masimo::Setup { link, ..masimo::Setup::default() };
-    let values = masimo::Values { spo2: Some(97), bpm: Some(61), pi: Some(360), ..masimo::Values::default() };
-    let (device, _control) = masimo::oximeter(setup, values)?;
-    ready(&mut out)?;
-    Ok(device.await?)
+    writeln!(std::io::stdout(), "{}: {driver} on {}", sim.title, running.remote.path().display())?;
+    Ok(running.device.await?)
 }

@@ -33,6 +33,8 @@ use super::exit::{Exit, Failure};
 use super::out;
 use crate::device::catalogue::{serial_model, serial_models};
 use crate::device::observation::{Observation, Value};
+use crate::device::serial::Decoded;
+use crate::device::settings::Settings;
 use crate::device::{Identity, ble, serial};
 
 /// The longest value of a characteristic (Core Specification, Vol 3, Part F, 3.2.9).
@@ -95,10 +97,15 @@ fn decode_serial(driver: &str, file: &Path) -> Result<(), Failure> {
         Failure::new(Exit::Usage, error)
     })?;
     let bytes = capture(file).map_err(|error| Failure::new(Exit::Failed, error))?;
-    let (observations, faults, identity) = serial::decode_capture(model, &bytes);
-    if let Some(identity) = &identity {
-        out::remark(format_args!("the device says it is {}", shown(identity)));
+    let Decoded { observations, faults, identities } =
+        serial::decode_capture(model, &Settings::defaults(model.settings), &bytes);
+    for (part, identity) in &identities {
+        match model.parts.name(*part) {
+            None => out::remark(format_args!("the device says it is {}", shown(identity))),
+            Some(name) => out::remark(format_args!("at {name}: the device says it is {}", shown(identity))),
+        }
     }
+    let observations: Vec<Observation> = observations.into_iter().map(|(_, said)| said).collect();
     print(&observations)?;
     for fault in &faults {
         out::remark(format_args!("refused: {fault}"));

@@ -1,8 +1,11 @@
 //! What this gateway can read: a row for every serial device model and every BLE profile.
 
+use std::time::Duration;
+
 use super::nomenclature::Metric;
 use super::observation::Observation;
-use super::{Driver, Fault};
+use super::settings::{Setting, Settings};
+use super::{Driver, Fault, Part};
 use crate::link::{AllowSet, Characteristic, Line};
 
 /// A device model on a serial line.
@@ -22,8 +25,44 @@ pub struct SerialModel {
     pub reads: &'static [&'static Metric],
     /// How it proves who it is.
     pub identity: IdentityProof,
+    /// What stands behind the port: one device, or several with an identity each.
+    pub parts: Parts,
+    /// What can be set for it: above all what its public facts leave open.
+    pub settings: &'static [Setting],
+    /// How long a device that is well may say nothing. Longer, and it is told to be silent and its
+    /// port is opened again.
+    pub quiet: Duration,
     /// Makes the driver.
-    pub driver: fn() -> Box<dyn Driver>,
+    pub driver: fn(&Settings) -> Box<dyn Driver>,
+}
+
+/// What stands behind one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// One device.
+    One,
+    /// Several devices with an identity each.
+    Many {
+        /// What the place of one is called, for instance `slot`.
+        word: &'static str,
+        /// The names of the places; `Part(1)` is the first.
+        names: &'static [&'static str],
+    },
+}
+
+impl Parts {
+    /// The part at the place of a name.
+    pub fn find(self, name: &str) -> Option<Part> {
+        let Self::Many { names, .. } = self else { return None };
+        let place = names.iter().position(|known| *known == name)?;
+        u8::try_from(place.saturating_add(1)).ok().map(Part)
+    }
+
+    /// The name of a part's place.
+    pub fn name(self, part: Part) -> Option<&'static str> {
+        let Self::Many { names, .. } = self else { return None };
+        names.get(usize::from(part.0).checked_sub(1)?).copied()
+    }
 }
 
 /// What a device does to the patient.

@@ -56,7 +56,7 @@ mod tests {
         match value {
             Value::Decimal(number) => number.to_string(),
             Value::Absent(why) => why.code().to_owned(),
-            other @ (Value::Text(_) | Value::Bits(_) | Value::Alarm(_)) => {
+            other @ (Value::Text(_) | Value::Bits(_) | Value::Alarm(_) | Value::Samples(_)) => {
                 panic!("a float is never {other:?}")
             }
         }

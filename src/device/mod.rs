@@ -7,6 +7,7 @@
 //! A new serial driver is one file under `serial/`, a new BLE profile one file under `ble/`, and
 //! two lines in the table there.
 
+pub mod alarms;
 pub mod ble;
 pub mod catalogue;
 pub mod decimal;
@@ -16,6 +17,7 @@ pub mod nomenclature;
 pub mod observation;
 pub mod serial;
 pub mod session;
+pub mod settings;
 
 use crate::link::{LinkCommand, LinkEvent};
 use crate::time::{Mono, Now};
@@ -55,13 +57,38 @@ pub struct Ticket(pub u64);
 pub enum Action {
     /// Have the link do this.
     Command(LinkCommand),
-    /// The device said who it is. Given before the first observation of a connection, and again
-    /// whenever the device says something else.
-    Identify(Identity),
+    /// The device, or a part of it, said who it is. Given before the first observation of a
+    /// connection, and again whenever it says something else.
+    Identify(Part, Identity),
     /// A reading, an alarm, a state.
-    Observe(Observation),
+    Observe(Part, Observation),
+    /// A part is not there any more, and why, in words for a person. Whatever is there next in its
+    /// place has to say who it is.
+    Gone(Part, String),
     /// Something was wrong with what came in. Counted, never the end of the session.
     Report(Fault),
+}
+
+impl Action {
+    /// The device itself said who it is.
+    pub const fn identify(identity: Identity) -> Self {
+        Self::Identify(Part::WHOLE, identity)
+    }
+
+    /// A reading, an alarm, a state of the device itself.
+    pub const fn observe(observation: Observation) -> Self {
+        Self::Observe(Part::WHOLE, observation)
+    }
+}
+
+/// One of several devices behind one link that have an identity of their own: the pump in a slot of
+/// a rack, the member of a daisy chain. Each is an asset of its own in the allowlist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Part(pub u8);
+
+impl Part {
+    /// What stands at the other end of the link itself; for most models there is nothing else.
+    pub const WHOLE: Self = Self(0);
 }
 
 /// What a device says of itself. Compared with the allowlist before anything is passed on.
@@ -152,4 +179,6 @@ pub enum ReportBody {
     Observation(Ticket, Observation),
     /// Something was wrong with what came in.
     Fault(Fault),
+    /// A part that the allowlist does not have said something. It goes no further.
+    Unlisted(Part),
 }

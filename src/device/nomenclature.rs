@@ -5,6 +5,11 @@
 //! code gets one of the private partition 1024 and a reference id that starts with the maker's
 //! name: such a code is ours, stable, and never reused.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use super::catalogue;
+
 /// A unit of measurement.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unit {
@@ -34,11 +39,14 @@ pub struct Metric {
 /// One name for every row, and one table of all rows that cannot forget one.
 macro_rules! rows {
     ($type:ident $table:ident: $($(#[$doc:meta])* $name:ident = $row:tt;)*) => {
-        $($(#[$doc])* pub static $name: $type = $type $row;)*
+        $($(#[$doc])* pub static $name: $crate::device::nomenclature::$type = $crate::device::nomenclature::$type $row;)*
         /// All rows, in the order in which they are written here.
-        pub static $table: &[&$type] = &[$(&$name),*];
+        pub static $table: &[&$crate::device::nomenclature::$type] = &[$(&$name),*];
     };
 }
+/// For a driver's own table of private codes, in the driver's own file; they are known by standing in
+/// its `reads`.
+pub(crate) use rows;
 
 rows! { Unit UNITS:
     /// A plain number, a word or a set of bits.
@@ -140,14 +148,26 @@ rows! { Metric METRICS:
     MASIMO_EXCEPTION1_BITS = { code: 67_109_130, reference: "MASIMO_EXCEPTION1_BITS", label: "more exception bits", loinc: None, plausible: None };
 }
 
+/// Every metric, by code: the table here, and what the rows of the catalogue read besides.
+static ALL: LazyLock<BTreeMap<u32, &'static Metric>> = LazyLock::new(|| {
+    let serial = catalogue::serial_models().iter().flat_map(|model| model.reads);
+    let ble = catalogue::ble_profiles().iter().flat_map(|profile| profile.reads);
+    METRICS.iter().chain(serial).chain(ble).map(|metric| (metric.code, *metric)).collect()
+});
+
+/// Every metric that there is, by code.
+pub fn metrics() -> impl Iterator<Item = &'static Metric> {
+    ALL.values().copied()
+}
+
 /// The metric of a code.
 pub fn metric(code: u32) -> Option<&'static Metric> {
-    METRICS.iter().copied().find(|row| row.code == code)
+    ALL.get(&code).copied()
 }
 
 /// The metric of a reference id.
 pub fn metric_by_reference(reference: &str) -> Option<&'static Metric> {
-    METRICS.iter().copied().find(|row| row.reference == reference)
+    metrics().find(|row| row.reference == reference)
 }
 
 /// The unit of an 11073 code.
@@ -162,16 +182,19 @@ mod tests {
 
     #[test]
     fn no_code_and_no_reference_id_is_given_twice() {
-        let codes: BTreeSet<u32> = METRICS.iter().map(|row| row.code).collect();
-        let references: BTreeSet<&str> = METRICS.iter().map(|row| row.reference).collect();
-        assert_eq!((codes.len(), references.len()), (METRICS.len(), METRICS.len()));
+        let serial = catalogue::serial_models().iter().flat_map(|model| model.reads);
+        let ble = catalogue::ble_profiles().iter().flat_map(|profile| profile.reads);
+        for row in METRICS.iter().chain(serial).chain(ble) {
+            assert_eq!(metric(row.code), Some(*row), "{} is given twice", row.code);
+            assert_eq!(metric_by_reference(row.reference), Some(*row), "{} is given twice", row.reference);
+        }
         let units: BTreeSet<u32> = UNITS.iter().map(|row| row.code).collect();
         assert_eq!(units.len(), UNITS.len());
     }
 
     #[test]
     fn standard_codes_carry_a_standard_reference_id_and_private_ones_do_not() {
-        for row in METRICS {
+        for row in metrics() {
             let private = row.code >> 16 == 1024;
             assert_ne!(private, row.reference.starts_with("MDC_"), "{}", row.reference);
         }

@@ -43,7 +43,28 @@ pub enum Value {
     Bits(u32),
     /// An alarm condition.
     Alarm(Alarm),
+    /// A stretch of a waveform.
+    Samples(Samples),
 }
+
+/// A stretch of a waveform: samples at equal distances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Samples {
+    /// From one sample to the next, in microseconds.
+    pub period_us: u32,
+    /// Each sample times 10 to this power is its value in the observation's unit.
+    pub exponent: i8,
+    /// At most [`MAX_SAMPLES`] of them; [`Samples::MISSING`] where the device had none.
+    pub values: Vec<i16>,
+}
+
+impl Samples {
+    /// Stands where the device had no sample.
+    pub const MISSING: i16 = i16::MIN;
+}
+
+/// The most samples in one observation.
+pub const MAX_SAMPLES: usize = 1024;
 
 /// The longest text a device may put into one observation, in bytes; longer is cut by the driver.
 pub const MAX_TEXT: usize = 256;
@@ -88,13 +109,17 @@ pub struct Alarm {
     pub phase: Phase,
     /// How urgent.
     pub priority: Priority,
+    /// Whether somebody has silenced it at the device (11073 `MDC_ATTR_ALARM_INACTIVATION_STATE`).
+    pub is_silenced: bool,
 }
 
-/// Whether an alarm condition begins or ends (11073 `MDC_ATTR_EVENT_PHASE`).
+/// Whether an alarm condition begins, changes or ends (11073 `MDC_ATTR_EVENT_PHASE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The condition began.
     Start,
+    /// It is still on, and its urgency or its silence has changed.
+    Update,
     /// The condition ended.
     End,
 }
@@ -104,6 +129,7 @@ impl Phase {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
+            Self::Update => "update",
             Self::End => "end",
         }
     }
@@ -145,6 +171,8 @@ pub enum Kind {
     State,
     /// An alarm.
     Alarm,
+    /// A waveform.
+    Wave,
 }
 
 impl Kind {
@@ -155,6 +183,7 @@ impl Kind {
             Self::Setting => "setting",
             Self::State => "state",
             Self::Alarm => "alarm",
+            Self::Wave => "wave",
         }
     }
 
@@ -162,6 +191,7 @@ impl Kind {
     pub const fn lane(self) -> Lane {
         match self {
             Self::Alarm => Lane::Alarm,
+            Self::Wave => Lane::Bulk,
             Self::Measurement | Self::Setting | Self::State => Lane::Vital,
         }
     }

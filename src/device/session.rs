@@ -6,6 +6,7 @@
 //! ever, until it is told to stop. A session ends only when it is stopped or nobody takes its
 //! reports any more.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Action, DeviceIndex, Driver, Report, ReportBody, Ticket};
+use super::{Action, DeviceIndex, Driver, Fault, FaultKind, Identity, Part, Report, ReportBody, Ticket};
 use crate::backoff::{Backoff, Bounds, Random};
 use crate::link::{Link, LinkCommand, LinkError, LinkEvent};
 use crate::time::{Clock, Now};
@@ -22,6 +23,8 @@ use crate::time::{Clock, Now};
 pub struct Context {
     /// Which device of the allowlist.
     pub device: DeviceIndex,
+    /// The listed parts of it, each a device of the allowlist.
+    pub parts: BTreeMap<Part, DeviceIndex>,
     /// Says what time it is.
     pub clock: Arc<dyn Clock>,
     /// For the jitter of the back-off.
@@ -36,7 +39,7 @@ pub struct Context {
     /// The last ticket that was given: it goes on counting when a session that panicked is made
     /// anew.
     pub tickets: Arc<AtomicU64>,
-    /// The highest ticket of this session that is on durable storage.
+    /// The highest ticket of the device itself (not of its parts) that is on durable storage.
     pub durable: watch::Receiver<Ticket>,
     /// Turns true when the session shall end.
     pub stop: watch::Receiver<bool>,
@@ -48,6 +51,8 @@ pub struct Session<L> {
     driver: Box<dyn Driver>,
     context: Context,
     backoff: Backoff,
+    /// The listed parts that have said who they are on this connection.
+    present: BTreeSet<Part>,
 }
 
 /// Why a connection ended.
@@ -60,7 +65,7 @@ impl<L: Link> Session<L> {
     /// A session that has not begun.
     pub fn new(link: L, driver: Box<dyn Driver>, context: Context) -> Self {
         let backoff = Backoff::new(context.backoff);
-        Self { link, driver, context, backoff }
+        Self { link, driver, context, backoff, present: BTreeSet::new() }
     }
 
     /// Opens, listens, closes and opens again until stopped.
@@ -84,9 +89,7 @@ impl<L: Link> Session<L> {
             self.link.close().await;
             let Ended::Link(error) = ended else { return };
             let now = self.context.clock.now();
-            if let ControlFlow::Break(Ended::Stopped) =
-                self.report(now, ReportBody::Down(error.to_string())).await
-            {
+            if self.report_down(now, &error.to_string()).await.is_break() {
                 return;
             }
             let wait = self.backoff.handle_failure(now.mono, self.context.random.as_mut());
@@ -102,7 +105,7 @@ impl<L: Link> Session<L> {
     async fn connection(&mut self, stop: &mut watch::Receiver<bool>) -> Ended {
         let now = self.context.clock.now();
         self.backoff.handle_up(now.mono);
-        if let ControlFlow::Break(ended) = self.report(now, ReportBody::Up).await {
+        if let ControlFlow::Break(ended) = self.report(now, self.context.device, ReportBody::Up).await {
             return ended;
         }
         self.driver.handle_event(&LinkEvent::Up, now);
@@ -140,26 +143,69 @@ impl<L: Link> Session<L> {
     /// for told would never be told again. There is nobody left for its commands.
     async fn last_words(&mut self, at: Now, ended: Ended) -> Ended {
         while let (Ended::Link(_), Some(action)) = (&ended, self.driver.poll_action()) {
-            if let Some(body) = self.body_of(action)
-                && let ControlFlow::Break(Ended::Stopped) = self.report(at, body).await
-            {
-                return Ended::Stopped;
+            for (device, body) in self.said(action) {
+                if let ControlFlow::Break(Ended::Stopped) = self.report(at, device, body).await {
+                    return Ended::Stopped;
+                }
             }
         }
         ended
     }
 
-    /// What an action says to the right; `None` for a command.
-    fn body_of(&mut self, action: Action) -> Option<ReportBody> {
-        match action {
-            Action::Command(_) => None,
-            Action::Identify(identity) => Some(ReportBody::Identity(identity)),
-            Action::Observe(observation) => {
-                let given = self.context.tickets.fetch_add(1, Ordering::Relaxed);
-                Some(ReportBody::Observation(Ticket(given + 1), observation))
+    /// Tells that the link is down: of the device, and of every part of it that was there.
+    async fn report_down(&mut self, now: Now, reason: &str) -> ControlFlow<()> {
+        let whole = std::iter::once(self.context.device);
+        let parts = std::mem::take(&mut self.present);
+        let parts = parts.iter().filter_map(|part| self.context.parts.get(part).copied());
+        for device in whole.chain(parts).collect::<Vec<_>>() {
+            if let ControlFlow::Break(Ended::Stopped) =
+                self.report(now, device, ReportBody::Down(reason.to_owned())).await
+            {
+                return ControlFlow::Break(());
             }
-            Action::Report(fault) => Some(ReportBody::Fault(fault)),
         }
+        ControlFlow::Continue(())
+    }
+
+    /// What an action says to the right, and of which device; nothing for a command.
+    fn said(&mut self, action: Action) -> Vec<(DeviceIndex, ReportBody)> {
+        let whole = self.context.device;
+        match action {
+            Action::Command(_) => Vec::new(),
+            Action::Identify(Part::WHOLE, identity) => vec![(whole, ReportBody::Identity(identity))],
+            Action::Identify(part, identity) => self.identified(part, identity),
+            Action::Observe(Part::WHOLE, observation) => {
+                vec![(whole, ReportBody::Observation(self.next_ticket(), observation))]
+            }
+            Action::Observe(part, observation) => match self.context.parts.get(&part).copied() {
+                Some(device) if self.present.contains(&part) => {
+                    vec![(device, ReportBody::Observation(self.next_ticket(), observation))]
+                }
+                Some(_) => {
+                    let detail = format!("a reading of part {} before it said who it is", part.0);
+                    vec![(whole, ReportBody::Fault(Fault::new(FaultKind::Unexpected, detail)))]
+                }
+                None => vec![(whole, ReportBody::Unlisted(part))],
+            },
+            Action::Gone(part, why) => match self.context.parts.get(&part).copied() {
+                Some(device) if self.present.remove(&part) => vec![(device, ReportBody::Down(why))],
+                Some(_) | None => Vec::new(),
+            },
+            Action::Report(fault) => vec![(whole, ReportBody::Fault(fault))],
+        }
+    }
+
+    /// A part said who it is: from here on its readings are its own.
+    fn identified(&mut self, part: Part, identity: Identity) -> Vec<(DeviceIndex, ReportBody)> {
+        let Some(device) = self.context.parts.get(&part).copied() else {
+            return vec![(self.context.device, ReportBody::Unlisted(part))];
+        };
+        let up = self.present.insert(part).then_some((device, ReportBody::Up));
+        up.into_iter().chain([(device, ReportBody::Identity(identity))]).collect()
+    }
+
+    fn next_ticket(&self) -> Ticket {
+        Ticket(self.context.tickets.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Does all that the driver wants done at the moment.
@@ -174,9 +220,12 @@ impl<L: Link> Session<L> {
                         return ControlFlow::Break(Ended::Link(error));
                     }
                 }
-                said @ (Action::Identify(_) | Action::Observe(_) | Action::Report(_)) => {
-                    if let Some(body) = self.body_of(said) {
-                        self.report(at, body).await?;
+                said @ (Action::Identify(..)
+                | Action::Observe(..)
+                | Action::Gone(..)
+                | Action::Report(_)) => {
+                    for (device, body) in self.said(said) {
+                        self.report(at, device, body).await?;
                     }
                 }
             }
@@ -186,8 +235,8 @@ impl<L: Link> Session<L> {
 
     /// Passes a report on. When nobody takes it in time the link is closed, so that what it says in
     /// the meantime is not told later as if it were new; the report itself waits on.
-    async fn report(&mut self, at: Now, body: ReportBody) -> ControlFlow<Ended> {
-        let report = Report { device: self.context.device, at, body };
+    async fn report(&mut self, at: Now, device: DeviceIndex, body: ReportBody) -> ControlFlow<Ended> {
+        let report = Report { device, at, body };
         let reports = self.context.reports.clone();
         match tokio::time::timeout(self.context.patience, reports.reserve()).await {
             Ok(Ok(permit)) => {

@@ -267,7 +267,11 @@ impl<S: Durable> Intake<S> {
 fn ticket_of(report: &Report) -> Option<Ticket> {
     match &report.body {
         ReportBody::Observation(ticket, _) => Some(*ticket),
-        ReportBody::Up | ReportBody::Down(_) | ReportBody::Identity(_) | ReportBody::Fault(_) => None,
+        ReportBody::Up
+        | ReportBody::Down(_)
+        | ReportBody::Identity(_)
+        | ReportBody::Fault(_)
+        | ReportBody::Unlisted(_) => None,
     }
 }
 

@@ -153,7 +153,7 @@ impl Told {
             ReportBody::Up => Self::Up,
             ReportBody::Down(why) => Self::Down(why.clone()),
             ReportBody::Identity(_) => Self::Identity,
-            ReportBody::Observation(..) => Self::Observation,
+            ReportBody::Observation(..) | ReportBody::Unlisted(_) => Self::Observation,
             ReportBody::Fault(fault) => Self::Fault(fault.kind.to_string()),
         }
     }

@@ -59,6 +59,7 @@ impl Maker {
     fn context(&self) -> Context {
         Context {
             device: self.device,
+            parts: self.parts.clone(),
             clock: Arc::clone(&self.shared.clock),
             random: Box::new(SystemRandomness::new()),
             backoff: BACKOFF,

@@ -9,6 +9,7 @@
 pub mod replay;
 pub mod serial;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 
@@ -22,12 +23,56 @@ pub mod ble;
 pub const NOT_OFFERED: &str = "the device does not offer it";
 
 /// One request that a driver may send, with the exact bytes that go on the wire.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// What a person calls it, for instance the query's keyword.
     pub name: &'static str,
-    /// The whole frame, checksum and terminator included.
+    /// The whole frame, checksum and terminator included; of a frame that is filled in, an example.
     pub bytes: &'static [u8],
+    /// Makes the frame where a part of it is known only when it is sent (an address that the device
+    /// gave, a number to be echoed). `None` for an argument that may not stand there.
+    pub fill: Option<fn(&[u8]) -> Option<Vec<u8>>>,
+}
+
+impl Request {
+    /// A request that is always the same.
+    pub const fn fixed(name: &'static str, bytes: &'static [u8]) -> Self {
+        Self { name, bytes, fill: None }
+    }
+
+    /// A request with a place that is filled in. Everything else in it stays in the hands of `fill`,
+    /// which belongs to the allow set and judges the argument.
+    pub const fn filled(
+        name: &'static str,
+        example: &'static [u8],
+        fill: fn(&[u8]) -> Option<Vec<u8>>,
+    ) -> Self {
+        Self { name, bytes: example, fill: Some(fill) }
+    }
+}
+
+/// What is filled into a request: at most [`Argument::MOST`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argument {
+    bytes: [u8; Self::MOST],
+    length: u8,
+}
+
+impl Argument {
+    /// The longest.
+    pub const MOST: usize = 32;
+
+    /// Of these bytes; `None` when they are too many.
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let mut all = [0; Self::MOST];
+        all.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self { bytes: all, length: u8::try_from(bytes.len()).ok()? })
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
 }
 
 /// Every request that a device model may ever be sent. Written in the model's catalogue row and
@@ -47,6 +92,19 @@ impl AllowSet {
     /// The request behind an id, if the set has it.
     pub fn get(self, id: RequestId) -> Option<&'static Request> {
         self.0.get(usize::from(id.0))
+    }
+
+    /// The bytes that a command writes: `None` when it is not a request of this set, is filled in where
+    /// nothing is to be filled in, or is not where something is.
+    pub fn frame(self, command: LinkCommand) -> Option<Cow<'static, [u8]>> {
+        match command {
+            LinkCommand::Send(id) => {
+                let request = self.get(id)?;
+                request.fill.is_none().then_some(Cow::Borrowed(request.bytes))
+            }
+            LinkCommand::Fill(id, argument) => self.get(id)?.fill?(argument.bytes()).map(Cow::Owned),
+            LinkCommand::Read(_) | LinkCommand::Subscribe(_) | LinkCommand::HangUp => None,
+        }
     }
 
     /// All requests, in the order of their ids.
@@ -122,6 +180,8 @@ pub enum LinkEvent {
 pub enum LinkCommand {
     /// Write one request of the model's allow set (serial).
     Send(RequestId),
+    /// Write one request of the model's allow set with its place filled in (serial).
+    Fill(RequestId, Argument),
     /// Read a characteristic (BLE).
     Read(Characteristic),
     /// Subscribe to notifications or indications, whichever it offers (BLE).
@@ -156,7 +216,7 @@ pub enum LinkError {
         reason: String,
     },
     /// A driver named a request that its model's allow set does not have. Nothing was written.
-    #[error("request {0:?} is not in the allow set: nothing was written")]
+    #[error("request {0:?} is not in the allow set, or may not be filled in like this: nothing was written")]
     NotAllowed(RequestId),
     /// The driver or the session asked for the end.
     #[error("closed by this side")]

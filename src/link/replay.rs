@@ -148,8 +148,8 @@ impl Link for ReplayLink {
     }
 
     async fn perform(&mut self, command: LinkCommand) -> Result<(), LinkError> {
-        if let LinkCommand::Send(id) = command
-            && self.allow.get(id).is_none()
+        if let LinkCommand::Send(id) | LinkCommand::Fill(id, _) = command
+            && self.allow.frame(command).is_none()
         {
             return Err(LinkError::NotAllowed(id));
         }
@@ -157,7 +157,7 @@ impl Link for ReplayLink {
             return Err(LinkError::HungUp);
         }
         match command {
-            LinkCommand::Send(id) => {
+            LinkCommand::Send(id) | LinkCommand::Fill(id, _) => {
                 self.written.push(id);
                 self.answers.extend(self.replies.get(&id).cloned().map(LinkEvent::Bytes));
             }
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::link::Request;
 
-    const ALLOW: AllowSet = AllowSet::new(&[Request { name: "HELLO", bytes: b"hello\r" }]);
+    const ALLOW: AllowSet = AllowSet::new(&[Request::fixed("HELLO", b"hello\r")]);
     const PULSE: Characteristic = Characteristic { service: 0x180D, uuid: 0x2A37 };
 
     fn timed(millis: u64, event: LinkEvent) -> Timed {

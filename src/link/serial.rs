@@ -47,14 +47,14 @@ impl SerialLink {
         self.stream.is_some()
     }
 
-    async fn send(&mut self, id: RequestId) -> Result<(), LinkError> {
-        let Some(request) = self.allow.get(id) else {
+    async fn send(&mut self, id: RequestId, command: LinkCommand) -> Result<(), LinkError> {
+        let Some(frame) = self.allow.frame(command) else {
             return Err(LinkError::NotAllowed(id));
         };
         let Some(stream) = &mut self.stream else {
             return Err(self.ended.clone());
         };
-        let reason = match tokio::time::timeout(WRITE_LIMIT, stream.write_all(request.bytes)).await {
+        let reason = match tokio::time::timeout(WRITE_LIMIT, stream.write_all(&frame)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it took no bytes for {} s", WRITE_LIMIT.as_secs()),
@@ -114,7 +114,7 @@ impl Link for SerialLink {
 
     async fn perform(&mut self, command: LinkCommand) -> Result<(), LinkError> {
         match command {
-            LinkCommand::Send(id) => self.send(id).await,
+            LinkCommand::Send(id) | LinkCommand::Fill(id, _) => self.send(id, command).await,
             LinkCommand::HangUp => {
                 self.close().await;
                 Ok(())
@@ -227,7 +227,7 @@ mod tests {
     use tokio_serial::SerialPortBuilderExt;
 
     const LINE: Line = Line { baud: 9_600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
-    const ALLOW: AllowSet = AllowSet::new(&[Request { name: "HELLO", bytes: b"hello\r" }]);
+    const ALLOW: AllowSet = AllowSet::new(&[Request::fixed("HELLO", b"hello\r")]);
 
     fn link(path: &str, line: Line) -> SerialLink {
         SerialLink::new(PathBuf::from(path), line, ALLOW)
@@ -368,7 +368,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_nobody_takes_ends() {
         static LONG: [u8; 1 << 20] = [0; 1 << 20];
-        static FLOOD: [Request; 1] = [Request { name: "FLOOD", bytes: &LONG }];
+        static FLOOD: [Request; 1] = [Request::fixed("FLOOD", &LONG)];
         let (_master, slave) = SerialStream::pair().unwrap();
         let path = slave.name().unwrap();
         drop(slave);

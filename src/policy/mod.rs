@@ -132,6 +132,14 @@ pub enum Refusal {
         /// What the allowlist says.
         expected: String,
     },
+    /// A part of the device that the allowlist does not have.
+    #[error("place {part} behind {device} is not in the allowlist: nothing of it passes")]
+    Part {
+        /// The id of the device behind whose port it is.
+        device: String,
+        /// Its number.
+        part: u8,
+    },
     /// The element is not in the device's list.
     #[error("{device} may not report {reference}: add it to the device's `elements` if it should")]
     Element {
@@ -148,6 +156,7 @@ impl Refusal {
         match self {
             Self::Unidentified { .. } => RefusalKind::Unidentified,
             Self::Mismatch { .. } => RefusalKind::Mismatch,
+            Self::Part { .. } => RefusalKind::Part,
             Self::Element { .. } => RefusalKind::Element,
         }
     }
@@ -191,6 +200,10 @@ impl Gatekeeper {
                 Verdict::Noted
             }
             ReportBody::Identity(stated) => state.handle_identity(rule, stated),
+            ReportBody::Unlisted(part) => {
+                let device = rule.card.id.clone();
+                state.refuse(Refusal::Part { device, part: part.0 })
+            }
             ReportBody::Observation(_, observation) => {
                 let observation = flag_implausible(observation);
                 state.handle_observation(rule, observation, report.device, report.at)

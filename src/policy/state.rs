@@ -27,6 +27,8 @@ pub enum RefusalKind {
     Unidentified,
     /// See [`Refusal::Mismatch`].
     Mismatch,
+    /// See [`Refusal::Part`].
+    Part,
     /// See [`Refusal::Element`].
     Element,
 }
@@ -37,6 +39,7 @@ impl RefusalKind {
         match self {
             Self::Unidentified => "unidentified",
             Self::Mismatch => "mismatch",
+            Self::Part => "part",
             Self::Element => "element",
         }
     }
@@ -197,7 +200,7 @@ impl DeviceState {
         self.worth_logging = should_log(*count);
     }
 
-    fn refuse(&mut self, refusal: Refusal) -> Verdict {
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> Verdict {
         let count = self.refused.entry(refusal.kind()).or_default();
         *count = count.saturating_add(1);
         self.worth_logging = should_log(*count);

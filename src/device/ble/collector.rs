@@ -160,7 +160,7 @@ impl Collector {
         let identity = Identity { maker, model, serial, firmware };
         if first || identity != self.identity {
             self.identity = identity.clone();
-            self.actions.push_back(Action::Identify(identity));
+            self.actions.push_back(Action::identify(identity));
         }
         if first {
             self.subscribe(now);
@@ -235,7 +235,7 @@ impl Collector {
                 .report(FaultKind::Unexpected, format!("a value of {of:?}, which nobody subscribed to"));
         };
         match (profile.decode)(of, value) {
-            Ok(observations) => self.actions.extend(observations.into_iter().map(Action::Observe)),
+            Ok(observations) => self.actions.extend(observations.into_iter().map(Action::observe)),
             Err(fault) => self.actions.push_back(Action::Report(fault)),
         }
     }

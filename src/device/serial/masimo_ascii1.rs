@@ -19,7 +19,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::{Faults, observation};
-use crate::device::catalogue::{Class, IdentityProof, SerialModel};
+use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
 use crate::device::framing::{Break, Delimited, Piece};
 use crate::device::nomenclature as mdc;
 use crate::device::observation::{
@@ -54,7 +54,10 @@ pub(super) static MODEL: SerialModel = SerialModel {
         &mdc::EVT_ALARM,
     ],
     identity: IdentityProof::Reported,
-    driver: || Box::new(MasimoAscii1::new()),
+    parts: Parts::One,
+    settings: &[],
+    quiet: Duration::from_secs(15),
+    driver: |_| Box::new(MasimoAscii1::new()),
 };
 
 /// How long the oximeter may be silent: ten of its lines. Then the line is opened again, which cures
@@ -208,7 +211,7 @@ impl MasimoAscii1 {
         let mut tell = |metric, value, unit, kind, quality| {
             let said =
                 Observation { device_time: line.time, quality, ..observation(metric, value, unit, kind) };
-            self.actions.push_back(Action::Observe(said));
+            self.actions.push_back(Action::observe(said));
         };
         for (metric, unit, value) in &line.readings {
             tell(metric, value.clone(), unit, Kind::Measurement, quality);
@@ -245,7 +248,7 @@ impl MasimoAscii1 {
         }
         self.alarms_of = Some(said.clone());
         self.known = Some(said.clone());
-        self.actions.push_back(Action::Identify(said));
+        self.actions.push_back(Action::identify(said));
         true
     }
 
@@ -262,9 +265,9 @@ impl MasimoAscii1 {
                 (true, true) | (false, false) => continue,
             };
             let alarm =
-                Alarm { code: code.to_owned(), text: words.to_owned(), phase, priority: Priority::Unstated };
+                Alarm { code: code.to_owned(), text: words.to_owned(), phase, priority: Priority::Unstated, is_silenced: false };
             let edge = observation(&mdc::EVT_ALARM, Value::Alarm(alarm), &mdc::DIMENSIONLESS, Kind::Alarm);
-            self.actions.push_back(Action::Observe(Observation { device_time: time, ..edge }));
+            self.actions.push_back(Action::observe(Observation { device_time: time, ..edge }));
         }
         self.alarms = on;
     }

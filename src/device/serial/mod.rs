@@ -11,7 +11,8 @@ use bytes::Bytes;
 use super::catalogue::SerialModel;
 use super::nomenclature::{Metric, Unit};
 use super::observation::{Kind, MAX_TEXT, Observation, Quality, Status, Value};
-use super::{Action, Fault, FaultKind, Identity};
+use super::settings::Settings;
+use super::{Action, Fault, FaultKind, Identity, Part};
 use crate::link::{LinkError, LinkEvent};
 use crate::time::Now;
 
@@ -31,27 +32,43 @@ const FAULTS_AT_ONCE: usize = 64;
 /// Reads what a device sent: a capture of its side of the line, or of both sides. Gives every
 /// observation of every whole frame, what was wrong with the rest, and who the device last said it
 /// was. Nothing at all in it is a fault too.
-pub fn decode_capture(model: &SerialModel, bytes: &[u8]) -> (Vec<Observation>, Vec<Fault>, Option<Identity>) {
-    let mut driver = (model.driver)();
-    let (mut observations, mut faults, mut identity) = (Vec::new(), Vec::new(), None);
+pub fn decode_capture(model: &SerialModel, settings: &Settings, bytes: &[u8]) -> Decoded {
+    let mut driver = (model.driver)(settings);
+    let Decoded { mut observations, mut faults, mut identities } = Decoded::default();
     let chunks = bytes.chunks(CAPTURE_CHUNK).map(|chunk| LinkEvent::Bytes(Bytes::copy_from_slice(chunk)));
     for event in chunks.chain([LinkEvent::Down(LinkError::HungUp)]) {
         driver.handle_event(&event, Now::default());
         while let Some(action) = driver.poll_action() {
             match action {
-                Action::Observe(observation) => observations.push(observation),
+                Action::Observe(part, observation) => observations.push((part, observation)),
                 Action::Report(fault) => faults.push(fault),
-                Action::Identify(said) => identity = Some(said),
+                Action::Identify(part, said) => {
+                    identities.insert(part, said);
+                }
+                Action::Gone(part, _) => {
+                    identities.remove(&part);
+                }
                 // A driver that listens has nothing to ask; a capture has nobody to ask.
                 Action::Command(_) => {}
             }
         }
     }
-    if observations.is_empty() && faults.is_empty() && identity.is_none() {
+    if observations.is_empty() && faults.is_empty() && identities.is_empty() {
         let detail = format!("no frame of {} in {} bytes", model.name, bytes.len());
         faults.push(Fault::new(FaultKind::Framing, detail));
     }
-    (observations, faults, identity)
+    Decoded { observations, faults, identities }
+}
+
+/// What a capture holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decoded {
+    /// Every observation of every whole frame, in order, with the part of the device that it is of.
+    pub observations: Vec<(Part, Observation)>,
+    /// What was wrong with the rest.
+    pub faults: Vec<Fault>,
+    /// Who each part of the device last said it was.
+    pub identities: BTreeMap<Part, Identity>,
 }
 
 /// Collects the faults of one event of the link, so many and not more.

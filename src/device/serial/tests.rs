@@ -46,7 +46,7 @@ proptest! {
         events in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..300), 0u32..20_000, 0u8..12), 0..40)
     ) {
         for model in serial_models() {
-            let mut driver = (model.driver)();
+            let mut driver = (model.driver)(&Settings::defaults(model.settings));
             let mut now = Now::default();
             let mut was_up = false;
             for (bytes, millis, what) in &events {
@@ -74,8 +74,9 @@ proptest! {
     #[test]
     fn no_capture_panics(bytes in proptest::collection::vec(any::<u8>(), 0..3_000)) {
         for model in serial_models() {
-            let (_, faults, identity) = decode_capture(model, &bytes);
-            prop_assert!(!faults.is_empty() || identity.is_some());
+            let Decoded { faults, identities, observations } =
+                decode_capture(model, &Settings::defaults(model.settings), &bytes);
+            prop_assert!(!faults.is_empty() || !identities.is_empty() || !observations.is_empty());
         }
     }
 }

@@ -6,9 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::device::Fault;
-use crate::device::FaultKind;
-use crate::device::Identity;
 use crate::time::Mono;
 
 /// Time goes on by a millisecond with each look.
@@ -74,7 +71,7 @@ struct Echo(VecDeque<Action>);
 impl Driver for Echo {
     fn handle_event(&mut self, event: &LinkEvent, _: Now) {
         match event {
-            LinkEvent::Up => self.0.push_back(Action::Identify(Identity::default())),
+            LinkEvent::Up => self.0.push_back(Action::identify(Identity::default())),
             LinkEvent::Bytes(bytes) if bytes.as_ref() == b"!" => {
                 self.0.push_back(Action::Command(LinkCommand::HangUp));
             }
@@ -126,6 +123,7 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
     };
     let context = Context {
         device: DeviceIndex(3),
+        parts: BTreeMap::new(),
         clock: Arc::new(Ticking::default()),
         random: Box::new(Zero),
         backoff: Bounds {
@@ -160,6 +158,7 @@ async fn said(reports: &mut mpsc::Receiver<Report>, count: usize) -> Vec<String>
             ReportBody::Down(why) => format!("down: {why}"),
             ReportBody::Identity(_) => "identity".to_owned(),
             ReportBody::Fault(fault) => fault.detail,
+            ReportBody::Unlisted(part) => format!("unlisted: {}", part.0),
             ReportBody::Observation(ticket, _) => format!("{ticket:?}"),
         });
     }

@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Control;
 use super::pty::Pty;
+use super::{Control, Minute, Plays, Running, Sim};
 
 /// How the simulated pump is set up.
 #[derive(Clone, Debug)]
@@ -69,6 +69,30 @@ impl Default for Values {
             time_left: "02:50:00".to_owned(),
             alarm: "AL_NOALM".to_owned(),
         }
+    }
+}
+
+/// The simulator's row.
+pub static SIM: Sim = Sim {
+    name: "alaris-asena",
+    title: "Alaris Asena syringe pump",
+    start: |start| {
+        let usual = Setup::default();
+        let setup = Setup {
+            link: start.link.clone(),
+            serial: start.identity.clone().unwrap_or(usual.serial),
+            baud: start.baud.unwrap_or(usual.baud),
+            ..Setup::default()
+        };
+        Ok(Running::new(pump(setup, Values::default())?))
+    },
+};
+
+impl Plays for Values {
+    /// The recording has no pump in it: this one infuses on.
+    fn play(&mut self, minute: &Minute) {
+        let infused = 969 + u64::from(minute.minute) * 58;
+        self.volume = format!("{}.{:03}", infused / 1_000, infused % 1_000);
     }
 }
 

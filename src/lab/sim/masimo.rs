@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::pty::Pty;
-use super::{Control, paced};
+use super::{Control, Minute, Plays, Running, Sim, paced};
 
 /// How the simulated oximeter is set up.
 #[derive(Clone, Debug)]
@@ -64,6 +64,31 @@ pub struct Values {
     pub alarm: u16,
     /// The exception word.
     pub exceptions: u32,
+}
+
+/// The simulator's row.
+pub static SIM: Sim = Sim {
+    name: "masimo-ascii1",
+    title: "Masimo pulse oximeter, ASCII 1 output",
+    start: |start| {
+        let usual = Setup::default();
+        let setup = Setup {
+            link: start.link.clone(),
+            serial: start.identity.clone().unwrap_or(usual.serial),
+            baud: start.baud.unwrap_or(usual.baud),
+            ..Setup::default()
+        };
+        let values = Values { spo2: Some(97), bpm: Some(61), pi: Some(360), ..Values::default() };
+        Ok(Running::new(oximeter(setup, values)?))
+    },
+};
+
+impl Plays for Values {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 300 by the recording")]
+    fn play(&mut self, minute: &Minute) {
+        let whole = |value: Option<f32>| value.map(|value| value.round() as u16);
+        (self.spo2, self.bpm) = (whole(minute.spo2), whole(minute.pulse));
+    }
 }
 
 /// Makes an oximeter: a future to run, and its control. The port exists as soon as this returns. Wants a tokio runtime

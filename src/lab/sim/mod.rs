@@ -13,14 +13,121 @@ pub mod masimo;
 mod pty;
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
+use super::numerics::Minute;
 use pty::Pty;
+
+/// Every simulator, by the name of the driver that reads it.
+pub static SIMS: &[&Sim] = &[&alaris::SIM, &masimo::SIM];
+
+/// One kind of device.
+pub struct Sim {
+    /// The name of the driver that reads it.
+    pub name: &'static str,
+    /// What it stands for, for a person.
+    pub title: &'static str,
+    /// Makes one. Its port exists as soon as this returns. Wants a tokio runtime around it.
+    pub start: fn(&Start) -> io::Result<Running>,
+}
+
+/// How a simulator is started.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// The stable path under which the port is found, as `/dev/serial/by-path` would give.
+    pub link: Option<PathBuf>,
+    /// Who it says it is; of a rack, what all its parts' numbers are made of.
+    pub identity: Option<String>,
+    /// Bits per second, when not the usual ones.
+    pub baud: Option<u32>,
+}
+
+/// A simulator that has been made.
+pub struct Running {
+    /// The device, to be run.
+    pub device: Pin<Box<dyn Future<Output = io::Result<()>> + Send>>,
+    /// The hand on it.
+    pub remote: Arc<dyn Remote>,
+}
+
+impl Running {
+    /// Of a device and its control.
+    pub fn new<V: Plays>(
+        (device, control): (impl Future<Output = io::Result<()>> + Send + 'static, Control<V>),
+    ) -> Self {
+        Self { device: Box::pin(device), remote: Arc::new(control) }
+    }
+}
+
+/// What a simulated device shows, and how it follows a patient.
+pub trait Plays: Clone + Send + 'static {
+    /// Shows a minute of the recording, as far as the device measures such things; a pump goes on by a
+    /// minute.
+    fn play(&mut self, minute: &Minute);
+}
+
+/// The hand on a simulator of whatever kind.
+pub trait Remote: Send + Sync {
+    /// Where the host finds the port.
+    fn path(&self) -> PathBuf;
+    /// Makes something go wrong.
+    fn trouble(&self, trouble: Trouble);
+    /// Shows a minute of the recording.
+    fn play(&self, minute: &Minute);
+    /// Everything that was sent, the oldest first.
+    fn journal(&self) -> Vec<Sent>;
+    /// How many frames were sent.
+    fn sent(&self) -> u64;
+    /// Every byte that the host wrote, from the first.
+    fn received(&self) -> Vec<u8>;
+    /// How many requests were refused.
+    fn refused(&self) -> u64;
+    /// Ends the device.
+    fn stop(&self);
+}
+
+impl<V: Plays> Remote for Control<V> {
+    fn path(&self) -> PathBuf {
+        Self::path(self)
+    }
+
+    fn trouble(&self, trouble: Trouble) {
+        Self::trouble(self, trouble);
+    }
+
+    fn play(&self, minute: &Minute) {
+        let mut values = self.values();
+        values.play(minute);
+        self.set(values);
+    }
+
+    fn journal(&self) -> Vec<Sent> {
+        Self::journal(self)
+    }
+
+    fn sent(&self) -> u64 {
+        Self::sent(self)
+    }
+
+    fn received(&self) -> Vec<u8> {
+        Self::received(self)
+    }
+
+    fn refused(&self) -> u64 {
+        Self::refused(self)
+    }
+
+    fn stop(&self) {
+        Self::stop(self);
+    }
+}
 
 /// The most entries of a journal and the most troubles that wait; older entries go.
 const JOURNAL_MAX: usize = 100_000;
@@ -56,6 +163,26 @@ pub enum Trouble {
     /// The rest of the traffic comes at another speed than the host expects: each byte is turned
     /// into garbage, for so many frames.
     WrongBaud(u32),
+}
+
+impl Trouble {
+    /// Of a word on the command line, each in a usual size.
+    pub fn read(word: &str) -> Result<Self, String> {
+        Ok(match word.split_once('=').map_or((word, None), |(word, value)| (word, Some(value))) {
+            ("noise", None) => Self::Noise((0..=255).collect()),
+            ("torn", None) => Self::Torn,
+            ("corrupted", None) => Self::Corrupted,
+            ("late", None) => Self::Late(Duration::from_secs(1)),
+            ("silent", None) => Self::Silent,
+            ("escaped", None) => Self::Escaped,
+            ("power-cycle", None) => Self::PowerCycle(Duration::from_secs(2)),
+            ("alarm-flood", None) => Self::AlarmFlood(20),
+            ("clock-restart", None) => Self::ClockRestart,
+            ("wrong-baud", None) => Self::WrongBaud(5),
+            ("identity", Some(name)) => Self::Identity(name.to_owned()),
+            _ => return Err("there is no such trouble".to_owned()),
+        })
+    }
 }
 
 /// One frame or line that was sent.
@@ -228,7 +355,7 @@ impl<V: Clone> Control<V> {
     }
 
     /// The port vanishes and comes back, if that was asked for.
-    async fn cycle_power(&self, pty: &mut Option<Pty>, link: Option<&Path>) -> std::io::Result<()> {
+    async fn cycle_power(&self, pty: &mut Option<Pty>, link: Option<&Path>) -> io::Result<()> {
         let Some(time) = self.state().power_cycle.take() else { return Ok(()) };
         *pty = None;
         tokio::time::sleep(time).await;

@@ -126,7 +126,7 @@ impl Connection {
                 Some(subscribe(peripheral, to).boxed())
             }
             // The other two are never put in line.
-            Some(LinkCommand::Send(_) | LinkCommand::HangUp) | None => None,
+            Some(LinkCommand::Send(_) | LinkCommand::Fill(..) | LinkCommand::HangUp) | None => None,
         };
     }
 }

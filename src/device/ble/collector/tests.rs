@@ -90,7 +90,7 @@ fn faults(actions: &[Action]) -> Vec<FaultKind> {
 
 fn observed(actions: &[Action]) -> Vec<Observation> {
     let observation =
-        |action: &Action| if let Action::Observe(observed) = action { Some(observed.clone()) } else { None };
+        |action: &Action| if let Action::Observe(_, observed) = action { Some(observed.clone()) } else { None };
     actions.iter().filter_map(observation).collect()
 }
 
@@ -109,7 +109,7 @@ fn asks_who_it_is_then_identifies_then_subscribes_then_observes() {
     };
     assert_eq!(
         story.answer(0x2A24, Ok("M\r 1")),
-        [Action::Identify(identity), subscribe(HEART), subscribe(SPOT), subscribe(CONTINUOUS)]
+        [Action::identify(identity), subscribe(HEART), subscribe(SPOT), subscribe(CONTINUOUS)]
     );
     assert_eq!(story.subscribed(SPOT, Ok(())), []);
     assert_eq!(observed(&story.value(HEART, &[0, 72])).len(), 1, "a value may overtake its subscription");
@@ -127,7 +127,7 @@ fn a_string_that_cannot_be_read_is_not_stated_and_reported() {
     }
     let actions = story.answer(0x2A25, Err("Operation failed with ATT error: 0x05"));
     assert_eq!(faults(&actions), [FaultKind::Refused]);
-    assert!(matches!(&actions[1], Action::Identify(Identity { serial: None, maker: Some(_), .. })));
+    assert!(matches!(&actions[1], Action::Identify(_, Identity { serial: None, maker: Some(_), .. })));
     assert_eq!(actions[2], subscribe(HEART));
 }
 
@@ -157,7 +157,7 @@ fn what_was_known_of_an_earlier_connection_is_void() {
     assert_eq!(story.collector.poll_timeout(), None);
     story.event(LinkEvent::Up);
     assert_eq!(faults(&story.value(HEART, &[0, 72])), [FaultKind::Unexpected]);
-    assert!(matches!(story.answer_all("Belt").as_slice(), [Action::Identify(_), Action::Command(_)]));
+    assert!(matches!(story.answer_all("Belt").as_slice(), [Action::Identify(..), Action::Command(_)]));
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn asks_again_every_hour_and_identifies_only_what_changed() {
         assert_eq!(story.answer(uuid, Ok("Belt")), []);
     }
     let actions = story.answer(0x2A26, Ok("2.0"));
-    assert!(matches!(&actions[..], [Action::Identify(Identity { firmware: Some(f), .. })] if f == "2.0"));
+    assert!(matches!(&actions[..], [Action::Identify(_, Identity { firmware: Some(f), .. })] if f == "2.0"));
 }
 
 #[test]
@@ -323,8 +323,8 @@ proptest! {
                 None => story.passes(Duration::from_secs(20)),
             };
             for action in actions {
-                identified |= matches!(action, Action::Identify(_));
-                prop_assert!(identified || !matches!(action, Action::Observe(_)));
+                identified |= matches!(action, Action::Identify(..));
+                prop_assert!(identified || !matches!(action, Action::Observe(..)));
                 prop_assert!(!matches!(action, Action::Command(LinkCommand::Send(_))), "it writes");
             }
         }

@@ -114,7 +114,7 @@ fn edge(code: &str, phase: Phase, note: &str) -> Observation {
         known.map_or((&mdc::EVT_ALARM, Priority::Unstated), |row| (row.metric, row.priority));
     let words = known.map_or("alarm without a description", |row| row.words);
     let words = if note.is_empty() { words.to_owned() } else { format!("{words}: {note}") };
-    let alarm = Alarm { code: code.to_owned(), text: text(&words), phase, priority };
+    let alarm = Alarm { code: code.to_owned(), text: text(&words), phase, priority, is_silenced: false };
     observation(metric, Value::Alarm(alarm), &mdc::DIMENSIONLESS, Kind::Alarm)
 }
 

@@ -30,7 +30,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Faults;
-use crate::device::catalogue::{Class, IdentityProof, SerialModel};
+use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
 use crate::device::framing::{Delimited, Piece};
 use crate::device::nomenclature as mdc;
 use crate::device::observation::Observation;
@@ -67,7 +67,10 @@ pub(super) static MODEL: SerialModel = SerialModel {
         &mdc::EVT_VOL_INFUS_NEAR_COMP,
     ],
     identity: IdentityProof::Reported,
-    driver: || Box::new(AlarisAsena::new()),
+    parts: Parts::One,
+    settings: &[],
+    quiet: Duration::from_secs(15),
+    driver: |_| Box::new(AlarisAsena::new()),
 };
 
 /// How long everything is thrown away after `Up`: three times what the longest frame takes at

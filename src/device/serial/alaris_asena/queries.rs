@@ -9,13 +9,13 @@ use crate::link::{Request, RequestId};
 
 /// Everything that may ever be written to the pump, in the order of [`Query::ALL`].
 pub(super) static REQUESTS: [Request; 7] = [
-    Request { name: "INST_SERIALNO", bytes: b"!INST_SERIALNO|457D\r" },
-    Request { name: "COMMS_PROTOCOL", bytes: b"!COMMS_PROTOCOL|E8DA\r" },
-    Request { name: "COMMS_RESPONSE_MAX", bytes: b"!COMMS_RESPONSE_MAX|7E29\r" },
-    Request { name: "ALARM", bytes: b"!ALARM|50B2\r" },
-    Request { name: "INF", bytes: b"!INF|4961\r" },
-    Request { name: "INF_VTBI", bytes: b"!INF_VTBI|8456\r" },
-    Request { name: "SYRINGE_STATUS", bytes: b"!SYRINGE_STATUS|4102\r" },
+    Request::fixed("INST_SERIALNO", b"!INST_SERIALNO|457D\r"),
+    Request::fixed("COMMS_PROTOCOL", b"!COMMS_PROTOCOL|E8DA\r"),
+    Request::fixed("COMMS_RESPONSE_MAX", b"!COMMS_RESPONSE_MAX|7E29\r"),
+    Request::fixed("ALARM", b"!ALARM|50B2\r"),
+    Request::fixed("INF", b"!INF|4961\r"),
+    Request::fixed("INF_VTBI", b"!INF_VTBI|8456\r"),
+    Request::fixed("SYRINGE_STATUS", b"!SYRINGE_STATUS|4102\r"),
 ];
 
 /// The period of `ALARM`. An alarm has to be known within 2 s although one answer was lost: this

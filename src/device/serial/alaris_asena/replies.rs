@@ -60,7 +60,7 @@ impl AlarisAsena {
     fn confirm(&mut self) {
         let edges = self.held_level.take().map(|level| self.alarms.handle_level(level));
         let held = edges.unwrap_or_default().into_iter().chain(std::mem::take(&mut self.held));
-        self.actions.extend(held.map(Action::Observe));
+        self.actions.extend(held.map(Action::observe));
     }
 
     fn handle_serial(&mut self, fields: &[String], faults: &mut Faults) {
@@ -140,7 +140,7 @@ impl AlarisAsena {
         if status.has_alarm && !self.alarms.is_any_on() {
             self.set_due(Query::Alarm, Some(now));
         }
-        self.actions.extend(status.observations(faults).into_iter().map(Action::Observe));
+        self.actions.extend(status.observations(faults).into_iter().map(Action::observe));
     }
 
     /// Forgets what was held: nobody knows whose it is. An alarm that is still on is told again.
@@ -166,7 +166,7 @@ impl AlarisAsena {
             Identity { serial: self.serial.clone(), firmware: self.protocol.clone(), ..Identity::default() };
         if self.told.as_ref() != Some(&identity) {
             self.told = Some(identity.clone());
-            self.actions.push_back(Action::Identify(identity));
+            self.actions.push_back(Action::identify(identity));
         }
     }
 }

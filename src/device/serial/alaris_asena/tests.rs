@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::device::observation::{Absent, Kind, Phase as AlarmPhase, Value};
+use crate::device::Part;
+use crate::device::serial::{Decoded, decode_capture};
+use crate::device::settings::Settings;
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -22,7 +25,7 @@ struct Talk {
 
 impl Talk {
     fn new() -> Self {
-        Self { driver: (MODEL.driver)(), now: Now::default(), asked: None }
+        Self { driver: (MODEL.driver)(&Settings::default()), now: Now::default(), asked: None }
     }
 
     fn up() -> Self {
@@ -71,7 +74,7 @@ impl Talk {
         let actions: Vec<Action> = std::iter::from_fn(|| self.driver.poll_action()).collect();
         self.asked = actions.iter().rev().find_map(|action| match action {
             Action::Command(LinkCommand::Send(id)) => Some(Query::ALL[usize::from(id.0)]),
-            Action::Command(_) | Action::Identify(_) | Action::Observe(_) | Action::Report(_) => None,
+            Action::Command(_) | Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Report(_) => None,
         });
         actions
     }
@@ -95,7 +98,7 @@ fn send(query: Query) -> Action {
 }
 
 fn identity(serial: &str, firmware: Option<&str>) -> Action {
-    Action::Identify(Identity {
+    Action::identify(Identity {
         serial: Some(serial.to_owned()),
         firmware: firmware.map(str::to_owned),
         ..Identity::default()
@@ -117,8 +120,8 @@ fn observations(actions: &[Action]) -> Vec<&Observation> {
     actions
         .iter()
         .filter_map(|action| match action {
-            Action::Observe(observation) => Some(observation),
-            Action::Command(_) | Action::Identify(_) | Action::Report(_) => None,
+            Action::Observe(_, observation) => Some(observation),
+            Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Report(_) => None,
         })
         .collect()
 }
@@ -128,7 +131,7 @@ fn faults(actions: &[Action]) -> Vec<FaultKind> {
         .iter()
         .filter_map(|action| match action {
             Action::Report(fault) => Some(fault.kind),
-            Action::Command(_) | Action::Identify(_) | Action::Observe(_) => None,
+            Action::Command(_) | Action::Identify(..) | Action::Observe(..) | Action::Gone(..) => None,
         })
         .collect()
 }
@@ -144,6 +147,7 @@ fn noted(actions: &[Action]) -> Vec<String> {
                 Value::Absent(why) => why.code().to_owned(),
                 Value::Bits(bits) => format!("{bits:#x}"),
                 Value::Alarm(alarm) => format!("{} {}", alarm.code, alarm.phase.as_str()),
+                Value::Samples(samples) => format!("{samples:?}"),
             };
             format!("{}={value}{}", said.metric.reference, said.unit.ucum.trim_start_matches('1'))
         })
@@ -436,8 +440,10 @@ fn a_slow_pump_is_given_more_time() {
 #[test]
 fn an_unreadable_field_costs_only_itself() {
     let status = "INF^8002-51733^-^NEW^1.0^gal/h^PROPOFOL 1%^0.969^ml^5O0^mmHg^99:99:99^EVENT^1";
-    let (said, faults, identity) = super::super::decode_capture(&MODEL, framed(status).as_bytes());
-    let actions: Vec<Action> = said.into_iter().map(Action::Observe).collect();
+    let Decoded { observations, faults, identities } =
+        decode_capture(&MODEL, &Settings::default(), framed(status).as_bytes());
+    let identity = identities.get(&Part::WHOLE).cloned();
+    let actions: Vec<Action> = observations.into_iter().map(|(_, said)| Action::observe(said)).collect();
     assert_eq!(
         noted(&actions),
         ["MDC_PUMP_MODE=\"NEW\"", "MDC_DRUG_NAME_TYPE=\"PROPOFOL 1%\"", "MDC_VOL_FLUID_DELIV=0.969mL"]
@@ -454,9 +460,10 @@ fn no_limit_and_more_than_a_day_are_said_in_words() {
         framed("INF^8002-51733^-^INF^1.00^ml/h^^0.1^ml^5.0^mmHg^^EVENT^1"),
     ]
     .concat();
-    let (said, faults, _) = super::super::decode_capture(&MODEL, replies.as_bytes());
+    let Decoded { observations: said, faults, .. } =
+        decode_capture(&MODEL, &Settings::default(), replies.as_bytes());
     let of = |metric: &mdc::Metric| -> Vec<&Value> {
-        said.iter().filter(|said| said.metric == metric).map(|said| &said.value).collect()
+        said.iter().map(|(_, said)| said).filter(|said| said.metric == metric).map(|said| &said.value).collect()
     };
     assert_eq!(of(&mdc::VOL_FLUID_TBI), [&Value::Text("off".to_owned())]);
     let day = Value::Text("24+".to_owned());
@@ -538,14 +545,15 @@ proptest! {
             };
             for action in actions {
                 match action {
-                    Action::Identify(identity) => identified = identity.serial.is_some(),
-                    Action::Observe(_) => prop_assert!(identified || !connected),
+                    Action::Identify(_, identity) => identified = identity.serial.is_some(),
+                    Action::Observe(..) => prop_assert!(identified || !connected),
                     Action::Command(LinkCommand::Send(id)) => {
                         prop_assert!(connected && MODEL.requests.get(id).is_some());
                         outstanding += 1;
                         prop_assert!(outstanding <= 1 || talk.driver.poll_timeout().is_some());
                     }
                     Action::Command(LinkCommand::HangUp) | Action::Report(_) => {}
+                    Action::Gone(..) => prop_assert!(false, "it has no parts"),
                     Action::Command(other) => prop_assert!(false, "{other:?}"),
                 }
             }
@@ -555,15 +563,16 @@ proptest! {
     #[test]
     fn any_cut_of_a_capture_reads_the_same(cut in 1usize..200) {
         let capture = [SERIAL, PROTOCOL, NO_ALARM, STATUS, VTBI, SYRINGE].concat();
-        let (whole, none, _) = super::super::decode_capture(&MODEL, capture.as_bytes());
+        let Decoded { observations: whole, faults: none, .. } =
+            decode_capture(&MODEL, &Settings::default(), capture.as_bytes());
         prop_assert!(none.is_empty());
-        let mut driver = (MODEL.driver)();
+        let mut driver = (MODEL.driver)(&Settings::default());
         let mut said = Vec::new();
         for piece in capture.as_bytes().chunks(cut) {
             driver.handle_event(&LinkEvent::Bytes(Bytes::copy_from_slice(piece)), Now::default());
             while let Some(action) = driver.poll_action() {
-                if let Action::Observe(observation) = action {
-                    said.push(observation);
+                if let Action::Observe(part, observation) = action {
+                    said.push((part, observation));
                 }
             }
         }
@@ -601,7 +610,7 @@ fn alarms_told(status: Option<&str>, turns: u32) -> usize {
         told += actions
             .iter()
             .filter(
-                |action| matches!(action, Action::Observe(observation) if observation.kind == Kind::Alarm),
+                |action| matches!(action, Action::Observe(_, observation) if observation.kind == Kind::Alarm),
             )
             .count();
     }
@@ -632,6 +641,6 @@ fn what_is_held_is_bounded() {
         };
     }
     talk.until(Query::Status);
-    let told = talk.say(STATUS).iter().filter(|action| matches!(action, Action::Observe(_))).count();
+    let told = talk.say(STATUS).iter().filter(|action| matches!(action, Action::Observe(..))).count();
     assert!(told <= HELD_MAX + 10, "{told} observations at once");
 }

@@ -1,6 +1,7 @@
 //! What the driver makes of lines, good and bad.
 
 use super::*;
+use crate::device::settings::Settings;
 use crate::device::observation::Absent;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -16,7 +17,7 @@ struct Talk {
 
 impl Talk {
     fn up() -> Self {
-        let mut talk = Self { driver: (MODEL.driver)(), now: Now::default() };
+        let mut talk = Self { driver: (MODEL.driver)(&Settings::default()), now: Now::default() };
         assert_eq!(talk.event(&LinkEvent::Up), []);
         talk
     }
@@ -41,8 +42,8 @@ fn observed(actions: &[Action]) -> Vec<&Observation> {
     actions
         .iter()
         .filter_map(|action| match action {
-            Action::Observe(observation) => Some(observation),
-            Action::Command(_) | Action::Identify(_) | Action::Report(_) => None,
+            Action::Observe(_, observation) => Some(observation),
+            Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Report(_) => None,
         })
         .collect()
 }
@@ -59,7 +60,7 @@ fn has_fault(actions: &[Action], kind: FaultKind) -> bool {
 fn the_identity_comes_before_the_readings_and_only_once() {
     let mut talk = Talk::up();
     let actions = talk.say(LINE);
-    let Action::Identify(identity) = &actions[0] else { panic!("{actions:?}") };
+    let Action::Identify(_, identity) = &actions[0] else { panic!("{actions:?}") };
     assert_eq!(identity.serial.as_deref(), Some("0000056661"));
     assert_eq!(observed(&actions).len(), 9);
     let again = talk.say(LINE);
@@ -115,7 +116,7 @@ fn another_serial_number_counts_when_two_lines_have_it() {
     talk.say(&other);
     let twice = talk.say(&other);
     assert!(
-        matches!(&twice[0], Action::Identify(identity) if identity.serial.as_deref() == Some("0000056662"))
+        matches!(&twice[0], Action::Identify(_, identity) if identity.serial.as_deref() == Some("0000056662"))
     );
     assert_eq!(observed(&twice).len(), 9);
 }
@@ -185,7 +186,7 @@ proptest! {
         if let [spo2, pulse, ..] = said.as_slice() {
             // What can go without harm is the percent sign.
             prop_assert_eq!((shown(&spo2.value), shown(&pulse.value)), ("98".to_owned(), "97".to_owned()));
-            let Some(Action::Identify(identity)) = actions.first() else { panic!("{actions:?}") };
+            let Some(Action::Identify(_, identity)) = actions.first() else { panic!("{actions:?}") };
             prop_assert_eq!(identity.serial.as_deref(), Some("0000056661"));
         }
     }

@@ -1,0 +1,18 @@
+//! Serial devices from the wire to the normal form: simulated devices on real pseudo-terminals at
+//! their real baud rate, the real link, the real drivers, and a session no cleverer than it must be.
+
+#![cfg(feature = "lab")]
+#![cfg(test)]
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "all of it is a test, and a session in real time needs a clock and a task"
+)]
+
+mod alaris_asena;
+mod hostile;
+mod masimo_ascii1;
+mod support;
+mod vectors;
