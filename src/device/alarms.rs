@@ -55,8 +55,7 @@ impl AlarmEdges {
         let ended = gone.map(|(code, raised)| edge(code, raised, Phase::End));
         let changed = level.iter().filter_map(|(code, raised)| {
             let before = self.on.get(code)?;
-            let is_changed =
-                (before.priority, before.is_silenced) != (raised.priority, raised.is_silenced);
+            let is_changed = (before.priority, before.is_silenced) != (raised.priority, raised.is_silenced);
             is_changed.then(|| edge(code, raised, Phase::Update))
         });
         let fresh = level.iter().filter(|(code, _)| !self.on.contains_key(*code));
@@ -104,7 +103,9 @@ mod tests {
     }
 
     fn level(of: &[(&str, Priority, bool)]) -> Level {
-        of.iter().map(|(code, priority, silenced)| ((*code).to_owned(), raised(*priority, *silenced))).collect()
+        of.iter()
+            .map(|(code, priority, silenced)| ((*code).to_owned(), raised(*priority, *silenced)))
+            .collect()
     }
 
     fn told(observations: &[Observation]) -> Vec<(String, Phase, bool)> {

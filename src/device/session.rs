@@ -220,10 +220,8 @@ impl<L: Link> Session<L> {
                         return ControlFlow::Break(Ended::Link(error));
                     }
                 }
-                said @ (Action::Identify(..)
-                | Action::Observe(..)
-                | Action::Gone(..)
-                | Action::Report(_)) => {
+                said
+                @ (Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Report(_)) => {
                     for (device, body) in self.said(said) {
                         self.report(at, device, body).await?;
                     }

@@ -125,8 +125,7 @@ async fn a_pump_that_loses_power_within_a_reply_comes_back_under_its_stable_path
         bench.control.trouble(Trouble::PowerCycle(Duration::from_millis(300)));
         // Something else takes the number that the port had: it must come back elsewhere.
         let _squatters = if round == 2 { squat(&link, &port_before).await } else { Vec::new() };
-        let ups =
-            |record: &Record| record.all().iter().filter(|(_, told)| matches!(told, Told::Up)).count();
+        let ups = |record: &Record| record.all().iter().filter(|(_, told)| matches!(told, Told::Up)).count();
         bench.record.until("the way back", |record| ups(record) > round).await;
         let read = bench.record.values("MDC_VOL_FLUID_DELIV").len();
         bench
@@ -139,11 +138,7 @@ async fn a_pump_that_loses_power_within_a_reply_comes_back_under_its_stable_path
     let identities = bench.record.identities();
     assert_eq!(identities, vec![Some("8002-51733".to_owned()); 4], "said again on each connection");
     assert!(
-        bench
-            .record
-            .all()
-            .iter()
-            .any(|(_, told)| matches!(told, Told::Down(why) if why.contains("hung up")))
+        bench.record.all().iter().any(|(_, told)| matches!(told, Told::Down(why) if why.contains("hung up")))
     );
     // Nothing of a connection is told before its identity.
     let mut is_known = false;
@@ -199,10 +194,7 @@ async fn another_pump_on_the_port_is_told_and_never_mixed_with_the_first() {
     let all_of_it = ["9.99", "99.000", "AL_OCCLU start high"].map(str::to_owned);
     let references = ["MDC_FLOW_FLUID_PUMP", "MDC_VOL_FLUID_TBI", "MDC_EVT_OCCL"];
     let has_told = |record: &Record| {
-        references
-            .iter()
-            .zip(&all_of_it)
-            .all(|(reference, value)| record.values(reference).contains(value))
+        references.iter().zip(&all_of_it).all(|(reference, value)| record.values(reference).contains(value))
     };
     bench.record.until("all that the other shows", has_told).await;
     let mut serial = None;

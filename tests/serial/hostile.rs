@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wardline::device::Action;
 use wardline::device::catalogue::serial_models;
 use wardline::device::settings::Settings;
 use wardline::link::serial::SerialLink;
+use wardline::link::{Link, LinkCommand, LinkError, LinkEvent};
+use wardline::time::Now;
 
-use crate::support::*;
 use crate::vectors::vectors;
 
 /// A generator of numbers that is the same on every run.
@@ -30,11 +32,8 @@ fn babble(dice: &mut Dice, captures: &[Vec<u8>]) -> Vec<u8> {
             .collect(),
         other => {
             let capture = &captures[usize::try_from(dice.roll(captures.len() as u64)).unwrap()];
-            let from = if other == 2 {
-                0
-            } else {
-                usize::try_from(dice.roll(capture.len() as u64 + 1)).unwrap()
-            };
+            let from =
+                if other == 2 { 0 } else { usize::try_from(dice.roll(capture.len() as u64 + 1)).unwrap() };
             capture[from..].to_vec()
         }
     }

@@ -1,8 +1,10 @@
 //! Masimo pulse oximeters.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use wardline::device::FaultKind;
+use wardline::device::Fault;
+use wardline::device::observation::Absent;
 use wardline::lab::sim::{Trouble, masimo};
 
 use crate::support::*;
@@ -48,10 +50,7 @@ async fn the_recorded_numerics_arrive_row_by_row() {
     for row in &rows {
         bench.control.set(row.clone());
     }
-    bench
-        .record
-        .until("all rows", |record| record.values("MDC_PULS_OXIM_SAT_O2").len() >= rows.len())
-        .await;
+    bench.record.until("all rows", |record| record.values("MDC_PULS_OXIM_SAT_O2").len() >= rows.len()).await;
     let text =
         |value: Option<u16>| value.map_or(Absent::Unknown.code().to_owned(), |value| value.to_string());
     let expected: Vec<String> = rows.iter().map(|row| text(row.spo2)).collect();
@@ -117,10 +116,7 @@ async fn an_oximeter_comes_back_and_another_one_is_told() {
     bench.control.trouble(Trouble::Identity("0000093112".to_owned()));
     bench.control.set(masimo::Values { spo2: Some(55), ..well() });
     let other = "55".to_owned();
-    bench
-        .record
-        .until("its reading", |record| record.values("MDC_PULS_OXIM_SAT_O2").contains(&other))
-        .await;
+    bench.record.until("its reading", |record| record.values("MDC_PULS_OXIM_SAT_O2").contains(&other)).await;
     let mut serial = None;
     for (_, told) in bench.record.all() {
         match told {
@@ -138,9 +134,8 @@ async fn a_flood_of_oximeter_alarms_is_told_edge_by_edge() {
     let bench = oximeter(masimo::Cadence::Every(Duration::from_millis(200)));
     bench.record.until("a line", |record| !record.values("MDC_PULS_OXIM_SAT_O2").is_empty()).await;
     bench.control.trouble(Trouble::AlarmFlood(8));
-    let ends = |record: &Record| {
-        record.values("MDC_EVT_ALARM").iter().filter(|edge| edge.contains("end")).count()
-    };
+    let ends =
+        |record: &Record| record.values("MDC_EVT_ALARM").iter().filter(|edge| edge.contains("end")).count();
     bench.record.until("the ends", |record| ends(record) == 8).await;
     assert_eq!(bench.record.values("MDC_EVT_ALARM").len(), 16);
 }

@@ -1,7 +1,6 @@
 //! A simulated device on a pseudo-terminal, the real link, the real driver, and a session no cleverer than
 //! it must be.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -54,10 +53,7 @@ impl Record {
     /// The values of one element, as text.
     pub(crate) fn values(&self, reference: &str) -> Vec<String> {
         let said = self.observations();
-        said.iter()
-            .filter(|said| said.metric.reference == reference)
-            .map(|said| shown(&said.value))
-            .collect()
+        said.iter().filter(|said| said.metric.reference == reference).map(|said| shown(&said.value)).collect()
     }
 
     pub(crate) fn faults(&self) -> Vec<Fault> {
@@ -212,8 +208,7 @@ pub(crate) fn assert_only_requests(model: &SerialModel, mut bytes: &[u8]) {
         let request = model.requests.requests().iter().find(|request| bytes.starts_with(request.bytes));
         let Some(request) = request else {
             // The last one may be under way.
-            let is_begun =
-                model.requests.requests().iter().any(|request| request.bytes.starts_with(bytes));
+            let is_begun = model.requests.requests().iter().any(|request| request.bytes.starts_with(bytes));
             assert!(is_begun, "{}: {:?}", model.name, String::from_utf8_lossy(bytes));
             return;
         };

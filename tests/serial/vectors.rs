@@ -100,11 +100,7 @@ pub(crate) fn vectors(driver: &str) -> Vec<(String, Vector)> {
         .collect();
     paths.sort();
     let read = |path: PathBuf| {
-        assert!(
-            path.extension().is_some_and(|ending| ending == "json"),
-            "{} is no vector",
-            path.display()
-        );
+        assert!(path.extension().is_some_and(|ending| ending == "json"), "{} is no vector", path.display());
         let text = std::fs::read_to_string(&path).unwrap();
         let vector =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -149,7 +145,11 @@ fn every_vector_of_every_driver_gives_what_it_must() {
                 .into_iter()
                 .map(|(part, said)| (model.parts.name(part).unwrap().to_owned(), said))
                 .collect();
-            assert_eq!(named.keys().collect::<Vec<_>>(), vector.identities.keys().collect::<Vec<_>>(), "{name}");
+            assert_eq!(
+                named.keys().collect::<Vec<_>>(),
+                vector.identities.keys().collect::<Vec<_>>(),
+                "{name}"
+            );
             for (place, who) in &vector.identities {
                 assert!(who.is(&named[place]), "{name}: {place} is {:?}, expected {who:?}", named[place]);
             }
@@ -159,8 +159,7 @@ fn every_vector_of_every_driver_gives_what_it_must() {
             }
             assert!(said.iter().all(|said| model.reads.contains(&said.metric)), "{name}: not in `reads`");
         }
-        let (bad, good): (Vec<_>, Vec<_>) =
-            vectors.iter().partition(|(name, _)| name.starts_with("bad-"));
+        let (bad, good): (Vec<_>, Vec<_>) = vectors.iter().partition(|(name, _)| name.starts_with("bad-"));
         assert!(bad.len() >= 5 && good.len() >= 5, "{} has too few vectors", model.name);
         assert!(bad.iter().all(|(_, vector)| !vector.faults.is_empty()), "a bad capture has a fault");
     }
@@ -190,8 +189,9 @@ fn every_published_frame_of_the_pump_is_among_the_vectors() {
     ];
     let vectors = vectors("alaris-asena");
     for frame in PUBLISHED {
-        let holds_it =
-            |(_, vector): &(String, Vector)| vector.capture.as_ref().is_some_and(|text| text.contains(frame)) && vector.faults.is_empty();
+        let holds_it = |(_, vector): &(String, Vector)| {
+            vector.capture.as_ref().is_some_and(|text| text.contains(frame)) && vector.faults.is_empty()
+        };
         assert!(vectors.iter().any(holds_it), "{frame} is in no good vector");
     }
 }

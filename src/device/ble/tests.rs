@@ -27,7 +27,9 @@ fn written(observation: &Observation) -> Json {
         Value::Decimal(number) => out["value"] = json!(number.to_string()),
         Value::Absent(why) => out["absent"] = json!(why.code()),
         Value::Bits(bits) => out["bits"] = json!(bits),
-        other @ (Value::Text(_) | Value::Alarm(_) | Value::Samples(_)) => panic!("no profile gives {other:?}"),
+        other @ (Value::Text(_) | Value::Alarm(_) | Value::Samples(_)) => {
+            panic!("no profile gives {other:?}")
+        }
     }
     if observation.modality != 0 {
         out["modality"] = json!(observation.modality);

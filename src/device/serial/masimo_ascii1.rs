@@ -264,8 +264,13 @@ impl MasimoAscii1 {
                 (true, false) => AlarmPhase::End,
                 (true, true) | (false, false) => continue,
             };
-            let alarm =
-                Alarm { code: code.to_owned(), text: words.to_owned(), phase, priority: Priority::Unstated, is_silenced: false };
+            let alarm = Alarm {
+                code: code.to_owned(),
+                text: words.to_owned(),
+                phase,
+                priority: Priority::Unstated,
+                is_silenced: false,
+            };
             let edge = observation(&mdc::EVT_ALARM, Value::Alarm(alarm), &mdc::DIMENSIONLESS, Kind::Alarm);
             self.actions.push_back(Action::observe(Observation { device_time: time, ..edge }));
         }

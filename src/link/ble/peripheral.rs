@@ -273,7 +273,9 @@ impl Link for BleLink {
 
     async fn perform(&mut self, command: LinkCommand) -> Result<(), LinkError> {
         match command {
-            LinkCommand::Send(request) | LinkCommand::Fill(request, _) => return Err(LinkError::NotAllowed(request)),
+            LinkCommand::Send(request) | LinkCommand::Fill(request, _) => {
+                return Err(LinkError::NotAllowed(request));
+            }
             LinkCommand::HangUp => {
                 self.release().await;
                 self.ready.push_back(LinkEvent::Down(LinkError::HungUp));

@@ -89,8 +89,9 @@ fn faults(actions: &[Action]) -> Vec<FaultKind> {
 }
 
 fn observed(actions: &[Action]) -> Vec<Observation> {
-    let observation =
-        |action: &Action| if let Action::Observe(_, observed) = action { Some(observed.clone()) } else { None };
+    let observation = |action: &Action| {
+        if let Action::Observe(_, observed) = action { Some(observed.clone()) } else { None }
+    };
     actions.iter().filter_map(observation).collect()
 }
 

@@ -1,8 +1,8 @@
 //! Conversations with the driver: what it asks, what it believes, what it tells.
 
 use super::*;
-use crate::device::observation::{Absent, Kind, Phase as AlarmPhase, Value};
 use crate::device::Part;
+use crate::device::observation::{Absent, Kind, Phase as AlarmPhase, Value};
 use crate::device::serial::{Decoded, decode_capture};
 use crate::device::settings::Settings;
 use bytes::Bytes;
@@ -74,7 +74,11 @@ impl Talk {
         let actions: Vec<Action> = std::iter::from_fn(|| self.driver.poll_action()).collect();
         self.asked = actions.iter().rev().find_map(|action| match action {
             Action::Command(LinkCommand::Send(id)) => Some(Query::ALL[usize::from(id.0)]),
-            Action::Command(_) | Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Report(_) => None,
+            Action::Command(_)
+            | Action::Identify(..)
+            | Action::Observe(..)
+            | Action::Gone(..)
+            | Action::Report(_) => None,
         });
         actions
     }
@@ -463,7 +467,11 @@ fn no_limit_and_more_than_a_day_are_said_in_words() {
     let Decoded { observations: said, faults, .. } =
         decode_capture(&MODEL, &Settings::default(), replies.as_bytes());
     let of = |metric: &mdc::Metric| -> Vec<&Value> {
-        said.iter().map(|(_, said)| said).filter(|said| said.metric == metric).map(|said| &said.value).collect()
+        said.iter()
+            .map(|(_, said)| said)
+            .filter(|said| said.metric == metric)
+            .map(|said| &said.value)
+            .collect()
     };
     assert_eq!(of(&mdc::VOL_FLUID_TBI), [&Value::Text("off".to_owned())]);
     let day = Value::Text("24+".to_owned());

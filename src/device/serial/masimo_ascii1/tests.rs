@@ -1,8 +1,8 @@
 //! What the driver makes of lines, good and bad.
 
 use super::*;
-use crate::device::settings::Settings;
 use crate::device::observation::Absent;
+use crate::device::settings::Settings;
 use bytes::Bytes;
 use proptest::prelude::*;
 
