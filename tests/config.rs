@@ -15,18 +15,19 @@ use std::time::Duration;
 
 use wardline::config::{Catalogue, Connection, Environment, Loaded, LogLevel, Problems, load};
 use wardline::device::Driver;
-use wardline::device::catalogue::{BleProfile, Class, IdentityProof, SerialModel};
+use wardline::device::catalogue::{BleProfile, Class, IdentityProof, Parts, SerialModel};
 use wardline::device::nomenclature::{
     DRUG_NAME, EVT_ALARM, EVT_OCCL, FLOW_FLUID_PUMP, HEART_RATE, PERFUSION, PRESS_FLUID_ACT, PULSE_OXIM_RATE,
     PUMP_MODE, SPO2, TIME_PD_REMAIN, VOL_FLUID_DELIV, VOL_FLUID_TBI,
 };
 use wardline::device::observation::Observation;
+use wardline::device::settings::Settings;
 use wardline::device::{Fault, FaultKind};
 use wardline::envelope::keys::KeySource as _;
 use wardline::link::{AllowSet, Characteristic, Line, Parity};
 use wardline::policy::Trust;
 
-fn no_driver() -> Box<dyn Driver> {
+fn no_driver(_: &Settings) -> Box<dyn Driver> {
     unreachable!("a configuration never makes a driver")
 }
 
@@ -54,6 +55,9 @@ static PUMP: SerialModel = SerialModel {
         &EVT_OCCL,
     ],
     identity: IdentityProof::Reported,
+    parts: Parts::One,
+    settings: &[],
+    quiet: Duration::from_secs(15),
     driver: no_driver,
 };
 
@@ -65,6 +69,9 @@ static OXIMETER: SerialModel = SerialModel {
     requests: AllowSet::NONE,
     reads: &[&SPO2, &PULSE_OXIM_RATE, &PERFUSION, &EVT_ALARM],
     identity: IdentityProof::Reported,
+    parts: Parts::One,
+    settings: &[],
+    quiet: Duration::from_secs(15),
     driver: no_driver,
 };
 
@@ -76,6 +83,9 @@ static MUTE: SerialModel = SerialModel {
     requests: AllowSet::NONE,
     reads: &[&SPO2],
     identity: IdentityProof::PortOnly,
+    parts: Parts::One,
+    settings: &[],
+    quiet: Duration::from_secs(15),
     driver: no_driver,
 };
 

@@ -32,7 +32,7 @@ use serde::Serialize;
 use super::exit::{Exit, Failure};
 use super::out;
 use crate::device::catalogue::{serial_model, serial_models};
-use crate::device::observation::{Observation, Value};
+use crate::device::observation::{Observation, Samples, Value};
 use crate::device::serial::Decoded;
 use crate::device::settings::Settings;
 use crate::device::{Identity, ble, serial};
@@ -113,7 +113,7 @@ fn decode_serial(driver: &str, file: &Path) -> Result<(), Failure> {
     if !faults.is_empty() {
         return Err(Failure::silent(Exit::Refused));
     }
-    if observations.is_empty() && identity.is_none() {
+    if observations.is_empty() && identities.is_empty() {
         let error = anyhow!("nothing in these {} bytes is a whole frame of {driver}", bytes.len());
         return Err(Failure::new(Exit::Refused, error));
     }
@@ -207,6 +207,8 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     alarm: Option<AlarmLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    samples: Option<SamplesLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<&'a str>,
     kind: &'a str,
     status: &'a str,
@@ -225,6 +227,15 @@ struct AlarmLine<'a> {
     text: &'a str,
     phase: &'a str,
     priority: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    silenced: bool,
+}
+
+#[derive(Serialize)]
+struct SamplesLine<'a> {
+    period_us: u32,
+    exponent: i8,
+    values: &'a [i16],
 }
 
 impl<'a> From<&'a Observation> for Line<'a> {
@@ -237,6 +248,7 @@ impl<'a> From<&'a Observation> for Line<'a> {
             text: None,
             bits: None,
             alarm: None,
+            samples: None,
             unit: None,
             kind: observation.kind.as_str(),
             status: observation.status.as_str(),
@@ -262,7 +274,13 @@ impl<'a> From<&'a Observation> for Line<'a> {
                     text: &alarm.text,
                     phase: alarm.phase.as_str(),
                     priority: alarm.priority.as_str(),
+                    silenced: alarm.is_silenced,
                 });
+            }
+            Value::Samples(samples) => {
+                let Samples { period_us, exponent, values } = samples;
+                line.samples = Some(SamplesLine { period_us: *period_us, exponent: *exponent, values });
+                line.unit = Some(observation.unit.ucum);
             }
         }
         line

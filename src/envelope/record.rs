@@ -7,7 +7,8 @@ use super::wire::{Put, Take};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature;
 use crate::device::observation::{
-    Absent, Alarm, DeviceTime, Kind, Lane, Observation, Phase, Priority, Quality, Status, Value,
+    Absent, Alarm, DeviceTime, Kind, Lane, MAX_SAMPLES, Observation, Phase, Priority, Quality, Samples,
+    Status, Value,
 };
 use crate::time::{ClockSync, Mono, Now, Wall};
 
@@ -220,6 +221,7 @@ const fn value_tag(value: &Value) -> u8 {
         Value::Text(_) => 2,
         Value::Bits(_) => 3,
         Value::Alarm(_) => 4,
+        Value::Samples(_) => 5,
     }
 }
 
@@ -233,10 +235,12 @@ fn put_value(out: &mut Vec<u8>, value: &Value) {
         Value::Text(text) => out.put_str(text),
         Value::Bits(bits) => out.put_varint(u64::from(*bits)),
         Value::Alarm(alarm) => {
-            out.put_u8(phase_code(alarm.phase) | priority_code(alarm.priority) << 4);
+            let silenced = if alarm.is_silenced { SILENCED } else { 0 };
+            out.put_u8(phase_code(alarm.phase) | silenced | priority_code(alarm.priority) << 4);
             out.put_str(&alarm.code);
             out.put_str(&alarm.text);
         }
+        Value::Samples(samples) => put_samples(out, samples),
     }
 }
 
@@ -249,14 +253,47 @@ fn take_value(take: &mut Take<'_>, tag: u8) -> Result<Value, FormatError> {
         4 => {
             let codes = take.u8()?;
             Value::Alarm(Alarm {
-                phase: phase_of(codes & 0x0F).ok_or(FormatError::Field("phase"))?,
+                phase: phase_of(codes & 0x07).ok_or(FormatError::Field("phase"))?,
+                is_silenced: codes & SILENCED != 0,
                 priority: priority_of(codes >> 4).ok_or(FormatError::Field("priority"))?,
                 code: take.str("alarm code")?.to_owned(),
                 text: take.str("alarm text")?.to_owned(),
             })
         }
+        5 => Value::Samples(take_samples(take)?),
         _ => return Err(FormatError::Field("value")),
     })
+}
+
+/// Of the byte with an alarm's phase and priority: somebody has silenced it.
+const SILENCED: u8 = 0x08;
+
+/// Neighbours of a wave differ little: the differences pack well.
+fn put_samples(out: &mut Vec<u8>, samples: &Samples) {
+    out.put_varint(u64::from(samples.period_us));
+    out.put_bytes(&samples.exponent.to_le_bytes());
+    let values = samples.values.get(..MAX_SAMPLES).unwrap_or(&samples.values);
+    out.put_varint(u64::try_from(values.len()).unwrap_or_default());
+    let mut before = 0;
+    for value in values {
+        out.put_signed(i64::from(*value) - before);
+        before = i64::from(*value);
+    }
+}
+
+fn take_samples(take: &mut Take<'_>) -> Result<Samples, FormatError> {
+    let (period_us, exponent) = (take.small("period")?, take.i8()?);
+    let count = usize::from(take.small::<u16>("samples")?);
+    if count > MAX_SAMPLES {
+        return Err(FormatError::Field("samples"));
+    }
+    let mut values = Vec::with_capacity(count);
+    let mut value = 0i64;
+    for _ in 0..count {
+        value = value.saturating_add(take.signed()?);
+        values.push(i16::try_from(value).map_err(|_| FormatError::Field("samples"))?);
+    }
+    Ok(Samples { period_us, exponent, values })
 }
 
 fn put_device_time(out: &mut Vec<u8>, time: DeviceTime) {
@@ -288,12 +325,12 @@ macro_rules! codes {
 }
 
 codes! { Kind, kind_code, kind_of:
-Kind::Measurement = 0, Kind::Setting = 1, Kind::State = 2, Kind::Alarm = 3 }
+Kind::Measurement = 0, Kind::Setting = 1, Kind::State = 2, Kind::Alarm = 3, Kind::Wave = 4 }
 codes! { Absent, absent_code, absent_of:
     Absent::NotANumber = 0, Absent::PositiveInfinity = 1, Absent::NegativeInfinity = 2,
     Absent::Error = 3, Absent::Unknown = 4,
 }
-codes! { Phase, phase_code, phase_of: Phase::Start = 0, Phase::End = 1 }
+codes! { Phase, phase_code, phase_of: Phase::Start = 0, Phase::End = 1, Phase::Update = 2 }
 codes! { Priority, priority_code, priority_of:
     Priority::Unstated = 0, Priority::Low = 1, Priority::Medium = 2, Priority::High = 3,
 }

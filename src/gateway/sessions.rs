@@ -11,6 +11,7 @@ use crate::backoff::Bounds;
 use crate::config::{Connection, Device};
 use crate::device::ble::Collector;
 use crate::device::session::{Context, Session};
+use crate::device::settings::Settings;
 use crate::device::{DeviceIndex, Report, Ticket};
 use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
@@ -59,7 +60,7 @@ impl Maker {
     fn context(&self) -> Context {
         Context {
             device: self.device,
-            parts: self.parts.clone(),
+            parts: BTreeMap::new(),
             clock: Arc::clone(&self.shared.clock),
             random: Box::new(SystemRandomness::new()),
             backoff: BACKOFF,
@@ -106,7 +107,8 @@ pub fn start(
                 let (port, settings, model) = (port.clone(), *line, *model);
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let link = SerialLink::new(port.clone(), settings, model.requests);
-                    Session::new(link, (model.driver)(), maker.context()).run()
+                    Session::new(link, (model.driver)(&Settings::defaults(model.settings)), maker.context())
+                        .run()
                 });
             }
             Connection::Ble { profiles, .. } if links.replay(device).is_some() => {

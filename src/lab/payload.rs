@@ -74,7 +74,8 @@ fn fhir_value(resource: &Json) -> anyhow::Result<String> {
     if quantity.is_number() {
         return Ok(quantity.to_string());
     }
-    text(&resource["valueString"])
+    text(&resource["valueSampledData"]["data"])
+        .or_else(|| text(&resource["valueString"]))
         .or_else(|| text(&resource["valueCodeableConcept"]["coding"][0]["code"]))
         .or_else(|| text(&resource["valueCodeableConcept"]["text"]))
         .or_else(|| text(&resource["dataAbsentReason"]["coding"][0]["code"]))
@@ -94,6 +95,7 @@ enum Item {
     Array(Vec<Item>),
     Map(Vec<(Item, Item)>),
     Tag(u64, Box<Item>),
+    Bool(bool),
     Null,
 }
 
@@ -170,10 +172,17 @@ fn cbor_value(value: &Item) -> anyhow::Result<String> {
         Item::Array(parts) => match parts.as_slice() {
             [Item::Int(0), reason] => Ok(reason.text()?.to_owned()),
             [Item::Int(1), bits] => Ok(format!("0x{:08x}", bits.int()?)),
-            [Item::Int(2), code, _, _, _] => Ok(code.text()?.to_owned()),
+            [Item::Int(2), code, _, _, _, Item::Bool(_)] => Ok(code.text()?.to_owned()),
+            [Item::Int(3), Item::Int(_), Item::Int(_), Item::Array(samples)] => {
+                let sample = |sample: &Item| match sample {
+                    Item::Null => Ok("E".to_owned()),
+                    other => Ok(other.int()?.to_string()),
+                };
+                Ok(samples.iter().map(sample).collect::<anyhow::Result<Vec<_>>>()?.join(" "))
+            }
             other => bail!("no value: {other:?}"),
         },
-        Item::Int(_) | Item::Bytes(_) | Item::Map(_) | Item::Tag(..) | Item::Null => {
+        Item::Int(_) | Item::Bytes(_) | Item::Map(_) | Item::Tag(..) | Item::Bool(_) | Item::Null => {
             bail!("no value: {value:?}")
         }
     }
@@ -185,6 +194,7 @@ fn item(decoder: &mut Decoder<'_>, depth: u8) -> anyhow::Result<Item> {
         Type::Bytes => Item::Bytes(decoder.bytes()?.to_vec()),
         Type::String => Item::Text(decoder.str()?.to_owned()),
         Type::Tag => Item::Tag(decoder.tag()?.as_u64(), Box::new(item(decoder, depth + 1)?)),
+        Type::Bool => Item::Bool(decoder.bool()?),
         Type::Null => {
             decoder.null()?;
             Item::Null

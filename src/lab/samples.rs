@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature as n;
 use crate::device::observation::{
-    Absent, Alarm, DeviceTime, Kind, Lane, Observation, Phase, Priority, Quality, Status, Value,
+    Absent, Alarm, DeviceTime, Kind, Lane, Observation, Phase, Priority, Quality, Samples, Status, Value,
 };
 use crate::envelope::block::BlockHeader;
 use crate::envelope::record::{Entry, Gap, Record};
@@ -138,10 +138,17 @@ fn pump() -> Vec<(u16, Observation)> {
             text: "occlusion, line pressure above limit".to_owned(),
             phase,
             priority,
+            is_silenced: false,
         };
         let observation = measured(&n::EVT_OCCL, &n::DIMENSIONLESS, Value::Alarm(alarm));
         Observation { kind: Kind::Alarm, ..observation }
     };
+    let mut silenced = alarm(Phase::Update, Priority::High);
+    if let Value::Alarm(alarm) = &mut silenced.value {
+        alarm.is_silenced = true;
+    }
+    let values = vec![-12, 0, Samples::MISSING, 340];
+    let wave = Samples { period_us: 4_000, exponent: -1, values };
     [
         Observation { kind: Kind::Setting, channel: 2, ..rate },
         measured(&n::VOL_FLUID_DELIV, &n::MILLILITRE, number(31, -1)),
@@ -151,7 +158,9 @@ fn pump() -> Vec<(u16, Observation)> {
         Observation { kind: Kind::State, ..mode },
         Observation { kind: Kind::Setting, ..drug },
         alarm(Phase::Start, Priority::High),
+        silenced,
         alarm(Phase::End, Priority::Unstated),
+        Observation { kind: Kind::Wave, ..measured(&n::PRESS_FLUID_ACT, &n::MMHG, Value::Samples(wave)) },
     ]
     .into_iter()
     .map(|observation| (1, observation))

@@ -70,6 +70,7 @@ fn occlusion(metric: &'static Metric) -> ReportBody {
         text: "occlusion".into(),
         phase: Phase::Start,
         priority: Priority::High,
+        is_silenced: false,
     };
     ReportBody::Observation(
         Ticket(1),

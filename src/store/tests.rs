@@ -146,7 +146,9 @@ fn text_of(block: &PlainBlock) -> String {
     match entries.first().unwrap() {
         Entry::Observation(Record { observation, .. }) => match &observation.value {
             Value::Text(text) => text.clone(),
-            Value::Decimal(_) | Value::Absent(_) | Value::Bits(_) | Value::Alarm(_) => panic!("not a text"),
+            Value::Decimal(_) | Value::Absent(_) | Value::Bits(_) | Value::Alarm(_) | Value::Samples(_) => {
+                panic!("not a text")
+            }
         },
         Entry::Gap(gap) => format!("gap {}: {}", gap.count, gap.reason),
     }

@@ -127,7 +127,18 @@ def values_are_known(publish):
         return (
             (value[0] == 0 and len(value) == 2 and value[1] in REASONS)
             or (value[0] == 1 and len(value) == 2 and isinstance(value[1], int))
-            or (value[0] == 2 and len(value) == 5 and all(isinstance(part, str) for part in value[1:]))
+            or (
+                value[0] == 2
+                and len(value) == 6
+                and all(isinstance(part, str) for part in value[1:5])
+                and isinstance(value[5], bool)
+            )
+            or (
+                value[0] == 3
+                and len(value) == 4
+                and all(isinstance(part, int) for part in value[1:3])
+                and all(part is None or isinstance(part, int) for part in value[3])
+            )
         )
 
     return 8 not in publish or all(known(record[13]) for record in publish[9] if len(record) == 14)

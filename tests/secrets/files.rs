@@ -78,7 +78,8 @@ fn reading(number: u64) -> Observation {
         }
         _ => {
             let (code, text) = (format!("{CODE}-{number:06}"), format!("{ALARM}-{number:06}"));
-            let alarm = Alarm { code, text, phase: Phase::Start, priority: Priority::High };
+            let alarm =
+                Alarm { code, text, phase: Phase::Start, priority: Priority::High, is_silenced: false };
             observation(&n::EVT_OCCL, &n::DIMENSIONLESS, Kind::Alarm, Value::Alarm(alarm))
         }
     }
@@ -146,7 +147,7 @@ fn words_of(value: &Value) -> String {
         Value::Text(text) => text.clone(),
         Value::Alarm(alarm) => format!("{} {}", alarm.code, alarm.text),
         Value::Decimal(decimal) => decimal.to_string(),
-        Value::Absent(_) | Value::Bits(_) => String::new(),
+        Value::Absent(_) | Value::Bits(_) | Value::Samples(_) => String::new(),
     }
 }
 

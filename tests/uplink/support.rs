@@ -118,6 +118,7 @@ impl Ward {
                 text: "occlusion".to_owned(),
                 phase: Phase::Start,
                 priority: Priority::High,
+                is_silenced: false,
             };
             let value = Value::Alarm(alarm);
             observation = Observation {

@@ -59,6 +59,7 @@ fn words_bits_and_alarms_have_keys_of_their_own_and_no_unit() {
         text: "occlusion".into(),
         phase: Phase::End,
         priority: Priority::High,
+        is_silenced: false,
     };
     let alarm = Observation { metric: &EVT_OCCL, kind: Kind::Alarm, ..spo2(Value::Alarm(alarm)) };
     assert!(json(&alarm).contains(

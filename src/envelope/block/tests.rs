@@ -6,7 +6,7 @@ use super::*;
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{METRICS, UNITS};
 use crate::device::observation::{
-    Absent, Alarm, DeviceTime, Kind, Lane, Observation, Phase, Priority, Quality, Status, Value,
+    Absent, Alarm, DeviceTime, Kind, Lane, Observation, Phase, Priority, Quality, Samples, Status, Value,
 };
 use crate::envelope::record::Record;
 
@@ -24,18 +24,24 @@ fn value() -> impl Strategy<Value = Value> {
     ]);
     let priority =
         prop::sample::select(vec![Priority::Unstated, Priority::Low, Priority::Medium, Priority::High]);
-    let phase = prop::sample::select(vec![Phase::Start, Phase::End]);
+    let phase = prop::sample::select(vec![Phase::Start, Phase::Update, Phase::End]);
     prop_oneof![
         (any::<i64>(), any::<i8>()).prop_map(|(m, e)| Value::Decimal(Decimal::new(m, e))),
         absent.prop_map(Value::Absent),
         text().prop_map(Value::Text),
         any::<u32>().prop_map(Value::Bits),
-        (text(), text(), phase, priority).prop_map(|(code, text, phase, priority)| Value::Alarm(Alarm {
-            code,
-            text,
-            phase,
-            priority
-        })),
+        (any::<u32>(), any::<i8>(), prop::collection::vec(any::<i16>(), 0..40)).prop_map(
+            |(period_us, exponent, values)| Value::Samples(Samples { period_us, exponent, values })
+        ),
+        (text(), text(), phase, priority, any::<bool>()).prop_map(
+            |(code, text, phase, priority, is_silenced)| Value::Alarm(Alarm {
+                code,
+                text,
+                phase,
+                priority,
+                is_silenced
+            })
+        ),
     ]
 }
 
@@ -49,7 +55,8 @@ fn observation() -> impl Strategy<Value = Observation> {
             minute,
             second,
         });
-    let kind = prop::sample::select(vec![Kind::Measurement, Kind::Setting, Kind::State, Kind::Alarm]);
+    let kind =
+        prop::sample::select(vec![Kind::Measurement, Kind::Setting, Kind::State, Kind::Alarm, Kind::Wave]);
     let status = prop::sample::select(vec![Status::Final, Status::Preliminary]);
     (
         (prop::sample::select(METRICS), prop::sample::select(UNITS), value(), kind, status),
@@ -177,8 +184,13 @@ proptest! {
 }
 
 fn longest() -> Record {
-    let alarm =
-        Alarm { code: "c".repeat(300), text: "t".repeat(300), phase: Phase::End, priority: Priority::High };
+    let alarm = Alarm {
+        code: "c".repeat(300),
+        text: "t".repeat(300),
+        phase: Phase::End,
+        priority: Priority::High,
+        is_silenced: false,
+    };
     Record {
         device: 0,
         seq: u64::MAX,
@@ -308,6 +320,7 @@ fn golden_entries() -> Vec<Entry> {
         text: "Verschluss ☃".to_owned(),
         phase: Phase::Start,
         priority: Priority::High,
+        is_silenced: false,
     });
     alarm.metric = &crate::device::nomenclature::EVT_OCCL;
     let of = |device, seq, at, observation| Entry::Observation(Record { device, seq, at, observation });

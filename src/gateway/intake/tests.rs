@@ -111,6 +111,7 @@ fn alarm() -> Observation {
         text: "occlusion".to_owned(),
         phase: Phase::Start,
         priority: Priority::High,
+        is_silenced: false,
     };
     Observation {
         metric: &EVT_OCCL,

@@ -149,6 +149,7 @@ impl Readings {
             text: text.to_owned(),
             phase: Phase::Start,
             priority: Priority::High,
+            is_silenced: false,
         };
         let observation = measured(&n::EVT_OCCL, &n::DIMENSIONLESS, Value::Alarm(alarm));
         self.numbered(device, Observation { kind: Kind::Alarm, ..observation }, at)
@@ -317,7 +318,11 @@ mod tests {
         assert_ne!(first, second);
         let tickets = first.iter().chain(&second).map(|report| match &report.body {
             ReportBody::Observation(ticket, _) => ticket.0,
-            ReportBody::Up | ReportBody::Down(_) | ReportBody::Identity(_) | ReportBody::Fault(_) => 0,
+            ReportBody::Up
+            | ReportBody::Down(_)
+            | ReportBody::Identity(_)
+            | ReportBody::Fault(_)
+            | ReportBody::Unlisted(_) => 0,
         });
         assert_eq!(tickets.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     }

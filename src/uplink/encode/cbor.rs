@@ -8,7 +8,7 @@ use minicbor::encode::Error;
 
 use super::key::lane_number;
 use super::{Body, Context, Item};
-use crate::device::observation::{Kind, Status, Value};
+use crate::device::observation::{Kind, Samples, Status, Value};
 use crate::envelope::record::{Gap, Record};
 use crate::time::ClockSync;
 
@@ -80,6 +80,7 @@ fn record(out: &mut Vec<u8>, index: usize, record: &Record) -> Written {
         Kind::Setting => 1,
         Kind::State => 2,
         Kind::Alarm => 3,
+        Kind::Wave => 4,
     })?;
     e.u8(match observed.status {
         Status::Final => 0,
@@ -103,8 +104,20 @@ fn value(e: &mut Encoder<&mut Vec<u8>>, value: &Value) -> Written {
         Value::Text(text) => e.str(text)?.ok(),
         Value::Bits(bits) => e.array(2)?.u8(1)?.u32(*bits)?.ok(),
         Value::Alarm(alarm) => {
-            e.array(5)?.u8(2)?.str(&alarm.code)?.str(&alarm.text)?;
-            e.str(alarm.phase.as_str())?.str(alarm.priority.as_str())?.ok()
+            e.array(6)?.u8(2)?.str(&alarm.code)?.str(&alarm.text)?;
+            e.str(alarm.phase.as_str())?.str(alarm.priority.as_str())?.bool(alarm.is_silenced)?.ok()
+        }
+        Value::Samples(samples) => {
+            e.array(4)?.u8(3)?.u32(samples.period_us)?.i8(samples.exponent)?;
+            e.array(u64::try_from(samples.values.len()).unwrap_or_default())?;
+            for value in &samples.values {
+                if *value == Samples::MISSING {
+                    e.null()?
+                } else {
+                    e.i16(*value)?
+                };
+            }
+            Ok(())
         }
     }
 }

@@ -26,8 +26,9 @@
 
 use super::json::{decimal, instant, raw, string, whole};
 use super::{Body, Context, Item};
+use crate::device::decimal::Decimal;
 use crate::device::nomenclature::Unit;
-use crate::device::observation::{Absent, Alarm, Kind, Observation, Quality, Value};
+use crate::device::observation::{Absent, Alarm, Kind, Observation, Quality, Samples, Value};
 use crate::envelope::record::{Gap, Record};
 use crate::policy::DeviceCard;
 use crate::time::ClockSync;
@@ -132,6 +133,10 @@ fn observation(out: &mut Vec<u8>, context: Context<'_>, card: &DeviceCard, index
 fn meta(out: &mut Vec<u8>, guide: Guide, observed: &Observation) {
     let profile = match (&observed.value, guide) {
         (Value::Alarm(_), _) => None,
+        (Value::Samples(_), Guide::Personal) => Some("phd/StructureDefinition/PhdRtsaObservation"),
+        (Value::Samples(_), Guide::PointOfCare) => {
+            Some("pocd/StructureDefinition/RealTimeSampleArrayObservation")
+        }
         (Value::Decimal(_) | Value::Absent(_), Guide::Personal) => {
             Some("phd/StructureDefinition/PhdNumericObservation")
         }
@@ -293,7 +298,31 @@ fn value(out: &mut Vec<u8>, card: &DeviceCard, observed: &Observation) {
             let _ = write!(out, r#""valueString":"0x{bits:08x}""#);
         }
         Value::Alarm(alarm) => condition(out, card, alarm),
+        Value::Samples(samples) if samples.values.is_empty() => absent(out, Absent::Unknown),
+        Value::Samples(samples) => sampled(out, observed.unit, samples),
     }
+}
+
+/// `SampledData`: the period in milliseconds, `E` where the device had no sample.
+fn sampled(out: &mut Vec<u8>, unit: &Unit, samples: &Samples) {
+    use std::io::Write as _;
+    raw(out, r#""valueSampledData":{"origin":{"value":0"#);
+    quantity_unit(out, unit);
+    raw(out, r#","period":"#);
+    decimal(out, Decimal::new(i64::from(samples.period_us), -3));
+    raw(out, r#","factor":"#);
+    decimal(out, Decimal::new(1, samples.exponent));
+    raw(out, r#","dimensions":1,"data":""#);
+    for (place, value) in samples.values.iter().enumerate() {
+        raw(out, if place == 0 { "" } else { " " });
+        if *value == Samples::MISSING {
+            out.push(b'E');
+        } else {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{value}");
+        }
+    }
+    raw(out, r#""}"#);
 }
 
 fn quantity_unit(out: &mut Vec<u8>, unit: &Unit) {
@@ -355,6 +384,7 @@ fn interpretation(out: &mut Vec<u8>, quality: Quality) {
 fn components(out: &mut Vec<u8>, observed: &Observation) {
     const SUPPLEMENTAL_TYPES: u64 = 68_193;
     const EVENT_PHASE: u64 = 68_481;
+    const INACTIVATION: u64 = 68_483;
     const ALARM_PRIORITY: u64 = 68_484;
     let mut opened = false;
     let mut open = |out: &mut Vec<u8>, code: u64| {
@@ -371,7 +401,9 @@ fn components(out: &mut Vec<u8>, observed: &Observation) {
         raw(out, "]}}");
     }
     if let Value::Alarm(alarm) = &observed.value {
-        for (code, word) in [(EVENT_PHASE, alarm.phase.as_str()), (ALARM_PRIORITY, alarm.priority.as_str())] {
+        let silenced = alarm.is_silenced.then_some((INACTIVATION, "audio-paused"));
+        let words = [(EVENT_PHASE, alarm.phase.as_str()), (ALARM_PRIORITY, alarm.priority.as_str())];
+        for (code, word) in words.into_iter().chain(silenced) {
             open(out, code);
             raw(out, r#""valueString":""#);
             raw(out, word);

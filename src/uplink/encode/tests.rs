@@ -309,6 +309,10 @@ mod with_samples {
             ("not-a-number".to_owned(), "not-a-number".to_owned())
         );
         assert_eq!((value(&fhir, 22), value(&cbor, 22)), ("AL_OCCLU".to_owned(), "AL_OCCLU".to_owned()));
+        let waves = |all: &[crate::lab::payload::Reading]| {
+            all.iter().filter(|reading| reading.value == "-12 0 E 340").count()
+        };
+        assert_eq!((waves(&fhir), waves(&cbor)), (1, 1));
     }
 
     proptest! {
