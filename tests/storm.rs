@@ -13,7 +13,7 @@
 use std::path::Path;
 
 use wardline::device::catalogue::serial_models;
-use wardline::lab::storm::converse;
+use wardline::device::storm::converse;
 
 /// How many changed conversations each driver has to stand.
 const ROUNDS: u32 = 3_000;

@@ -4,5 +4,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    wardline::lab::storm::converse(data);
+    wardline::device::storm::converse(data);
 });

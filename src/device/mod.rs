@@ -18,6 +18,8 @@ pub mod observation;
 pub mod serial;
 pub mod session;
 pub mod settings;
+#[cfg(feature = "storm")]
+pub mod storm;
 
 use crate::link::{LinkCommand, LinkEvent};
 use crate::time::{Mono, Now};

@@ -18,6 +18,5 @@ pub mod power;
 pub mod samples;
 pub mod sim;
 pub mod stage;
-pub mod storm;
 
 pub use samples::sample_payloads;
