@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
 use wardline::lab::sim::{SIMS, Start, Trouble};
-use wardline::lab::{bench, demo, outage, power, samples};
+use wardline::lab::{bench, demo, outage, power, samples, ward};
 use zeroizing_alloc::ZeroAlloc;
 
 /// As in `wardline` itself: the demo's daemon runs in this program, and the benchmark measures with it.
@@ -57,6 +57,8 @@ enum Command {
     Bench(bench::Options),
     /// Three days without the broker in some minutes: memory, disk, and that every reading arrives once
     Outage(outage::Options),
+    /// Hours of a ward in minutes: every simulated serial device at once, with faults
+    Ward(ward::Options),
     /// Cut the power of a store again and again, at any operation, and look at what is left
     PowerCuts(power::Options),
     /// One measurement of the benchmark, in a process of its own
@@ -97,6 +99,7 @@ fn lab() -> anyhow::Result<ExitCode> {
         }
         Command::Bench(options) => bench::run(&options),
         Command::Outage(options) => outage::run(&options),
+        Command::Ward(options) => ward::run(&options),
         Command::PowerCuts(options) => power::start(&options),
         Command::BenchPart(part) => {
             part.run()?;

@@ -18,5 +18,6 @@ pub mod power;
 pub mod samples;
 pub mod sim;
 pub mod stage;
+pub mod ward;
 
 pub use samples::sample_payloads;

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim};
+use super::{Control, Minute, Plays, Running, Shown, Sim};
+use crate::device::Part;
 
 /// How the simulated pump is set up.
 #[derive(Clone, Debug)]
@@ -93,6 +94,11 @@ impl Plays for Values {
     fn play(&mut self, minute: &Minute) {
         let infused = 969 + u64::from(minute.minute) * 58;
         self.volume = format!("{}.{:03}", infused / 1_000, infused % 1_000);
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let shown = |reference, value: &str| Shown { part: Part::WHOLE, reference, value: value.to_owned() };
+        vec![shown("MDC_VOL_FLUID_DELIV", &self.volume), shown("MDC_FLOW_FLUID_PUMP", &self.rate)]
     }
 }
 

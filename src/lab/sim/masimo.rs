@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim, paced};
+use super::{Control, Minute, Plays, Running, Shown, Sim, paced};
+use crate::device::Part;
 
 /// How the simulated oximeter is set up.
 #[derive(Clone, Debug)]
@@ -88,6 +89,16 @@ impl Plays for Values {
     fn play(&mut self, minute: &Minute) {
         let whole = |value: Option<f32>| value.map(|value| value.round() as u16);
         (self.spo2, self.bpm) = (whole(minute.spo2), whole(minute.pulse));
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let shown = |reference, value: Option<u16>| {
+            value.map(|value| Shown { part: Part::WHOLE, reference, value: value.to_string() })
+        };
+        [shown("MDC_PULS_OXIM_SAT_O2", self.spo2), shown("MDC_PULS_OXIM_PULS_RATE", self.bpm)]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

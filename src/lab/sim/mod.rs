@@ -11,6 +11,7 @@
 pub mod alaris;
 pub mod masimo;
 mod pty;
+pub mod wire;
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::numerics::Minute;
+use crate::device::Part;
 use pty::Pty;
 
 /// Every simulator, by the name of the driver that reads it.
@@ -71,6 +73,23 @@ pub trait Plays: Clone + Send + 'static {
     /// Shows a minute of the recording, as far as the device measures such things; a pump goes on by a
     /// minute.
     fn play(&mut self, minute: &Minute);
+
+    /// What it shows at the moment, of what stays so until it is played again: the ward looks for every
+    /// one of these values behind the driver.
+    fn shown(&self) -> Vec<Shown> {
+        Vec::new()
+    }
+}
+
+/// A value that a device shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Of which part.
+    pub part: Part,
+    /// The element's reference id.
+    pub reference: &'static str,
+    /// As the driver has to tell it.
+    pub value: String,
 }
 
 /// The hand on a simulator of whatever kind.
@@ -81,6 +100,8 @@ pub trait Remote: Send + Sync {
     fn trouble(&self, trouble: Trouble);
     /// Shows a minute of the recording.
     fn play(&self, minute: &Minute);
+    /// What it shows at the moment.
+    fn shown(&self) -> Vec<Shown>;
     /// Everything that was sent, the oldest first.
     fn journal(&self) -> Vec<Sent>;
     /// How many frames were sent.
@@ -89,6 +110,8 @@ pub trait Remote: Send + Sync {
     fn received(&self) -> Vec<u8>;
     /// How many requests were refused.
     fn refused(&self) -> u64;
+    /// Forgets the journal and what was received: for those who let it run for long.
+    fn forget(&self);
     /// Ends the device.
     fn stop(&self);
 }
@@ -108,6 +131,10 @@ impl<V: Plays> Remote for Control<V> {
         self.set(values);
     }
 
+    fn shown(&self) -> Vec<Shown> {
+        self.values().shown()
+    }
+
     fn journal(&self) -> Vec<Sent> {
         Self::journal(self)
     }
@@ -124,6 +151,12 @@ impl<V: Plays> Remote for Control<V> {
         Self::refused(self)
     }
 
+    fn forget(&self) {
+        let mut state = self.state();
+        state.journal.clear();
+        state.received.clear();
+    }
+
     fn stop(&self) {
         Self::stop(self);
     }
@@ -131,6 +164,9 @@ impl<V: Plays> Remote for Control<V> {
 
 /// The most entries of a journal and the most troubles that wait; older entries go.
 const JOURNAL_MAX: usize = 100_000;
+
+/// Milliseconds between two steps of a line in memory.
+const SIMULATED_STEP: u32 = 20;
 
 /// The most received bytes that are kept, the first ones.
 const RECEIVED_MAX: usize = 1 << 20;
@@ -429,9 +465,10 @@ impl<V: Clone> Control<V> {
 async fn paced(pty: &Pty, baud: u32, bytes: &[u8]) -> bool {
     // A byte is ten bits on an 8N1 line. One step a millisecond, late ones made up for, gives the
     // right rate on average, as the buffer of a UART does.
-    let mut steps = tokio::time::interval(Duration::from_millis(1));
+    let step = if pty.is_real() { 1 } else { SIMULATED_STEP };
+    let mut steps = tokio::time::interval(Duration::from_millis(u64::from(step)));
     steps.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let per_step = baud.max(1);
+    let per_step = baud.max(1).saturating_mul(step);
     let (mut rest, mut credit) = (bytes, 0u32);
     let mut all_taken = true;
     while !rest.is_empty() {

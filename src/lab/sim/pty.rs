@@ -1,4 +1,4 @@
-//! A pseudo-terminal whose other end stands in for a serial port.
+//! A line whose other end stands in for a serial port: a pseudo-terminal, or one in memory.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,9 +9,62 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::OptionalActions;
 use tokio::io::unix::AsyncFd;
 
-/// The device's end. When it is dropped the host's end hangs up, and the stable path is gone.
+use super::wire::{self, DeviceEnd};
+
+/// The device's end of a line.
 #[derive(Debug)]
-pub(super) struct Pty {
+pub(super) enum Pty {
+    /// A pseudo-terminal.
+    Real(RealPty),
+    /// A line in memory.
+    Memory(DeviceEnd, PathBuf),
+}
+
+impl Pty {
+    /// Makes the line, and points the stable path at it, if one is given.
+    pub(super) fn open(link: Option<&Path>) -> io::Result<Self> {
+        match link {
+            Some(link) if link.starts_with(wire::FOLDER) => {
+                Ok(Self::Memory(DeviceEnd::new(link), link.to_owned()))
+            }
+            _ => Ok(Self::Real(RealPty::open(link)?)),
+        }
+    }
+
+    /// Whether its bytes move in real time.
+    pub(super) const fn is_real(&self) -> bool {
+        matches!(self, Self::Real(_))
+    }
+
+    /// Where the host finds it.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Real(pty) => &pty.path,
+            Self::Memory(_, path) => path,
+        }
+    }
+
+    /// Waits for bytes from the host. Cancel-safe.
+    pub(super) async fn get(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Real(pty) => pty.get(buffer).await,
+            Self::Memory(end, _) => end.get(buffer).await,
+        }
+    }
+
+    /// Puts bytes on the line. What the line does not take is lost, as with a UART that nobody
+    /// reads; then it is false.
+    pub(super) fn put(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Real(pty) => pty.put(bytes),
+            Self::Memory(end, _) => bytes.is_empty() || end.put(bytes),
+        }
+    }
+}
+
+/// A pseudo-terminal's other end. When it is dropped the host's end hangs up, and the stable path is gone.
+#[derive(Debug)]
+pub(super) struct RealPty {
     device: AsyncFd<OwnedFd>,
     /// Held open so that the device's end does not see an error whenever no host is there.
     _host: OwnedFd,
@@ -20,9 +73,9 @@ pub(super) struct Pty {
     target: PathBuf,
 }
 
-impl Pty {
+impl RealPty {
     /// Makes a pty, raw, and points the stable path at it, if one is given.
-    pub(super) fn open(link: Option<&Path>) -> io::Result<Self> {
+    fn open(link: Option<&Path>) -> io::Result<Self> {
         let device = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         rustix::pty::grantpt(&device)?;
         rustix::pty::unlockpt(&device)?;
@@ -49,13 +102,7 @@ impl Pty {
         Ok(Self { device, _host: host, path, link, target })
     }
 
-    /// Where the host finds it.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Waits for bytes from the host. Cancel-safe.
-    pub(super) async fn get(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    async fn get(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let mut ready = self.device.readable().await?;
             match ready.try_io(|device| Ok(rustix::io::read(device, &mut *buffer)?)) {
@@ -65,14 +112,12 @@ impl Pty {
         }
     }
 
-    /// Puts bytes on the line. What the line does not take is lost, as with a UART that nobody
-    /// reads; then it is false.
-    pub(super) fn put(&self, bytes: &[u8]) -> bool {
+    fn put(&self, bytes: &[u8]) -> bool {
         bytes.is_empty() || rustix::io::write(self.device.get_ref(), bytes) == Ok(bytes.len())
     }
 }
 
-impl Drop for Pty {
+impl Drop for RealPty {
     fn drop(&mut self) {
         if let Some(link) = &self.link
             && std::fs::read_link(link).is_ok_and(|target| target == self.target)
