@@ -19,12 +19,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::{Faults, observation};
+use crate::device::alarms::{AlarmEdges, Level, Raised};
 use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
 use crate::device::framing::{Break, Delimited, Piece};
 use crate::device::nomenclature as mdc;
-use crate::device::observation::{
-    Alarm, DeviceTime, Kind, Observation, Phase as AlarmPhase, Priority, Quality, Value,
-};
+use crate::device::observation::{DeviceTime, Kind, Observation, Priority, Quality, Value};
 use crate::device::{Action, Driver, Fault, FaultKind, Identity};
 use crate::link::{AllowSet, Line as Settings, LinkCommand, LinkEvent, Parity};
 use crate::time::{Mono, Now};
@@ -119,7 +118,7 @@ struct MasimoAscii1 {
     /// Somebody else, whom one line alone named.
     doubtful: Option<Identity>,
     unknown_keys: BTreeSet<String>,
-    alarms: BTreeSet<&'static str>,
+    alarms: AlarmEdges,
     /// Whose alarms those are.
     alarms_of: Option<Identity>,
     actions: VecDeque<Action>,
@@ -134,7 +133,7 @@ impl MasimoAscii1 {
             known: None,
             doubtful: None,
             unknown_keys: BTreeSet::new(),
-            alarms: BTreeSet::new(),
+            alarms: AlarmEdges::default(),
             alarms_of: None,
             actions: VecDeque::new(),
         }
@@ -244,7 +243,7 @@ impl MasimoAscii1 {
         }
         self.doubtful = None;
         if self.alarms_of.as_ref().is_some_and(|owner| *owner != said) {
-            self.alarms.clear();
+            self.alarms.forget();
         }
         self.alarms_of = Some(said.clone());
         self.known = Some(said.clone());
@@ -253,28 +252,19 @@ impl MasimoAscii1 {
     }
 
     fn handle_alarms(&mut self, bits: u32, time: Option<DeviceTime>) {
-        let mut on: BTreeSet<&'static str> =
-            ALARM_BITS.iter().filter(|(bit, ..)| bits & bit != 0).map(|(_, code, _)| *code).collect();
+        let raised = |words: &str| Raised {
+            metric: &mdc::EVT_ALARM,
+            priority: Priority::Unstated,
+            text: words.to_owned(),
+            is_silenced: false,
+        };
+        let on = ALARM_BITS.iter().filter(|(bit, ..)| bits & bit != 0);
+        let mut on: Level = on.map(|(_, code, words)| ((*code).to_owned(), raised(words))).collect();
         if on.is_empty() && bits & ALARM_ACTIVE.0 != 0 {
-            on.insert(ALARM_ACTIVE.1);
+            on.insert(ALARM_ACTIVE.1.to_owned(), raised(ALARM_ACTIVE.2));
         }
-        for (_, code, words) in ALARM_BITS.into_iter().chain([ALARM_ACTIVE]) {
-            let phase = match (self.alarms.contains(code), on.contains(code)) {
-                (false, true) => AlarmPhase::Start,
-                (true, false) => AlarmPhase::End,
-                (true, true) | (false, false) => continue,
-            };
-            let alarm = Alarm {
-                code: code.to_owned(),
-                text: words.to_owned(),
-                phase,
-                priority: Priority::Unstated,
-                is_silenced: false,
-            };
-            let edge = observation(&mdc::EVT_ALARM, Value::Alarm(alarm), &mdc::DIMENSIONLESS, Kind::Alarm);
-            self.actions.push_back(Action::observe(Observation { device_time: time, ..edge }));
-        }
-        self.alarms = on;
+        let edges = self.alarms.handle_level(on).into_iter();
+        self.actions.extend(edges.map(|edge| Action::observe(Observation { device_time: time, ..edge })));
     }
 }
 

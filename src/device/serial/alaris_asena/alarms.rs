@@ -1,18 +1,17 @@
-//! The alarms of the Asena pumps: what each code means, and edges out of levels.
+//! The alarms of the Asena pumps: what each code means.
 //!
-//! In: the codes that a reply to `ALARM` holds. Out: an alarm that begins or ends, once.
+//! In: the codes that a reply to `ALARM` holds. Out: everything that is on.
 //!
 //! The protocol gives codes only. The words are ours, after the names of the codes; the priority is
 //! ours too, by what becomes of the infusion: high when it stops or may have stopped, medium when it
 //! goes on otherwise than ordered or soon will stop, low for the rest. The MDC event code is given
 //! where one says the same.
 
-use std::collections::BTreeSet;
-
+use crate::device::alarms::{Level, Raised};
 use crate::device::nomenclature as mdc;
 use crate::device::nomenclature::Metric;
-use crate::device::observation::{Alarm, Kind, Observation, Phase, Priority, Value};
-use crate::device::serial::{observation, text};
+use crate::device::observation::Priority;
+use crate::device::serial::text;
 
 /// The code for "no alarm".
 const NONE: &str = "AL_NOALM";
@@ -55,72 +54,31 @@ static TABLE: [Row; 22] = [
     row("AL_VTBIS", &mdc::EVT_PUMP_VOL_TBI_COMP, High, "volume complete, stopped"),
 ];
 
-/// What one reply says is on.
-#[derive(Debug)]
-pub(super) struct Level {
-    codes: BTreeSet<String>,
-    /// What else stands in the reply, in the pump's own words.
-    note: String,
+/// Reads the fields of `ALARM`: a code and two more fields, blank as far as is known; whatever else stands
+/// there goes with the words of each alarm. `None` when there is no code.
+pub(super) fn read_level(fields: &[String]) -> Option<Level> {
+    let mut rest = fields.iter().skip(1).map(|field| field.trim());
+    let first = rest.next().filter(|code| !code.is_empty())?;
+    let (more, notes): (Vec<&str>, Vec<&str>) =
+        rest.filter(|field| !field.is_empty()).partition(|field| field.starts_with("AL_"));
+    let codes = more.into_iter().chain([first]).filter(|code| *code != NONE);
+    let note = notes.join(" ");
+    Some(codes.map(|code| (text(code), raised(code, &note))).collect())
 }
 
-impl Level {
-    /// Reads the fields of `ALARM`: a code and two more fields, blank as far as is known. `None` when
-    /// there is no code.
-    pub(super) fn read(fields: &[String]) -> Option<Self> {
-        let mut rest = fields.iter().skip(1).map(|field| field.trim());
-        let first = rest.next().filter(|code| !code.is_empty())?;
-        let (more, notes): (Vec<&str>, Vec<&str>) =
-            rest.filter(|field| !field.is_empty()).partition(|field| field.starts_with("AL_"));
-        let codes = more.into_iter().chain([first]).filter(|code| *code != NONE);
-        Some(Self { codes: codes.map(text).collect(), note: notes.join(" ") })
-    }
-}
-
-/// The alarms that are on, as far as the pump has told.
-#[derive(Debug, Default)]
-pub(super) struct Alarms {
-    on: BTreeSet<String>,
-}
-
-impl Alarms {
-    /// Whether any is on.
-    pub(super) fn is_any_on(&self) -> bool {
-        !self.on.is_empty()
-    }
-
-    /// Forgets all: they were another pump's.
-    pub(super) fn forget(&mut self) {
-        self.on.clear();
-    }
-
-    /// Whether a level differs from what is on.
-    pub(super) fn is_changed_by(&self, level: &Level) -> bool {
-        self.on != level.codes
-    }
-
-    /// Takes what is on now; gives what began and what ended.
-    pub(super) fn handle_level(&mut self, level: Level) -> Vec<Observation> {
-        let ended = self.on.difference(&level.codes).map(|code| edge(code, Phase::End, ""));
-        let began = level.codes.difference(&self.on).map(|code| edge(code, Phase::Start, &level.note));
-        let edges = ended.chain(began).collect();
-        self.on = level.codes;
-        edges
-    }
-}
-
-fn edge(code: &str, phase: Phase, note: &str) -> Observation {
+fn raised(code: &str, note: &str) -> Raised {
     let known = TABLE.iter().find(|row| row.code == code);
     let (metric, priority) =
         known.map_or((&mdc::EVT_ALARM, Priority::Unstated), |row| (row.metric, row.priority));
     let words = known.map_or("alarm without a description", |row| row.words);
     let words = if note.is_empty() { words.to_owned() } else { format!("{words}: {note}") };
-    let alarm = Alarm { code: code.to_owned(), text: text(&words), phase, priority, is_silenced: false };
-    observation(metric, Value::Alarm(alarm), &mdc::DIMENSIONLESS, Kind::Alarm)
+    Raised { metric, priority, text: text(&words), is_silenced: false }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     /// Every code that the protocol has, besides [`NONE`].
     const CODES: [&str; 22] = [
@@ -129,53 +87,21 @@ mod tests {
         "AL_TCITG", "AL_TITCA", "AL_TITNC", "AL_VTBIC", "AL_VTBIK", "AL_VTBIS",
     ];
 
-    fn on(codes: &[&str]) -> Level {
-        Level { codes: codes.iter().map(|&code| code.to_owned()).collect(), note: String::new() }
-    }
-
-    fn told(observations: &[Observation]) -> Vec<(String, Phase)> {
-        observations
-            .iter()
-            .map(|observation| {
-                let Value::Alarm(alarm) = &observation.value else { panic!("{observation:?} is no alarm") };
-                (alarm.code.clone(), alarm.phase)
-            })
-            .collect()
-    }
-
     #[test]
     fn every_code_of_the_protocol_has_words_and_a_priority() {
         for code in CODES {
-            let edges = Alarms::default().handle_level(on(&[code]));
-            let [Observation { value: Value::Alarm(alarm), .. }] = edges.as_slice() else {
-                panic!("{edges:?}")
-            };
-            assert_ne!(alarm.priority, Priority::Unstated, "{code}");
-            assert_ne!(alarm.text, "alarm without a description", "{code}");
+            let level = read_level(&["ALARM", code, " ", " "].map(str::to_owned)).unwrap();
+            assert_ne!(level[code].priority, Priority::Unstated, "{code}");
+            assert_ne!(level[code].text, "alarm without a description", "{code}");
         }
         let table: BTreeSet<&str> = TABLE.iter().map(|row| row.code).collect();
         assert_eq!(table, BTreeSet::from(CODES));
     }
 
     #[test]
-    fn a_level_that_stays_is_told_once() {
-        let mut alarms = Alarms::default();
-        let occlusion = ("AL_OCCLU".to_owned(), Phase::Start);
-        assert_eq!(told(&alarms.handle_level(on(&["AL_OCCLU"]))), [occlusion]);
-        assert_eq!(alarms.handle_level(on(&["AL_OCCLU"])), []);
-        let changed = alarms.handle_level(on(&["AL_LWBAT"]));
-        assert_eq!(
-            told(&changed),
-            [("AL_OCCLU".to_owned(), Phase::End), ("AL_LWBAT".to_owned(), Phase::Start)]
-        );
-        assert_eq!(told(&alarms.handle_level(on(&[]))), [("AL_LWBAT".to_owned(), Phase::End)]);
-        assert!(!alarms.is_any_on());
-    }
-
-    #[test]
     fn an_unknown_code_is_passed_on() {
-        let edges = Alarms::default().handle_level(on(&["AL_NEWER"]));
-        assert_eq!(told(&edges), [("AL_NEWER".to_owned(), Phase::Start)]);
-        assert_eq!(edges[0].metric, &mdc::EVT_ALARM);
+        let level = read_level(&["ALARM", "AL_NEWER", "see display", ""].map(str::to_owned)).unwrap();
+        assert_eq!(level["AL_NEWER"].metric, &mdc::EVT_ALARM);
+        assert_eq!(level["AL_NEWER"].text, "alarm without a description: see display");
     }
 }

@@ -30,6 +30,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Faults;
+use crate::device::alarms::{AlarmEdges, Level};
 use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
 use crate::device::framing::{Delimited, Piece};
 use crate::device::nomenclature as mdc;
@@ -37,7 +38,6 @@ use crate::device::observation::Observation;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity};
 use crate::link::{AllowSet, Line, LinkCommand, LinkEvent, Parity};
 use crate::time::{Mono, Now};
-use alarms::{Alarms, Level};
 use queries::{Query, REQUESTS};
 
 /// The catalogue's row.
@@ -131,7 +131,7 @@ struct AlarisAsena {
     protocol: Option<String>,
     /// What was last told to the session on this connection.
     told: Option<Identity>,
-    alarms: Alarms,
+    alarms: AlarmEdges,
     /// Whose alarms those are.
     alarms_of: Option<String>,
     /// Said by replies without a serial number: told when the next status confirms whose it is.
@@ -156,7 +156,7 @@ impl AlarisAsena {
             serial: None,
             protocol: None,
             told: None,
-            alarms: Alarms::default(),
+            alarms: AlarmEdges::default(),
             alarms_of: None,
             held: Vec::new(),
             held_level: None,

@@ -3,7 +3,7 @@
 //! In: the fields of a whole reply. Out: the identity, observations and faults, as actions; what has
 //! no serial number in it is held until a status confirms whose it is.
 
-use super::alarms::Level;
+use super::alarms::read_level;
 use super::queries::Query;
 use super::readings::{self, Status};
 use super::{AlarisAsena, HELD_MAX, Phase, RESPONSE_MAX_RANGE};
@@ -97,7 +97,7 @@ impl AlarisAsena {
     }
 
     fn handle_alarm(&mut self, fields: &[String], now: Mono, faults: &mut Faults) {
-        let Some(level) = Level::read(fields) else {
+        let Some(level) = read_level(fields) else {
             faults.add(FaultKind::Malformed, "the alarm code is empty");
             return;
         };
@@ -105,7 +105,7 @@ impl AlarisAsena {
             self.alarms.forget();
         }
         self.alarms_of.clone_from(&self.serial);
-        self.held_level = self.alarms.is_changed_by(&level).then_some(level);
+        self.held_level = (*self.alarms.on() != level).then_some(level);
         if self.held_level.is_some() {
             self.confirm_or_ask(now);
         }

@@ -153,7 +153,7 @@ fn an_alarm_that_ended_while_the_line_was_down_gets_its_end() {
     let ended = talk.say(LINE);
     let last = observed(&ended).pop().unwrap().clone();
     assert!(
-        matches!(last.value, Value::Alarm(alarm) if alarm.phase == AlarmPhase::End && alarm.code == "SPO2_LOW")
+        matches!(last.value, Value::Alarm(alarm) if alarm.phase == crate::device::observation::Phase::End && alarm.code == "SPO2_LOW")
     );
 }
 
