@@ -22,7 +22,7 @@ use wardline::device::nomenclature::{
 };
 use wardline::device::observation::Observation;
 use wardline::device::settings::Settings;
-use wardline::device::{Fault, FaultKind};
+use wardline::device::{DeviceIndex, Fault, FaultKind, Part};
 use wardline::envelope::keys::KeySource as _;
 use wardline::link::{AllowSet, Characteristic, Line, Parity};
 use wardline::policy::Trust;
@@ -89,6 +89,20 @@ static MUTE: SerialModel = SerialModel {
     driver: no_driver,
 };
 
+static RACK: SerialModel = SerialModel {
+    name: "pump-rack",
+    title: "fixture rack of pumps",
+    class: Class::Therapy,
+    line: LINE,
+    requests: AllowSet::NONE,
+    reads: &[&FLOW_FLUID_PUMP, &PRESS_FLUID_ACT, &EVT_OCCL],
+    identity: IdentityProof::Reported,
+    parts: Parts::Many { word: "slot", names: &["upper", "middle", "lower"] },
+    settings: &[],
+    quiet: Duration::from_secs(30),
+    driver: no_driver,
+};
+
 static BELT: BleProfile = BleProfile {
     name: "heart-rate",
     title: "Heart Rate",
@@ -107,7 +121,7 @@ static CLIP: BleProfile = BleProfile {
     decode: no_decoder,
 };
 
-const FIXTURE: Catalogue = Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE], ble: &[&BELT, &CLIP] };
+const FIXTURE: Catalogue = Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP] };
 
 /// The least that a gateway needs.
 const GATEWAY: &str = r#"
@@ -140,6 +154,12 @@ address = "00:1c:05:00:43:21"
 elements = ["MDC_ECG_HEART_RATE"]
 expects = { model = "H10" }
 "#;
+
+/// Another pump than that, at another port.
+fn numbered(number: u32) -> String {
+    let id = PUMP_DEVICE.replace("pump-1", &format!("p-{number}"));
+    id.replace("\"A1\"", &format!("\"B{number}\"")).replace("one", &number.to_string())
+}
 
 /// A configuration folder that is thrown away afterwards.
 struct Folder(tempfile::TempDir);
@@ -305,14 +325,12 @@ fn an_absent_or_unreadable_file_is_never_an_empty_one() {
     let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
     let full = format!("#{}\n", "x".repeat(1024 * 1024 - 2));
     for number in 0..8 {
-        let device =
-            PUMP_DEVICE.replace("pump-1", &format!("p-{number}")).replace("one", &number.to_string());
+        let device = numbered(number);
         folder.put(&format!("devices.d/b{number}.toml"), full.clone() + &device);
     }
     assert!(folder.load().unwrap_err().to_string().contains("devices.d/b0.toml: is larger than"));
     for number in 0..8 {
-        let device =
-            PUMP_DEVICE.replace("pump-1", &format!("p-{number}")).replace("one", &number.to_string());
+        let device = numbered(number);
         let padding = full.get(..full.len() - device.len() - 1).unwrap();
         folder.put(&format!("devices.d/b{number}.toml"), format!("{padding}\n{device}"));
     }
@@ -552,17 +570,23 @@ fn an_unstable_port_is_taken_where_it_is_said() {
 }
 
 #[test]
-fn no_two_devices_share_an_id_a_port_or_an_address() {
-    let second = PUMP_DEVICE.replace("by-path/one", "by-path/two");
+fn no_two_devices_share_an_id_an_asset_a_port_or_an_address() {
+    let second = PUMP_DEVICE.replace("by-path/one", "by-path/two").replace("A1", "A3");
     let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE), ("b.toml", &second)]);
     assert_eq!(
         folder.problem(),
         "devices.d/b.toml: device[0].id: id pump-1 is taken by devices.d/a.toml: device[0]"
     );
-    let second = PUMP_DEVICE.replace("pump-1", "pump-2").replace("by-path/one", "by-path//one");
+    let second = PUMP_DEVICE.replace("pump-1", "pump-2").replace("by-path/one", "by-path/two");
+    let folder = Folder::new(GATEWAY, &[("a.toml", &format!("{PUMP_DEVICE}{second}"))]);
+    assert_eq!(
+        folder.problem(),
+        "devices.d/a.toml: device[1].asset: asset A1 is taken by devices.d/a.toml: device[0]"
+    );
+    let second = second.replace("A1", "A3").replace("by-path/two", "by-path//one");
     let folder = Folder::new(GATEWAY, &[("a.toml", &format!("{PUMP_DEVICE}{second}"))]);
     assert!(folder.problem().contains("device[1].port: port /dev/serial/by-path/one is taken by"));
-    let second = BELT_DEVICE.replace("belt-1", "belt-2").replace("1c", "1C");
+    let second = BELT_DEVICE.replace("belt-1", "belt-2").replace("A2", "A3").replace("1c", "1C");
     let folder = Folder::new(GATEWAY, &[("a.toml", &format!("{BELT_DEVICE}{second}"))]);
     assert!(folder.problem().contains("device[1].address: address 00:1C:05:00:43:21 is taken by"));
 
@@ -573,13 +597,148 @@ fn no_two_devices_share_an_id_a_port_or_an_address() {
     symlink(ports.path().join("tty"), ports.path().join("by-path")).unwrap();
     let named = |id: &str, name: &str| {
         let port = ports.path().join(name);
-        PUMP_DEVICE.replace("pump-1", id).replace(
+        PUMP_DEVICE.replace("pump-1", id).replace("A1", id).replace(
             "/dev/serial/by-path/one\"",
             &format!("{}\"\nallow_unstable_port = true", port.display()),
         )
     };
     let both = format!("{}{}", named("pump-1", "by-id"), named("pump-2", "by-path"));
     assert!(Folder::new(GATEWAY, &[("a.toml", &both)]).problem().contains("device[1].port: port "));
+}
+
+const RACK_DEVICE: &str = r#"
+[[device]]
+id = "rack-1"
+asset = "R1"
+driver = "pump-rack"
+port = "/dev/serial/by-path/rack"
+trust = "link-only"
+elements = "all"
+[[device.part]]
+at = "lower"
+id = "pump-low"
+asset = "R2"
+elements = ["MDC_FLOW_FLUID_PUMP", "MDC_EVT_OCCL"]
+expects = { serial = "7" }
+[[device.part]]
+at = "upper"
+id = "pump-up"
+asset = "R3"
+elements = "all"
+trust = "link-only"
+"#;
+
+#[test]
+fn every_part_of_a_rack_is_a_device_of_its_own_behind_it() {
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE), ("b.toml", RACK_DEVICE)]);
+    let Loaded { config, settings, notes } = folder.load().unwrap();
+    let [_, rack, low, up] = config.devices.as_slice() else { panic!("{:?}", config.devices) };
+    assert_eq!((rack.rule.card.id.as_str(), rack.rule.behind), ("rack-1", None));
+    assert_eq!((rack.rule.trust, rack.rule.elements.len()), (Trust::LinkOnly, 3));
+    for (part, id, asset, at) in [(low, "pump-low", "R2", 3), (up, "pump-up", "R3", 1)] {
+        assert_eq!((part.rule.card.id.as_str(), part.asset.as_str()), (id, asset));
+        assert_eq!((part.rule.card.model.as_str(), part.rule.card.security), ("pump-rack", "serial"));
+        assert_eq!(part.rule.behind, Some(DeviceIndex(1)), "the rack's place in the list");
+        assert!(matches!(part.connection, Connection::Part { part, .. } if part == Part(at)));
+    }
+    assert_eq!(low.rule.expects.serial.as_deref(), Some("7"));
+    assert_eq!((low.rule.trust, low.rule.elements.len()), (Trust::ReportedIdentity, 2));
+    assert_eq!((up.rule.trust, up.rule.elements.len()), (Trust::LinkOnly, 3));
+    assert_eq!((low.connection.place(), rack.connection.place()), ("slot lower".to_owned(), String::new()));
+    let at = settings.iter().find(|setting| setting.key == "devices.d/b.toml: device[0].part.1.at").unwrap();
+    assert_eq!((at.value.as_str(), at.source.as_str()), ("\"upper\"", "devices.d/b.toml"));
+    assert!(notes.is_empty(), "{notes:?}");
+    let bare = RACK_DEVICE.split("[[device.part]]").next().unwrap();
+    let notes = Folder::new(GATEWAY, &[("a.toml", bare)]).load().unwrap().notes;
+    assert!(notes[0].starts_with("rack-1: no slot of it is listed as a [[device.part]]"), "{notes:?}");
+}
+
+#[test]
+fn values_of_a_part_that_do_not_fit_are_named_with_the_way_out() {
+    for (from, to, expected) in [
+        (
+            "\"lower\"",
+            "\"lowest\"",
+            "part.0.at: \"lowest\" is not a slot of pump-rack: did you mean \"lower\"?",
+        ),
+        ("\"lower\"", "\"9\"", "part.0.at: \"9\" is not a slot of pump-rack: known are upper, middle, lower"),
+        ("\"upper\"", "\"lower\"", "part.1.at: slot lower is listed twice"),
+        ("at = \"lower\"", "", "part.0.at: is missing: the name of its slot: see `wardline drivers`"),
+        ("at = \"lower\"", "at = 3", "part.0.at: is 3, but must be text in double quotes"),
+        ("\"pump-low\"", "\"Low\"", "part.0.id: \"Low\" must be 1 to 32 of the characters"),
+        (
+            "\"pump-up\"",
+            "\"pump-low\"",
+            "part.1.id: id pump-low is taken by devices.d/one.toml: device[0].part.0",
+        ),
+        ("\"pump-up\"", "\"rack-1\"", "part.1.id: id rack-1 is taken by devices.d/one.toml: device[0]"),
+        ("\"R3\"", "\"R1\"", "part.1.asset: asset R1 is taken by devices.d/one.toml: device[0]"),
+        ("asset = \"R3\"", "", "part.1.asset: is missing"),
+        (
+            "\"MDC_EVT_OCCL\"",
+            "\"MDC_EVT_OCLC\"",
+            "part.0.elements.1: \"MDC_EVT_OCLC\" is not a known element: did",
+        ),
+        (
+            "expects = { serial = \"7\" }",
+            "",
+            "part.0.expects.serial: is missing: what the device must say of",
+        ),
+        ("serial = \"7\"", "model = \"P\"", "part.0.expects.serial: is missing: what the device must say of"),
+        (
+            "serial = \"7\"",
+            "serail = \"7\", serial = \"7\"",
+            "part.0.expects.serail: is not a key that is known",
+        ),
+        (
+            "at = \"upper\"",
+            "at = \"upper\"\nport = \"/dev/x\"",
+            "part.1.port: is not a key that is known here",
+        ),
+        (
+            "trust = \"link-only\"\nelements",
+            "elements",
+            "expects: is missing: what the rack must say of itself (its model",
+        ),
+    ] {
+        assert_refused(RACK_DEVICE, from, to, expected);
+    }
+    // A rack may prove itself by what it has.
+    let model = RACK_DEVICE.replacen("trust = \"link-only\"", "expects = { model = \"Rack\" }", 1);
+    let config = Folder::new(GATEWAY, &[("a.toml", &model)]).load().unwrap().config;
+    assert_eq!(config.devices[0].rule.trust, Trust::ReportedIdentity);
+}
+
+#[test]
+fn parts_belong_to_drivers_that_have_places_for_them() {
+    let part = "[[device.part]]\nat = \"upper\"\nid = \"x\"\nasset = \"X\"\nelements = \"all\"";
+    assert_eq!(
+        device_problem(&format!("{PUMP_DEVICE}{part}")),
+        "devices.d/one.toml: device[0].part: alaris-asena reads one device at its port: it has no places for others"
+    );
+    assert!(device_problem(&format!("{BELT_DEVICE}{part}")).contains("part: is for serial devices"));
+    let single = format!("{PUMP_DEVICE}{}", part.replace("[[device.part]]", "[device.part]"));
+    assert!(device_problem(&single).contains("device[0].part: is a table, but must be a list"));
+    // Nothing is said of the places of a driver that is not known.
+    let unknown = RACK_DEVICE.replace("pump-rack", "pump-rock");
+    assert!(device_problem(&unknown).contains("driver: \"pump-rock\" is not a known driver"));
+}
+
+#[test]
+fn parts_count_as_devices_of_the_gateway() {
+    let racks: String = (0..400)
+        .map(|n| {
+            let rack = RACK_DEVICE
+                .replace("rack-1", &format!("rack-{n}"))
+                .replace("path/rack", &format!("path/{n}"));
+            let parts = rack.replace("pump-low", &format!("low-{n}")).replace("pump-up", &format!("up-{n}"));
+            ["R1", "R2", "R3"].iter().fold(parts, |text, tag| text.replace(tag, &format!("{tag}-{n}")))
+        })
+        .collect();
+    assert_eq!(
+        Folder::new(GATEWAY, &[("a.toml", &racks)]).problem(),
+        "devices.d/a.toml: device: more than 1024 devices on one gateway"
+    );
 }
 
 #[test]
@@ -749,7 +908,7 @@ mod any_text {
         let key = prop::sample::select(vec![
             "devices", "device", "gateway", "uplink", "store", "keys", "status", "daemon", "id", "asset",
             "driver", "port", "profiles", "address", "elements", "expects", "line", "host", "cap", "linger",
-            "trust", "é.\"=\"",
+            "trust", "part", "at", "é.\"=\"",
         ]);
         let value = prop_oneof![
             prop::sample::select(vec![

@@ -1,7 +1,8 @@
 //! `wardline devices`: the allowlist, and what was seen.
 //!
 //! With `--json`, one object: `{"running": bool, "devices": [...], "unlisted": [...]}`. A device has
-//! `id`, `asset`, `model`, `connection` (`{"port"}` or `{"address", "adapter"}`), `security`, `trust`
+//! `id`, `asset`, `model`, `connection` (`{"port"}`, `{"address", "adapter"}`, or of a part `{"part", "of"}`:
+//! its place and the id of the device that it is behind), `security`, `trust`
 //! (`reported-identity`, `link-only`), `expects`, `elements` (reference ids) and `live`: what the
 //! running daemon knows of it, `null` when none answers. `unlisted` are devices that were seen and not
 //! connected to.
@@ -52,6 +53,12 @@ fn live<'a>(device: &Device, snapshot: Option<&'a Snapshot>) -> Option<&'a statu
     snapshot?.devices.iter().find(|live| live.id == device.rule.card.id)
 }
 
+/// The id of the device behind whose port a part is.
+fn behind<'a>(device: &Device, devices: &'a [Device]) -> Option<&'a str> {
+    let behind = devices.get(usize::from(device.rule.behind?.0))?;
+    Some(&behind.rule.card.id)
+}
+
 fn as_json(devices: &[Device], snapshot: Option<&Snapshot>) -> Value {
     let devices: Vec<Value> = devices
         .iter()
@@ -62,6 +69,10 @@ fn as_json(devices: &[Device], snapshot: Option<&Snapshot>) -> Value {
                 "model": device.rule.card.model,
                 "connection": match &device.connection {
                     Connection::Serial { port, .. } => json!({ "port": port }),
+                    Connection::Part { model, part } => json!({
+                        "part": model.parts.name(*part),
+                        "of": behind(device, devices),
+                    }),
                     Connection::Ble { address, adapter, .. } => json!({ "address": address, "adapter": adapter }),
                 },
                 "security": device.rule.card.security,
@@ -108,6 +119,9 @@ fn print(devices: &[Device], snapshot: Option<&Snapshot>) -> Result<(), Failure>
             device.rule.card.model.clone(),
             match &device.connection {
                 Connection::Serial { port, .. } => port.display().to_string(),
+                Connection::Part { .. } => {
+                    format!("{} of {}", device.connection.place(), behind(device, devices).unwrap_or("?"))
+                }
                 Connection::Ble { address, adapter, .. } => format!("{address} ({adapter})"),
             },
             device.rule.card.security.to_owned(),

@@ -2,25 +2,30 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::rule::Proof;
 use super::scope::Scope;
-use super::{Catalogue, Connection, Device, raw, suggest};
-use crate::device::Identity;
-use crate::device::catalogue::{BleProfile, IdentityProof, SerialModel};
-use crate::device::nomenclature::{Metric, metric_by_reference};
+use super::{Catalogue, Connection, Device, part, raw, rule, suggest};
+use crate::device::catalogue::{BleProfile, SerialModel};
+use crate::device::nomenclature::Metric;
 use crate::link::{Line, Parity};
-use crate::policy::{DeviceCard, DeviceRule, Trust};
+use crate::policy::{DeviceCard, DeviceRule};
 
 /// Where udev makes names of serial ports that survive renumbering.
 const STABLE: [&str; 2] = ["/dev/serial/by-path/", "/dev/serial/by-id/"];
-/// The longest asset tag and identity text, in bytes: past any label that fits on a device.
-const MAX_TEXT: usize = 64;
+
+/// What no other device may have, by the key that says it.
+pub(super) type Claims = Vec<(String, String)>;
 
 /// What came of one device.
 pub(super) struct Judged {
     /// What no other device may have, by the key that says it: known also where the rest is wrong.
-    pub(super) claims: Vec<(&'static str, String)>,
+    pub(super) claims: Claims,
     /// The device; `None` when at least one problem was reported.
     pub(super) device: Option<Device>,
+    /// Its parts that are well.
+    pub(super) parts: Vec<Device>,
+    /// How many parts were written down at all.
+    pub(super) listed: usize,
 }
 
 /// What is on the other end, as far as it is known.
@@ -30,6 +35,22 @@ enum Subject {
 }
 
 impl Subject {
+    /// What it can prove itself by.
+    const fn proof(&self) -> Proof {
+        match self {
+            Self::Serial(model) => Proof::of(model),
+            Self::Ble(_) => Proof::Anything,
+        }
+    }
+
+    /// The model on a serial line.
+    const fn model(&self) -> Option<&'static SerialModel> {
+        match self {
+            Self::Serial(model) => Some(model),
+            Self::Ble(_) => None,
+        }
+    }
+
     /// Everything that it can report, each once.
     fn reads(&self) -> Vec<&'static Metric> {
         let all: Vec<&'static Metric> = match self {
@@ -48,14 +69,15 @@ impl Subject {
     }
 }
 
-/// Judges one device.
+/// Judges one device and its parts.
 pub(super) fn judge(scope: &mut Scope<'_>, catalogue: &Catalogue) -> Judged {
     let raw: raw::Device = scope.read();
-    let mut claims = Vec::new();
+    let mut claims = Claims::new();
     let id = scope.id("id", raw.id.clone(), "the device's name in topics and commands");
-    claims.extend(id.iter().map(|id| ("id", format!("id {id}"))));
-    let asset = text(scope, "asset", raw.asset.clone(), true);
-    let expects = expects(scope, &raw);
+    claims.extend(id.iter().map(|id| ("id".to_owned(), format!("id {id}"))));
+    let asset = rule::asset(scope, raw.asset.clone());
+    claims.extend(asset.iter().map(|asset| ("asset".to_owned(), format!("asset {asset}"))));
+    let expects = rule::expects(scope, raw.expects.as_ref());
     let (subject, connection, security) = match (&raw.driver, &raw.profiles) {
         (Some(_), Some(_)) => {
             scope.problem("driver", "a device has either a `driver` (serial) or `profiles` (BLE), not both");
@@ -68,15 +90,17 @@ pub(super) fn judge(scope: &mut Scope<'_>, catalogue: &Catalogue) -> Judged {
             (None, None, None)
         }
     };
-    let trust = trust(scope, &raw, subject.as_ref(), &expects);
+    let trust = rule::trust(scope, raw.trust.as_deref(), subject.as_ref().map(Subject::proof), &expects);
     let reads = subject.as_ref().map(Subject::reads);
-    let elements = elements(scope, raw.elements.as_ref(), reads);
+    let elements = rule::elements(scope, raw.elements.as_ref(), reads);
+    let parts = part::judge(scope, raw.part.as_deref(), subject.as_ref().and_then(Subject::model));
+    claims.extend(parts.claims);
     let device = (|| {
         let connection = connection?;
         let card = DeviceCard {
             id: id?,
             model: match &connection {
-                Connection::Serial { model, .. } => model.name.to_owned(),
+                Connection::Serial { model, .. } | Connection::Part { model, .. } => model.name.to_owned(),
                 Connection::Ble { profiles, .. } => {
                     profiles.iter().map(|profile| profile.name).collect::<Vec<_>>().join("+")
                 }
@@ -84,22 +108,22 @@ pub(super) fn judge(scope: &mut Scope<'_>, catalogue: &Catalogue) -> Judged {
             pseudonym: String::new(),
             security: security?,
         };
-        let rule = DeviceRule { card, expects, trust: trust?, elements: elements? };
+        let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None };
         Some(Device { rule, asset: asset?, connection })
     })();
-    Judged { claims, device }
+    Judged { claims, device, parts: parts.devices, listed: raw.part.as_ref().map_or(0, Vec::len) }
 }
 
 /// Everything that a device can report.
 pub(super) fn reads(connection: &Connection) -> Vec<&'static Metric> {
     match connection {
-        Connection::Serial { model, .. } => Subject::Serial(model).reads(),
+        Connection::Serial { model, .. } | Connection::Part { model, .. } => Subject::Serial(model).reads(),
         Connection::Ble { profiles, .. } => Subject::Ble(profiles.clone()).reads(),
     }
 }
 
 /// Where the names of drivers are looked up, and where claims are noted.
-type Context<'a> = (&'a Catalogue, &'a mut Vec<(&'static str, String)>);
+type Context<'a> = (&'a Catalogue, &'a mut Claims);
 type Link = (Option<Subject>, Option<Connection>, Option<&'static str>);
 
 fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (catalogue, claims): Context<'_>) -> Link {
@@ -121,7 +145,7 @@ fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (catalogue, clai
     if let Some(port) = &port {
         // Compared by what it points to: by-path and by-id may name the same port.
         let target = std::fs::canonicalize(port).unwrap_or_else(|_| port.clone());
-        claims.push(("port", format!("port {}", target.display())));
+        claims.push(("port".to_owned(), format!("port {}", target.display())));
     }
     let line = model.and_then(|model| line(scope, raw.line.as_ref(), model.line));
     let connection = (|| Some(Connection::Serial { port: port?, line: line?, model: model? }))();
@@ -189,6 +213,7 @@ fn ble(
         ("port", raw.port.is_some()),
         ("line", raw.line.is_some()),
         ("allow_unstable_port", raw.allow_unstable_port.is_some()),
+        ("part", raw.part.is_some()),
     ] {
         if given {
             scope.problem(key, "is for serial devices: this one has BLE `profiles`");
@@ -196,7 +221,7 @@ fn ble(
     }
     let profiles = profiles(scope, names, catalogue);
     let address = address(scope, raw.address.as_deref());
-    claims.extend(address.iter().map(|address| ("address", format!("address {address}"))));
+    claims.extend(address.iter().map(|address| ("address".to_owned(), format!("address {address}"))));
     let adapter = match raw.adapter.as_deref() {
         None => Some("hci0".to_owned()),
         Some(name) => {
@@ -256,134 +281,4 @@ fn address(scope: &mut Scope<'_>, raw: Option<&str>) -> Option<String> {
         return None;
     }
     Some(address)
-}
-
-fn expects(scope: &mut Scope<'_>, raw: &raw::Device) -> Identity {
-    let Some(given) = &raw.expects else { return Identity::default() };
-    Identity {
-        maker: text(scope, "expects.maker", given.maker.clone(), false),
-        model: text(scope, "expects.model", given.model.clone(), false),
-        serial: text(scope, "expects.serial", given.serial.clone(), false),
-        firmware: text(scope, "expects.firmware", given.firmware.clone(), false),
-    }
-}
-
-fn text(scope: &mut Scope<'_>, key: &str, value: Option<String>, required: bool) -> Option<String> {
-    if value.is_none() && !required {
-        return None;
-    }
-    let value = scope.required(key, value, "the tag on the device, from which its pseudonym is made")?;
-    let value = value.trim().to_owned();
-    if value.is_empty() || value.len() > MAX_TEXT || value.chars().any(char::is_control) {
-        scope.problem(key, format!("must be 1 to {MAX_TEXT} bytes without control characters"));
-        return None;
-    }
-    Some(value)
-}
-
-/// What vouches for the device. Where its protocol states who it is, that must be asked for, or
-/// `trust = "link-only"` must say that the port or address alone is enough.
-fn trust(
-    scope: &mut Scope<'_>,
-    raw: &raw::Device,
-    subject: Option<&Subject>,
-    expects: &Identity,
-) -> Option<Trust> {
-    let words = [("reported-identity", Trust::ReportedIdentity), ("link-only", Trust::LinkOnly)];
-    let said = match raw.trust.as_deref() {
-        None => None,
-        given => Some(scope.word("trust", given, &words)?),
-    };
-    match subject? {
-        Subject::Serial(model) if model.identity == IdentityProof::PortOnly => {
-            let name = model.name;
-            if said == Some(Trust::ReportedIdentity) {
-                scope.problem(
-                    "trust",
-                    format!("{name} states no identity in its protocol: the port alone vouches"),
-                );
-                return None;
-            }
-            if *expects != Identity::default() {
-                scope.problem(
-                    "expects",
-                    format!("{name} states no identity in its protocol: this can never be met"),
-                );
-                return None;
-            }
-            Some(Trust::LinkOnly)
-        }
-        Subject::Serial(_) => reported(scope, said, expects, "expects.serial"),
-        Subject::Ble(_) => reported(scope, said, expects, "expects"),
-    }
-}
-
-fn reported(scope: &mut Scope<'_>, said: Option<Trust>, expects: &Identity, key: &str) -> Option<Trust> {
-    let said = said.unwrap_or(Trust::ReportedIdentity);
-    let enough = if key == "expects" { *expects != Identity::default() } else { expects.serial.is_some() };
-    if said == Trust::ReportedIdentity && !enough {
-        scope.missing(
-            key,
-            "what the device must say of itself, or trust = \"link-only\" to let its link alone vouch",
-        );
-        return None;
-    }
-    Some(said)
-}
-
-/// What may leave: everything that its driver reads, or those that are listed.
-fn elements(
-    scope: &mut Scope<'_>,
-    raw: Option<&raw::Elements>,
-    reads: Option<Vec<&'static Metric>>,
-) -> Option<Vec<&'static Metric>> {
-    match scope.required("elements", raw, "\"all\" or a list of reference ids")? {
-        raw::Elements::Word(word) if word == "all" => reads,
-        raw::Elements::Word(word) => {
-            scope.problem(
-                "elements",
-                format!("{word:?} is not \"all\": write \"all\" or a list of reference ids"),
-            );
-            None
-        }
-        raw::Elements::List(list) if list.is_empty() => {
-            scope.problem("elements", "is empty: nothing of the device could leave");
-            None
-        }
-        raw::Elements::List(list) => listed(scope, list, reads.as_deref()),
-    }
-}
-
-/// `reads` is `None` when the driver is not known: then only the reference ids are judged.
-fn listed(
-    scope: &mut Scope<'_>,
-    list: &[Option<String>],
-    reads: Option<&[&'static Metric]>,
-) -> Option<Vec<&'static Metric>> {
-    let mut found: Vec<&'static Metric> = Vec::new();
-    for (place, name) in list.iter().enumerate() {
-        let Some(name) = name else { continue };
-        let key = format!("elements.{place}");
-        let known = reads.and_then(|reads| reads.iter().copied().find(|metric| metric.reference == name));
-        match known.or_else(|| metric_by_reference(name)) {
-            None => {
-                let near = reads.unwrap_or_default().iter().map(|metric| metric.reference);
-                scope.problem(
-                    &key,
-                    format!("{name:?} is not a known element{}", suggest::nearest(name, near)),
-                );
-            }
-            Some(_) if reads.is_some() && known.is_none() => {
-                let near = reads.unwrap_or_default().iter().map(|metric| metric.reference);
-                let near = near.collect::<Vec<_>>().join(", ");
-                scope
-                    .problem(&key, format!("{name} is not read by this device's driver, which reads {near}"));
-            }
-            Some(metric) if found.iter().any(|other| other.code == metric.code) => {
-                scope.problem(&key, format!("{name} is listed twice"));
-            }
-            Some(metric) => found.push(metric),
-        }
-    }
-    (found.len() == list.len() && reads.is_some()).then_some(found)
 }

@@ -11,7 +11,9 @@ use super::layers::{self, DEVICES_FOLDER, Environment, GATEWAY_FILE};
 use super::problem::Problems;
 use super::raw::SECTIONS;
 use super::scope::{Places, Scope};
-use super::{Catalogue, Config, Device, Loaded, Setting, device, gateway, peel, suggest};
+use super::{Catalogue, Config, Connection, Device, Loaded, Setting, device, gateway, peel, suggest};
+use crate::device::DeviceIndex;
+use crate::device::catalogue::Parts;
 use crate::envelope::keys::{TokenKey, UriError};
 
 /// The most devices of one gateway: a ward, with room to spare, and far within `DeviceIndex`.
@@ -94,7 +96,16 @@ fn judge_files(
             let mut scope = Scope::new(figment, values, file, prefix, problems);
             let judged = device::judge(&mut scope, catalogue);
             refuse_taken(&mut scope, &mut taken, judged.claims);
+            if found <= MAX_DEVICES && found + judged.listed > MAX_DEVICES {
+                problems.push(file, "device", format!("more than {MAX_DEVICES} devices on one gateway"));
+            }
+            found += judged.listed;
+            let behind = u16::try_from(devices.len()).ok().map(DeviceIndex);
             devices.extend(judged.device);
+            devices.extend(judged.parts.into_iter().map(|mut part| {
+                part.rule.behind = behind;
+                part
+            }));
         }
     }
     (devices, found)
@@ -124,18 +135,17 @@ fn tables(file: &str, dict: &Dict, problems: &mut Problems) -> Vec<Value> {
     }
 }
 
-/// No two devices have one id, one port or one address.
-fn refuse_taken(
-    scope: &mut Scope<'_>,
-    taken: &mut BTreeMap<String, String>,
-    claims: Vec<(&'static str, String)>,
-) {
+/// No two devices have one id, one asset, one port or one address.
+fn refuse_taken(scope: &mut Scope<'_>, taken: &mut BTreeMap<String, String>, claims: device::Claims) {
     let here = scope.name();
     for (key, claim) in claims {
         if let Some(other) = taken.get(&claim) {
-            scope.problem(key, format!("{claim} is taken by {other}"));
+            scope.problem(&key, format!("{claim} is taken by {other}"));
         } else {
-            taken.insert(claim, here.clone());
+            // A part is named by its own table.
+            let table =
+                key.rsplit_once('.').map_or_else(|| here.clone(), |(table, _)| format!("{here}.{table}"));
+            taken.insert(claim, table);
         }
     }
 }
@@ -143,7 +153,8 @@ fn refuse_taken(
 /// What is allowed but worth a word.
 fn notes(config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
-    for device in &config.devices {
+    let behind: Vec<DeviceIndex> = config.devices.iter().filter_map(|device| device.rule.behind).collect();
+    for (place, device) in (0..).map(DeviceIndex).zip(&config.devices) {
         let id = &device.rule.card.id;
         let silent: Vec<&str> = device::reads(&device.connection)
             .into_iter()
@@ -153,6 +164,14 @@ fn notes(config: &Config) -> Vec<String> {
             .collect();
         if !silent.is_empty() {
             notes.push(format!("{id}: these alarms will not be passed on: {}", silent.join(", ")));
+        }
+        if let Connection::Serial { model, .. } = &device.connection
+            && let Parts::Many { word, .. } = model.parts
+            && !behind.contains(&place)
+        {
+            notes.push(format!(
+                "{id}: no {word} of it is listed as a [[device.part]]: nothing of what stands there passes"
+            ));
         }
         if device.rule.card.security == "open" {
             notes.push(format!("{id}: its radio link is not encrypted, and every record of it will say so"));

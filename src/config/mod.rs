@@ -20,9 +20,11 @@ mod device;
 mod gateway;
 mod layers;
 mod load;
+mod part;
 mod peel;
 mod problem;
 mod raw;
+mod rule;
 mod scope;
 mod suggest;
 mod units;
@@ -32,7 +34,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::device::catalogue::{BleProfile, SerialModel, ble_profiles, serial_models};
+use crate::device::Part;
+use crate::device::catalogue::{BleProfile, Parts, SerialModel, ble_profiles, serial_models};
 use crate::envelope::keys::KeyPlace;
 use crate::link::Line;
 use crate::policy::DeviceRule;
@@ -175,6 +178,13 @@ pub enum Connection {
         /// What is on the other end.
         model: &'static SerialModel,
     },
+    /// Behind the port of another device of the list, which its rule names.
+    Part {
+        /// What is on the other end of that port.
+        model: &'static SerialModel,
+        /// The place there.
+        part: Part,
+    },
     /// Over BLE.
     Ble {
         /// The identity address, upper case with colons.
@@ -186,10 +196,24 @@ pub enum Connection {
     },
 }
 
+impl Connection {
+    /// The place of a part in words, for instance `slot A1`; empty for everything else.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Part { model, part } => match (model.parts, model.parts.name(*part)) {
+                (Parts::Many { word, .. }, Some(name)) => format!("{word} {name}"),
+                (Parts::Many { .. } | Parts::One, _) => String::new(),
+            },
+            Self::Serial { .. } | Self::Ble { .. } => String::new(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Serial { port, model, .. } => write!(f, "{} on {}", model.name, port.display()),
+            Self::Part { model, .. } => write!(f, "{} of {}", self.place(), model.name),
             Self::Ble { address, adapter, .. } => write!(f, "{address} over {adapter}"),
         }
     }

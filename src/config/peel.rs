@@ -107,9 +107,16 @@ pub(super) fn leaves(dict: &Dict) -> Vec<(String, &Value)> {
     fn walk<'a>(prefix: &str, dict: &'a Dict, found: &mut Vec<(String, &'a Value)>) {
         for (key, value) in dict {
             let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-            match value.as_dict() {
-                Some(inner) => walk(&path, inner, found),
-                None => found.push((path, value)),
+            let tables: Option<Vec<&Dict>> =
+                value.as_array().and_then(|list| list.iter().map(Value::as_dict).collect());
+            match (value.as_dict(), tables) {
+                (Some(inner), _) => walk(&path, inner, found),
+                (None, Some(tables)) if !tables.is_empty() => {
+                    for (place, inner) in tables.into_iter().enumerate() {
+                        walk(&format!("{path}.{place}"), inner, found);
+                    }
+                }
+                (None, _) => found.push((path, value)),
             }
         }
     }

@@ -97,6 +97,20 @@ pub(super) struct Device {
     pub(super) trust: Option<String>,
     pub(super) elements: Option<Elements>,
     pub(super) expects: Option<Identity>,
+    /// An entry that was no table is `None`: it has been reported.
+    pub(super) part: Option<Vec<Option<Part>>>,
+}
+
+/// One `[[device.part]]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    pub(super) at: Option<String>,
+    pub(super) id: Option<String>,
+    pub(super) asset: Option<String>,
+    pub(super) trust: Option<String>,
+    pub(super) elements: Option<Elements>,
+    pub(super) expects: Option<Identity>,
 }
 
 #[derive(Debug, Default, Deserialize)]

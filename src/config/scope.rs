@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
-use figment::value::Value;
+use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problems;
@@ -64,6 +64,19 @@ impl<'a> Scope<'a> {
         problems: &'a mut Problems,
     ) -> Self {
         Self { figment, values, home, prefix, problems }
+    }
+
+    /// The table at a place of a list of tables, for instance `part.2`.
+    pub(super) fn table(&mut self, key: &str, place: usize) -> Scope<'_> {
+        let list = self.values.as_dict().and_then(|dict| dict.get(key)).and_then(Value::as_array);
+        let values = list.and_then(|list| list.get(place)).cloned();
+        Scope {
+            figment: self.figment,
+            values: values.unwrap_or_else(|| Value::from(Dict::new())),
+            home: self.home,
+            prefix: format!("{}{key}.{place}.", self.prefix),
+            problems: self.problems,
+        }
     }
 
     /// Reads the raw struct, reporting every key that does not fit.

@@ -12,7 +12,7 @@ use crate::config::{Connection, Device};
 use crate::device::ble::Collector;
 use crate::device::session::{Context, Session};
 use crate::device::settings::Settings;
-use crate::device::{DeviceIndex, Report, Ticket};
+use crate::device::{DeviceIndex, Part, Report, Ticket};
 use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
 use crate::link::ble::{Address, BleLink, Central, Demand, Handle};
@@ -51,6 +51,7 @@ pub struct Shared {
 #[derive(Clone)]
 struct Maker {
     device: DeviceIndex,
+    parts: BTreeMap<Part, DeviceIndex>,
     shared: Shared,
     tickets: Arc<AtomicU64>,
     durable: watch::Receiver<Ticket>,
@@ -60,7 +61,7 @@ impl Maker {
     fn context(&self) -> Context {
         Context {
             device: self.device,
-            parts: BTreeMap::new(),
+            parts: self.parts.clone(),
             clock: Arc::clone(&self.shared.clock),
             random: Box::new(SystemRandomness::new()),
             backoff: BACKOFF,
@@ -89,7 +90,7 @@ impl Links for RealLinks {
     }
 }
 
-/// Starts a session for every device, and a central for every adapter that one of them names.
+/// Starts a session for every device that has a link of its own, and a central for every adapter that one of them names.
 /// Gives the handles of the centrals, for the status.
 pub fn start(
     supervisor: &mut Supervisor,
@@ -100,8 +101,13 @@ pub fn start(
 ) -> Vec<Handle> {
     let centrals = start_centrals(supervisor, devices, shared, links.as_ref());
     for ((place, device), durable) in (0..).zip(devices).zip(durable) {
-        let maker =
-            Maker { device: DeviceIndex(place), shared: shared.clone(), tickets: Arc::default(), durable };
+        let maker = Maker {
+            device: DeviceIndex(place),
+            parts: parts_of(devices, DeviceIndex(place)),
+            shared: shared.clone(),
+            tickets: Arc::default(),
+            durable,
+        };
         match &device.connection {
             Connection::Serial { port, line, model } => {
                 let (port, settings, model) = (port.clone(), *line, *model);
@@ -111,6 +117,8 @@ pub fn start(
                         .run()
                 });
             }
+            // The session of the device behind whose port it is speaks for it.
+            Connection::Part { .. } => {}
             Connection::Ble { profiles, .. } if links.replay(device).is_some() => {
                 let (profiles, links, device) = (profiles.clone(), Arc::clone(links), device.clone());
                 supervisor.restarting("session", AFTER_PANIC, move || {
@@ -145,6 +153,18 @@ pub fn start(
     centrals
 }
 
+/// The listed parts of a device, each with its own place in the list.
+fn parts_of(devices: &[Device], of: DeviceIndex) -> BTreeMap<Part, DeviceIndex> {
+    let listed = (0..).map(DeviceIndex).zip(devices);
+    let parts = listed.filter(|(_, device)| device.rule.behind == Some(of));
+    parts
+        .filter_map(|(place, device)| match device.connection {
+            Connection::Part { part, .. } => Some((part, place)),
+            Connection::Serial { .. } | Connection::Ble { .. } => None,
+        })
+        .collect()
+}
+
 /// One central for every adapter. It knows the listed addresses only, so it can connect to no other.
 fn start_centrals(
     supervisor: &mut Supervisor,
@@ -174,4 +194,51 @@ fn start_centrals(
         });
     }
     handles
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Identity;
+    use crate::device::catalogue::serial_models;
+    use crate::policy::{DeviceCard, DeviceRule, Trust};
+
+    fn device(behind: Option<u16>, part: Option<u8>) -> Device {
+        let model = serial_models().first().copied().unwrap();
+        let card = DeviceCard {
+            id: String::new(),
+            model: String::new(),
+            pseudonym: String::new(),
+            security: "serial",
+        };
+        let rule = DeviceRule {
+            card,
+            expects: Identity::default(),
+            trust: Trust::LinkOnly,
+            elements: Vec::new(),
+            behind: behind.map(DeviceIndex),
+        };
+        let connection = match part {
+            Some(part) => Connection::Part { model, part: Part(part) },
+            None => Connection::Serial { port: "/dev/null".into(), line: model.line, model },
+        };
+        Device { rule, asset: String::new(), connection }
+    }
+
+    #[test]
+    fn each_rack_has_its_own_parts() {
+        let devices = [
+            device(None, None),
+            device(None, None),
+            device(Some(1), Some(3)),
+            device(Some(1), Some(1)),
+            device(None, None),
+            device(Some(4), Some(3)),
+        ];
+        let parts =
+            |of| parts_of(&devices, DeviceIndex(of)).into_iter().map(|(p, d)| (p.0, d.0)).collect::<Vec<_>>();
+        assert_eq!(parts(0), []);
+        assert_eq!(parts(1), [(1, 3), (3, 2)]);
+        assert_eq!(parts(4), [(3, 5)]);
+    }
 }

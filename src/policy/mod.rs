@@ -53,6 +53,9 @@ pub struct DeviceRule {
     pub trust: Trust,
     /// The elements that may leave.
     pub elements: Vec<&'static Metric>,
+    /// The device behind whose port it is, when it is a part of one. Where the link alone vouches for
+    /// the part, that device must be the right one: a place in another rack vouches for nothing.
+    pub behind: Option<DeviceIndex>,
 }
 
 /// What vouches for a device.
@@ -185,6 +188,7 @@ impl Gatekeeper {
     /// Decides on one report.
     pub fn handle_report(&mut self, report: Report) -> Verdict {
         let place = usize::from(report.device.0);
+        let doubt = self.doubt_of_place(place);
         let (Some(rule), Some(state)) = (self.rules.get(place), self.states.get_mut(place)) else {
             self.unlisted = self.unlisted.saturating_add(1);
             self.worth_logging = should_log(self.unlisted);
@@ -204,10 +208,13 @@ impl Gatekeeper {
                 let device = rule.card.id.clone();
                 state.refuse(Refusal::Part { device, part: part.0 })
             }
-            ReportBody::Observation(_, observation) => {
-                let observation = flag_implausible(observation);
-                state.handle_observation(rule, observation, report.device, report.at)
-            }
+            ReportBody::Observation(_, observation) => match doubt {
+                Some(refusal) => state.refuse(refusal),
+                None => {
+                    let observation = flag_implausible(observation);
+                    state.handle_observation(rule, observation, report.device, report.at)
+                }
+            },
             ReportBody::Fault(fault) => {
                 state.handle_fault(fault.kind);
                 Verdict::Noted
@@ -215,6 +222,22 @@ impl Gatekeeper {
         };
         self.worth_logging = state.is_worth_logging();
         verdict
+    }
+
+    /// Why the place of a part that proved nothing itself does not vouch for it at the moment: the device
+    /// behind whose port it is has not said who it is, or is another one.
+    fn doubt_of_place(&self, place: usize) -> Option<Refusal> {
+        let (rule, state) = (self.rules.get(place)?, self.states.get(place)?);
+        let behind = usize::from(rule.behind?.0);
+        let has_proved = state.is_identified() && rule.expects != Identity::default();
+        if rule.trust == Trust::ReportedIdentity || has_proved {
+            return None;
+        }
+        match (self.rules.get(behind), self.states.get(behind)) {
+            (Some(rule), Some(state)) => state.doubt(rule),
+            // Cannot be: the configuration made both. What nobody vouches for does not pass.
+            _ => Some(Refusal::Unidentified { device: rule.card.id.clone() }),
+        }
     }
 
     /// Whether the refusal or fault that the last report led to should be written to the log: its

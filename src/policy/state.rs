@@ -169,6 +169,15 @@ impl DeviceState {
         self.refuse(refusal)
     }
 
+    /// Why nothing of it may pass at the moment, whatever it is.
+    pub(super) fn doubt(&self, rule: &DeviceRule) -> Option<Refusal> {
+        if self.quarantine.is_some() {
+            return self.quarantine.clone();
+        }
+        let must_prove = !self.identified && rule.trust == Trust::ReportedIdentity;
+        must_prove.then(|| Refusal::Unidentified { device: rule.card.id.clone() })
+    }
+
     pub(super) fn handle_observation(
         &mut self,
         rule: &DeviceRule,
@@ -176,12 +185,8 @@ impl DeviceState {
         device: DeviceIndex,
         at: Now,
     ) -> Verdict {
-        if let Some(refusal) = &self.quarantine {
-            let refusal = refusal.clone();
+        if let Some(refusal) = self.doubt(rule) {
             return self.refuse(refusal);
-        }
-        if !self.identified && rule.trust == Trust::ReportedIdentity {
-            return self.refuse(Refusal::Unidentified { device: rule.card.id.clone() });
         }
         if !rule.elements.iter().any(|metric| metric.code == observation.metric.code) {
             let reference = observation.metric.reference;

@@ -28,12 +28,14 @@ fn gatekeeper() -> Gatekeeper {
             expects: identity("800-1"),
             trust: Trust::ReportedIdentity,
             elements: vec![&FLOW_FLUID_PUMP, &SPO2, &EVT_OCCL],
+            behind: None,
         },
         DeviceRule {
             card: card("belt"),
             expects: Identity::default(),
             trust: Trust::LinkOnly,
             elements: vec![&HEART_RATE],
+            behind: None,
         },
     ])
 }
@@ -155,6 +157,7 @@ fn where_the_link_alone_vouches_a_contradiction_still_quarantines() {
         expects: identity("1"),
         trust: Trust::LinkOnly,
         elements: vec![&HEART_RATE],
+        behind: None,
     }]);
     let belt = DeviceIndex(0);
     gate.handle_report(report(belt, ReportBody::Up));
@@ -162,6 +165,51 @@ fn where_the_link_alone_vouches_a_contradiction_still_quarantines() {
     gate.handle_report(report(belt, ReportBody::Identity(identity("2"))));
     let verdict = gate.handle_report(report(belt, reading(&HEART_RATE, "70")));
     assert!(matches!(verdict, Verdict::Refuse(Refusal::Mismatch { .. })));
+}
+
+/// A rack that must say its model, with a pump at a place of it that nothing but the place vouches for.
+fn rack() -> Gatekeeper {
+    let model = Identity { model: Some("Rack".to_owned()), ..Identity::default() };
+    let rule = |id: &str, expects: Identity, trust, behind| DeviceRule {
+        card: card(id),
+        expects,
+        trust,
+        elements: vec![&FLOW_FLUID_PUMP],
+        behind,
+    };
+    Gatekeeper::new(vec![
+        rule("rack", model, Trust::ReportedIdentity, None),
+        rule("slot", Identity::default(), Trust::LinkOnly, Some(DeviceIndex(0))),
+        rule("proved", identity("800-1"), Trust::ReportedIdentity, Some(DeviceIndex(0))),
+    ])
+}
+
+#[test]
+fn a_place_vouches_for_its_part_only_while_the_rack_is_the_right_one() {
+    let mut gate = rack();
+    let [rack, slot, proved] = [0, 1, 2].map(DeviceIndex);
+    let says =
+        |model: &str| ReportBody::Identity(Identity { model: Some(model.into()), ..Identity::default() });
+    let reads = || reading(&FLOW_FLUID_PUMP, "5.0");
+    for device in [rack, slot, proved] {
+        gate.handle_report(report(device, ReportBody::Up));
+    }
+    gate.handle_report(report(slot, ReportBody::Identity(identity("1"))));
+    let verdict = gate.handle_report(report(slot, reads()));
+    assert_eq!(verdict, Verdict::Refuse(Refusal::Unidentified { device: "rack".into() }));
+    gate.handle_report(report(rack, says("Rack")));
+    admitted(gate.handle_report(report(slot, reads())));
+    gate.handle_report(report(rack, says("Another")));
+    let verdict = gate.handle_report(report(slot, reads()));
+    assert!(
+        matches!(&verdict, Verdict::Refuse(Refusal::Mismatch { device, .. }) if device == "rack"),
+        "{verdict:?}"
+    );
+    // What proves itself needs no place to vouch for it.
+    gate.handle_report(report(proved, ReportBody::Identity(identity("800-1"))));
+    admitted(gate.handle_report(report(proved, reads())));
+    gate.handle_report(report(rack, says("Rack")));
+    admitted(gate.handle_report(report(slot, reads())));
 }
 
 #[test]

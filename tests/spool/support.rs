@@ -211,7 +211,13 @@ impl Ward {
         let header = BlockHeader { boot: BootId([1; 16]), run: 77, devices: vec![card.clone()] };
         let expects = Identity::default();
         let elements = vec![&n::FLOW_FLUID_PUMP];
-        let mut gate = Gatekeeper::new(vec![DeviceRule { card, expects, trust: Trust::LinkOnly, elements }]);
+        let mut gate = Gatekeeper::new(vec![DeviceRule {
+            card,
+            expects,
+            trust: Trust::LinkOnly,
+            elements,
+            behind: None,
+        }]);
         gate.handle_report(Report { device: DeviceIndex(0), at: now(), body: ReportBody::Up });
         Self { gate, builder: BlockBuilder::new(&header), next: 0 }
     }

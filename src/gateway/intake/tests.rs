@@ -80,6 +80,7 @@ fn intake() -> (Intake<Memory>, watch::Receiver<Ticket>) {
         expects: crate::device::Identity::default(),
         trust: Trust::LinkOnly,
         elements: vec![&SPO2, &EVT_OCCL],
+        behind: None,
     };
     let header = BlockHeader { boot: BootId::default(), run: 1, devices: vec![card] };
     let (durable, told) = watch::channel(Ticket::default());

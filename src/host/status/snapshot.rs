@@ -243,7 +243,8 @@ mod tests {
             security: "serial",
         };
         let expects = StatedIdentity { serial: Some("1".into()), ..StatedIdentity::default() };
-        let rule = DeviceRule { card, expects, trust: Trust::ReportedIdentity, elements: Vec::new() };
+        let rule =
+            DeviceRule { card, expects, trust: Trust::ReportedIdentity, elements: Vec::new(), behind: None };
         let mut gate = Gatekeeper::new(vec![rule]);
         let stranger = StatedIdentity { serial: Some("2".into()), ..StatedIdentity::default() };
         for body in [
