@@ -13,7 +13,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wardline::config::{Catalogue, Connection, Environment, Loaded, LogLevel, Problems, load};
+use wardline::config::{Catalogue, Connection, Environment, Loaded, LogLevel, Problems, load, set_from_text};
 use wardline::device::Driver;
 use wardline::device::catalogue::{BleProfile, Class, IdentityProof, Parts, SerialModel};
 use wardline::device::nomenclature::{
@@ -21,7 +21,7 @@ use wardline::device::nomenclature::{
     PUMP_MODE, SPO2, TIME_PD_REMAIN, VOL_FLUID_DELIV, VOL_FLUID_TBI,
 };
 use wardline::device::observation::Observation;
-use wardline::device::settings::Settings;
+use wardline::device::settings::{Setting, Settings, Values};
 use wardline::device::{DeviceIndex, Fault, FaultKind, Part};
 use wardline::envelope::keys::KeySource as _;
 use wardline::link::{AllowSet, Characteristic, Line, Parity};
@@ -98,7 +98,14 @@ static RACK: SerialModel = SerialModel {
     reads: &[&FLOW_FLUID_PUMP, &PRESS_FLUID_ACT, &EVT_OCCL],
     identity: IdentityProof::Reported,
     parts: Parts::Many { word: "slot", names: &["upper", "middle", "lower"] },
-    settings: &[],
+    settings: &[
+        Setting {
+            name: "poll",
+            meaning: "seconds from one question to the next",
+            values: Values::Number { least: 5, most: 60, default: 10 },
+        },
+        Setting { name: "checksum", meaning: "see the manual", values: Values::Word(&["exclusive", "sum"]) },
+    ],
     quiet: Duration::from_secs(30),
     driver: no_driver,
 };
@@ -710,6 +717,91 @@ fn values_of_a_part_that_do_not_fit_are_named_with_the_way_out() {
 }
 
 #[test]
+fn what_is_not_set_for_a_driver_has_its_default() {
+    for (given, poll, checksum) in [
+        ("", 10, "exclusive"),
+        ("settings = {}", 10, "exclusive"),
+        ("settings = { poll = 5 }", 5, "exclusive"),
+        ("settings = { checksum = \"sum\", poll = 60 }", 60, "sum"),
+    ] {
+        let device = RACK_DEVICE.replacen("elements", &format!("{given}\nelements"), 1);
+        let loaded = Folder::new(GATEWAY, &[("a.toml", &device)]).load().unwrap();
+        let Connection::Serial { settings, .. } = &loaded.config.devices[0].connection else {
+            panic!("serial")
+        };
+        assert_eq!((settings.number("poll"), settings.word("checksum")), (poll, checksum), "{given}");
+    }
+}
+
+#[test]
+fn settings_that_do_not_fit_are_named_with_what_they_can_be() {
+    for (given, expected) in [
+        ("poll = 4", "settings.poll: is 4, but must be a whole number from 5 to 60"),
+        ("poll = 61", "settings.poll: is 61, but must be"),
+        ("poll = \"10\"", "settings.poll: is \"10\", but must be a whole number from 5 to 60"),
+        ("poll = 1.5", "settings.poll: is 1.5, but must be a whole number, or a word in double quotes"),
+        (
+            "checksum = \"exclusiv\"",
+            "settings.checksum: is \"exclusiv\", but must be one of exclusive, sum: did you mean \"exclusive\"?",
+        ),
+        ("checksum = \"crc\"", "settings.checksum: is \"crc\", but must be one of exclusive, sum"),
+        ("checksum = 1", "settings.checksum: is 1, but must be one of exclusive, sum"),
+        ("pol = 10", "settings.pol: is not a setting of pump-rack: did you mean \"poll\"?"),
+        ("zzz = 10", "settings.zzz: is not a setting of pump-rack: known are poll, checksum"),
+    ] {
+        assert_refused(
+            RACK_DEVICE,
+            "trust = \"link-only\"\nelements = \"all\"\n[[",
+            &format!("trust = \"link-only\"\nelements = \"all\"\nsettings = {{ {given} }}\n[["),
+            expected,
+        );
+    }
+    let all =
+        RACK_DEVICE.replacen("elements", "settings = { poll = 1, checksum = \"x\", z = 1 }\nelements", 1);
+    let problems = Folder::new(GATEWAY, &[("a.toml", &all)]).load().unwrap_err();
+    assert_eq!(problems.count(), 3, "all at once: {problems}");
+    assert_refused(
+        PUMP_DEVICE,
+        "elements",
+        "settings = { poll = 1 }\nelements",
+        "settings.poll: is not a setting of alaris-asena, which has none",
+    );
+    assert_refused(
+        BELT_DEVICE,
+        "elements",
+        "settings = { poll = 1 }\nelements",
+        "settings: is for serial devices",
+    );
+    assert_refused(PUMP_DEVICE, "elements", "settings = 3\nelements", "settings: is 3, but must be");
+}
+
+#[test]
+fn settings_on_a_command_line_are_judged_alike() {
+    let mut settings = Settings::defaults(RACK.settings);
+    for good in ["poll=5", "checksum=sum"] {
+        set_from_text(&mut settings, &RACK, good).unwrap();
+    }
+    assert_eq!((settings.number("poll"), settings.word("checksum")), (5, "sum"));
+    for (given, expected) in [
+        ("poll", "\"poll\" is not NAME=VALUE"),
+        ("poll=", "poll is \"\", but must be a whole number from 5 to 60"),
+        ("poll=61", "poll is 61, but must be a whole number from 5 to 60"),
+        (
+            "checksum=exclusiv",
+            "checksum is \"exclusiv\", but must be one of exclusive, sum: did you mean \"exclusive\"?",
+        ),
+        ("pol=1", "pol is not a setting of pump-rack: did you mean \"poll\"?"),
+    ] {
+        assert_eq!(set_from_text(&mut settings, &RACK, given), Err(expected.to_owned()));
+    }
+    assert_eq!(
+        (settings.number("poll"), settings.word("checksum")),
+        (5, "sum"),
+        "what is wrong changes nothing"
+    );
+}
+
+#[test]
 fn parts_belong_to_drivers_that_have_places_for_them() {
     let part = "[[device.part]]\nat = \"upper\"\nid = \"x\"\nasset = \"X\"\nelements = \"all\"";
     assert_eq!(
@@ -908,7 +1000,7 @@ mod any_text {
         let key = prop::sample::select(vec![
             "devices", "device", "gateway", "uplink", "store", "keys", "status", "daemon", "id", "asset",
             "driver", "port", "profiles", "address", "elements", "expects", "line", "host", "cap", "linger",
-            "trust", "part", "at", "é.\"=\"",
+            "trust", "part", "at", "settings", "é.\"=\"",
         ]);
         let value = prop_oneof![
             prop::sample::select(vec![

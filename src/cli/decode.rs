@@ -8,16 +8,18 @@
 //! | `absent` | text | why there is none: `not-a-number`, `positive-infinity`, `negative-infinity`, `error`, `unknown` |
 //! | `text` | text | a word of the device |
 //! | `bits` | number | bits of the device, as sent |
-//! | `alarm` | object | `code`, `text`, `phase` (`start`, `end`), `priority` (`unstated`, `low`, `medium`, `high`) |
-//! | `unit` | text | UCUM; with `value` and `absent` only |
-//! | `kind` | text | `measurement`, `setting`, `state`, `alarm` |
+//! | `alarm` | object | `code`, `text`, `phase` (`start`, `update`, `end`), `priority` (`unstated`, `low`, `medium`, `high`), `silenced` when it is |
+//! | `samples` | object | a stretch of a wave: `period_us`, `exponent`, `values` |
+//! | `unit` | text | UCUM; with `value`, `absent` and `samples` only |
+//! | `kind` | text | `measurement`, `setting`, `state`, `alarm`, `wave` |
 //! | `status` | text | `final`, `preliminary` |
 //! | `quality` | list | what speaks against the value; empty when nothing does |
+//! | `part` | text | the place of the part that said it; left out when the device itself did |
 //! | `channel` | number | which of several like parts; left out when there is one |
 //! | `device_time` | text | the device's own clock, without a zone; left out when it gave none |
 //! | `modality` | number | 11073 code of how it was got; left out when the device does not say |
 //!
-//! Exactly one of `value`, `absent`, `text`, `bits` and `alarm` is there. A payload that must be
+//! Exactly one of `value`, `absent`, `text`, `bits`, `alarm` and `samples` is there. A payload that must be
 //! refused gives no object; the reason goes to standard error and the exit code is 6. Of a serial
 //! capture, every observation that is good is printed and every fault is named on standard error;
 //! the exit code is 6 when there was a fault, or nothing to read at all.
@@ -31,7 +33,8 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::out;
-use crate::device::catalogue::{serial_model, serial_models};
+use crate::config::set_from_text;
+use crate::device::catalogue::{SerialModel, serial_model, serial_models};
 use crate::device::observation::{Observation, Samples, Value};
 use crate::device::serial::Decoded;
 use crate::device::settings::Settings;
@@ -71,6 +74,9 @@ enum What {
     Serial {
         /// The driver: see `wardline drivers`.
         driver: String,
+        /// What is set for the driver, once for each setting: see `wardline drivers`.
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        settings: Vec<String>,
         /// The file with the bytes as they came; - for standard input.
         file: PathBuf,
     },
@@ -83,30 +89,31 @@ impl Decode {
                 let bytes = hex_bytes(&hex.join(" ")).map_err(|error| Failure::new(Exit::Usage, error))?;
                 let observations = ble::decode(characteristic, &bytes)
                     .map_err(|fault| Failure::new(Exit::Refused, fault))?;
-                print(&observations)
+                print(observations.iter().map(Line::from))
             }
-            What::Serial { driver, file } => decode_serial(&driver, &file),
+            What::Serial { driver, settings, file } => decode_serial(&driver, &settings, &file),
         }
     }
 }
 
-fn decode_serial(driver: &str, file: &Path) -> Result<(), Failure> {
+fn decode_serial(driver: &str, given: &[String], file: &Path) -> Result<(), Failure> {
     let model = serial_model(driver).ok_or_else(|| {
         let known: Vec<&str> = serial_models().iter().map(|model| model.name).collect();
         let error = anyhow!("{driver:?} is not a known driver: known are {}", known.join(", "));
         Failure::new(Exit::Usage, error)
     })?;
+    let settings = settings(model, given).map_err(|error| Failure::new(Exit::Usage, error))?;
     let bytes = capture(file).map_err(|error| Failure::new(Exit::Failed, error))?;
-    let Decoded { observations, faults, identities } =
-        serial::decode_capture(model, &Settings::defaults(model.settings), &bytes);
+    let Decoded { observations, faults, identities } = serial::decode_capture(model, &settings, &bytes);
     for (part, identity) in &identities {
         match model.parts.name(*part) {
             None => out::remark(format_args!("the device says it is {}", shown(identity))),
             Some(name) => out::remark(format_args!("at {name}: the device says it is {}", shown(identity))),
         }
     }
-    let observations: Vec<Observation> = observations.into_iter().map(|(_, said)| said).collect();
-    print(&observations)?;
+    print(
+        observations.iter().map(|(part, said)| Line { part: model.parts.name(*part), ..Line::from(said) }),
+    )?;
     for fault in &faults {
         out::remark(format_args!("refused: {fault}"));
     }
@@ -120,10 +127,18 @@ fn decode_serial(driver: &str, file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print(observations: &[Observation]) -> Result<(), Failure> {
+/// What is set, or everything that is wrong with it.
+fn settings(model: &SerialModel, given: &[String]) -> anyhow::Result<Settings> {
+    let mut settings = Settings::defaults(model.settings);
+    let wrong: Vec<String> =
+        given.iter().filter_map(|text| set_from_text(&mut settings, model, text).err()).collect();
+    if wrong.is_empty() { Ok(settings) } else { Err(anyhow!("--set: {}", wrong.join("; "))) }
+}
+
+fn print<'a>(lines: impl Iterator<Item = Line<'a>>) -> Result<(), Failure> {
     let mut out = out::stdout();
-    for observation in observations {
-        out.json(&Line::from(observation))?;
+    for line in lines {
+        out.json(&line)?;
     }
     out.finish()?;
     Ok(())
@@ -214,6 +229,8 @@ pub(super) struct Line<'a> {
     status: &'a str,
     quality: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_time: Option<String>,
@@ -253,6 +270,7 @@ impl<'a> From<&'a Observation> for Line<'a> {
             kind: observation.kind.as_str(),
             status: observation.status.as_str(),
             quality: observation.quality.names().collect(),
+            part: None,
             channel: (observation.channel != 0).then_some(observation.channel),
             device_time: observation.device_time.map(|time| time.to_string()),
             modality: (observation.modality != 0).then_some(observation.modality),

@@ -1,8 +1,10 @@
 //! `wardline drivers`: the catalogue.
 //!
 //! With `--json`, one object: `{"serial": [{"name", "title", "class", "identity", "line", "requests",
-//! "reads"}], "ble": [{"name", "title", "service", "uuid", "characteristics", "reads"}]}`, where
-//! `reads` is a list of `{"code", "ref", "label"}`.
+//! "parts", "settings", "quiet_ms", "reads"}], "ble": [{"name", "title", "service", "uuid",
+//! "characteristics", "reads"}]}`, where `reads` is a list of `{"code", "ref", "label"}`, `parts` is
+//! `{"word", "names"}` or `null` where one device stands behind the port, and `settings` is a list of
+//! `{"name", "meaning", "default"}` with `words` or with `least` and `most`.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,8 +12,9 @@ use serde_json::{Value, json};
 use super::exit::Failure;
 use super::out::{self, Colour, Out};
 use crate::config::Catalogue;
-use crate::device::catalogue::{BleProfile, Class, IdentityProof, SerialModel};
+use crate::device::catalogue::{BleProfile, Class, IdentityProof, Parts, SerialModel};
 use crate::device::nomenclature::Metric;
+use crate::device::settings::{Setting, Values};
 use crate::link::{Line, Parity};
 
 /// List what this program can read: every serial driver and every BLE profile.
@@ -47,8 +50,25 @@ fn serial(model: &SerialModel) -> Value {
         "identity": identity(model.identity),
         "line": line(model.line),
         "requests": model.requests.requests().iter().map(|request| request.name).collect::<Vec<_>>(),
+        "parts": match model.parts {
+            Parts::One => Value::Null,
+            Parts::Many { word, names } => json!({ "word": word, "names": names }),
+        },
+        "settings": model.settings.iter().map(setting).collect::<Vec<_>>(),
+        "quiet_ms": u64::try_from(model.quiet.as_millis()).unwrap_or(u64::MAX),
         "reads": reads(model.reads),
     })
+}
+
+fn setting(row: &Setting) -> Value {
+    match row.values {
+        Values::Word(words) => json!({
+            "name": row.name, "meaning": row.meaning, "default": words.first(), "words": words,
+        }),
+        Values::Number { least, most, default } => json!({
+            "name": row.name, "meaning": row.meaning, "default": default, "least": least, "most": most,
+        }),
+    }
 }
 
 fn ble(profile: &BleProfile) -> Value {
@@ -109,6 +129,16 @@ fn print<W: std::io::Write>(out: &mut Out<W>, catalogue: &Catalogue) -> std::io:
             IdentityProof::PortOnly => "states no identity: its port vouches",
         };
         out.line(format_args!("    {class}; {identity}; {}", line(model.line)))?;
+        out.line(format_args!("    told to be silent after {} s without a reading", model.quiet.as_secs()))?;
+        if let Parts::Many { word, names } = model.parts {
+            out.line(format_args!(
+                "    several devices at its port, each a [[device.part]]; `at` is the {word}:"
+            ))?;
+            out.line(format_args!("      {}", names.join(", ")))?;
+        }
+        for row in model.settings {
+            out.line(format_args!("    {}", setting_line(row)))?;
+        }
         print_reads(out, model.reads)?;
     }
     out.line(format_args!("{}", out.paint(Colour::Strong, "BLE profiles")))?;
@@ -118,6 +148,10 @@ fn print<W: std::io::Write>(out: &mut Out<W>, catalogue: &Catalogue) -> std::io:
         print_reads(out, profile.reads)?;
     }
     Ok(())
+}
+
+fn setting_line(row: &Setting) -> String {
+    format!("settings.{} = {}  {}; {}", row.name, row.default_text(), row.bounds(), row.meaning)
 }
 
 fn print_reads<W: std::io::Write>(out: &mut Out<W>, metrics: &[&Metric]) -> std::io::Result<()> {
@@ -130,6 +164,32 @@ fn print_reads<W: std::io::Write>(out: &mut Out<W>, metrics: &[&Metric]) -> std:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_says_what_it_means_what_holds_and_what_it_can_be() {
+        const ROWS: [Setting; 2] = [
+            Setting { name: "sum", meaning: "see the manual", values: Values::Word(&["xor", "crc"]) },
+            Setting {
+                name: "poll",
+                meaning: "seconds",
+                values: Values::Number { least: 5, most: 60, default: 10 },
+            },
+        ];
+        let [word, number] = [&ROWS[0], &ROWS[1]].map(setting);
+        assert_eq!(
+            word,
+            json!({ "name": "sum", "meaning": "see the manual", "default": "xor", "words": ["xor", "crc"] })
+        );
+        assert_eq!(
+            number,
+            json!({ "name": "poll", "meaning": "seconds", "default": 10, "least": 5, "most": 60 })
+        );
+        assert_eq!(setting_line(&ROWS[0]), "settings.sum = \"xor\"  must be one of xor, crc; see the manual");
+        assert_eq!(
+            setting_line(&ROWS[1]),
+            "settings.poll = 10  must be a whole number from 5 to 60; seconds"
+        );
+    }
 
     #[test]
     fn a_line_is_shown_as_people_write_it() {

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::rule::Proof;
 use super::scope::Scope;
-use super::{Catalogue, Connection, Device, part, raw, rule, suggest};
+use super::{Catalogue, Connection, Device, part, raw, rule, setting, suggest};
 use crate::device::catalogue::{BleProfile, SerialModel};
 use crate::device::nomenclature::Metric;
 use crate::link::{Line, Parity};
@@ -148,7 +148,9 @@ fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (catalogue, clai
         claims.push(("port".to_owned(), format!("port {}", target.display())));
     }
     let line = model.and_then(|model| line(scope, raw.line.as_ref(), model.line));
-    let connection = (|| Some(Connection::Serial { port: port?, line: line?, model: model? }))();
+    let settings = model.and_then(|model| setting::judge(scope, raw.settings.as_ref(), model));
+    let connection =
+        (|| Some(Connection::Serial { port: port?, line: line?, model: model?, settings: settings? }))();
     (model.map(Subject::Serial), connection, Some("serial"))
 }
 
@@ -212,6 +214,7 @@ fn ble(
     for (key, given) in [
         ("port", raw.port.is_some()),
         ("line", raw.line.is_some()),
+        ("settings", raw.settings.is_some()),
         ("allow_unstable_port", raw.allow_unstable_port.is_some()),
         ("part", raw.part.is_some()),
     ] {

@@ -26,6 +26,7 @@ mod problem;
 mod raw;
 mod rule;
 mod scope;
+mod setting;
 mod suggest;
 mod units;
 
@@ -36,6 +37,7 @@ use serde::Serialize;
 
 use crate::device::Part;
 use crate::device::catalogue::{BleProfile, Parts, SerialModel, ble_profiles, serial_models};
+use crate::device::settings::Settings;
 use crate::envelope::keys::KeyPlace;
 use crate::link::Line;
 use crate::policy::DeviceRule;
@@ -45,6 +47,7 @@ pub use gateway::{MIN_CAP, MIN_RESERVE};
 pub use layers::{DEVICES_FOLDER, Environment, GATEWAY_FILE, PREFIX};
 pub use load::{MAX_DEVICES, load, token_key};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
+pub use setting::set_from_text;
 pub use units::{duration, show_size, size};
 
 /// The device models and profiles that a configuration may name.
@@ -177,6 +180,8 @@ pub enum Connection {
         line: Line,
         /// What is on the other end.
         model: &'static SerialModel,
+        /// What is set for its driver.
+        settings: Settings,
     },
     /// Behind the port of another device of the list, which its rule names.
     Part {

@@ -1,6 +1,7 @@
 //! What a person writes, key by key. Nothing here is required and nothing is judged: that is the
 //! next step's, so that one run can name everything that is wrong. Unknown keys are refused here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -90,6 +91,7 @@ pub(super) struct Device {
     pub(super) port: Option<String>,
     pub(super) allow_unstable_port: Option<bool>,
     pub(super) line: Option<Line>,
+    pub(super) settings: Option<BTreeMap<String, SettingValue>>,
     pub(super) profiles: Option<Vec<Option<String>>>,
     pub(super) address: Option<String>,
     pub(super) adapter: Option<String>,
@@ -129,6 +131,42 @@ pub(super) struct Identity {
     pub(super) model: Option<String>,
     pub(super) serial: Option<String>,
     pub(super) firmware: Option<String>,
+}
+
+/// What a driver's setting is given: its rows in the catalogue judge it.
+#[derive(Clone, Debug)]
+pub(super) enum SettingValue {
+    Word(String),
+    Number(i64),
+}
+
+impl<'de> Deserialize<'de> for SettingValue {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordOrNumber;
+
+        impl Visitor<'_> for WordOrNumber {
+            type Value = SettingValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, or a word in double quotes")
+            }
+
+            fn visit_str<E>(self, word: &str) -> Result<SettingValue, E> {
+                Ok(SettingValue::Word(word.to_owned()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<SettingValue, E> {
+                Ok(SettingValue::Number(number))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<SettingValue, E> {
+                // TOML has no whole number that does not fit.
+                i64::try_from(number).map(SettingValue::Number).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(WordOrNumber)
+    }
 }
 
 /// One word (`"all"`) or a list of reference ids. An entry that was not text is `None`: it has been

@@ -7,16 +7,21 @@ const ALIKE: f64 = 0.8;
 /// there are few.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
-    let best = known
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(&word.to_lowercase(), &candidate.to_lowercase()), *candidate))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    match best {
-        Some((_, candidate)) => format!(": did you mean {candidate:?}?"),
+    match near(word, known.iter().copied()) {
+        Some(candidate) => format!(": did you mean {candidate:?}?"),
         None if known.is_empty() => String::new(),
         None => format!(": known are {}", known.join(", ")),
     }
+}
+
+/// The known word that the one that was written is a slip of the finger for.
+pub(super) fn near<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    known
+        .map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_lowercase()), candidate))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

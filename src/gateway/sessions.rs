@@ -11,7 +11,6 @@ use crate::backoff::Bounds;
 use crate::config::{Connection, Device};
 use crate::device::ble::Collector;
 use crate::device::session::{Context, Session};
-use crate::device::settings::Settings;
 use crate::device::{DeviceIndex, Part, Report, Ticket};
 use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
@@ -109,12 +108,11 @@ pub fn start(
             durable,
         };
         match &device.connection {
-            Connection::Serial { port, line, model } => {
-                let (port, settings, model) = (port.clone(), *line, *model);
+            Connection::Serial { port, line, model, settings } => {
+                let (port, line, model, settings) = (port.clone(), *line, *model, settings.clone());
                 supervisor.restarting("session", AFTER_PANIC, move || {
-                    let link = SerialLink::new(port.clone(), settings, model.requests);
-                    Session::new(link, (model.driver)(&Settings::defaults(model.settings)), maker.context())
-                        .run()
+                    let link = SerialLink::new(port.clone(), line, model.requests);
+                    Session::new(link, (model.driver)(&settings), maker.context()).run()
                 });
             }
             // The session of the device behind whose port it is speaks for it.
@@ -201,6 +199,7 @@ mod tests {
     use super::*;
     use crate::device::Identity;
     use crate::device::catalogue::serial_models;
+    use crate::device::settings::Settings;
     use crate::policy::{DeviceCard, DeviceRule, Trust};
 
     fn device(behind: Option<u16>, part: Option<u8>) -> Device {
@@ -220,7 +219,12 @@ mod tests {
         };
         let connection = match part {
             Some(part) => Connection::Part { model, part: Part(part) },
-            None => Connection::Serial { port: "/dev/null".into(), line: model.line, model },
+            None => Connection::Serial {
+                port: "/dev/null".into(),
+                line: model.line,
+                model,
+                settings: Settings::default(),
+            },
         };
         Device { rule, asset: String::new(), connection }
     }

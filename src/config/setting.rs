@@ -1,0 +1,67 @@
+//! The `settings` of one device judged by the rows of its driver.
+
+use std::collections::BTreeMap;
+
+use super::raw::SettingValue;
+use super::scope::Scope;
+use super::suggest;
+use crate::device::catalogue::SerialModel;
+use crate::device::settings::{Setting, Settings, Values};
+
+/// A value for each setting of the model: what is given, and the default of the rest. `None` when something
+/// given does not fit.
+pub(super) fn judge(
+    scope: &mut Scope<'_>,
+    raw: Option<&BTreeMap<String, SettingValue>>,
+    model: &SerialModel,
+) -> Option<Settings> {
+    let mut settings = Settings::defaults(model.settings);
+    let mut fits = true;
+    for (name, value) in raw.into_iter().flatten() {
+        let key = format!("settings.{name}");
+        let set = row(model, name).and_then(|row| set(&mut settings, row, value));
+        if let Err(wrong) = set {
+            scope.problem(&key, wrong);
+            fits = false;
+        }
+    }
+    fits.then_some(settings)
+}
+
+/// Sets what `NAME=VALUE` says, as it is written on a command line.
+pub fn set_from_text(settings: &mut Settings, model: &SerialModel, text: &str) -> Result<(), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+    let named = |wrong: String| format!("{name} {wrong}");
+    let row = row(model, name).map_err(named)?;
+    let value = match (row.values, value.parse()) {
+        (Values::Number { .. }, Ok(number)) => SettingValue::Number(number),
+        (Values::Number { .. }, Err(_)) | (Values::Word(_), _) => SettingValue::Word(value.to_owned()),
+    };
+    set(settings, row, &value).map_err(named)
+}
+
+fn set(settings: &mut Settings, row: &Setting, value: &SettingValue) -> Result<(), String> {
+    match value {
+        SettingValue::Number(given) => {
+            settings.set_number(row, *given).map_err(|bounds| format!("is {given}, but {bounds}"))
+        }
+        SettingValue::Word(given) => settings.set_word(row, given).map_err(|bounds| {
+            let near = match row.values {
+                Values::Word(words) => suggest::near(given, words.iter().copied()),
+                Values::Number { .. } => None,
+            };
+            let hint = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
+            format!("is {given:?}, but {bounds}{hint}")
+        }),
+    }
+}
+
+fn row<'a>(model: &'a SerialModel, name: &str) -> Result<&'a Setting, String> {
+    model.settings.iter().find(|row| row.name == name).ok_or_else(|| {
+        if model.settings.is_empty() {
+            return format!("is not a setting of {}, which has none", model.name);
+        }
+        let near = suggest::nearest(name, model.settings.iter().map(|row| row.name));
+        format!("is not a setting of {}{near}", model.name)
+    })
+}
