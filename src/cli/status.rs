@@ -199,7 +199,9 @@ fn print_devices<W: Write>(out: &mut Out<W>, devices: &[Device]) -> io::Result<(
     }
     let colour = |row: usize| {
         let device = row.checked_sub(1).and_then(|place| devices.get(place));
-        let well = device.is_none_or(|device| device.link == "up" && device.quarantine.is_none());
+        let well = device.is_none_or(|device| {
+            device.link == "up" && device.quarantine.is_none() && device.silent_ms.is_none()
+        });
         if well { Colour::Good } else { Colour::Bad }
     };
     print_table(out, &rows, colour)?;
@@ -207,6 +209,9 @@ fn print_devices<W: Write>(out: &mut Out<W>, devices: &[Device]) -> io::Result<(
         let reason = device.quarantine.as_ref().or(device.link_reason.as_ref());
         if let Some(reason) = reason {
             out.line(format_args!("  {}: {}", clean(&device.id), clean(reason)))?;
+        }
+        if let Some(ms) = device.silent_ms {
+            out.line(format_args!("  {}: nothing is known of it for {}", clean(&device.id), age(Some(ms))))?;
         }
     }
     Ok(())

@@ -108,7 +108,12 @@ pub(super) fn judge(scope: &mut Scope<'_>, catalogue: &Catalogue) -> Judged {
             pseudonym: String::new(),
             security: security?,
         };
-        let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None };
+        let quiet = match &connection {
+            Connection::Serial { model, .. } | Connection::Part { model, .. } => Some(model.quiet),
+            // What is worn comes and goes.
+            Connection::Ble { .. } => None,
+        };
+        let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet };
         Some(Device { rule, asset: asset?, connection })
     })();
     Judged { claims, device, parts: parts.devices, listed: raw.part.as_ref().map_or(0, Vec::len) }

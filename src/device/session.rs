@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Action, DeviceIndex, Driver, Fault, FaultKind, Identity, Part, Report, ReportBody, Ticket};
 use crate::backoff::{Backoff, Bounds, Random};
 use crate::link::{Link, LinkCommand, LinkError, LinkEvent};
-use crate::time::{Clock, Now};
+use crate::time::{Clock, Mono, Now};
 
 /// What a session needs besides its link and driver.
 pub struct Context {
@@ -34,6 +34,9 @@ pub struct Context {
     /// How long a report may wait to be taken. Longer, and what the link holds meanwhile would be
     /// stamped with a time at which it was not said.
     pub patience: Duration,
+    /// How long the device may be connected and say neither who it is nor a reading. Longer, and its link is
+    /// opened again, which cures an adapter whose reads hang.
+    pub quiet: Option<Duration>,
     /// Where reports go. When it is full the session waits, and with it the device.
     pub reports: mpsc::Sender<Report>,
     /// The last ticket that was given: it goes on counting when a session that panicked is made
@@ -53,6 +56,8 @@ pub struct Session<L> {
     backoff: Backoff,
     /// The listed parts that have said who they are on this connection.
     present: BTreeSet<Part>,
+    /// When something was last said on this connection of who is there or how it is.
+    heard: Mono,
 }
 
 /// Why a connection ended.
@@ -65,7 +70,7 @@ impl<L: Link> Session<L> {
     /// A session that has not begun.
     pub fn new(link: L, driver: Box<dyn Driver>, context: Context) -> Self {
         let backoff = Backoff::new(context.backoff);
-        Self { link, driver, context, backoff, present: BTreeSet::new() }
+        Self { link, driver, context, backoff, present: BTreeSet::new(), heard: Mono::default() }
     }
 
     /// Opens, listens, closes and opens again until stopped.
@@ -105,6 +110,7 @@ impl<L: Link> Session<L> {
     async fn connection(&mut self, stop: &mut watch::Receiver<bool>) -> Ended {
         let now = self.context.clock.now();
         self.backoff.handle_up(now.mono);
+        self.heard = now.mono;
         if let ControlFlow::Break(ended) = self.report(now, self.context.device, ReportBody::Up).await {
             return ended;
         }
@@ -115,7 +121,9 @@ impl<L: Link> Session<L> {
             if let ControlFlow::Break(ended) = self.perform_actions(at).await {
                 return self.last_words(at, ended).await;
             }
-            let due = self.driver.poll_timeout().map(|at| at.since(self.context.clock.now().mono));
+            let silent_at = self.context.quiet.map(|quiet| self.heard + quiet);
+            let due = self.driver.poll_timeout().into_iter().chain(silent_at).min();
+            let due = due.map(|at| at.since(self.context.clock.now().mono));
             let event = tokio::select! {
                 biased;
                 () = stopped(stop) => return Ended::Stopped,
@@ -126,7 +134,12 @@ impl<L: Link> Session<L> {
                 }
                 () = sleep_for(due) => {
                     at = self.context.clock.now();
-                    self.driver.handle_timeout(at);
+                    if silent_at.is_some_and(|silent_at| silent_at <= at.mono) {
+                        return self.give_up(at).await;
+                    }
+                    if self.driver.poll_timeout().is_some_and(|due| due <= at.mono) {
+                        self.driver.handle_timeout(at);
+                    }
                     continue;
                 }
                 event = self.link.next() => event,
@@ -139,11 +152,28 @@ impl<L: Link> Session<L> {
         }
     }
 
+    /// Nothing was heard for too long.
+    async fn give_up(&mut self, at: Now) -> Ended {
+        let seconds = self.context.quiet.unwrap_or_default().as_secs();
+        let detail = format!(
+            "no reading in {seconds} s, the link is opened again: see that the device is on and set to send, \
+             and that cable and line settings are right"
+        );
+        let fault = ReportBody::Fault(Fault::new(FaultKind::Timeout, detail));
+        if let ControlFlow::Break(ended) = self.report(at, self.context.device, fault).await {
+            return ended;
+        }
+        let reason = format!("it gave no reading for {seconds} s");
+        let error = LinkError::Lost { what: "the device".to_owned(), reason };
+        self.driver.handle_event(&LinkEvent::Down(error.clone()), at);
+        self.last_words(at, Ended::Link(error)).await
+    }
+
     /// What the driver still has to say of a connection is said before its end: an alarm that it holds
     /// for told would never be told again. There is nobody left for its commands.
     async fn last_words(&mut self, at: Now, ended: Ended) -> Ended {
         while let (Ended::Link(_), Some(action)) = (&ended, self.driver.poll_action()) {
-            for (device, body) in self.said(action) {
+            for (device, body) in self.said(action, at) {
                 if let ControlFlow::Break(Ended::Stopped) = self.report(at, device, body).await {
                     return Ended::Stopped;
                 }
@@ -168,7 +198,10 @@ impl<L: Link> Session<L> {
     }
 
     /// What an action says to the right, and of which device; nothing for a command.
-    fn said(&mut self, action: Action) -> Vec<(DeviceIndex, ReportBody)> {
+    fn said(&mut self, action: Action, at: Now) -> Vec<(DeviceIndex, ReportBody)> {
+        if matches!(action, Action::Identify(..) | Action::Observe(..)) {
+            self.heard = at.mono;
+        }
         let whole = self.context.device;
         match action {
             Action::Command(_) => Vec::new(),
@@ -222,7 +255,7 @@ impl<L: Link> Session<L> {
                 }
                 said
                 @ (Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Report(_)) => {
-                    for (device, body) in self.said(said) {
+                    for (device, body) in self.said(said, at) {
                         self.report(at, device, body).await?;
                     }
                 }

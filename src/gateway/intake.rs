@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::device::observation::Lane;
 use crate::device::{DeviceIndex, Report, ReportBody, Ticket};
 use crate::envelope::block::{BlockBuilder, BlockHeader, PlainBlock};
-use crate::policy::{Gatekeeper, Verdict};
+use crate::policy::{Admitted, Gatekeeper, Verdict, should_log};
 use crate::store::{Seq, StoreError};
 use crate::time::{Mono, Now};
 
@@ -98,24 +98,16 @@ impl<S: Durable> Intake<S> {
             source.last = ticket;
         }
         match verdict {
-            Verdict::Admit(admitted) => {
-                let lane = admitted.lane();
-                let linger = if lane == Lane::Alarm { Duration::ZERO } else { self.linger };
-                let pending = self.lane_mut(lane);
-                if let Err(error) = pending.builder.push(&admitted) {
-                    // Cannot be: `must_wait` is asked before each report, and the builder was made
-                    // with the card of every device of the gate.
-                    tracing::error!(%lane, %error, "a reading was lost: a defect of this program");
-                    return;
-                }
-                pending.due.get_or_insert(now.mono + linger);
-                if let Some(ticket) = ticket {
-                    pending.lowest.entry(device).or_insert(ticket);
-                }
-                self.commit_if_full(lane, now);
-            }
+            Verdict::Admit(admitted) => self.take(&admitted, ticket, now),
             Verdict::Refuse(_) | Verdict::Noted => self.tell_source(device),
         }
+        self.take_words(now);
+    }
+
+    /// Looks for devices that are silent. To be called when no report waits to be taken.
+    pub fn handle_silence(&mut self, now: Now) {
+        self.gate.handle_silence(now);
+        self.take_words(now);
     }
 
     /// Commits every lane whose time has come.
@@ -140,13 +132,16 @@ impl<S: Durable> Intake<S> {
 
     /// Commits everything, whatever its time: before the end. True when nothing is left.
     pub fn handle_end(&mut self, now: Now) -> bool {
-        for lane in Lane::ALL {
-            self.commit(lane, now);
+        loop {
+            self.take_words(now);
+            for lane in Lane::ALL {
+                self.commit(lane, now);
+            }
+            // A commit makes room for what the gate still has to say.
+            if self.gate.words() == 0 || self.is_stuck(Lane::Alarm) {
+                return self.pending() == 0;
+            }
         }
-        Lane::ALL.iter().all(|lane| {
-            let pending = self.lane(*lane);
-            pending.parked.is_none() && pending.builder.count() == 0
-        })
     }
 
     /// When `handle_timeout` wants to be called.
@@ -156,7 +151,7 @@ impl<S: Durable> Intake<S> {
 
     /// Whether a lane is stuck so badly that no further report may be taken.
     pub fn must_wait(&self) -> bool {
-        self.lanes.iter().any(|(_, pending)| pending.parked.is_some() && pending.builder.is_full())
+        Lane::ALL.into_iter().any(|lane| self.is_stuck(lane))
     }
 
     /// Readings that were admitted and are not durable yet.
@@ -167,7 +162,8 @@ impl<S: Durable> Intake<S> {
             .map(|(_, pending)| {
                 pending.builder.count() + usize::try_from(parked(pending)).unwrap_or_default()
             })
-            .sum()
+            .sum::<usize>()
+            + self.gate.words()
     }
 
     /// Why the store refused the last block, until it takes one again.
@@ -188,6 +184,46 @@ impl<S: Durable> Intake<S> {
     /// The store, to close it at the end.
     pub fn into_store(self) -> S {
         self.store
+    }
+
+    /// Takes what the gate itself has to say, as far as there is room: it may be more than one record for
+    /// one report.
+    fn take_words(&mut self, now: Now) {
+        while !self.is_stuck(Lane::Alarm)
+            && let Some(word) = self.gate.poll_words()
+        {
+            let place = usize::from(word.device().0);
+            if let Some((rule, state)) = self.gate.snapshot().nth(place)
+                && should_log(state.silences())
+            {
+                let (device, silent) = (rule.card.id.as_str(), state.silent_since().is_some());
+                tracing::warn!(device, silent, "the device was silent for longer than it may be");
+            }
+            self.take(&word, None, now);
+        }
+    }
+
+    fn take(&mut self, admitted: &Admitted, ticket: Option<Ticket>, now: Now) {
+        let lane = admitted.lane();
+        let linger = if lane == Lane::Alarm { Duration::ZERO } else { self.linger };
+        let pending = self.lane_mut(lane);
+        if let Err(error) = pending.builder.push(admitted) {
+            // Cannot be: there was room before, and the builder was made with the card of every
+            // device of the gate.
+            tracing::error!(%lane, %error, "a reading was lost: a defect of this program");
+            return;
+        }
+        pending.due.get_or_insert(now.mono + linger);
+        if let Some(ticket) = ticket {
+            pending.lowest.entry(admitted.device()).or_insert(ticket);
+        }
+        self.commit_if_full(lane, now);
+    }
+
+    /// Whether a lane can take nothing more at the moment.
+    fn is_stuck(&self, lane: Lane) -> bool {
+        let pending = self.lane(lane);
+        pending.parked.is_some() && pending.builder.is_full()
     }
 
     fn commit_if_full(&mut self, lane: Lane, now: Now) {

@@ -58,7 +58,8 @@ impl Pump {
         // Room for one batch on top of what an earlier one had to leave.
         let mut taken = Vec::with_capacity(BATCH);
         let mut waiting: VecDeque<Report> = VecDeque::with_capacity(BATCH);
-        let (mut shown_at, mut upkeep_at): (Option<Mono>, Option<Mono>) = (None, None);
+        let (mut shown_at, mut upkeep_at, mut looked_at): (Option<Mono>, Option<Mono>, Option<Mono>) =
+            (None, None, None);
         loop {
             let now = self.clock.now();
             self.heart.beat(now.mono);
@@ -84,12 +85,18 @@ impl Pump {
             }
             let received =
                 async { tokio::time::timeout(wait, self.reports.recv_many(&mut taken, BATCH)).await };
-            match self.runtime.block_on(received) {
-                Err(_) => {}
+            let all = match self.runtime.block_on(received) {
+                Err(_) => true,
                 Ok(0) => break,
-                Ok(_) => waiting.extend(taken.drain(..)),
-            }
+                Ok(count) => count < BATCH,
+            };
+            waiting.extend(taken.drain(..));
             self.hand_over(&mut waiting, &mut intake);
+            // What waits in the channel is no silence: looked for when it was emptied.
+            if all && waiting.is_empty() && looked_at.is_none_or(|at| now.mono.since(at) >= TURN) {
+                intake.handle_silence(now);
+                looked_at = Some(now.mono);
+            }
         }
         self.end(intake, waiting)
     }

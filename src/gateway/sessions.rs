@@ -51,6 +51,7 @@ pub struct Shared {
 struct Maker {
     device: DeviceIndex,
     parts: BTreeMap<Part, DeviceIndex>,
+    quiet: Option<Duration>,
     shared: Shared,
     tickets: Arc<AtomicU64>,
     durable: watch::Receiver<Ticket>,
@@ -65,6 +66,7 @@ impl Maker {
             random: Box::new(SystemRandomness::new()),
             backoff: BACKOFF,
             patience: PATIENCE,
+            quiet: self.quiet,
             reports: self.shared.reports.clone(),
             tickets: Arc::clone(&self.tickets),
             durable: self.durable.clone(),
@@ -103,6 +105,7 @@ pub fn start(
         let maker = Maker {
             device: DeviceIndex(place),
             parts: parts_of(devices, DeviceIndex(place)),
+            quiet: device.rule.quiet,
             shared: shared.clone(),
             tickets: Arc::default(),
             durable,
@@ -216,6 +219,7 @@ mod tests {
             trust: Trust::LinkOnly,
             elements: Vec::new(),
             behind: behind.map(DeviceIndex),
+            quiet: None,
         };
         let connection = match part {
             Some(part) => Connection::Part { model, part: Part(part) },

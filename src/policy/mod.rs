@@ -9,13 +9,20 @@
 //! rule does not list. [`Admitted`] can only be made here, so what was not admitted cannot be stored
 //! or sent.
 //!
+//! Silence is data: when nothing of a device was admitted for longer than its rule says it may be
+//! quiet, the gate itself says so (see `silence`), and when it is over, from when to when it was.
+//!
 //! A value outside what is plausible is flagged and passes: dropping it would hide the moment at
 //! which a person should look.
 
 mod identity;
+mod silence;
 mod state;
 #[cfg(test)]
 mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::device::nomenclature::Metric;
 use crate::device::observation::{Lane, Observation, Quality, Value};
@@ -56,6 +63,8 @@ pub struct DeviceRule {
     /// The device behind whose port it is, when it is a part of one. Where the link alone vouches for
     /// the part, that device must be the right one: a place in another rack vouches for nothing.
     pub behind: Option<DeviceIndex>,
+    /// How long a device that is well may give no reading. Longer is told. `None`: any time.
+    pub quiet: Option<Duration>,
 }
 
 /// What vouches for a device.
@@ -67,7 +76,7 @@ pub enum Trust {
     LinkOnly,
 }
 
-/// An observation that may leave, with its number within its device and this run of the daemon.
+/// An observation that may leave (or the gate's own word about a device), with its number within its device and this run of the daemon.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admitted {
     device: DeviceIndex,
@@ -171,13 +180,17 @@ pub struct Gatekeeper {
     states: Vec<DeviceState>,
     unlisted: u64,
     worth_logging: bool,
+    /// When the first look at the silence was taken: nothing was known before.
+    begun: Option<Now>,
+    /// The gate's own words that were not fetched yet.
+    words: VecDeque<Admitted>,
 }
 
 impl Gatekeeper {
     /// From the allowlist; a device's place in it is its [`DeviceIndex`].
     pub fn new(rules: Vec<DeviceRule>) -> Self {
         let states = rules.iter().map(|_| DeviceState::default()).collect();
-        Self { rules, states, unlisted: 0, worth_logging: false }
+        Self { rules, states, unlisted: 0, worth_logging: false, begun: None, words: VecDeque::new() }
     }
 
     /// The cards of all devices, in the order of their index.
@@ -212,7 +225,13 @@ impl Gatekeeper {
                 Some(refusal) => state.refuse(refusal),
                 None => {
                     let observation = flag_implausible(observation);
-                    state.handle_observation(rule, observation, report.device, report.at)
+                    let known = state.known(self.begun);
+                    let verdict = state.handle_observation(rule, observation, report.device, report.at);
+                    if matches!(verdict, Verdict::Admit(_)) {
+                        let told = state.handle_end_of_silence(rule, known, (report.device, report.at));
+                        self.words.extend(told);
+                    }
+                    verdict
                 }
             },
             ReportBody::Fault(fault) => {
@@ -222,6 +241,26 @@ impl Gatekeeper {
         };
         self.worth_logging = state.is_worth_logging();
         verdict
+    }
+
+    /// Looks for devices of which nothing was admitted for too long. To be called about once a second, and
+    /// only when every report up to `now` was handled: what waits to be taken was not silence.
+    pub fn handle_silence(&mut self, now: Now) {
+        let begun = *self.begun.get_or_insert(now);
+        for ((place, rule), state) in (0..).zip(&self.rules).zip(&mut self.states) {
+            self.words.extend(state.handle_silence(rule, begun, (DeviceIndex(place), now)));
+        }
+    }
+
+    /// The gate's own words: the edges of a device's silence. To be asked after every report and every look
+    /// at the silence, until it gives `None`.
+    pub fn poll_words(&mut self) -> Option<Admitted> {
+        self.words.pop_front()
+    }
+
+    /// How many of them wait.
+    pub fn words(&self) -> usize {
+        self.words.len()
     }
 
     /// Why the place of a part that proved nothing itself does not vouch for it at the moment: the device

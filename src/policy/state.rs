@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::identity::mismatch;
+use super::silence::Known;
 use super::{Admitted, DeviceRule, Refusal, Trust, Verdict};
 use crate::device::observation::Observation;
 use crate::device::{DeviceIndex, FaultKind, Identity};
@@ -70,6 +71,10 @@ pub struct DeviceState {
     refused: BTreeMap<RefusalKind, u64>,
     faults: BTreeMap<FaultKind, u64>,
     worth_logging: bool,
+    /// The last that was known before the present silence was told.
+    silent: Option<Known>,
+    /// How often a silence of it was told.
+    silences: u64,
     /// How often the link came up since the device last proved who it is or gave a reading.
     fruitless: u64,
 }
@@ -105,7 +110,7 @@ impl DeviceState {
         self.last_reading
     }
 
-    /// How many of its observations were admitted.
+    /// How many of its observations were admitted, the gate's own words about it included.
     pub const fn admitted(&self) -> u64 {
         self.admitted
     }
@@ -118,6 +123,65 @@ impl DeviceState {
     /// How often something was wrong with what came in, by kind.
     pub const fn faults(&self) -> &BTreeMap<FaultKind, u64> {
         &self.faults
+    }
+
+    /// Since when nothing is known of it, while that is longer than it may be quiet.
+    pub fn silent_since(&self) -> Option<Now> {
+        self.silent.map(Known::at)
+    }
+
+    /// How often it was longer than it may be.
+    pub const fn silences(&self) -> u64 {
+        self.silences
+    }
+
+    /// The last that is known of it in this run of the daemon, which began then.
+    pub(super) fn known(&self, begun: Option<Now>) -> Option<Known> {
+        self.last_reading.map(Known::Reading).or(begun.map(Known::Since))
+    }
+
+    /// Tells of a silence that is due, once.
+    pub(super) fn handle_silence(
+        &mut self,
+        rule: &DeviceRule,
+        begun: Now,
+        (device, now): (DeviceIndex, Now),
+    ) -> Option<Admitted> {
+        let known = self.known(Some(begun))?;
+        let quiet = rule.quiet.filter(|quiet| known.is_silence(*quiet, now))?;
+        if self.silent.is_some() || self.quarantine.is_some() {
+            return None;
+        }
+        self.silent = Some(known);
+        self.silences = self.silences.saturating_add(1);
+        Some(self.numbered(known.begun(quiet), device, now))
+    }
+
+    /// Tells that a silence is over: a reading was admitted. `known` is what was known before it. When
+    /// nobody looked while it lasted, its beginning is told as well.
+    pub(super) fn handle_end_of_silence(
+        &mut self,
+        rule: &DeviceRule,
+        known: Option<Known>,
+        (device, at): (DeviceIndex, Now),
+    ) -> Vec<Admitted> {
+        let mut told = Vec::new();
+        if let (None, Some(known), Some(quiet)) = (self.silent, known, rule.quiet)
+            && known.is_silence(quiet, at)
+        {
+            self.silent = Some(known);
+            self.silences = self.silences.saturating_add(1);
+            told.push(self.numbered(known.begun(quiet), device, at));
+        }
+        if let Some(known) = self.silent.take() {
+            told.push(self.numbered(known.ended(at), device, at));
+        }
+        told
+    }
+
+    fn numbered(&mut self, observation: Observation, device: DeviceIndex, at: Now) -> Admitted {
+        self.admitted = self.admitted.saturating_add(1);
+        Admitted { device, seq: self.admitted, at, observation }
     }
 
     pub(super) const fn is_worth_logging(&self) -> bool {
@@ -192,11 +256,10 @@ impl DeviceState {
             let reference = observation.metric.reference;
             return self.refuse(Refusal::Element { device: rule.card.id.clone(), reference });
         }
-        self.admitted = self.admitted.saturating_add(1);
         self.last_reading = Some(at);
         self.fruitless = 0;
         self.worth_logging = false;
-        Verdict::Admit(Admitted { device, seq: self.admitted, at, observation })
+        Verdict::Admit(self.numbered(observation, device, at))
     }
 
     pub(super) fn handle_fault(&mut self, kind: FaultKind) {

@@ -7,7 +7,7 @@ use crate::device::nomenclature::{
 };
 use crate::device::observation::{Alarm, Kind, Phase, Priority, Status};
 use crate::device::{Fault, FaultKind, Ticket};
-use crate::time::Mono;
+use crate::time::{Mono, Wall};
 
 const PUMP: DeviceIndex = DeviceIndex(0);
 const BELT: DeviceIndex = DeviceIndex(1);
@@ -29,6 +29,7 @@ fn gatekeeper() -> Gatekeeper {
             trust: Trust::ReportedIdentity,
             elements: vec![&FLOW_FLUID_PUMP, &SPO2, &EVT_OCCL],
             behind: None,
+            quiet: None,
         },
         DeviceRule {
             card: card("belt"),
@@ -36,6 +37,7 @@ fn gatekeeper() -> Gatekeeper {
             trust: Trust::LinkOnly,
             elements: vec![&HEART_RATE],
             behind: None,
+            quiet: None,
         },
     ])
 }
@@ -158,6 +160,7 @@ fn where_the_link_alone_vouches_a_contradiction_still_quarantines() {
         trust: Trust::LinkOnly,
         elements: vec![&HEART_RATE],
         behind: None,
+        quiet: None,
     }]);
     let belt = DeviceIndex(0);
     gate.handle_report(report(belt, ReportBody::Up));
@@ -176,6 +179,7 @@ fn rack() -> Gatekeeper {
         trust,
         elements: vec![&FLOW_FLUID_PUMP],
         behind,
+        quiet: None,
     };
     Gatekeeper::new(vec![
         rule("rack", model, Trust::ReportedIdentity, None),
@@ -274,6 +278,146 @@ fn a_flood_of_refusals_is_logged_at_powers_of_ten() {
         .collect();
     assert_eq!(logged, [1, 10, 100, 1_000]);
     assert!(!should_log(0) && should_log(10_000_000_000_000_000_000) && !should_log(u64::MAX));
+}
+
+fn seconds(at: u64) -> Now {
+    Now {
+        mono: Mono::from_nanos(at * 1_000_000_000),
+        wall: Wall::from_millis(at as i64 * 1_000),
+        ..Now::default()
+    }
+}
+
+const QUIET: Duration = Duration::from_secs(15);
+
+/// The pump and the belt, which may be quiet for 15 s.
+fn watching() -> Gatekeeper {
+    let rules = gatekeeper().rules.into_iter().map(|rule| DeviceRule { quiet: Some(QUIET), ..rule });
+    let mut gate = Gatekeeper::new(rules.collect());
+    gate.handle_silence(seconds(0));
+    assert_eq!(words(&mut gate), []);
+    gate
+}
+
+/// What the gate itself says: of which device, with which number, which edge.
+fn words(gate: &mut Gatekeeper) -> Vec<(DeviceIndex, u64, Phase, String)> {
+    std::iter::from_fn(|| gate.poll_words())
+        .map(|word| {
+            let said = word.observation();
+            assert_eq!((said.metric.reference, word.lane()), ("MDC_EVT_COMM_LOST", Lane::Alarm));
+            let Value::Alarm(alarm) = &said.value else { panic!("{said:?}") };
+            assert_eq!((alarm.code.as_str(), alarm.priority), ("wardline:silent", Priority::Medium));
+            (word.device(), word.seq(), alarm.phase, alarm.text.clone())
+        })
+        .collect()
+}
+
+fn says_at(gate: &mut Gatekeeper, device: DeviceIndex, at: u64, body: ReportBody) -> Verdict {
+    gate.handle_report(Report { device, at: seconds(at), body })
+}
+
+#[test]
+fn silence_is_told_once_from_the_start_on_and_its_end_says_from_when_to_when() {
+    let mut gate = watching();
+    gate.handle_silence(seconds(14));
+    assert_eq!(words(&mut gate), []);
+    for at in 15..40 {
+        gate.handle_silence(seconds(at));
+    }
+    // Neither has said who it is, and neither lists the element.
+    let text = "nothing is known of this device since this gateway started at 1970-01-01T00:00:00.000Z: \
+                it gave no reading for more than 15 s";
+    let begun = |device| (device, 1, Phase::Start, text.to_owned());
+    assert_eq!(words(&mut gate), [begun(PUMP), begun(BELT)]);
+    let reading = admitted(says_at(&mut gate, BELT, 50, reading(&HEART_RATE, "70")));
+    assert_eq!(reading.seq(), 2);
+    let text = "nothing was known of this device from 1970-01-01T00:00:00.000Z to 1970-01-01T00:00:50.000Z";
+    assert_eq!(words(&mut gate), [(BELT, 3, Phase::End, text.to_owned())]);
+    let (_, belt) = gate.snapshot().nth(1).unwrap();
+    assert_eq!((belt.silent_since(), belt.silences()), (None, 1));
+    let (_, pump) = gate.snapshot().next().unwrap();
+    assert_eq!((pump.silent_since(), pump.silences()), (Some(seconds(0)), 1));
+}
+
+#[test]
+fn what_may_not_pass_is_no_sign_of_life() {
+    let mut gate = watching();
+    for at in 1..=15 {
+        // Not identified; faults; a link that comes and goes.
+        says_at(&mut gate, PUMP, at, reading(&FLOW_FLUID_PUMP, "5.0"));
+        says_at(&mut gate, PUMP, at, ReportBody::Fault(Fault::new(FaultKind::Checksum, "x")));
+        says_at(&mut gate, PUMP, at, ReportBody::Up);
+        says_at(&mut gate, BELT, at, reading(&HEART_RATE, "70"));
+        gate.handle_silence(seconds(at));
+    }
+    let told = words(&mut gate);
+    assert!(matches!(told.as_slice(), [(PUMP, 1, Phase::Start, _)]), "{told:?}");
+}
+
+#[test]
+fn a_silence_that_nobody_looked_at_is_told_when_it_is_over() {
+    let mut gate = watching();
+    admitted(says_at(&mut gate, BELT, 1, reading(&HEART_RATE, "70")));
+    admitted(says_at(&mut gate, BELT, 100, reading(&HEART_RATE, "70")));
+    let told = words(&mut gate);
+    assert!(matches!(told.as_slice(), [(BELT, 3, Phase::Start, _), (BELT, 4, Phase::End, _)]), "{told:?}");
+    assert!(
+        told[0].3.contains("since 1970-01-01T00:00:01.000Z") && told[1].3.contains("to 1970-01-01T00:01:40")
+    );
+}
+
+#[test]
+fn under_the_name_of_a_device_in_quarantine_nothing_is_told_until_it_is_the_right_one() {
+    let mut gate = watching();
+    says_at(&mut gate, PUMP, 1, ReportBody::Identity(identity("800-2")));
+    for at in 2..100 {
+        gate.handle_silence(seconds(at));
+    }
+    assert!(words(&mut gate).iter().all(|(device, ..)| *device == BELT));
+    says_at(&mut gate, PUMP, 100, ReportBody::Identity(identity("800-1")));
+    gate.handle_silence(seconds(100));
+    admitted(says_at(&mut gate, PUMP, 101, reading(&FLOW_FLUID_PUMP, "5.0")));
+    let told = words(&mut gate);
+    assert!(matches!(told.as_slice(), [(PUMP, 1, Phase::Start, _), (PUMP, 3, Phase::End, _)]), "{told:?}");
+    assert!(told[1].3.contains("from 1970-01-01T00:00:00.000Z to 1970-01-01T00:01:41"), "{told:?}");
+}
+
+#[test]
+fn a_device_that_may_be_quiet_is_never_silent() {
+    let mut gate = gatekeeper();
+    for at in 0..10_000 {
+        gate.handle_silence(seconds(at));
+    }
+    assert_eq!(words(&mut gate), []);
+}
+
+proptest! {
+    /// The reference: the times at which something was admitted, and nothing else.
+    #[test]
+    fn every_gap_longer_than_allowed_is_told_by_one_pair_of_edges(
+        steps in prop::collection::vec((0u64..25, any::<bool>(), any::<bool>()), 1..60),
+    ) {
+        let mut gate = watching();
+        let (mut now, mut last, mut gaps, mut told) = (0, 0, 0, Vec::new());
+        let mut open = false;
+        for (later, looks, reads) in steps {
+            now += later;
+            if looks {
+                gate.handle_silence(seconds(now));
+                open |= now - last >= 15;
+            }
+            if reads {
+                admitted(says_at(&mut gate, BELT, now, reading(&HEART_RATE, "70")));
+                gaps += u64::from(now - last >= 15);
+                (last, open) = (now, false);
+            }
+            told.extend(words(&mut gate).into_iter().filter(|(device, ..)| *device == BELT));
+        }
+        let edges: Vec<Phase> = told.iter().map(|(_, _, phase, _)| *phase).collect();
+        let expected = [Phase::Start, Phase::End].into_iter().cycle().take(2 * gaps as usize + usize::from(open));
+        prop_assert_eq!(edges, expected.collect::<Vec<_>>());
+        prop_assert!(told.windows(2).all(|pair| pair[0].1 < pair[1].1), "numbers grow: {:?}", told);
+    }
 }
 
 /// What the test generates, and what a reader can check by eye.

@@ -108,8 +108,14 @@ impl Pipeline {
         };
         let elements = vec![&n::DRUG_NAME, &n::HEART_RATE, &n::EVT_OCCL];
         let header = BlockHeader { boot: BootId([1; 16]), run: 1, devices: vec![card.clone()] };
-        let rule =
-            DeviceRule { card, expects: identity(), trust: Trust::ReportedIdentity, elements, behind: None };
+        let rule = DeviceRule {
+            card,
+            expects: identity(),
+            trust: Trust::ReportedIdentity,
+            elements,
+            behind: None,
+            quiet: None,
+        };
         let mut gate = Gatekeeper::new(vec![rule]);
         for body in [ReportBody::Up, ReportBody::Identity(identity())] {
             gate.handle_report(Report { device: DeviceIndex(0), at: at(0), body });

@@ -217,6 +217,7 @@ impl Ward {
             trust: Trust::LinkOnly,
             elements,
             behind: None,
+            quiet: None,
         }]);
         gate.handle_report(Report { device: DeviceIndex(0), at: now(), body: ReportBody::Up });
         Self { gate, builder: BlockBuilder::new(&header), next: 0 }

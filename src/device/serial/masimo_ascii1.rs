@@ -24,8 +24,8 @@ use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
 use crate::device::framing::{Break, Delimited, Piece};
 use crate::device::nomenclature as mdc;
 use crate::device::observation::{DeviceTime, Kind, Observation, Priority, Quality, Value};
-use crate::device::{Action, Driver, Fault, FaultKind, Identity};
-use crate::link::{AllowSet, Line as Settings, LinkCommand, LinkEvent, Parity};
+use crate::device::{Action, Driver, FaultKind, Identity};
+use crate::link::{AllowSet, Line as Settings, LinkEvent, Parity};
 use crate::time::{Mono, Now};
 use line::Line;
 
@@ -55,13 +55,9 @@ pub(super) static MODEL: SerialModel = SerialModel {
     identity: IdentityProof::Reported,
     parts: Parts::One,
     settings: &[],
-    quiet: Duration::from_secs(15),
+    quiet: Duration::from_secs(10), // ten of its lines
     driver: |_| Box::new(MasimoAscii1::new()),
 };
-
-/// How long the oximeter may be silent: ten of its lines. Then the line is opened again, which cures
-/// an adapter whose reads hang.
-const QUIET_MAX: Duration = Duration::from_secs(10);
 
 /// The most unknown keys that are told on one connection.
 const UNKNOWN_KEYS_MAX: usize = 16;
@@ -100,8 +96,8 @@ const EXCEPTION_BITS: [(u32, Quality); 9] = [
 enum Phase {
     /// Never connected: reads whatever comes.
     Listening,
-    /// Connected; the line is opened again when nothing whole comes until then.
-    Connected { quiet_until: Mono },
+    /// Connected.
+    Connected,
     /// Hung up: nothing until the next `Up`.
     Closed,
 }
@@ -139,34 +135,31 @@ impl MasimoAscii1 {
         }
     }
 
-    fn handle_up(&mut self, now: Mono) {
+    fn handle_up(&mut self) {
         let (alarms, alarms_of) = (std::mem::take(&mut self.alarms), self.alarms_of.take());
         // What is on is kept: an alarm that ended while the line was down gets its end.
         *self = Self { alarms, alarms_of, ..Self::new() };
         self.is_first_line = true;
-        self.phase = Phase::Connected { quiet_until: now + QUIET_MAX };
+        self.phase = Phase::Connected;
     }
 
-    fn handle_bytes(&mut self, bytes: &[u8], now: Mono) {
+    fn handle_bytes(&mut self, bytes: &[u8]) {
         if self.phase == Phase::Closed {
             return;
         }
         let mut faults = Faults::default();
         let mut input = bytes;
         while let Some(piece) = self.framer.take(&mut input) {
-            self.handle_piece(&piece, now, &mut faults);
+            self.handle_piece(&piece, &mut faults);
         }
         self.actions.extend(faults.into_actions());
     }
 
-    fn handle_piece(&mut self, piece: &Piece, now: Mono, faults: &mut Faults) {
+    fn handle_piece(&mut self, piece: &Piece, faults: &mut Faults) {
         let may_be_a_tail = std::mem::take(&mut self.is_first_line);
         match piece {
             Piece::Frame(span) => match Line::read(span) {
                 Ok(line) => {
-                    if let Phase::Connected { quiet_until } = &mut self.phase {
-                        *quiet_until = now + QUIET_MAX;
-                    }
                     self.handle_line(&line, faults);
                 }
                 Err(why) => faults.add(FaultKind::Malformed, why.to_owned()),
@@ -269,20 +262,20 @@ impl MasimoAscii1 {
 }
 
 impl Driver for MasimoAscii1 {
-    fn handle_event(&mut self, event: &LinkEvent, now: Now) {
+    fn handle_event(&mut self, event: &LinkEvent, _: Now) {
         match event {
-            LinkEvent::Up => self.handle_up(now.mono),
-            LinkEvent::Bytes(bytes) => self.handle_bytes(bytes, now.mono),
+            LinkEvent::Up => self.handle_up(),
+            LinkEvent::Bytes(bytes) => self.handle_bytes(bytes),
             LinkEvent::Down(_) => {
                 let left = self.framer.finish();
                 if self.phase == Phase::Listening {
                     // The last line of a file may lack its end.
                     if matches!(&left, Some(Piece::Broken(span, _)) if Line::read(span).is_ok()) {
                         let Some(Piece::Broken(span, _)) = left else { return };
-                        self.handle_bytes(&[span.as_slice(), b"\n"].concat(), now.mono);
+                        self.handle_bytes(&[span.as_slice(), b"\n"].concat());
                     } else if let Some(piece) = left {
                         let mut faults = Faults::default();
-                        self.handle_piece(&piece, now.mono, &mut faults);
+                        self.handle_piece(&piece, &mut faults);
                         self.actions.extend(faults.into_actions());
                     }
                 } else {
@@ -293,23 +286,10 @@ impl Driver for MasimoAscii1 {
         }
     }
 
-    fn handle_timeout(&mut self, now: Now) {
-        if let Phase::Connected { quiet_until } = self.phase
-            && quiet_until <= now.mono
-        {
-            let seconds = QUIET_MAX.as_secs();
-            let detail = format!("no whole line in {seconds} s, the line is opened again: {SET_ASCII1}");
-            self.actions.push_back(Action::Report(Fault::new(FaultKind::Timeout, detail)));
-            self.actions.push_back(Action::Command(LinkCommand::HangUp));
-            self.phase = Phase::Closed;
-        }
-    }
+    fn handle_timeout(&mut self, _: Now) {}
 
     fn poll_timeout(&self) -> Option<Mono> {
-        match self.phase {
-            Phase::Connected { quiet_until } => Some(quiet_until),
-            Phase::Listening | Phase::Closed => None,
-        }
+        None
     }
 
     fn poll_action(&mut self) -> Option<Action> {

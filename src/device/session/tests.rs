@@ -132,6 +132,7 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
             healthy_after: Duration::from_secs(1),
         },
         patience: Duration::from_millis(20),
+        quiet: None,
         reports: reports_in,
         tickets: Arc::default(),
         durable: durable_out,
@@ -242,6 +243,24 @@ async fn a_session_whose_reports_are_not_taken_closes_its_link_and_keeps_the_rep
     assert_eq!(said[..2], ["up", "identity"]);
     assert!(said[2].starts_with("down: the link was lost: its readings were not taken for"), "{said:?}");
     assert_eq!(said[3..], ["up", "identity", "new"], "what the link held meanwhile was told");
+}
+
+#[tokio::test]
+async fn a_device_that_says_nothing_of_itself_for_too_long_has_its_link_opened_again() {
+    let mut bench = bench(vec![Ok(vec![bytes("a"), bytes("b")]), Ok(vec![])]);
+    bench.session.context.quiet = Some(Duration::from_millis(60));
+    let story = async {
+        let said = said(&mut bench.reports, 8).await;
+        bench.stop.send(true).unwrap();
+        said
+    };
+    let ((), said) = tokio::join!(bench.session.run(), story);
+    // Faults are no word of the device: only who it is and its readings are.
+    assert_eq!(said[..4], ["up", "identity", "a", "b"]);
+    assert!(said[4].starts_with("no reading in 0 s, the link is opened again"), "{said:?}");
+    assert_eq!(said[5], "down: the device was lost: it gave no reading for 0 s");
+    assert_eq!(said[6..], ["up", "identity"]);
+    assert_eq!(bench.performed.recv().await.as_deref(), Some("close"));
 }
 
 #[tokio::test]

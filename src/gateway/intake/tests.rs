@@ -68,7 +68,16 @@ pub(in crate::gateway) fn reading_report(ticket: u64, now: Now) -> Report {
     report(ticket, reading(), now)
 }
 
+/// An intake whose device may be quiet for so long.
+pub(in crate::gateway) fn intake_watching(quiet: Duration) -> (Intake<Memory>, watch::Receiver<Ticket>) {
+    intake_with(Some(quiet))
+}
+
 fn intake() -> (Intake<Memory>, watch::Receiver<Ticket>) {
+    intake_with(None)
+}
+
+fn intake_with(quiet: Option<Duration>) -> (Intake<Memory>, watch::Receiver<Ticket>) {
     let card = DeviceCard {
         id: "monitor-1".to_owned(),
         model: "masimo-ascii1".to_owned(),
@@ -81,6 +90,7 @@ fn intake() -> (Intake<Memory>, watch::Receiver<Ticket>) {
         trust: Trust::LinkOnly,
         elements: vec![&SPO2, &EVT_OCCL],
         behind: None,
+        quiet,
     };
     let header = BlockHeader { boot: BootId::default(), run: 1, devices: vec![card] };
     let (durable, told) = watch::channel(Ticket::default());
@@ -150,6 +160,45 @@ fn an_alarm_is_committed_at_once_and_the_source_is_told_only_what_is_durable_wit
     assert_eq!(*told.borrow(), Ticket(0), "ticket 1 is not durable, so 2 is not reported");
     intake.handle_timeout(at(250));
     assert_eq!(*told.borrow(), Ticket(2));
+}
+
+#[test]
+fn silence_and_its_end_are_committed_at_once_as_alarms() {
+    let (mut intake, told) = intake_watching(Duration::from_secs(15));
+    intake.handle_silence(at(0));
+    intake.handle_silence(at(15_000));
+    intake.handle_timeout(at(15_000));
+    assert_eq!(intake.store.blocks, [(Lane::Alarm, vec![1])]);
+    intake.handle_report(report(1, reading(), at(20_000)), at(20_000));
+    intake.handle_timeout(at(20_000));
+    assert_eq!(intake.store.blocks, [(Lane::Alarm, vec![1]), (Lane::Alarm, vec![3])]);
+    assert_eq!(*told.borrow(), Ticket(0), "the gate's own words are no word of the device");
+    intake.handle_timeout(at(20_250));
+    assert_eq!((intake.store.blocks.last(), *told.borrow()), (Some(&(Lane::Vital, vec![2])), Ticket(1)));
+}
+
+#[test]
+fn the_words_of_the_gate_wait_while_the_store_takes_nothing_and_none_is_lost() {
+    let (mut intake, _told) = intake_watching(Duration::from_secs(15));
+    intake.handle_silence(at(0));
+    intake.store.broken = true;
+    let (mut ticket, mut now) = (0, 0);
+    // Each alarm ends a silence that nobody looked at: three records for one report.
+    while !intake.must_wait() {
+        ticket += 1;
+        now += 20_000;
+        intake.handle_report(report(ticket, alarm(), at(now)), at(now));
+        intake.handle_timeout(at(now));
+        assert!(ticket < 20_000, "the intake takes without end");
+    }
+    intake.handle_silence(at(now + 20_000));
+    assert!(!intake.handle_end(at(now + 20_000)));
+    assert_eq!(intake.pending(), usize::try_from(3 * ticket + 1).unwrap());
+    intake.store.broken = false;
+    assert!(intake.handle_end(at(now + 20_001)));
+    let mut numbers: Vec<u64> = intake.store.blocks.iter().flat_map(|(_, numbers)| numbers.clone()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=3 * ticket + 1).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The pump around a store that takes nothing.
 
-use super::super::intake::tests::{Memory, intake_on, reading_report};
+use super::super::intake::tests::{Memory, intake_on, intake_watching, reading_report};
 use super::*;
 use crate::host::clock::SystemClock;
 
@@ -25,6 +25,25 @@ async fn the_end_of_a_store_that_takes_nothing_is_bounded_and_says_what_is_lost(
     let ended = tokio::task::spawn_blocking(move || pump.run(intake).err()).await.unwrap();
     assert!(ended.is_some_and(|words| words.starts_with("10 admitted readings and 0 reports")), "no count");
     assert!(clock.now().mono.since(begun) < END_WITHIN * 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_never_says_a_word_is_told_to_be_silent() {
+    let (sender, reports) = mpsc::channel(64);
+    let pump = pump(reports);
+    let mut shown = pump.shown.subscribe();
+    let (intake, _told) = intake_watching(Duration::from_secs(1));
+    #[expect(clippy::disallowed_methods, reason = "the test takes the supervisor's place")]
+    let running = tokio::task::spawn_blocking(move || pump.run(intake).map(drop));
+    let told = shown.wait_for(|shown| shown.durable[0] == 1);
+    tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
+    let is_silent = |shown: &Shown| shown.devices.iter().all(|device| device.silent_since().is_some());
+    assert!(is_silent(&shown.borrow()));
+    sender.send(reading_report(1, SystemClock::default().now())).await.unwrap();
+    let over = shown.wait_for(|shown| shown.durable[0] == 2 && !is_silent(shown));
+    tokio::time::timeout(Duration::from_secs(10), over).await.unwrap().unwrap();
+    drop(sender);
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,11 @@ pub struct Device {
     pub quarantine: Option<String>,
     /// How long ago its last observation was admitted.
     pub last_reading_age_ms: Option<u64>,
-    /// How many of its observations were admitted.
+    /// How long nothing is known of it, while that is longer than it may be quiet.
+    pub silent_ms: Option<u64>,
+    /// How often it was longer than it may be.
+    pub silences: u64,
+    /// How many of its observations were admitted, the gateway's own words about it included.
     pub admitted: u64,
     /// How often something of it was refused, by kind.
     pub refused: BTreeMap<String, u64>,
@@ -204,6 +208,8 @@ impl Device {
             stated: state.stated().map(Identity::from),
             quarantine: state.quarantine().map(ToString::to_string),
             last_reading_age_ms: state.last_reading().map(|at| age_ms(at, now)),
+            silent_ms: state.silent_since().map(|at| age_ms(at, now)),
+            silences: state.silences(),
             admitted: state.admitted(),
             refused: state.refused().iter().map(|(kind, count)| (kind.as_str().to_owned(), *count)).collect(),
             faults: state.faults().iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
@@ -243,8 +249,14 @@ mod tests {
             security: "serial",
         };
         let expects = StatedIdentity { serial: Some("1".into()), ..StatedIdentity::default() };
-        let rule =
-            DeviceRule { card, expects, trust: Trust::ReportedIdentity, elements: Vec::new(), behind: None };
+        let rule = DeviceRule {
+            card,
+            expects,
+            trust: Trust::ReportedIdentity,
+            elements: Vec::new(),
+            behind: None,
+            quiet: None,
+        };
         let mut gate = Gatekeeper::new(vec![rule]);
         let stranger = StatedIdentity { serial: Some("2".into()), ..StatedIdentity::default() };
         for body in [

@@ -45,6 +45,7 @@ pub(in crate::lab) fn rules() -> Vec<DeviceRule> {
             trust: Trust::ReportedIdentity,
             elements: vec![&n::SPO2, &n::PULSE_OXIM_RATE, &n::HEART_RATE, &n::EVT_OCCL],
             behind: None,
+            quiet: None,
         })
         .collect()
 }

@@ -30,12 +30,6 @@ impl Talk {
     fn say(&mut self, text: &str) -> Vec<Action> {
         self.event(&LinkEvent::Bytes(Bytes::copy_from_slice(text.as_bytes())))
     }
-
-    fn pass(&mut self, time: Duration) -> Vec<Action> {
-        self.now.mono = self.now.mono + time;
-        self.driver.handle_timeout(self.now);
-        std::iter::from_fn(|| self.driver.poll_action()).collect()
-    }
 }
 
 fn observed(actions: &[Action]) -> Vec<&Observation> {
@@ -119,19 +113,6 @@ fn another_serial_number_counts_when_two_lines_have_it() {
         matches!(&twice[0], Action::Identify(_, identity) if identity.serial.as_deref() == Some("0000056662"))
     );
     assert_eq!(observed(&twice).len(), 9);
-}
-
-#[test]
-fn silence_opens_the_line_again_and_says_what_to_look_for() {
-    let mut talk = Talk::up();
-    talk.pass(Duration::from_secs(9));
-    talk.say(LINE);
-    assert_eq!(talk.pass(Duration::from_secs(9)), []);
-    let actions = talk.pass(Duration::from_secs(1));
-    assert!(has_fault(&actions, FaultKind::Timeout));
-    assert_eq!(actions.last(), Some(&Action::Command(LinkCommand::HangUp)));
-    assert_eq!(talk.driver.poll_timeout(), None);
-    assert_eq!(talk.say(LINE), []);
 }
 
 #[test]
