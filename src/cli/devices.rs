@@ -59,6 +59,17 @@ fn behind<'a>(device: &Device, devices: &'a [Device]) -> Option<&'a str> {
     Some(&behind.rule.card.id)
 }
 
+/// Where a device is, in words.
+fn place(device: &Device, devices: &[Device]) -> String {
+    match &device.connection {
+        Connection::Serial { port, .. } => port.display().to_string(),
+        Connection::Part { .. } => {
+            format!("{} of {}", device.connection.place(), behind(device, devices).unwrap_or("?"))
+        }
+        Connection::Ble { address, adapter, .. } => format!("{address} ({adapter})"),
+    }
+}
+
 fn as_json(devices: &[Device], snapshot: Option<&Snapshot>) -> Value {
     let devices: Vec<Value> = devices
         .iter()
@@ -117,13 +128,7 @@ fn print(devices: &[Device], snapshot: Option<&Snapshot>) -> Result<(), Failure>
             device.rule.card.id.clone(),
             device.asset.clone(),
             device.rule.card.model.clone(),
-            match &device.connection {
-                Connection::Serial { port, .. } => port.display().to_string(),
-                Connection::Part { .. } => {
-                    format!("{} of {}", device.connection.place(), behind(device, devices).unwrap_or("?"))
-                }
-                Connection::Ble { address, adapter, .. } => format!("{address} ({adapter})"),
-            },
+            place(device, devices),
             device.rule.card.security.to_owned(),
             trust(device.rule.trust).to_owned(),
             device.rule.elements.len().to_string(),
@@ -139,4 +144,47 @@ fn print(devices: &[Device], snapshot: Option<&Snapshot>) -> Result<(), Failure>
     print_table(&mut out, &strangers, |_| Colour::Faint)?;
     out.finish()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::catalogue::{Parts, SerialModel, serial_models};
+    use crate::device::settings::Settings;
+    use crate::device::{DeviceIndex, Identity as Stated, Part};
+    use crate::policy::{DeviceCard, DeviceRule};
+
+    #[test]
+    fn a_part_is_shown_with_its_place_and_the_device_that_it_is_behind() {
+        let row = *serial_models().first().unwrap();
+        let parts = Parts::Many { word: "slot", names: &["upper", "lower"] };
+        let model: &'static SerialModel = Box::leak(Box::new(SerialModel { parts, ..*row }));
+        let device = |id: &str, behind, connection| {
+            let card = DeviceCard {
+                id: id.into(),
+                model: "rack".into(),
+                pseudonym: String::new(),
+                security: "serial",
+            };
+            let rule = DeviceRule {
+                card,
+                expects: Stated::default(),
+                trust: Trust::LinkOnly,
+                elements: Vec::new(),
+                behind,
+                quiet: None,
+            };
+            Device { rule, asset: "A".to_owned(), connection }
+        };
+        let settings = Settings::default();
+        let rack = Connection::Serial { port: "/dev/x".into(), line: model.line, model, settings };
+        let devices = [
+            device("rack", None, rack),
+            device("pump", Some(DeviceIndex(0)), Connection::Part { model, part: Part(2) }),
+        ];
+        let shown = as_json(&devices, None);
+        assert_eq!(shown["devices"][1]["connection"], json!({ "part": "lower", "of": "rack" }));
+        assert_eq!(place(&devices[1], &devices), "slot lower of rack");
+        assert_eq!(place(&devices[0], &devices), "/dev/x");
+    }
 }

@@ -1,6 +1,7 @@
 //! Makes a session for every device of the allowlist, and makes it anew when it panics.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -101,6 +102,7 @@ pub fn start(
     links: &Arc<dyn Links>,
 ) -> Vec<Handle> {
     let centrals = start_centrals(supervisor, devices, shared, links.as_ref());
+    let ports: Arc<[PathBuf]> = devices.iter().filter_map(|device| port_of(device).cloned()).collect();
     for ((place, device), durable) in (0..).zip(devices).zip(durable) {
         let maker = Maker {
             device: DeviceIndex(place),
@@ -113,8 +115,9 @@ pub fn start(
         match &device.connection {
             Connection::Serial { port, line, model, settings } => {
                 let (port, line, model, settings) = (port.clone(), *line, *model, settings.clone());
+                let ports = Arc::clone(&ports);
                 supervisor.restarting("session", AFTER_PANIC, move || {
-                    let link = SerialLink::new(port.clone(), line, model.requests);
+                    let link = SerialLink::new(port.clone(), line, model.requests).among(Arc::clone(&ports));
                     Session::new(link, (model.driver)(&settings), maker.context()).run()
                 });
             }
@@ -152,6 +155,13 @@ pub fn start(
         }
     }
     centrals
+}
+
+const fn port_of(device: &Device) -> Option<&PathBuf> {
+    match &device.connection {
+        Connection::Serial { port, .. } => Some(port),
+        Connection::Part { .. } | Connection::Ble { .. } => None,
+    }
 }
 
 /// The listed parts of a device, each with its own place in the list.

@@ -5,12 +5,14 @@
 //! wherever the kernel has put the adapter this time.
 //!
 //! What can go wrong: the port is absent, may not be opened, is in use, goes away. Each is told with
-//! the way out. What never happens: a byte outside the allow set is written; a port that hung up
+//! the way out. Two names may lead to one port (two adapters without a serial number have one `by-id` name,
+//! and the link points at whichever came last): the lock refuses the second, which then names the first. What never happens: a byte outside the allow set is written; a port that hung up
 //! keeps its descriptor (the kernel would give a returning adapter another number); what was
 //! received before `open` is passed on; a write that nobody takes blocks for ever.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,14 +34,23 @@ pub struct SerialLink {
     port: PathBuf,
     line: Line,
     allow: AllowSet,
+    /// Every port of this gateway.
+    ports: Arc<[PathBuf]>,
     stream: Option<SerialStream>,
     ended: LinkError,
 }
 
 impl SerialLink {
     /// A closed link to a port; nothing is touched until `open`.
-    pub const fn new(port: PathBuf, line: Line, allow: AllowSet) -> Self {
-        Self { port, line, allow, stream: None, ended: LinkError::HungUp }
+    pub fn new(port: PathBuf, line: Line, allow: AllowSet) -> Self {
+        Self { port, line, allow, ports: Arc::default(), stream: None, ended: LinkError::HungUp }
+    }
+
+    /// Among all ports of the gateway, so that a port which another of them leads to is named.
+    #[must_use]
+    pub fn among(mut self, ports: Arc<[PathBuf]>) -> Self {
+        self.ports = ports;
+        self
     }
 
     /// Whether the port is open at the moment.
@@ -82,7 +93,7 @@ impl SerialLink {
 impl Link for SerialLink {
     async fn open(&mut self) -> Result<(), LinkError> {
         self.release();
-        let opened = open_port(&self.port, self.line);
+        let opened = open_port(&self.port, self.line, &self.ports);
         match opened {
             Ok(stream) => {
                 self.stream = Some(stream);
@@ -132,7 +143,7 @@ impl Link for SerialLink {
     }
 }
 
-fn open_port(port: &Path, line: Line) -> Result<SerialStream, LinkError> {
+fn open_port(port: &Path, line: Line, ports: &[PathBuf]) -> Result<SerialStream, LinkError> {
     let data_bits = match line.data_bits {
         7 => DataBits::Seven,
         8 => DataBits::Eight,
@@ -153,26 +164,24 @@ fn open_port(port: &Path, line: Line) -> Result<SerialStream, LinkError> {
         .stop_bits(stop_bits)
         .parity(parity)
         .flow_control(FlowControl::None);
-    let stream = SerialStream::open(&builder).map_err(|error| explain(port, &error))?;
+    // Exclusive: TIOCEXCL and flock(2). The one alone does not stop root, the other not a program without it.
+    let stream = SerialStream::open(&builder).map_err(|error| explain(port, ports, &error))?;
     // What was received before is of another conversation: a reply to it would be taken for one to us.
-    stream.clear(ClearBuffer::Input).map_err(|error| explain(port, &error))?;
+    stream.clear(ClearBuffer::Input).map_err(|error| explain(port, ports, &error))?;
     Ok(stream)
 }
 
 /// Says what an error of opening means and what to do about it.
-fn explain(port: &Path, error: &tokio_serial::Error) -> LinkError {
+fn explain(port: &Path, ports: &[PathBuf], error: &tokio_serial::Error) -> LinkError {
     use std::io::ErrorKind as Io;
     let absent = LinkError::Absent { what: shown(port) };
     match error.kind() {
         tokio_serial::ErrorKind::Io(Io::NotFound) => absent,
         tokio_serial::ErrorKind::Io(Io::PermissionDenied) => denied(port, way_in(port)),
         // The crate's word for EBUSY and for a lock that another process holds.
-        tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(Io::WouldBlock) => denied(
-            port,
-            "another program has it open: `fuser` names it; ModemManager is told by a udev rule with \
-             ENV{ID_MM_DEVICE_IGNORE}=\"1\""
-                .to_owned(),
-        ),
+        tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(Io::WouldBlock) => {
+            denied(port, in_use(port, ports))
+        }
         tokio_serial::ErrorKind::InvalidInput
         | tokio_serial::ErrorKind::Unknown
         | tokio_serial::ErrorKind::Io(_) => {
@@ -187,6 +196,29 @@ fn explain(port: &Path, error: &tokio_serial::Error) -> LinkError {
             }
         }
     }
+}
+
+/// Who has the port open: this gateway by another name of it, or another program.
+fn in_use(port: &Path, ports: &[PathBuf]) -> String {
+    match ports.iter().find(|other| other.as_path() != port && is_same(port, other)) {
+        Some(other) => format!(
+            "it leads to the same port as {}, which is open: names below by-id are not unique where adapters \
+             have no serial number; name both ports below /dev/serial/by-path",
+            other.display()
+        ),
+        None => "another program has it open: `fuser` names it; ModemManager is told by a udev rule with \
+                 ENV{ID_MM_DEVICE_IGNORE}=\"1\""
+            .to_owned(),
+    }
+}
+
+/// Whether two paths lead to one character device.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let device = |path: &Path| {
+        let found = std::fs::metadata(path).ok()?;
+        found.file_type().is_char_device().then(|| found.rdev())
+    };
+    device(one).is_some_and(|one| device(other) == Some(one))
 }
 
 /// Who may open the port, and how to become one of them.
@@ -222,6 +254,8 @@ fn shown(port: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::link::{Characteristic, Request};
     use tokio_serial::SerialPortBuilderExt;
@@ -261,7 +295,7 @@ mod tests {
             tokio_serial::ErrorKind::Io(std::io::ErrorKind::PermissionDenied),
             "Permission denied",
         );
-        let text = explain(Path::new("/dev/null"), &refused).to_string();
+        let text = explain(Path::new("/dev/null"), &[], &refused).to_string();
         assert!(text.contains("SupplementaryGroups=root") && text.contains("udev rule"), "{text}");
         assert_eq!(group_name("root:x:0:\ndialout:x:20:anna\n", 20).as_deref(), Some("dialout"));
         assert_eq!(group_name("root:x:0:\nbroken\n", 20), None);
@@ -275,6 +309,89 @@ mod tests {
         let _other = tokio_serial::new(&path, 9_600).open_native_async().unwrap();
         let error = link(&path, LINE).open().await.unwrap_err();
         assert!(error.to_string().contains("another program has it open"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn two_names_of_one_port_are_both_named() {
+        let (_master, slave) = SerialStream::pair().unwrap();
+        let tty = slave.name().unwrap();
+        drop(slave);
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second, third] = ["by-path", "by-id", "other"].map(|name| folder.path().join(name));
+        symlink(&tty, &first).unwrap();
+        symlink(&tty, &second).unwrap();
+        symlink("/dev/null", &third).unwrap();
+        let ports: Arc<[PathBuf]> = vec![third, first.clone(), second.clone(), "/dev/absent".into()].into();
+        let among = |port: &Path| SerialLink::new(port.to_owned(), LINE, ALLOW).among(Arc::clone(&ports));
+        let (mut one, mut other) = (among(&first), among(&second));
+        one.open().await.unwrap();
+        let error = other.open().await.unwrap_err().to_string();
+        let both = format!(
+            "{} may not be opened: it leads to the same port as {}",
+            second.display(),
+            first.display()
+        );
+        assert!(error.starts_with(&both), "{error}");
+        assert!(one.is_open() && !other.is_open());
+        // The first is not harmed by the try, and the port is free when it is closed.
+        one.perform(LinkCommand::Send(RequestId(0))).await.unwrap();
+        one.close().await;
+        other.open().await.unwrap();
+        let error = one.open().await.unwrap_err().to_string();
+        assert!(error.contains(&format!("the same port as {}", second.display())), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_adapter_that_comes_back_under_another_number_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let stable = folder.path().join("by-path");
+        let (mut before, slave) = SerialStream::pair().unwrap();
+        let old = slave.name().unwrap();
+        drop(slave);
+        symlink(&old, &stable).unwrap();
+        let mut link = SerialLink::new(stable.clone(), LINE, ALLOW);
+        link.open().await.unwrap();
+        before.write_all(b"before").await.unwrap();
+        assert_eq!(link.next().await, LinkEvent::Bytes(Bytes::from_static(b"before")));
+        // Pulled out: udev takes the name away, the kernel hangs the port up.
+        std::fs::remove_file(&stable).unwrap();
+        drop(before);
+        assert!(matches!(link.next().await, LinkEvent::Down(LinkError::Lost { .. })));
+        assert!(!link.is_open(), "or the kernel could not give the number to the next one");
+        assert_eq!(link.open().await, Err(LinkError::Absent { what: stable.display().to_string() }));
+        // Back, under another number: the old one is taken.
+        let (_hold, holder) = SerialStream::pair().unwrap();
+        let (mut after, slave) = SerialStream::pair().unwrap();
+        let new = slave.name().unwrap();
+        drop((slave, holder));
+        assert_ne!(new, old);
+        symlink(&new, &stable).unwrap();
+        link.open().await.unwrap();
+        after.write_all(b"after").await.unwrap();
+        assert_eq!(link.next().await, LinkEvent::Bytes(Bytes::from_static(b"after")));
+        assert_eq!(descriptors_of(&new), 1);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_now_leads_elsewhere_is_followed_at_the_next_open_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let stable = folder.path().join("by-id");
+        let (mut first, one) = SerialStream::pair().unwrap();
+        let (mut second, two) = SerialStream::pair().unwrap();
+        let [first_tty, second_tty] = [one, two].map(|slave| slave.name().unwrap());
+        symlink(&first_tty, &stable).unwrap();
+        let mut link = SerialLink::new(stable.clone(), LINE, ALLOW);
+        link.open().await.unwrap();
+        // A second adapter of the same name comes: udev moves the link.
+        std::fs::remove_file(&stable).unwrap();
+        symlink(&second_tty, &stable).unwrap();
+        first.write_all(b"first").await.unwrap();
+        assert_eq!(link.next().await, LinkEvent::Bytes(Bytes::from_static(b"first")));
+        link.close().await;
+        link.open().await.unwrap();
+        second.write_all(b"second").await.unwrap();
+        assert_eq!(link.next().await, LinkEvent::Bytes(Bytes::from_static(b"second")));
+        assert_eq!(descriptors_of(&first_tty), 0);
     }
 
     #[tokio::test]

@@ -13,3 +13,4 @@ mod power;
 mod radio;
 mod refusals;
 mod shutdown;
+mod silence;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::device::nomenclature::{DIMENSIONLESS, SPO2};
+use crate::device::observation::{Kind, Observation, Quality, Status, Value};
 use crate::time::Mono;
 
 /// Time goes on by a millisecond with each look.
@@ -141,6 +143,91 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
     Bench { reports, performed, durable, stop, session: Session::new(link, Box::<Echo>::default(), context) }
 }
 
+/// A rack: `i2` has part 2 say who it is, `o2` gives a reading of it, `g2` takes it away.
+#[derive(Default)]
+struct Rack(VecDeque<Action>);
+
+impl Driver for Rack {
+    fn handle_event(&mut self, event: &LinkEvent, _: Now) {
+        let LinkEvent::Bytes(bytes) = event else { return };
+        for word in bytes.chunks(2) {
+            let part = Part(word[1] - b'0');
+            self.0.push_back(match word[0] {
+                b'i' => Action::Identify(part, Identity::default()),
+                b'o' => Action::Observe(part, reading()),
+                _ => Action::Gone(part, "taken out".to_owned()),
+            });
+        }
+    }
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        None
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.0.pop_front()
+    }
+}
+
+fn reading() -> Observation {
+    Observation {
+        metric: &SPO2,
+        channel: 0,
+        value: Value::Bits(0),
+        unit: &DIMENSIONLESS,
+        modality: 0,
+        kind: Kind::State,
+        device_time: None,
+        status: Status::Final,
+        quality: Quality::GOOD,
+    }
+}
+
+#[tokio::test]
+async fn each_part_of_a_rack_is_reported_as_the_device_that_stands_at_its_place() {
+    let first = Ok(vec![bytes("i0o0i2o2o1i3o3g2o2"), LinkEvent::Down(lost())]);
+    let mut bench = bench(vec![first, Ok(vec![bytes("o2i2")])]);
+    bench.session.driver = Box::<Rack>::default();
+    bench.session.context.parts = BTreeMap::from([(Part(1), DeviceIndex(7)), (Part(2), DeviceIndex(9))]);
+    let story = async {
+        let mut said = Vec::new();
+        for _ in 0..16 {
+            let Report { device, body, .. } = bench.reports.recv().await.unwrap();
+            said.push((device.0, told(body)));
+        }
+        bench.stop.send(true).unwrap();
+        said
+    };
+    let ((), said) = tokio::join!(bench.session.run(), story);
+    let said: Vec<(u16, &str)> = said.iter().map(|(device, said)| (*device, said.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            (3, "up"),
+            (3, "identity"),
+            (3, "Ticket(1)"),
+            // It is there from the moment at which it says who it is.
+            (9, "up"),
+            (9, "identity"),
+            (9, "Ticket(2)"),
+            // Listed, and has not said who it is.
+            (3, "a reading of part 1 before it said who it is"),
+            (3, "unlisted: 3"),
+            (3, "unlisted: 3"),
+            (9, "down: taken out"),
+            (3, "a reading of part 2 before it said who it is"),
+            // What was taken out before the line went down is not told again.
+            (3, "down: ttyX was lost: cable"),
+            (3, "up"),
+            (3, "a reading of part 2 before it said who it is"),
+            (9, "up"),
+            (9, "identity"),
+        ]
+    );
+}
+
 fn bytes(text: &'static str) -> LinkEvent {
     LinkEvent::Bytes(Bytes::from_static(text.as_bytes()))
 }
@@ -154,16 +241,20 @@ async fn said(reports: &mut mpsc::Receiver<Report>, count: usize) -> Vec<String>
     for _ in 0..count {
         let report = reports.recv().await.unwrap();
         assert_eq!(report.device, DeviceIndex(3));
-        said.push(match report.body {
-            ReportBody::Up => "up".to_owned(),
-            ReportBody::Down(why) => format!("down: {why}"),
-            ReportBody::Identity(_) => "identity".to_owned(),
-            ReportBody::Fault(fault) => fault.detail,
-            ReportBody::Unlisted(part) => format!("unlisted: {}", part.0),
-            ReportBody::Observation(ticket, _) => format!("{ticket:?}"),
-        });
+        said.push(told(report.body));
     }
     said
+}
+
+fn told(body: ReportBody) -> String {
+    match body {
+        ReportBody::Up => "up".to_owned(),
+        ReportBody::Down(why) => format!("down: {why}"),
+        ReportBody::Identity(_) => "identity".to_owned(),
+        ReportBody::Fault(fault) => fault.detail,
+        ReportBody::Unlisted(part) => format!("unlisted: {}", part.0),
+        ReportBody::Observation(ticket, _) => format!("{ticket:?}"),
+    }
 }
 
 #[tokio::test]
