@@ -114,10 +114,10 @@ pub fn start(
         };
         match &device.connection {
             Connection::Serial { port, line, model, settings } => {
-                let (port, line, model, settings) = (port.clone(), *line, *model, settings.clone());
+                let (port, settings, rate, model) = (port.clone(), settings.clone(), *line, *model);
                 let ports = Arc::clone(&ports);
                 supervisor.restarting("session", AFTER_PANIC, move || {
-                    let link = SerialLink::new(port.clone(), line, model.requests).among(Arc::clone(&ports));
+                    let link = SerialLink::new(port.clone(), rate, model.requests).among(Arc::clone(&ports));
                     Session::new(link, (model.driver)(&settings), maker.context()).run()
                 });
             }

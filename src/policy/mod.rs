@@ -221,19 +221,23 @@ impl Gatekeeper {
                 let device = rule.card.id.clone();
                 state.refuse(Refusal::Part { device, part: part.0 })
             }
-            ReportBody::Observation(_, observation) => match doubt {
-                Some(refusal) => state.refuse(refusal),
-                None => {
-                    let observation = flag_implausible(observation);
-                    let known = state.known(self.begun);
-                    let verdict = state.handle_observation(rule, observation, report.device, report.at);
-                    if matches!(verdict, Verdict::Admit(_)) {
-                        let told = state.handle_end_of_silence(rule, known, (report.device, report.at));
-                        self.words.extend(told);
-                    }
-                    verdict
+            ReportBody::Observation(_, observation) => {
+                let known = state.known(self.begun);
+                let verdict = match doubt {
+                    Some(refusal) => state.refuse(refusal),
+                    None => state.handle_observation(
+                        rule,
+                        flag_implausible(observation),
+                        report.device,
+                        report.at,
+                    ),
+                };
+                if matches!(verdict, Verdict::Admit(_)) {
+                    let told = state.handle_end_of_silence(rule, known, (report.device, report.at));
+                    self.words.extend(told);
                 }
-            },
+                verdict
+            }
             ReportBody::Fault(fault) => {
                 state.handle_fault(fault.kind);
                 Verdict::Noted

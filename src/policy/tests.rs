@@ -283,7 +283,7 @@ fn a_flood_of_refusals_is_logged_at_powers_of_ten() {
 fn seconds(at: u64) -> Now {
     Now {
         mono: Mono::from_nanos(at * 1_000_000_000),
-        wall: Wall::from_millis(at as i64 * 1_000),
+        wall: Wall::from_millis(i64::try_from(at).unwrap() * 1_000),
         ..Now::default()
     }
 }
@@ -398,7 +398,7 @@ proptest! {
         steps in prop::collection::vec((0u64..25, any::<bool>(), any::<bool>()), 1..60),
     ) {
         let mut gate = watching();
-        let (mut now, mut last, mut gaps, mut told) = (0, 0, 0, Vec::new());
+        let (mut now, mut last, mut gaps, mut told) = (0, 0, 0usize, Vec::new());
         let mut open = false;
         for (later, looks, reads) in steps {
             now += later;
@@ -408,13 +408,13 @@ proptest! {
             }
             if reads {
                 admitted(says_at(&mut gate, BELT, now, reading(&HEART_RATE, "70")));
-                gaps += u64::from(now - last >= 15);
+                gaps += usize::from(now - last >= 15);
                 (last, open) = (now, false);
             }
             told.extend(words(&mut gate).into_iter().filter(|(device, ..)| *device == BELT));
         }
         let edges: Vec<Phase> = told.iter().map(|(_, _, phase, _)| *phase).collect();
-        let expected = [Phase::Start, Phase::End].into_iter().cycle().take(2 * gaps as usize + usize::from(open));
+        let expected = [Phase::Start, Phase::End].into_iter().cycle().take(2 * gaps + usize::from(open));
         prop_assert_eq!(edges, expected.collect::<Vec<_>>());
         prop_assert!(told.windows(2).all(|pair| pair[0].1 < pair[1].1), "numbers grow: {:?}", told);
     }

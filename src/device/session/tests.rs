@@ -354,6 +354,50 @@ async fn a_device_that_says_nothing_of_itself_for_too_long_has_its_link_opened_a
     assert_eq!(bench.performed.recv().await.as_deref(), Some("close"));
 }
 
+/// Finds something wrong every five milliseconds, and never a word of its device in it.
+#[derive(Default)]
+struct Grumbler(VecDeque<Action>, Mono);
+
+impl Driver for Grumbler {
+    fn handle_event(&mut self, event: &LinkEvent, now: Now) {
+        if *event == LinkEvent::Up {
+            self.1 = now.mono + Duration::from_millis(5);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.1 = now.mono + Duration::from_millis(5);
+        self.0.push_back(Action::Report(Fault::new(FaultKind::Framing, "noise")));
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        Some(self.1)
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.0.pop_front()
+    }
+}
+
+#[tokio::test]
+async fn noise_is_no_word_of_the_device() {
+    let mut bench = bench(vec![Ok(vec![]), Ok(vec![])]);
+    bench.session.driver = Box::<Grumbler>::default();
+    bench.session.context.quiet = Some(Duration::from_millis(60));
+    let story = async {
+        let mut all = Vec::new();
+        while !all.last().is_some_and(|last: &String| last.starts_with("down: ")) {
+            all.extend(said(&mut bench.reports, 1).await);
+            assert!(all.len() < 1_000, "noise keeps the link open");
+        }
+        bench.stop.send(true).unwrap();
+        all
+    };
+    let ((), all) = tokio::join!(bench.session.run(), story);
+    assert!(all.iter().filter(|said| *said == "noise").count() > 2, "{all:?}");
+    assert_eq!(all.last().map(String::as_str), Some("down: the device was lost: it gave no reading for 0 s"));
+}
+
 #[tokio::test]
 async fn a_session_that_waits_for_its_report_to_be_taken_can_be_stopped() {
     let mut bench = bench(vec![Ok(vec![bytes("old")])]);
