@@ -148,6 +148,10 @@ pub async fn live(options: &Options) -> anyhow::Result<Ledger> {
                 take(&mut ledger, gate.as_mut(), report);
             }
         }
+        if let Some(gate) = gate.as_mut() {
+            gate.handle_silence(clock.now());
+            take_words(&mut ledger, gate);
+        }
         for port in &mut ports {
             ledger.end_minute(port, minute, gate.is_some());
         }
@@ -164,6 +168,13 @@ fn take(ledger: &mut Ledger, gate: Option<&mut Gatekeeper>, report: Report) {
     if let Some(gate) = gate {
         let verdict = gate.handle_report(report);
         ledger.judge(verdict);
+        take_words(ledger, gate);
+    }
+}
+
+fn take_words(ledger: &mut Ledger, gate: &mut Gatekeeper) {
+    while let Some(word) = gate.poll_words() {
+        ledger.judge_word(&word);
     }
 }
 

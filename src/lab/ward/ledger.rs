@@ -133,7 +133,9 @@ impl Ledger {
                     security: "serial",
                 };
                 let expects = Identity { serial, ..Identity::default() };
-                rules.push(DeviceRule { card, expects, trust, elements: port.model().reads.to_vec() });
+                let behind = (index != port.first()).then_some(DeviceIndex(port.first()));
+                let (elements, quiet) = (port.model().reads.to_vec(), Some(port.model().quiet));
+                rules.push(DeviceRule { card, expects, trust, elements, behind, quiet });
             }
             let many = parts(port.model()).next().is_some();
             let row =
@@ -188,6 +190,11 @@ impl Ledger {
             self.count(&admitted);
             self.take(admitted.device(), admitted.observation());
         }
+    }
+
+    /// The gate's own word about a device: no word of the device.
+    pub(super) fn judge_word(&mut self, word: &Admitted) {
+        self.take(word.device(), word.observation());
     }
 
     fn count(&mut self, admitted: &Admitted) {

@@ -80,6 +80,7 @@ impl Port {
             clock: Arc::clone(clock),
             random: Box::new(Drawn(Draw::part(seed, u64::from(first)))),
             backoff: BACKOFF,
+            quiet: Some(model.quiet),
             patience: Duration::from_secs(2),
             reports: durable_at_once(reports.clone(), DeviceIndex(first), durable_in),
             tickets: Arc::default(),
