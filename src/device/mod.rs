@@ -43,6 +43,13 @@ pub trait Driver: Send {
         let _ = (through, now);
     }
 
+    /// Takes the ticket of the observation that `poll_action` gave last, if it is of the device itself.
+    /// A driver that waits for `handle_durable` cannot count them on its own: tickets go on over
+    /// connections, and over drivers that panicked.
+    fn handle_ticket(&mut self, ticket: Ticket) {
+        let _ = ticket;
+    }
+
     /// When `handle_timeout` wants to be called, if at all.
     fn poll_timeout(&self) -> Option<Mono>;
 

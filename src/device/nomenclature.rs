@@ -71,6 +71,11 @@ rows! { Unit UNITS:
     KILOJOULE = { code: 266_115, ucum: "kJ", symbol: "kJ" };
     /// `MDC_DIM_MILLI_BAR`.
     MILLIBAR = { code: 266_098, ucum: "mbar", symbol: "mbar" };
+    // astm-lis.
+    /// `MDC_DIM_MILLI_G_PER_DL`.
+    MILLIGRAM_PER_DECILITRE = { code: 264_274, ucum: "mg/dL", symbol: "mg/dL" };
+    /// `MDC_DIM_MILLI_MOLE_PER_L`.
+    MILLIMOLE_PER_LITRE = { code: 266_866, ucum: "mmol/L", symbol: "mmol/L" };
 }
 
 rows! { Metric METRICS:
@@ -146,6 +151,13 @@ rows! { Metric METRICS:
     MASIMO_EXCEPTION_BITS = { code: 67_109_129, reference: "MASIMO_EXCEPTION_BITS", label: "exception bits", loinc: None, plausible: None };
     /// The second word of exception bits of colour-display models, as sent.
     MASIMO_EXCEPTION1_BITS = { code: 67_109_130, reference: "MASIMO_EXCEPTION1_BITS", label: "more exception bits", loinc: None, plausible: None };
+    // astm-lis.
+    /// Glucose, where the specimen is not said more exactly.
+    CONC_GLU_GEN = { code: 160_020, reference: "MDC_CONC_GLU_GEN", label: "glucose", loinc: None, plausible: None };
+    /// Glucose in capillary whole blood.
+    CONC_GLU_CAPILLARY_WHOLEBLOOD = { code: 160_184, reference: "MDC_CONC_GLU_CAPILLARY_WHOLEBLOOD", label: "glucose, capillary whole blood", loinc: None, plausible: None };
+    /// Glucose in capillary plasma.
+    CONC_GLU_CAPILLARY_PLASMA = { code: 160_188, reference: "MDC_CONC_GLU_CAPILLARY_PLASMA", label: "glucose, capillary plasma", loinc: None, plausible: None };
 }
 
 /// Every metric, by code: the table here, and what the rows of the catalogue read besides.

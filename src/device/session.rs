@@ -208,7 +208,9 @@ impl<L: Link> Session<L> {
             Action::Identify(Part::WHOLE, identity) => vec![(whole, ReportBody::Identity(identity))],
             Action::Identify(part, identity) => self.identified(part, identity),
             Action::Observe(Part::WHOLE, observation) => {
-                vec![(whole, ReportBody::Observation(self.next_ticket(), observation))]
+                let ticket = self.next_ticket();
+                self.driver.handle_ticket(ticket);
+                vec![(whole, ReportBody::Observation(ticket, observation))]
             }
             Action::Observe(part, observation) => match self.context.parts.get(&part).copied() {
                 Some(device) if self.present.contains(&part) => {

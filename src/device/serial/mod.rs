@@ -17,10 +17,11 @@ use crate::link::{LinkError, LinkEvent};
 use crate::time::Now;
 
 mod alaris_asena;
+mod astm_lis;
 mod masimo_ascii1;
 
 /// The table of serial device models.
-pub(super) static MODELS: &[&SerialModel] = &[&alaris_asena::MODEL, &masimo_ascii1::MODEL];
+pub(super) static MODELS: &[&SerialModel] = &[&alaris_asena::MODEL, &astm_lis::MODEL, &masimo_ascii1::MODEL];
 
 /// A capture is fed to its driver in pieces of this size, as a port would.
 const CAPTURE_CHUNK: usize = 1024;

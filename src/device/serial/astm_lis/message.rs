@@ -1,0 +1,238 @@
+//! Records H P O R C Q M L out of frames, and what they say together.
+//!
+//! In: the text of frames. Out: [`Said`]. A record ends at CR, or where the frame ends with ETX;
+//! after ETB it goes on in the next frame. One frame may hold a record, a part of one, or a whole
+//! message: analysers do all three.
+//!
+//! P records (the patient), the specimen numbers of O records, operators and the comments of
+//! everybody but the analyser are dropped here; of an O record only a hash is kept, to know it when it
+//! comes again.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::Setup;
+use super::readings::{self, Context};
+use super::record::{Delimiters, Record};
+use super::wire::Frame;
+use crate::device::observation::{Observation, Quality};
+use crate::device::{Fault, FaultKind, Identity};
+
+/// The longest record. A longer one is skipped and counted; the longest known are images in
+/// manufacturer records.
+const RECORD_MAX: usize = 65_536;
+
+/// What a frame's records say, in order.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// A message begins, and who sends it.
+    Began(Identity),
+    /// A result, and what knows it again.
+    Result(Option<u64>, Vec<Observation>),
+    /// A remark on the result before it.
+    Comment(Observation),
+    /// The message ends; not normally when the analyser says that something went wrong.
+    Ended {
+        /// Whether it says that all is well.
+        is_normal: bool,
+    },
+    /// The analyser asks for orders.
+    Asked,
+    /// Something is wrong.
+    Wrong(Fault),
+}
+
+/// A message as far as it has come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Message {
+    open: Option<Open>,
+    /// The record that goes on in the next frame.
+    begun: Vec<u8>,
+    is_too_long: bool,
+}
+
+/// What the records so far say.
+#[derive(Clone, Debug)]
+struct Open {
+    delimiters: Delimiters,
+    sender: u64,
+    /// Hash of the header; `None` where it has no time and so does not tell messages apart.
+    header: Option<u64>,
+    quality: Quality,
+    order: Order,
+    /// The test of the last result, where its remarks may follow.
+    test: Option<String>,
+}
+
+/// What the O record says of the results below it.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    hash: u64,
+    has_time: bool,
+    context: Context,
+}
+
+impl Message {
+    /// Forgets it.
+    pub(super) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes the text of a frame. The error says why the frame may not be acknowledged; then nothing of
+    /// it counts, and neither does this message, of which the caller keeps the copy from before.
+    pub(super) fn take(&mut self, frame: &Frame, setup: &Setup) -> Result<Vec<Said>, &'static str> {
+        let mut said = Vec::new();
+        for &byte in &frame.text {
+            if matches!(byte, b'\r' | b'\n') {
+                self.end_record(setup, &mut said)?;
+            } else if self.begun.len() < RECORD_MAX {
+                self.begun.push(byte);
+            } else {
+                self.is_too_long = true;
+            }
+        }
+        if frame.is_last {
+            self.end_record(setup, &mut said)?;
+        }
+        Ok(said)
+    }
+
+    fn end_record(&mut self, setup: &Setup, said: &mut Vec<Said>) -> Result<(), &'static str> {
+        let record = std::mem::take(&mut self.begun);
+        if std::mem::take(&mut self.is_too_long) {
+            said.push(wrong(FaultKind::Malformed, "a record is too long: it is skipped"));
+            return Ok(());
+        }
+        match record.first().map(u8::to_ascii_uppercase) {
+            None => Ok(()),
+            Some(b'H') => {
+                let open = Open::of(&record, setup).ok_or("a header record that defines no delimiters")?;
+                said.push(Said::Began(open.1));
+                self.open = Some(open.0);
+                Ok(())
+            }
+            Some(kind) => {
+                let open = self.open.as_mut().ok_or("a record of a message whose header did not come")?;
+                open.take(kind, &record, setup, said);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Open {
+    fn of(text: &[u8], setup: &Setup) -> Option<(Self, Identity)> {
+        let delimiters = Delimiters::of_header(text)?;
+        let record = Record::new(text, delimiters);
+        let identity = identity(record, setup);
+        let sender = hash(&(&identity.model, &identity.serial));
+        // P production; T training, D debugging, Q quality control (LIS2-A2, field H-12).
+        let is_test = ["T", "D", "Q"].contains(&record.whole(12).as_str());
+        let quality = if is_test { Quality::TEST } else { Quality::GOOD };
+        let open = Self {
+            delimiters,
+            sender,
+            header: record.time(14).map(|_| hash(text)),
+            quality,
+            order: Order::none(quality),
+            test: None,
+        };
+        Some((open, identity))
+    }
+
+    fn take(&mut self, kind: u8, text: &[u8], setup: &Setup, said: &mut Vec<Said>) {
+        let record = Record::new(text, self.delimiters);
+        if text.get(1).is_some_and(|next| *next != self.delimiters.field()) {
+            said.push(wrong(FaultKind::Malformed, "a line that is no record is skipped"));
+            return;
+        }
+        let test = self.test.take();
+        match kind {
+            // Whose specimen it is stays here.
+            b'P' => self.order = Order::none(self.quality),
+            b'O' => self.order = Order::of(record, text, self.quality, setup),
+            b'R' => {
+                let reading = readings::read(record, self.order.context, setup);
+                said.extend(reading.faults.into_iter().map(Said::Wrong));
+                said.push(Said::Result(self.key(record, text), reading.observations));
+                self.test = Some(reading.test);
+            }
+            // I: the analyser's own words (field C-3); even those may name a person.
+            b'C' => {
+                if let Some(test) = test {
+                    let is_own = record.whole(3) == "I";
+                    if setup.passes_comments && is_own {
+                        let quality = self.order.context.quality;
+                        said.push(Said::Comment(readings::comment(&test, &record.whole(4), quality)));
+                    }
+                    self.test = Some(test);
+                }
+            }
+            // The maker's own (M) and scientific (S) records.
+            b'M' | b'S' => self.test = test,
+            b'Q' => said.push(Said::Asked),
+            // Nothing or N is a normal end, F one after a query (field L-3).
+            b'L' => {
+                let is_normal = ["", "N", "F"].contains(&record.whole(3).as_str());
+                said.push(Said::Ended { is_normal });
+            }
+            _ => said.push(wrong(FaultKind::Malformed, "a record of a type that is not known is skipped")),
+        }
+    }
+
+    /// What knows a result again when it is sent again. A time must be in it, else two readings that
+    /// are alike could not be told apart.
+    fn key(&self, record: Record<'_>, text: &[u8]) -> Option<u64> {
+        if record.time(13).or_else(|| record.time(12)).is_some() || self.order.has_time {
+            return Some(hash(&(self.sender, self.order.hash, text)));
+        }
+        self.header.map(|header| hash(&(self.sender, header, self.order.hash, text)))
+    }
+}
+
+impl Order {
+    const fn none(quality: Quality) -> Self {
+        Self { hash: 0, has_time: false, context: Context { quality, is_blood: true } }
+    }
+
+    fn of(record: Record<'_>, text: &[u8], quality: Quality, setup: &Setup) -> Self {
+        let is_control = match record.whole(12).as_str() {
+            "Q" => true,
+            "M" => setup.is_m_control,
+            _ => false,
+        };
+        let specimen = record.components(16).into_iter().next().unwrap_or_default().to_ascii_uppercase();
+        let is_blood =
+            specimen.is_empty() || ["BLOOD", "SERUM", "PLASMA"].iter().any(|word| specimen.contains(word));
+        let quality = if is_control { quality.with(Quality::TEST) } else { quality };
+        // Requested, collected, modified.
+        let has_time = [7, 8, 23].into_iter().any(|number| record.time(number).is_some());
+        Self { hash: hash(text), has_time, context: Context { quality, is_blood } }
+    }
+}
+
+/// Who sends: the fifth field of the header, "sender name or ID". Which of its components is what
+/// differs from maker to maker.
+fn identity(record: Record<'_>, setup: &Setup) -> Identity {
+    let parts = record.components(5);
+    let part = |number: usize| {
+        let place = number.checked_sub(1)?;
+        parts.get(place).filter(|words| !words.is_empty()).cloned()
+    };
+    let last = || parts.iter().rev().find(|words| !words.is_empty()).cloned();
+    Identity {
+        maker: None,
+        model: part(setup.model_component),
+        serial: if setup.serial_component == 0 { last() } else { part(setup.serial_component) },
+        firmware: part(setup.version_component),
+    }
+}
+
+fn wrong(kind: FaultKind, detail: &str) -> Said {
+    Said::Wrong(Fault::new(kind, detail))
+}
+
+fn hash(what: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
