@@ -12,6 +12,7 @@
 )]
 
 mod alaris_asena;
+mod astm_lis;
 mod hostile;
 mod masimo_ascii1;
 mod support;

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use wardline::device::catalogue::{SerialModel, serial_model};
 use wardline::device::observation::{Observation, Value};
 use wardline::device::settings::Settings;
-use wardline::device::{Action, Driver, Fault, Identity, Part};
+use wardline::device::{Action, Driver, Fault, Identity, Part, Ticket};
 use wardline::lab::sim::{Control, Sent};
 use wardline::link::serial::SerialLink;
 use wardline::link::{Link, LinkCommand, LinkError, LinkEvent};
@@ -100,8 +100,60 @@ pub(crate) fn shown(value: &Value) -> String {
     }
 }
 
+/// Where observations of the device itself become durable: at once, or when they are released.
+#[derive(Clone, Default)]
+pub(crate) struct Storage {
+    state: Arc<Mutex<Shelf>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    is_held: bool,
+    given: u64,
+    durable: u64,
+}
+
+impl Storage {
+    /// From here on nothing becomes durable, or all does.
+    pub(crate) fn hold(&self, is_held: bool) {
+        self.state.lock().unwrap().is_held = is_held;
+        self.changed.notify_one();
+    }
+
+    /// How many observations are durable, the first ones that were told.
+    pub(crate) fn durable(&self) -> usize {
+        usize::try_from(self.state.lock().unwrap().durable).unwrap()
+    }
+
+    fn next_ticket(&self) -> Ticket {
+        let mut kept = self.state.lock().unwrap();
+        kept.given += 1;
+        Ticket(kept.given)
+    }
+
+    fn news(&self) -> Option<Ticket> {
+        let mut kept = self.state.lock().unwrap();
+        let is_news = !kept.is_held && kept.durable < kept.given;
+        if is_news {
+            kept.durable = kept.given;
+        }
+        is_news.then_some(Ticket(kept.durable))
+    }
+}
+
 /// One driver on one link, for ever: what the daemon's session does, without its care.
-pub(crate) async fn session(mut link: SerialLink, mut driver: Box<dyn Driver>, record: Record) {
+pub(crate) async fn session(link: SerialLink, driver: Box<dyn Driver>, record: Record) {
+    session_with(link, driver, record, Storage::default()).await;
+}
+
+/// A session with a storage in the hands of the test.
+pub(crate) async fn session_with(
+    mut link: SerialLink,
+    mut driver: Box<dyn Driver>,
+    record: Record,
+    storage: Storage,
+) {
     let began = Instant::now();
     let now = || Now {
         mono: Mono::from_nanos(u64::try_from(began.elapsed().as_nanos()).unwrap()),
@@ -115,7 +167,7 @@ pub(crate) async fn session(mut link: SerialLink, mut driver: Box<dyn Driver>, r
         }
         tell(Told::Up);
         driver.handle_event(&LinkEvent::Up, now());
-        let reason = converse(&mut link, driver.as_mut(), &now, &tell).await;
+        let reason = converse(&mut link, driver.as_mut(), &now, &tell, &storage).await;
         tell(Told::Down(reason.to_string()));
         driver.handle_event(&LinkEvent::Down(reason), now());
         while driver.poll_action().is_some() {}
@@ -128,6 +180,7 @@ pub(crate) async fn converse(
     driver: &mut dyn Driver,
     now: &impl Fn() -> Now,
     tell: &impl Fn(Told),
+    storage: &Storage,
 ) -> LinkError {
     loop {
         while let Some(action) = driver.poll_action() {
@@ -139,10 +192,19 @@ pub(crate) async fn converse(
                     }
                 }
                 Action::Identify(part, identity) => tell(Told::Identity(part, identity)),
-                Action::Observe(part, said) => tell(Told::Observation(part, Box::new(said))),
+                Action::Observe(part, said) => {
+                    if part == Part::WHOLE {
+                        driver.handle_ticket(storage.next_ticket());
+                    }
+                    tell(Told::Observation(part, Box::new(said)));
+                }
                 Action::Gone(part, why) => tell(Told::Gone(part, why)),
                 Action::Report(fault) => tell(Told::Fault(fault)),
             }
+        }
+        if let Some(through) = storage.news() {
+            driver.handle_durable(through, now());
+            continue;
         }
         let due = driver.poll_timeout();
         let wait = due.map_or(Duration::from_secs(3_600), |due| due.since(now().mono));
@@ -154,6 +216,7 @@ pub(crate) async fn converse(
                 driver.handle_event(&event, now());
             }
             () = tokio::time::sleep(wait) => driver.handle_timeout(now()),
+            () = storage.changed.notified() => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::device::nomenclature::{DIMENSIONLESS, SPO2};
+use crate::device::nomenclature as mdc;
 use crate::device::observation::{Kind, Observation, Quality, Status, Value};
 use crate::time::Mono;
 
@@ -308,6 +309,69 @@ async fn the_source_is_told_what_is_durable_and_only_then() {
     };
     let ((), first) = tokio::join!(bench.session.run(), story);
     assert_eq!(first.as_deref(), Some("Send(RequestId(1))"));
+}
+
+/// Tells one observation for each byte that comes in, and the ticket of each as the name of a fault.
+#[derive(Default)]
+struct Counting(VecDeque<Action>);
+
+impl Driver for Counting {
+    fn handle_event(&mut self, event: &LinkEvent, _: Now) {
+        if let LinkEvent::Bytes(bytes) = event {
+            let said = Observation {
+                metric: &mdc::SPO2,
+                channel: 0,
+                value: Value::Bits(0),
+                unit: &mdc::DIMENSIONLESS,
+                modality: 0,
+                kind: Kind::State,
+                device_time: None,
+                status: Status::Final,
+                quality: Quality::GOOD,
+            };
+            self.0.extend(bytes.iter().map(|_| Action::observe(said.clone())));
+        }
+    }
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn handle_ticket(&mut self, ticket: Ticket) {
+        self.0.push_back(Action::Report(Fault::new(FaultKind::Framing, ticket.0.to_string())));
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        None
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.0.pop_front()
+    }
+}
+
+#[tokio::test]
+async fn a_driver_is_told_the_ticket_of_each_of_its_readings_over_connections_and_drivers() {
+    let lost = || LinkEvent::Down(LinkError::HungUp);
+    let mut bench = bench(vec![Ok(vec![bytes("ab"), lost()]), Ok(vec![bytes("c"), lost()])]);
+    // Another driver gave 40 before it panicked.
+    bench.session.context.tickets.store(40, Ordering::Relaxed);
+    bench.session.driver = Box::<Counting>::default();
+    let story = async {
+        let (mut given, mut heard) = (Vec::new(), Vec::new());
+        while heard.len() < 3 {
+            match bench.reports.recv().await.unwrap().body {
+                ReportBody::Observation(ticket, _) => given.push(ticket.0.to_string()),
+                ReportBody::Fault(fault) => heard.push(fault.detail),
+                ReportBody::Up | ReportBody::Down(_) | ReportBody::Identity(_) | ReportBody::Unlisted(_) => {}
+            }
+        }
+        bench.stop.send(true).unwrap();
+        (given, heard)
+    };
+    let ((), (given, heard)) = tokio::join!(bench.session.run(), story);
+    assert_eq!(
+        (given, heard),
+        (vec!["41".into(), "42".into(), "43".into()], vec!["41".into(), "42".into(), "43".into()])
+    );
 }
 
 #[tokio::test]

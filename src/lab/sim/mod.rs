@@ -9,6 +9,7 @@
 //! future ends when [`Control::stop`] is called.
 
 pub mod alaris;
+pub mod astm;
 pub mod masimo;
 mod pty;
 pub mod wire;
@@ -28,7 +29,7 @@ use crate::device::Part;
 use pty::Pty;
 
 /// Every simulator, by the name of the driver that reads it.
-pub static SIMS: &[&Sim] = &[&alaris::SIM, &masimo::SIM];
+pub static SIMS: &[&Sim] = &[&alaris::SIM, &astm::SIM, &masimo::SIM];
 
 /// One kind of device.
 pub struct Sim {

@@ -1,4 +1,4 @@
-//! Private codes: 0x0400_0C01 to 0x0400_0C04.
+//! Private codes: `0x0400_0C01` to `0x0400_0C04`.
 
 #![allow(unreachable_pub, dead_code, reason = "the table of rows is made for every use of it")]
 

@@ -1,7 +1,7 @@
 //! The receiver: when a frame counts, and when what is answered.
 
 use super::message::{Message, Said};
-use super::setup::Setup;
+use super::setup::{Begin, Numbers, Setup};
 use super::wire::{Defect, Frame, Piece, Wire};
 use super::{Again, AstmLis, HEARD, Line, NAK, Owed, PAUSE_MAX, QUIET, RECEIVER_TIMER, Tickets, Transfer};
 use crate::device::observation::Observation;
@@ -126,7 +126,7 @@ impl AstmLis {
 
     fn handle_frame(&mut self, frame: Frame, faults: &mut Faults) {
         if self.transfer.is_none() {
-            if self.setup.needs_enq && self.line == Line::Connected {
+            if self.setup.begin == Begin::WithEnq && self.line == Line::Connected {
                 let detail = "a frame without ENQ before it is not taken: if the analyser sends none, set enq = \"absent\"";
                 faults.add(FaultKind::Unexpected, detail);
                 return;
@@ -153,7 +153,9 @@ impl AstmLis {
         match message.take(&frame, &self.setup) {
             Ok(said) => {
                 self.message = message;
-                said.into_iter().for_each(|said| self.handle_said(said, faults));
+                for said in said {
+                    self.handle_said(said, faults);
+                }
                 if let Some(transfer) = &mut self.transfer {
                     transfer.last = Some(frame);
                 }
@@ -170,8 +172,8 @@ impl AstmLis {
     fn place(&self, frame: &Frame) -> (bool, bool) {
         let Some(transfer) = &self.transfer else { return (false, true) };
         let is_repeat = transfer.last.as_ref() == Some(frame);
-        let is_counted = self.setup.checks_numbers && self.line == Line::Connected;
-        let begins_anew = !self.setup.needs_enq && transfer.is_ended;
+        let is_counted = self.setup.numbers == Numbers::Checked && self.line == Line::Connected;
+        let begins_anew = self.setup.begin == Begin::AtOnce && transfer.is_ended;
         let expected = transfer.last.as_ref().map_or(1, |last| (last.number + 1) % 8);
         (is_repeat, !is_counted || begins_anew || frame.number == expected)
     }
@@ -185,7 +187,9 @@ impl AstmLis {
             Said::Result(key, observations) => {
                 self.is_repeat = !self.again.is_new(key);
                 if !self.is_repeat {
-                    observations.into_iter().for_each(|said| self.observe(said));
+                    for said in observations {
+                        self.observe(said);
+                    }
                 }
             }
             Said::Comment(said) => {
@@ -255,7 +259,7 @@ impl AstmLis {
     }
 
     fn ask_again(&mut self) {
-        let waits = self.transfer.is_some() || !self.setup.needs_enq;
+        let waits = self.transfer.is_some() || self.setup.begin == Begin::AtOnce;
         if self.line == Line::Connected && waits {
             self.owed = Owed::Nak;
         }

@@ -60,7 +60,7 @@ struct Open {
     quality: Quality,
     order: Order,
     /// The test of the last result, where its remarks may follow.
-    test: Option<String>,
+    last_test: Option<String>,
 }
 
 /// What the O record says of the results below it.
@@ -134,7 +134,7 @@ impl Open {
             header: record.time(14).map(|_| hash(text)),
             quality,
             order: Order::none(quality),
-            test: None,
+            last_test: None,
         };
         Some((open, identity))
     }
@@ -145,7 +145,7 @@ impl Open {
             said.push(wrong(FaultKind::Malformed, "a line that is no record is skipped"));
             return;
         }
-        let test = self.test.take();
+        let remarked = self.last_test.take();
         match kind {
             // Whose specimen it is stays here.
             b'P' => self.order = Order::none(self.quality),
@@ -154,21 +154,21 @@ impl Open {
                 let reading = readings::read(record, self.order.context, setup);
                 said.extend(reading.faults.into_iter().map(Said::Wrong));
                 said.push(Said::Result(self.key(record, text), reading.observations));
-                self.test = Some(reading.test);
+                self.last_test = Some(reading.test);
             }
             // I: the analyser's own words (field C-3); even those may name a person.
             b'C' => {
-                if let Some(test) = test {
+                if let Some(test) = remarked {
                     let is_own = record.whole(3) == "I";
                     if setup.passes_comments && is_own {
                         let quality = self.order.context.quality;
                         said.push(Said::Comment(readings::comment(&test, &record.whole(4), quality)));
                     }
-                    self.test = Some(test);
+                    self.last_test = Some(test);
                 }
             }
             // The maker's own (M) and scientific (S) records.
-            b'M' | b'S' => self.test = test,
+            b'M' | b'S' => self.last_test = remarked,
             b'Q' => said.push(Said::Asked),
             // Nothing or N is a normal end, F one after a query (field L-3).
             b'L' => {

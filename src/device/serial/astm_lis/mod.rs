@@ -56,7 +56,7 @@ use crate::link::{AllowSet, Line as PortLine, LinkCommand, LinkEvent, Parity, Re
 use crate::time::{Mono, Now};
 use again::Again;
 use message::Message;
-use setup::Setup;
+use setup::{Begin, Setup};
 use wire::{Frame, Wire};
 
 /// The catalogue's row.
@@ -93,7 +93,7 @@ const NAK: RequestId = RequestId(1);
 const QUIET: Duration = Duration::from_millis(500);
 
 /// How long an analyser may pause within a frame.
-const PAUSE_MAX: Duration = Duration::from_secs(3);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long a receiver waits for a frame or EOT (LIS1-A: 30 s).
 const RECEIVER_TIMER: Duration = Duration::from_secs(30);
@@ -204,8 +204,8 @@ impl Driver for AstmLis {
         }
         if self.transfer.as_ref().is_some_and(|transfer| transfer.until <= self.now) {
             // One that never sends EOT is quiet after its last message.
-            let is_whole =
-                !self.setup.needs_enq && self.transfer.as_ref().is_some_and(|transfer| transfer.is_ended);
+            let is_whole = self.setup.begin == Begin::AtOnce
+                && self.transfer.as_ref().is_some_and(|transfer| transfer.is_ended);
             if is_whole && self.acknowledged_at.is_some() {
                 self.acknowledged_at = Some(self.now);
             } else {

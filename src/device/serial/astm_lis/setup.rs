@@ -65,11 +65,29 @@ pub(super) const SETTINGS: [Setting; 11] = [
     },
 ];
 
+/// How the analyser begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// With ENQ, and waits for its answer.
+    WithEnq,
+    /// With the first frame.
+    AtOnce,
+}
+
+/// What the numbers of frames are good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// A frame out of order is refused.
+    Checked,
+    /// Nothing.
+    Ignored,
+}
+
 /// What is set.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
-    pub(super) needs_enq: bool,
-    pub(super) checks_numbers: bool,
+    pub(super) begin: Begin,
+    pub(super) numbers: Numbers,
     pub(super) longest: usize,
     pub(super) hold: Duration,
     /// The metric of blood glucose; `None`: it is a test like any other.
@@ -87,8 +105,12 @@ impl Setup {
     pub(super) fn of(settings: &Settings) -> Self {
         let number = |name| usize::try_from(settings.number(name)).unwrap_or_default();
         Self {
-            needs_enq: settings.word("enq") != "absent",
-            checks_numbers: settings.word("frame_numbers") != "ignored",
+            begin: if settings.word("enq") == "absent" { Begin::AtOnce } else { Begin::WithEnq },
+            numbers: if settings.word("frame_numbers") == "ignored" {
+                Numbers::Ignored
+            } else {
+                Numbers::Checked
+            },
             longest: number("longest_frame"),
             hold: Duration::from_secs(u64::try_from(settings.number("hold_seconds")).unwrap_or_default()),
             glucose: match settings.word("glucose") {

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::wire::{Piece, checksum};
+use super::wire::{Defect, Piece, checksum};
 use super::*;
 use crate::device::observation::{Absent, Observation, Quality, Status, Value};
 use crate::device::serial::{Decoded, decode_capture};
@@ -634,7 +634,7 @@ fn memory_is_bounded_whatever_comes() {
     let mut wire = Wire::new(240);
     let mut endless: &[u8] = &[b"\x02".as_slice(), &[b'x'; 10_000]].concat();
     let pieces: Vec<Piece> = std::iter::from_fn(|| wire.take(&mut endless)).collect();
-    assert_eq!(pieces, [Piece::Broken(super::wire::Defect::TooLong)]);
+    assert_eq!(pieces, [Piece::Broken(Defect::TooLong)]);
 }
 
 fn capture() -> Vec<u8> {
