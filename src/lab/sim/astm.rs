@@ -272,7 +272,7 @@ impl Analyser {
     /// Asks for the line until it has it.
     async fn establish(&self, port: &Pty) -> Reply {
         loop {
-            // ENQ has its own troubles in real life; those of the tests are for frames, but for what is stale.
+            // Troubles are for frames.
             paced(port, self.setup.baud, &[5]).await;
             match self.reply(port).await {
                 // The analyser has priority: it waits a second where the host waits twenty.

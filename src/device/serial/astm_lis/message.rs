@@ -149,11 +149,11 @@ impl Open {
         match kind {
             // Whose specimen it is stays here.
             b'P' => self.order = Order::none(self.quality),
-            b'O' => self.order = Order::of(record, text, self.quality, setup),
+            b'O' => self.order = Order::of(record, self.quality, setup),
             b'R' => {
                 let reading = readings::read(record, self.order.context, setup);
                 said.extend(reading.faults.into_iter().map(Said::Wrong));
-                said.push(Said::Result(self.key(record, text), reading.observations));
+                said.push(Said::Result(self.key(record), reading.observations));
                 self.last_test = Some(reading.test);
             }
             // I: the analyser's own words (field C-3); even those may name a person.
@@ -180,12 +180,19 @@ impl Open {
     }
 
     /// What knows a result again when it is sent again. A time must be in it, else two readings that
-    /// are alike could not be told apart.
-    fn key(&self, record: Record<'_>, text: &[u8]) -> Option<u64> {
-        if record.time(13).or_else(|| record.time(12)).is_some() || self.order.has_time {
-            return Some(hash(&(self.sender, self.order.hash, text)));
+    /// are alike could not be told apart. Left out is what may differ: its number within the message, as an
+    /// analyser may go on with the first result that was not acknowledged, and that it says of itself to
+    /// have been sent before.
+    fn key(&self, record: Record<'_>) -> Option<u64> {
+        let fields = (3..=14).map(|number| match record.field(number) {
+            b"R" if number == 9 => b"F",
+            field => field,
+        });
+        let what = (self.sender, self.order.hash, fields.collect::<Vec<_>>());
+        if readings::time(record).is_some() || self.order.has_time {
+            return Some(hash(&what));
         }
-        self.header.map(|header| hash(&(self.sender, header, self.order.hash, text)))
+        self.header.map(|header| hash(&(header, what)))
     }
 }
 
@@ -194,7 +201,7 @@ impl Order {
         Self { hash: 0, has_time: false, context: Context { quality, is_blood: true } }
     }
 
-    fn of(record: Record<'_>, text: &[u8], quality: Quality, setup: &Setup) -> Self {
+    fn of(record: Record<'_>, quality: Quality, setup: &Setup) -> Self {
         let is_control = match record.whole(12).as_str() {
             "Q" => true,
             "M" => setup.is_m_control,
@@ -206,14 +213,16 @@ impl Order {
         let quality = if is_control { quality.with(Quality::TEST) } else { quality };
         // Requested, collected, modified.
         let has_time = [7, 8, 23].into_iter().any(|number| record.time(number).is_some());
-        Self { hash: hash(text), has_time, context: Context { quality, is_blood } }
+        let fields: Vec<&[u8]> = (3..=31).map(|number| record.field(number)).collect();
+        Self { hash: hash(&fields), has_time, context: Context { quality, is_blood } }
     }
 }
 
 /// Who sends: the fifth field of the header, "sender name or ID". Which of its components is what
 /// differs from maker to maker.
 fn identity(record: Record<'_>, setup: &Setup) -> Identity {
-    let parts = record.components(5);
+    // Some meters repeat within a component: `name^1.10\\1.03\\10.03^serial`.
+    let parts = record.outer_components(5);
     let part = |number: usize| {
         let place = number.checked_sub(1)?;
         parts.get(place).filter(|words| !words.is_empty()).cloned()

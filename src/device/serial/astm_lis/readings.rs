@@ -55,8 +55,8 @@ pub(super) struct Reading {
 pub(super) fn read(record: Record<'_>, context: Context, setup: &Setup) -> Reading {
     let result = Result::of(record, setup);
     let (status, against) = state(&result.state);
-    let time = record.time(13).or_else(|| record.time(12));
-    let frame =
+    let time = time(record);
+    let mut frame =
         Frame { time, status: status.unwrap_or(Status::Preliminary), quality: context.quality.with(against) };
     let mut faults = Vec::new();
     if status.is_none() {
@@ -67,6 +67,10 @@ pub(super) fn read(record: Record<'_>, context: Context, setup: &Setup) -> Readi
         faults.push(Fault::new(FaultKind::Malformed, "a result does not say of which test it is"));
     }
     let metric = setup.glucose.filter(|_| context.is_blood && result.is_glucose);
+    // No flag of the standard; with glucose meters it marks a control (tidepool uploader, Contour).
+    if metric.is_some() && result.has_flag("C") {
+        frame.quality = frame.quality.with(Quality::TEST);
+    }
     let (mut observations, needs_text) = match metric {
         Some(metric) => result.numbers(metric, frame, &mut faults),
         None => (Vec::new(), true),
@@ -84,6 +88,12 @@ pub(super) fn read(record: Record<'_>, context: Context, setup: &Setup) -> Readi
     Reading { test: result.test, observations, faults }
 }
 
+/// When the test was completed, or else started. Contour meters write it where the state should be (the
+/// tidepool uploader's driver of them shows such records).
+pub(super) fn time(record: Record<'_>) -> Option<DeviceTime> {
+    [13, 12, 9].into_iter().find_map(|number| record.time(number))
+}
+
 /// An analyser's remark on the result before it.
 pub(super) fn comment(test: &str, words: &str, quality: Quality) -> Observation {
     let frame = Frame { time: None, status: Status::Final, quality };
@@ -99,6 +109,8 @@ struct Result {
     is_glucose: bool,
     value: String,
     unit: String,
+    /// The first component of the unit.
+    unit_name: String,
     flags: Vec<String>,
     state: String,
 }
@@ -106,7 +118,10 @@ struct Result {
 impl Result {
     fn of(record: Record<'_>, setup: &Setup) -> Self {
         let parts = record.components(3);
-        let is_glucose = parts.iter().any(|part| GLUCOSE.iter().any(|name| part.eq_ignore_ascii_case(name)));
+        let is_named = parts.iter().any(|part| GLUCOSE.iter().any(|name| part.eq_ignore_ascii_case(name)));
+        let is_other =
+            |part: &String| ["URIN", "CSF"].iter().any(|word| part.to_ascii_uppercase().contains(word));
+        let is_glucose = is_named && !parts.iter().any(is_other);
         let test = match setup.test_component.checked_sub(1) {
             None => record.whole(3),
             Some(place) => parts.into_iter().nth(place).unwrap_or_default(),
@@ -116,13 +131,14 @@ impl Result {
             is_glucose,
             value: record.whole(4),
             unit: record.whole(5),
+            unit_name: record.components(5).into_iter().next().unwrap_or_default(),
             flags: record
                 .texts(7)
                 .filter(|flag| !flag.is_empty())
                 .take(8)
-                .map(|flag| short(&flag, 8))
+                .map(|flag| short(&flag, 24))
                 .collect(),
-            state: short(&record.whole(9), 8),
+            state: if record.time(9).is_some() { String::new() } else { short(&record.whole(9), 8) },
         }
     }
 
@@ -139,8 +155,9 @@ impl Result {
         frame: Frame,
         faults: &mut Vec<Fault>,
     ) -> (Vec<Observation>, bool) {
-        let unit =
-            UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(&self.unit)).map(|(_, unit)| *unit);
+        // Behind a `^` Contour meters say to what they are calibrated.
+        let name = self.unit_name.as_str();
+        let unit = UNITS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, unit)| *unit);
         if unit.is_none() && !self.value.is_empty() {
             let detail = "the unit of a glucose value is not known: it is told as text";
             faults.push(Fault::new(FaultKind::Malformed, detail));
@@ -161,10 +178,14 @@ impl Result {
         (vec![frame.wrap(observation(metric, value, unit, Kind::Measurement))], needs_text)
     }
 
+    /// Whether a flag is set. Contour meters put several behind one another: `A/M0/T1`.
+    fn has_flag(&self, sign: &str) -> bool {
+        self.flags.iter().any(|flags| flags.split('/').any(|flag| flag == sign))
+    }
+
     /// Whether the value lies beyond what the analyser measures.
     fn beyond(&self) -> Option<Absent> {
-        let is_marked =
-            |sign: &str| self.value.starts_with(sign) || self.flags.iter().any(|flag| flag == sign);
+        let is_marked = |sign: &str| self.value.starts_with(sign) || self.has_flag(sign);
         if is_marked(">") {
             return Some(Absent::PositiveInfinity);
         }

@@ -70,6 +70,11 @@ impl<'a> Record<'a> {
         self.pieces(first, self.delimiters.component).map(|piece| self.text(piece)).collect()
     }
 
+    /// The components of a field whose components repeat, and not the field.
+    pub(super) fn outer_components(self, number: usize) -> Vec<String> {
+        self.pieces(self.field(number), self.delimiters.component).map(|piece| self.text(piece)).collect()
+    }
+
     /// The repeats of a field, as text.
     pub(super) fn texts(self, number: usize) -> impl Iterator<Item = String> {
         self.repeats(number).map(move |piece| self.text(piece))

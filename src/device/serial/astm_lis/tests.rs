@@ -218,6 +218,48 @@ fn a_connection_that_breaks_between_result_and_answer_neither_loses_nor_doubles(
 }
 
 #[test]
+fn an_analyser_that_goes_on_where_it_was_not_acknowledged_is_understood() {
+    let mut talk = Talk::up();
+    talk.hear(b"\x05").hear(&last(1, HEADER)).hear(&last(2, "O|1|X||^^^GLU"));
+    talk.hear(&last(3, &glucose(1, "142"))).store().hear(&last(4, &glucose(2, "98")));
+    talk.reconnect();
+    talk.store().answers();
+    // The second result is the first that it sends, and it says to have sent it before.
+    let again = glucose(2, "98").replace("R|2|", "R|1|").replace("|F|", "|R|");
+    talk.send(&[HEADER, "O|1|X||^^^GLU", &again, &glucose(3, "77"), "L|1|N"]);
+    assert_eq!(talk.values(), ["142 mg/dL", "98 mg/dL", "77 mg/dL"]);
+    // Two that are alike in all but their numbers stay two.
+    talk.hear(b"\x05").hear(&last(1, HEADER)).hear(&last(2, &glucose(4, "60"))).store();
+    talk.reconnect();
+    let twin = glucose(4, "60").replace("R|4|", "R|5|");
+    talk.send(&[HEADER, &glucose(4, "60"), &twin, "L|1|N"]);
+    assert_eq!(talk.values()[3..], ["60 mg/dL", "60 mg/dL"]);
+}
+
+#[test]
+fn no_answer_falls_into_a_frame_that_comes_in() {
+    let mut talk = Talk::up();
+    let result = last(2, &glucose(1, "142"));
+    talk.hear(b"\x05").hear(&last(1, HEADER)).hear(&result);
+    assert_eq!(talk.answers(), "AA");
+    // An impatient analyser sends again, and storage is done in the middle of it.
+    talk.hear(&result[..9]).store();
+    assert_eq!(talk.answers(), "");
+    talk.hear(&result[9..]).wait(14_000);
+    assert_eq!((talk.answers().as_str(), talk.said.len()), ("A", 1));
+}
+
+#[test]
+fn a_refused_frame_changes_nothing() {
+    let mut talk = Talk::up();
+    talk.hear(b"\x05").hear(&last(1, HEADER));
+    talk.hear(&last(2, &format!("{}\rH||||", glucose(1, "142")))).wait(1_000);
+    assert_eq!((talk.answers().as_str(), talk.said.len()), ("AAN", 0));
+    talk.hear(&last(2, &glucose(1, "142"))).store();
+    assert_eq!((talk.answers().as_str(), talk.said.len()), ("A", 1));
+}
+
+#[test]
 fn a_last_answer_that_was_not_heard_does_not_double_the_message() {
     let message: [&str; 3] = [HEADER, &glucose(1, "142"), "L|1|N"];
     let mut talk = Talk::up();
@@ -494,12 +536,28 @@ fn controls_and_training_are_tests_and_urine_is_no_blood() {
         &glucose(2, "101"),
         "O|3|||^^^GLU|R||||||N||||Urine",
         &glucose(3, "102"),
+        "R|4|^^^Glucose^in urine|7|mg/dL",
+        "O|4",
+        "R|5|^^^Glucose|121|mg/dL^P||C/M0||202611221135",
         "L|1|N",
     ]);
     talk.send(&[&HEADER.replace("|P|", "|T|"), &glucose(4, "103"), "L|1|N"]);
-    assert_eq!(talk.values(), ["100 mg/dL", "101 mg/dL", "GLU=102 mg/dL", "103 mg/dL"]);
+    assert_eq!(
+        talk.values(),
+        [
+            "100 mg/dL",
+            "101 mg/dL",
+            "GLU=102 mg/dL",
+            "Glucose^in urine=7 mg/dL",
+            "121 mg/dL",
+            "Glucose=C/M0",
+            "103 mg/dL"
+        ]
+    );
+    const TEST: Quality = Quality::TEST;
+    const GOOD: Quality = Quality::GOOD;
     let qualities: Vec<Quality> = talk.said.iter().map(|said| said.quality).collect();
-    assert_eq!(qualities, [Quality::TEST, Quality::GOOD, Quality::GOOD, Quality::TEST]);
+    assert_eq!(qualities, [TEST, GOOD, GOOD, GOOD, TEST, TEST, TEST]);
     let mut talk = Talk::with(&[("controls", "q-and-m"), ("glucose", "capillary-plasma")]);
     talk.send(&[HEADER, "O|1|||^^^GLU|R||||||M", &glucose(1, "100"), "L|1|N"]);
     assert_eq!(talk.said[0].quality, Quality::TEST);
