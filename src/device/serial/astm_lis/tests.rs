@@ -527,6 +527,8 @@ fn values_keep_what_they_are() {
 
 #[test]
 fn controls_and_training_are_tests_and_urine_is_no_blood() {
+    const TEST: Quality = Quality::TEST;
+    const GOOD: Quality = Quality::GOOD;
     let mut talk = Talk::up();
     talk.send(&[
         HEADER,
@@ -554,8 +556,6 @@ fn controls_and_training_are_tests_and_urine_is_no_blood() {
             "103 mg/dL"
         ]
     );
-    const TEST: Quality = Quality::TEST;
-    const GOOD: Quality = Quality::GOOD;
     let qualities: Vec<Quality> = talk.said.iter().map(|said| said.quality).collect();
     assert_eq!(qualities, [TEST, GOOD, GOOD, GOOD, TEST, TEST, TEST]);
     let mut talk = Talk::with(&[("controls", "q-and-m"), ("glucose", "capillary-plasma")]);
