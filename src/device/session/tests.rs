@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use super::*;
 use crate::device::nomenclature::{DIMENSIONLESS, SPO2};
-use crate::device::nomenclature as mdc;
 use crate::device::observation::{Kind, Observation, Quality, Status, Value};
 use crate::time::Mono;
 
@@ -319,10 +318,10 @@ impl Driver for Counting {
     fn handle_event(&mut self, event: &LinkEvent, _: Now) {
         if let LinkEvent::Bytes(bytes) = event {
             let said = Observation {
-                metric: &mdc::SPO2,
+                metric: &SPO2,
                 channel: 0,
                 value: Value::Bits(0),
-                unit: &mdc::DIMENSIONLESS,
+                unit: &DIMENSIONLESS,
                 modality: 0,
                 kind: Kind::State,
                 device_time: None,
