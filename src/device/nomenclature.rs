@@ -76,6 +76,61 @@ rows! { Unit UNITS:
     MILLIGRAM_PER_DECILITRE = { code: 264_274, ucum: "mg/dL", symbol: "mg/dL" };
     /// `MDC_DIM_MILLI_MOLE_PER_L`.
     MILLIMOLE_PER_LITRE = { code: 266_866, ucum: "mmol/L", symbol: "mmol/L" };
+    // draeger-medibus.
+    /// `MDC_DIM_X_L`.
+    LITRE = { code: 263_744, ucum: "L", symbol: "L" };
+    /// `MDC_DIM_X_L_PER_MIN`.
+    LITRE_PER_MINUTE = { code: 265_216, ucum: "L/min", symbol: "L/min" };
+    /// `MDC_DIM_MILLI_L_PER_MIN`.
+    MILLILITRE_PER_MINUTE = { code: 265_234, ucum: "mL/min", symbol: "mL/min" };
+    /// `MDC_DIM_X_L_PER_SEC`.
+    LITRE_PER_SECOND = { code: 265_184, ucum: "L/s", symbol: "L/s" };
+    /// `MDC_DIM_MILLI_L_PER_SEC`.
+    MILLILITRE_PER_SECOND = { code: 265_202, ucum: "mL/s", symbol: "mL/s" };
+    /// `MDC_DIM_MILLI_L_PER_KG`.
+    MILLILITRE_PER_KILOGRAM = { code: 265_330, ucum: "mL/kg", symbol: "mL/kg" };
+    /// `MDC_DIM_MILLI_L_PER_M_SQ`.
+    MILLILITRE_PER_M2 = { code: 263_570, ucum: "mL/m2", symbol: "mL/m²" };
+    /// `MDC_DIM_X_L_PER_MIN_PER_M_SQ`.
+    LITRE_PER_MINUTE_PER_M2 = { code: 264_992, ucum: "L/min/m2", symbol: "L/min/m²" };
+    /// `MDC_DIM_KILO_G`.
+    KILOGRAM = { code: 263_875, ucum: "kg", symbol: "kg" };
+    /// `MDC_DIM_DEGC`.
+    DEGREE_CELSIUS = { code: 268_192, ucum: "Cel", symbol: "°C" };
+    /// `MDC_DIM_MIN`.
+    MINUTE = { code: 264_352, ucum: "min", symbol: "min" };
+    /// `MDC_DIM_HZ`.
+    HERTZ = { code: 264_640, ucum: "Hz", symbol: "Hz" };
+    /// `MDC_DIM_MILLI_M`.
+    MILLIMETRE = { code: 263_442, ucum: "mm", symbol: "mm" };
+    /// `MDC_DIM_DECIBEL`.
+    DECIBEL = { code: 268_576, ucum: "dB", symbol: "dB" };
+    /// `MDC_DIM_X_G_M_PER_M_SQ`.
+    GRAM_METRE_PER_M2 = { code: 264_032, ucum: "g.m/m2", symbol: "g·m/m²" };
+    /// `MDC_DIM_X_DYNE_PER_SEC_PER_CM5`.
+    DYNE_SECOND_PER_CM5 = { code: 266_272, ucum: "dyn.s/cm5", symbol: "dyn·s/cm⁵" };
+    /// No code in the standard that is known here: a private one.
+    LITRE_PER_BAR = { code: 67_110_880, ucum: "L/bar", symbol: "L/bar" };
+    /// No code in the standard that is known here: a private one.
+    MILLIBAR_PER_LITRE_PER_SECOND = { code: 67_110_881, ucum: "mbar.s/L", symbol: "mbar/(L/s)" };
+    /// No code in the standard that is known here: a private one.
+    MILLIBAR_PER_LITRE = { code: 67_110_882, ucum: "mbar/L", symbol: "mbar/L" };
+    /// No code in the standard that is known here: a private one.
+    MILLIBAR_PER_SECOND = { code: 67_110_883, ucum: "mbar/s", symbol: "mbar/s" };
+    /// No code in the standard that is known here: a private one.
+    MMHG_PER_LITRE = { code: 67_110_884, ucum: "mm[Hg]/L", symbol: "mmHg/L" };
+    /// No code in the standard that is known here: a private one.
+    KILOPASCAL_PER_LITRE = { code: 67_110_885, ucum: "kPa/L", symbol: "kPa/L" };
+    /// No code in the standard that is known here: a private one.
+    PERCENT_PER_LITRE = { code: 67_110_886, ucum: "%/L", symbol: "%/L" };
+    /// No code in the standard that is known here: a private one.
+    PER_MINUTE_PER_LITRE = { code: 67_110_887, ucum: "/min/L", symbol: "1/(min·L)" };
+    /// No code in the standard that is known here: a private one.
+    PER_MINUTE_PER_MILLILITRE = { code: 67_110_888, ucum: "/min/mL", symbol: "1/(min·mL)" };
+    /// No code in the standard that is known here: a private one.
+    TEN_MILLILITRE_PER_MINUTE = { code: 67_110_889, ucum: "10.mL/min", symbol: "10 mL/min" };
+    /// No code in the standard that is known here: a private one.
+    TEN_SQUARE_MILLILITRE_PER_SECOND = { code: 67_110_890, ucum: "10.mL2/s", symbol: "10 mL²/s" };
 }
 
 rows! { Metric METRICS:
@@ -158,6 +213,171 @@ rows! { Metric METRICS:
     CONC_GLU_CAPILLARY_WHOLEBLOOD = { code: 160_184, reference: "MDC_CONC_GLU_CAPILLARY_WHOLEBLOOD", label: "glucose, capillary whole blood", loinc: None, plausible: None };
     /// Glucose in capillary plasma.
     CONC_GLU_CAPILLARY_PLASMA = { code: 160_188, reference: "MDC_CONC_GLU_CAPILLARY_PLASMA", label: "glucose, capillary plasma", loinc: None, plausible: None };
+    // draeger-medibus: ISO/IEEE 11073-10101:2004, partition 2 (SCADA) and partition 3 (events).
+    /// Respiration rate.
+    RESP_RATE = { code: 151_562, reference: "MDC_RESP_RATE", label: "respiration rate", loinc: Some("9279-1"), plausible: Some((0, 150)) };
+    /// Respiration rate from CO2.
+    CO2_RESP_RATE = { code: 151_594, reference: "MDC_CO2_RESP_RATE", label: "respiration rate from CO2", loinc: None, plausible: Some((0, 150)) };
+    /// Dynamic compliance.
+    COMPL_LUNG_DYN = { code: 151_692, reference: "MDC_COMPL_LUNG_DYN", label: "dynamic compliance", loinc: None, plausible: None };
+    /// Static compliance.
+    COMPL_LUNG_STATIC = { code: 151_696, reference: "MDC_COMPL_LUNG_STATIC", label: "static compliance", loinc: None, plausible: None };
+    /// Airway resistance.
+    RES_AWAY = { code: 151_840, reference: "MDC_RES_AWAY", label: "airway resistance", loinc: None, plausible: None };
+    /// CO2 production.
+    FLOW_CO2_PROD_RESP = { code: 151_776, reference: "MDC_FLOW_CO2_PROD_RESP", label: "CO2 production", loinc: None, plausible: None };
+    /// Airway pressure.
+    PRESS_AWAY = { code: 151_792, reference: "MDC_PRESS_AWAY", label: "airway pressure", loinc: None, plausible: None };
+    /// Minimum airway pressure.
+    PRESS_AWAY_MIN = { code: 151_794, reference: "MDC_PRESS_AWAY_MIN", label: "minimum airway pressure", loinc: None, plausible: None };
+    /// Plateau pressure.
+    PRESS_RESP_PLAT = { code: 151_784, reference: "MDC_PRESS_RESP_PLAT", label: "plateau pressure", loinc: None, plausible: None };
+    /// Peak inspiratory pressure.
+    PRESS_AWAY_INSP_MAX = { code: 151_817, reference: "MDC_PRESS_AWAY_INSP_MAX", label: "peak inspiratory pressure", loinc: None, plausible: None };
+    /// Mean airway pressure.
+    PRESS_AWAY_INSP_MEAN = { code: 151_819, reference: "MDC_PRESS_AWAY_INSP_MEAN", label: "mean airway pressure", loinc: None, plausible: None };
+    /// Positive end-expiratory pressure.
+    VENT_PRESS_AWAY_END_EXP_POS = { code: 151_976, reference: "MDC_VENT_PRESS_AWAY_END_EXP_POS", label: "positive end-expiratory pressure", loinc: None, plausible: None };
+    /// Intrinsic positive end-expiratory pressure.
+    PRESS_AWAY_END_EXP_POS_INTRINSIC = { code: 151_808, reference: "MDC_PRESS_AWAY_END_EXP_POS_INTRINSIC", label: "intrinsic positive end-expiratory pressure", loinc: None, plausible: None };
+    /// Occlusion pressure.
+    VENT_PRESS_OCCL = { code: 151_964, reference: "MDC_VENT_PRESS_OCCL", label: "occlusion pressure", loinc: None, plausible: None };
+    /// Trapped volume.
+    VENT_VOL_LUNG_TRAPD = { code: 151_992, reference: "MDC_VENT_VOL_LUNG_TRAPD", label: "trapped volume", loinc: None, plausible: None };
+    /// Dead space.
+    VENT_VOL_AWAY_DEADSP = { code: 151_984, reference: "MDC_VENT_VOL_AWAY_DEADSP", label: "dead space", loinc: None, plausible: None };
+    /// Relative dead space.
+    VENT_VOL_AWAY_DEADSP_REL = { code: 151_988, reference: "MDC_VENT_VOL_AWAY_DEADSP_REL", label: "relative dead space", loinc: None, plausible: None };
+    /// Inspiratory flow.
+    VENT_FLOW_INSP = { code: 151_948, reference: "MDC_VENT_FLOW_INSP", label: "inspiratory flow", loinc: None, plausible: None };
+    /// Tidal volume.
+    VOL_AWAY_TIDAL = { code: 151_868, reference: "MDC_VOL_AWAY_TIDAL", label: "tidal volume", loinc: None, plausible: None };
+    /// Minute volume.
+    VOL_MINUTE_AWAY = { code: 151_880, reference: "MDC_VOL_MINUTE_AWAY", label: "minute volume", loinc: None, plausible: None };
+    /// Expiratory minute volume.
+    VOL_MINUTE_AWAY_EXP = { code: 151_884, reference: "MDC_VOL_MINUTE_AWAY_EXP", label: "expiratory minute volume", loinc: None, plausible: None };
+    /// Inspiratory minute volume.
+    VOL_MINUTE_AWAY_INSP = { code: 151_888, reference: "MDC_VOL_MINUTE_AWAY_INSP", label: "inspiratory minute volume", loinc: None, plausible: None };
+    /// Mandatory minute volume.
+    VENT_VOL_MINUTE_AWAY_MAND = { code: 152_012, reference: "MDC_VENT_VOL_MINUTE_AWAY_MAND", label: "mandatory minute volume", loinc: None, plausible: None };
+    /// Apnoea time.
+    TIME_PD_APNEA = { code: 151_856, reference: "MDC_TIME_PD_APNEA", label: "apnoea time", loinc: None, plausible: None };
+    /// Airway temperature.
+    TEMP_AWAY = { code: 150_356, reference: "MDC_TEMP_AWAY", label: "airway temperature", loinc: None, plausible: None };
+    /// Oxygen concentration.
+    CONC_AWAY_O2 = { code: 151_908, reference: "MDC_CONC_AWAY_O2", label: "oxygen concentration", loinc: None, plausible: Some((0, 100)) };
+    /// Inspiratory oxygen concentration.
+    CONC_AWAY_O2_INSP = { code: 152_196, reference: "MDC_CONC_AWAY_O2_INSP", label: "inspiratory oxygen concentration", loinc: None, plausible: Some((0, 100)) };
+    /// End-tidal oxygen concentration.
+    CONC_AWAY_O2_ET = { code: 152_440, reference: "MDC_CONC_AWAY_O2_ET", label: "end-tidal oxygen concentration", loinc: None, plausible: Some((0, 100)) };
+    /// Inspiratory less expiratory oxygen concentration.
+    VENT_CONC_AWAY_O2_DELTA = { code: 151_912, reference: "MDC_VENT_CONC_AWAY_O2_DELTA", label: "inspiratory less expiratory oxygen concentration", loinc: None, plausible: None };
+    /// End-tidal CO2 pressure.
+    AWAY_CO2_ET = { code: 151_728, reference: "MDC_AWAY_CO2_ET", label: "end-tidal CO2 pressure", loinc: None, plausible: None };
+    /// Inspiratory CO2 pressure.
+    AWAY_CO2_INSP_MIN = { code: 151_738, reference: "MDC_AWAY_CO2_INSP_MIN", label: "inspiratory CO2 pressure", loinc: None, plausible: None };
+    /// End-tidal CO2 concentration.
+    CONC_AWAY_CO2_ET = { code: 151_708, reference: "MDC_CONC_AWAY_CO2_ET", label: "end-tidal CO2 concentration", loinc: None, plausible: None };
+    /// Inspiratory CO2 concentration.
+    VENT_CONC_AWAY_CO2_INSP = { code: 151_904, reference: "MDC_VENT_CONC_AWAY_CO2_INSP", label: "inspiratory CO2 concentration", loinc: None, plausible: None };
+    /// Cardiac output.
+    OUTPUT_CARD = { code: 150_276, reference: "MDC_OUTPUT_CARD", label: "cardiac output", loinc: None, plausible: None };
+    /// Cardiac index.
+    OUTPUT_CARD_INDEX = { code: 149_772, reference: "MDC_OUTPUT_CARD_INDEX", label: "cardiac index", loinc: None, plausible: None };
+    /// Stroke volume.
+    VOL_BLD_STROKE = { code: 150_404, reference: "MDC_VOL_BLD_STROKE", label: "stroke volume", loinc: None, plausible: None };
+    /// Systemic vascular resistance.
+    RES_VASC_SYS = { code: 150_312, reference: "MDC_RES_VASC_SYS", label: "systemic vascular resistance", loinc: None, plausible: None };
+    /// Intracranial pressure.
+    PRESS_INTRA_CRAN = { code: 153_608, reference: "MDC_PRESS_INTRA_CRAN", label: "intracranial pressure", loinc: None, plausible: None };
+    /// Cerebral perfusion pressure.
+    PRESS_CEREB_PERF = { code: 153_604, reference: "MDC_PRESS_CEREB_PERF", label: "cerebral perfusion pressure", loinc: None, plausible: None };
+    /// Left atrial pressure, mean.
+    PRESS_BLD_ATR_LEFT_MEAN = { code: 150_067, reference: "MDC_PRESS_BLD_ATR_LEFT_MEAN", label: "left atrial pressure, mean", loinc: None, plausible: None };
+    /// Right atrial pressure, mean.
+    PRESS_BLD_ATR_RIGHT_MEAN = { code: 150_071, reference: "MDC_PRESS_BLD_ATR_RIGHT_MEAN", label: "right atrial pressure, mean", loinc: None, plausible: None };
+    /// Cuff pressure, systolic.
+    PRESS_BLD_NONINV_SYS = { code: 150_021, reference: "MDC_PRESS_BLD_NONINV_SYS", label: "cuff pressure, systolic", loinc: None, plausible: None };
+    /// Cuff pressure, diastolic.
+    PRESS_BLD_NONINV_DIA = { code: 150_022, reference: "MDC_PRESS_BLD_NONINV_DIA", label: "cuff pressure, diastolic", loinc: None, plausible: None };
+    /// Cuff pressure, mean.
+    PRESS_BLD_NONINV_MEAN = { code: 150_023, reference: "MDC_PRESS_BLD_NONINV_MEAN", label: "cuff pressure, mean", loinc: None, plausible: None };
+    /// Arterial pressure, systolic.
+    PRESS_BLD_ART_ABP_SYS = { code: 150_037, reference: "MDC_PRESS_BLD_ART_ABP_SYS", label: "arterial pressure, systolic", loinc: None, plausible: None };
+    /// Arterial pressure, diastolic.
+    PRESS_BLD_ART_ABP_DIA = { code: 150_038, reference: "MDC_PRESS_BLD_ART_ABP_DIA", label: "arterial pressure, diastolic", loinc: None, plausible: None };
+    /// Arterial pressure, mean.
+    PRESS_BLD_ART_ABP_MEAN = { code: 150_039, reference: "MDC_PRESS_BLD_ART_ABP_MEAN", label: "arterial pressure, mean", loinc: None, plausible: None };
+    /// Pulmonary artery pressure, systolic.
+    PRESS_BLD_ART_PULM_SYS = { code: 150_045, reference: "MDC_PRESS_BLD_ART_PULM_SYS", label: "pulmonary artery pressure, systolic", loinc: None, plausible: None };
+    /// Pulmonary artery pressure, diastolic.
+    PRESS_BLD_ART_PULM_DIA = { code: 150_046, reference: "MDC_PRESS_BLD_ART_PULM_DIA", label: "pulmonary artery pressure, diastolic", loinc: None, plausible: None };
+    /// Pulmonary artery pressure, mean.
+    PRESS_BLD_ART_PULM_MEAN = { code: 150_047, reference: "MDC_PRESS_BLD_ART_PULM_MEAN", label: "pulmonary artery pressure, mean", loinc: None, plausible: None };
+    /// Pulmonary wedge pressure.
+    PRESS_BLD_ART_PULM_WEDGE = { code: 150_124, reference: "MDC_PRESS_BLD_ART_PULM_WEDGE", label: "pulmonary wedge pressure", loinc: None, plausible: None };
+    /// Central venous pressure, mean.
+    PRESS_BLD_VEN_CENT_MEAN = { code: 150_087, reference: "MDC_PRESS_BLD_VEN_CENT_MEAN", label: "central venous pressure, mean", loinc: None, plausible: None };
+    /// Inspiratory desflurane.
+    CONC_AWAY_DESFL_INSP = { code: 152_168, reference: "MDC_CONC_AWAY_DESFL_INSP", label: "inspiratory desflurane", loinc: None, plausible: None };
+    /// End-tidal desflurane.
+    CONC_AWAY_DESFL_ET = { code: 152_084, reference: "MDC_CONC_AWAY_DESFL_ET", label: "end-tidal desflurane", loinc: None, plausible: None };
+    /// Inspiratory enflurane.
+    CONC_AWAY_ENFL_INSP = { code: 152_172, reference: "MDC_CONC_AWAY_ENFL_INSP", label: "inspiratory enflurane", loinc: None, plausible: None };
+    /// End-tidal enflurane.
+    CONC_AWAY_ENFL_ET = { code: 152_088, reference: "MDC_CONC_AWAY_ENFL_ET", label: "end-tidal enflurane", loinc: None, plausible: None };
+    /// Inspiratory halothane.
+    CONC_AWAY_HALOTH_INSP = { code: 152_176, reference: "MDC_CONC_AWAY_HALOTH_INSP", label: "inspiratory halothane", loinc: None, plausible: None };
+    /// End-tidal halothane.
+    CONC_AWAY_HALOTH_ET = { code: 152_092, reference: "MDC_CONC_AWAY_HALOTH_ET", label: "end-tidal halothane", loinc: None, plausible: None };
+    /// Inspiratory sevoflurane.
+    CONC_AWAY_SEVOFL_INSP = { code: 152_180, reference: "MDC_CONC_AWAY_SEVOFL_INSP", label: "inspiratory sevoflurane", loinc: None, plausible: None };
+    /// End-tidal sevoflurane.
+    CONC_AWAY_SEVOFL_ET = { code: 152_096, reference: "MDC_CONC_AWAY_SEVOFL_ET", label: "end-tidal sevoflurane", loinc: None, plausible: None };
+    /// Inspiratory isoflurane.
+    CONC_AWAY_ISOFL_INSP = { code: 152_184, reference: "MDC_CONC_AWAY_ISOFL_INSP", label: "inspiratory isoflurane", loinc: None, plausible: None };
+    /// End-tidal isoflurane.
+    CONC_AWAY_ISOFL_ET = { code: 152_100, reference: "MDC_CONC_AWAY_ISOFL_ET", label: "end-tidal isoflurane", loinc: None, plausible: None };
+    /// Inspiratory N2O.
+    CONC_AWAY_N2O_INSP = { code: 152_192, reference: "MDC_CONC_AWAY_N2O_INSP", label: "inspiratory N2O", loinc: None, plausible: None };
+    /// End-tidal N2O.
+    CONC_AWAY_N2O_ET = { code: 152_108, reference: "MDC_CONC_AWAY_N2O_ET", label: "end-tidal N2O", loinc: None, plausible: None };
+    /// Inspiratory agent.
+    CONC_AWAY_AGENT_INSP = { code: 152_464, reference: "MDC_CONC_AWAY_AGENT_INSP", label: "inspiratory agent", loinc: None, plausible: None };
+    /// End-tidal agent.
+    CONC_AWAY_AGENT_ET = { code: 152_460, reference: "MDC_CONC_AWAY_AGENT_ET", label: "end-tidal agent", loinc: None, plausible: None };
+    /// Apnoea.
+    EVT_APNEA = { code: 199_680, reference: "MDC_EVT_APNEA", label: "apnoea", loinc: None, plausible: None };
+    /// Ventilator disconnected.
+    EVT_VENT_DISCONN = { code: 197_172, reference: "MDC_EVT_VENT_DISCONN", label: "ventilator disconnected", loinc: None, plausible: None };
+    /// Oxygen supply low.
+    EVT_O2_SUPPLY_LO = { code: 196_904, reference: "MDC_EVT_O2_SUPPLY_LO", label: "oxygen supply low", loinc: None, plausible: None };
+    /// Gas supply low.
+    EVT_MED_GAS_SUPPLY_LO = { code: 196_890, reference: "MDC_EVT_MED_GAS_SUPPLY_LO", label: "gas supply low", loinc: None, plausible: None };
+    /// Pressure above its limit.
+    EVT_PRESS_HI_GT_LIM = { code: 196_976, reference: "MDC_EVT_PRESS_HI_GT_LIM", label: "pressure above its limit", loinc: None, plausible: None };
+    /// Airway temperature high.
+    EVT_VENT_TEMP_AWAY_HI = { code: 197_112, reference: "MDC_EVT_VENT_TEMP_AWAY_HI", label: "airway temperature high", loinc: None, plausible: None };
+    /// Sensor disconnected.
+    EVT_SENSOR_DISCONN = { code: 196_916, reference: "MDC_EVT_SENSOR_DISCONN", label: "sensor disconnected", loinc: None, plausible: None };
+    /// CO2 line blocked.
+    EVT_VENT_CO2_SENSOR_LINE_OBSTRUC = { code: 197_144, reference: "MDC_EVT_VENT_CO2_SENSOR_LINE_OBSTRUC", label: "CO2 line blocked", loinc: None, plausible: None };
+    /// CO2 window occluded.
+    EVT_CO2_WIND_OBSTRUC = { code: 196_824, reference: "MDC_EVT_CO2_WIND_OBSTRUC", label: "CO2 window occluded", loinc: None, plausible: None };
+    /// CO2 measurement failed.
+    EVT_CO2_MSMT_FAIL = { code: 197_070, reference: "MDC_EVT_CO2_MSMT_FAIL", label: "CO2 measurement failed", loinc: None, plausible: None };
+    /// Gas mixer inoperable.
+    EVT_VENT_GAS_MIXER_INOP = { code: 197_158, reference: "MDC_EVT_VENT_GAS_MIXER_INOP", label: "gas mixer inoperable", loinc: None, plausible: None };
+    /// Volume measurement inoperable.
+    EVT_VENT_VOL_MSMT_INOP = { code: 197_120, reference: "MDC_EVT_VENT_VOL_MSMT_INOP", label: "volume measurement inoperable", loinc: None, plausible: None };
+    /// Leak in the breathing system.
+    EVT_VENT_BREATHING_SYS_LEAK = { code: 197_160, reference: "MDC_EVT_VENT_BREATHING_SYS_LEAK", label: "leak in the breathing system", loinc: None, plausible: None };
+    /// Breathing system open.
+    EVT_VENT_BREATHING_SYS_VENTED = { code: 197_140, reference: "MDC_EVT_VENT_BREATHING_SYS_VENTED", label: "breathing system open", loinc: None, plausible: None };
+    /// Power supply problem.
+    EVT_POWER_SUPPLY_PROB = { code: 197_066, reference: "MDC_EVT_POWER_SUPPLY_PROB", label: "power supply problem", loinc: None, plausible: None };
+    /// Ventilator temperature high.
+    EVT_RESPIRATOR_TEMP_HI = { code: 197_122, reference: "MDC_EVT_RESPIRATOR_TEMP_HI", label: "ventilator temperature high", loinc: None, plausible: None };
 }
 
 /// Every metric, by code: the table here, and what the rows of the catalogue read besides.

@@ -22,6 +22,14 @@ mod masimo_ascii1;
 
 /// The table of serial device models.
 pub(super) static MODELS: &[&SerialModel] = &[&alaris_asena::MODEL, &astm_lis::MODEL, &masimo_ascii1::MODEL];
+mod draeger_medibus;
+
+#[rustfmt::skip]
+pub(super) static MODELS: &[&SerialModel] = &[
+    &alaris_asena::MODEL,
+    &draeger_medibus::MODEL,
+    &masimo_ascii1::MODEL,
+];
 
 /// A capture is fed to its driver in pieces of this size, as a port would.
 const CAPTURE_CHUNK: usize = 1024;
