@@ -85,6 +85,7 @@ async fn whatever_the_other_end_says_it_hears_nothing_but_requests() {
                     driver.handle_durable(ticket, now);
                 }
             }
+            // Before the port is closed: that throws away what nobody has read.
             hear(&stranger, &mut heard, allowed.len()).await;
             if !is_open || dice.roll(200) == 0 {
                 driver.handle_event(&LinkEvent::Down(LinkError::HungUp), now);

@@ -13,6 +13,7 @@
 
 mod alaris_asena;
 mod astm_lis;
+mod draeger_medibus;
 mod hostile;
 mod masimo_ascii1;
 mod support;

@@ -11,6 +11,7 @@
 pub mod alaris;
 pub mod astm;
 pub mod masimo;
+pub mod medibus;
 mod pty;
 pub mod wire;
 
@@ -30,6 +31,12 @@ use pty::Pty;
 
 /// Every simulator, by the name of the driver that reads it.
 pub static SIMS: &[&Sim] = &[&alaris::SIM, &astm::SIM, &masimo::SIM];
+#[rustfmt::skip]
+pub static SIMS: &[&Sim] = &[
+    &alaris::SIM,
+    &masimo::SIM,
+    &medibus::SIM,
+];
 
 /// One kind of device.
 pub struct Sim {

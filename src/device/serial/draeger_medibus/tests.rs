@@ -130,14 +130,14 @@ fn faults(actions: &[Action]) -> Vec<FaultKind> {
 }
 
 fn answers(actions: &[Action]) -> Vec<&'static [u8]> {
-    actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Command(LinkCommand::Send(id)) => Some(REQUESTS[usize::from(id.0)].bytes),
-            _ => None,
-        })
-        .filter(|bytes| bytes[0] == 1)
-        .collect()
+    let mut all = Vec::new();
+    for action in actions {
+        if let Action::Command(LinkCommand::Send(id)) = action {
+            all.push(REQUESTS[usize::from(id.0)].bytes);
+        }
+    }
+    all.retain(|bytes| bytes[0] == 1);
+    all
 }
 
 fn decode(bytes: &[u8]) -> Decoded {
