@@ -16,5 +16,6 @@ mod astm_lis;
 mod draeger_medibus;
 mod hostile;
 mod masimo_ascii1;
+mod nonin;
 mod support;
 mod vectors;

@@ -19,6 +19,7 @@ use crate::time::Now;
 mod alaris_asena;
 mod astm_lis;
 mod masimo_ascii1;
+mod nonin;
 
 /// The table of serial device models.
 pub(super) static MODELS: &[&SerialModel] = &[&alaris_asena::MODEL, &astm_lis::MODEL, &masimo_ascii1::MODEL];
@@ -29,6 +30,7 @@ pub(super) static MODELS: &[&SerialModel] = &[
     &alaris_asena::MODEL,
     &draeger_medibus::MODEL,
     &masimo_ascii1::MODEL,
+    &nonin::MODEL,
 ];
 
 /// A capture is fed to its driver in pieces of this size, as a port would.

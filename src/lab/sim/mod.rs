@@ -12,6 +12,7 @@ pub mod alaris;
 pub mod astm;
 pub mod masimo;
 pub mod medibus;
+pub mod nonin;
 mod pty;
 pub mod wire;
 
@@ -36,6 +37,7 @@ pub static SIMS: &[&Sim] = &[
     &alaris::SIM,
     &masimo::SIM,
     &medibus::SIM,
+    &nonin::SIM,
 ];
 
 /// One kind of device.

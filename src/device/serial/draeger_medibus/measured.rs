@@ -1,4 +1,5 @@
-//! The codes of measured data, code page 1 (command 24).
+//! The codes of measured data, code page 1 (command 24). A plain number where no public list
+//! gives the unit.
 
 use super::codes::{Profile, Row, only, row, second};
 use super::metrics as own;
@@ -94,14 +95,14 @@ pub(super) static CODEPAGE_1: [Row; 184] = [
     row(0x76, &own::FLOW_INSP_PEAK, &mdc::MILLILITRE_PER_SECOND),
     row(0x78, &mdc::VENT_PRESS_AWAY_END_EXP_POS, &mdc::MILLIBAR),
     row(0x79, &mdc::PRESS_AWAY_END_EXP_POS_INTRINSIC, &mdc::MILLIBAR),
-    row(0x7A, &own::MV_SPONT_FRAC, &mdc::LITRE_PER_MINUTE),
+    row(0x7A, &own::MV_SPONT_FRAC, &mdc::DIMENSIONLESS),
     row(0x7B, &own::RR_MAND, &mdc::PER_MINUTE),
     row(0x7C, &mdc::VENT_VOL_MINUTE_AWAY_MAND, &mdc::LITRE_PER_MINUTE),
     row(0x7D, &mdc::PRESS_AWAY_INSP_MAX, &mdc::MILLIBAR),
     row(0x7E, &own::VT_MAND, &mdc::LITRE),
     row(0x7F, &own::VT_SPONT, &mdc::LITRE),
     row(0x81, &mdc::VENT_VOL_LUNG_TRAPD, &mdc::MILLILITRE),
-    row(0x82, &mdc::VOL_AWAY_TIDAL, &mdc::LITRE),
+    row(0x82, &own::VT_FRAC, &mdc::DIMENSIONLESS),
     row(0x83, &own::VT_MAND_EXP, &mdc::MILLILITRE),
     row(0x84, &own::VT_SPONT_EXP, &mdc::MILLILITRE),
     row(0x85, &own::VT_MAND_INSP, &mdc::MILLILITRE),
@@ -138,7 +139,7 @@ pub(super) static CODEPAGE_1: [Row; 184] = [
     row(0xB5, &own::RR_SPONT, &mdc::PER_MINUTE),
     row(0xB6, &own::MV_SPONT_REL, &mdc::PERCENT),
     row(0xB7, &own::MV_SPONT, &mdc::LITRE_PER_MINUTE),
-    row(0xB8, &own::MV_CLASSIC, &mdc::LITRE_PER_MINUTE),
+    row(0xB8, &own::MV_CLASSIC, &mdc::DIMENSIONLESS),
     row(0xB9, &mdc::VOL_MINUTE_AWAY, &mdc::LITRE_PER_MINUTE),
     row(0xBD, &mdc::TIME_PD_APNEA, &mdc::SECOND),
     row(0xBE, &own::TEMP_2, &mdc::DEGREE_CELSIUS),
@@ -153,7 +154,7 @@ pub(super) static CODEPAGE_1: [Row; 184] = [
     row(0xC8, &mdc::PRESS_BLD_ART_ABP_DIA, &mdc::MMHG),
     row(0xC9, &own::RSBI, &mdc::PER_MINUTE_PER_LITRE),
     row(0xCD, &mdc::PRESS_BLD_ART_ABP_MEAN, &mdc::MMHG),
-    row(0xD0, &own::RR_TRIGGERED, &mdc::PER_MINUTE),
+    row(0xD0, &own::RR_TRIGGERED, &mdc::DIMENSIONLESS),
     row(0xD2, &mdc::PRESS_BLD_ART_ABP_SYS, &mdc::MMHG),
     row(0xD5, &mdc::CO2_RESP_RATE, &mdc::PER_MINUTE),
     row(0xD6, &mdc::RESP_RATE, &mdc::PER_MINUTE),

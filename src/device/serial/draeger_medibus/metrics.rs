@@ -197,6 +197,7 @@ rows! { Metric CODES:
     VENT_MODE = { code: 67_110_844, reference: "DRAEGER_VENT_MODE", label: "ventilation mode", loinc: None, plausible: None };
     MESSAGES = { code: 67_110_845, reference: "DRAEGER_MESSAGES", label: "messages shown", loinc: None, plausible: None };
     CLOCK = { code: 67_110_846, reference: "DRAEGER_CLOCK", label: "device clock", loinc: None, plausible: None };
+    VT_FRAC = { code: 67_110_847, reference: "DRAEGER_VT_FRAC", label: "tidal volume with decimals", loinc: None, plausible: None };
 }
 
 macro_rules! all {
@@ -244,5 +245,5 @@ pub(super) static READS: &[&Metric] = all! {
     DISCONNECT_TIME FLOW_ACCELERATION AGENT_FRESH_GAS ISOFL_FRESH_GAS DESFL_FRESH_GAS SEVOFL_FRESH_GAS
     O2_FRESH_GAS FRESH_GAS_MIN TIME_INSP_MAX O2_THERAPY_FLOW HF_MEAN_PRESS HF_IE_I HF_IE_E HF_SIGH_RATE
     HF_SIGH_TIME HF_SIGH_PRESS INSP_TERMINATION EXP_TERMINATION HF_SIGH_SLOPE HF_PRESS_MAX VT_MAX
-    MANUAL_PRESS MANUAL_TIME VENT_MODE MESSAGES CLOCK
+    MANUAL_PRESS MANUAL_TIME VENT_MODE MESSAGES CLOCK VT_FRAC
 };

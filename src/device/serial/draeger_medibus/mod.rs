@@ -20,6 +20,7 @@
 
 mod alarm_codes;
 mod codes;
+mod commands;
 mod measured;
 mod metrics;
 mod queries;
@@ -37,9 +38,10 @@ use std::time::Duration;
 use super::Faults;
 use crate::device::alarms::AlarmEdges;
 use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
+use crate::device::observation::Quality;
 use crate::device::settings::{Setting, Settings, Values};
 use crate::device::{Action, Driver, Fault, FaultKind, Identity};
-use crate::link::{AllowSet, Line, LinkCommand, LinkEvent, Parity, RequestId};
+use crate::link::{AllowSet, Line, LinkCommand, LinkEvent, Parity};
 use crate::time::{Mono, Now};
 use codes::{Page, Profile};
 use queries::{NOP_PERIOD, OWN_IDENTIFICATION, Query, REQUESTS};
@@ -145,6 +147,8 @@ struct Medibus {
     alarms: AlarmEdges,
     /// Whose alarms those are.
     alarms_of: Option<Identity>,
+    /// What the device's messages say against its values.
+    quality: Quality,
     /// Codes that were told on this connection: unknown, or with a value that cannot be read.
     told_codes: BTreeSet<(Page, u8)>,
     actions: VecDeque<Action>,
@@ -170,6 +174,7 @@ impl Medibus {
             told: None,
             alarms: AlarmEdges::default(),
             alarms_of: None,
+            quality: Quality::GOOD,
             told_codes: BTreeSet::new(),
             actions: VecDeque::new(),
         }
@@ -199,6 +204,7 @@ impl Medibus {
     fn handle_started(&mut self, now: Mono) {
         self.phase = Phase::Talking;
         self.is_identified = false;
+        self.quality = Quality::GOOD;
         self.starts = 0;
         self.due = [Some(now); Query::COUNT];
     }
@@ -229,38 +235,6 @@ impl Medibus {
                 self.answer(queries::CORRUPT);
             }
             Piece::Broken(kind, detail) => faults.add(*kind, detail.clone()),
-        }
-    }
-
-    /// Answers a command of the device.
-    fn handle_command(&mut self, code: u8, now: Mono, faults: &mut Faults) {
-        if self.phase == Phase::Listening {
-            // In a capture of both directions they are the host's too, and say nothing.
-            return;
-        }
-        let Some(answer) = queries::answer_to(code) else {
-            let detail = format!("the device sent the command {code:02X}, which is not answered");
-            faults.add(FaultKind::Unexpected, detail);
-            return;
-        };
-        self.answer(answer);
-        match code {
-            0x51 => {
-                if self.phase == Phase::Talking {
-                    faults.add(FaultKind::Unexpected, "the device began the communication again (ICC)");
-                }
-                // An ICC of this side that is outstanding is answered yet.
-                if self.asked.is_none_or(|asked| asked.query != Query::Start) {
-                    self.asked = None;
-                    self.handle_started(now);
-                }
-            }
-            0x55 => {
-                faults.add(FaultKind::Unexpected, "the device ended the communication (STOP)");
-                self.start_again(now + START_PERIOD);
-            }
-            0x49 => self.set_due(Query::Clock, Some(now)),
-            _ => {}
         }
     }
 
@@ -351,12 +325,6 @@ impl Medibus {
         self.asked = Some(Asked { query, until: now + patience, latest: now + ANSWER_MAX, repeated });
         self.set_due(Query::Nop, Some(now + NOP_PERIOD));
         self.actions.push_back(Action::Command(LinkCommand::Send(query.id())));
-    }
-
-    fn answer(&mut self, reply: RequestId) {
-        if self.phase != Phase::Listening {
-            self.actions.push_back(Action::Command(LinkCommand::Send(reply)));
-        }
     }
 
     fn report(&mut self, detail: String) {

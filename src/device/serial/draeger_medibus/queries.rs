@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::link::{Request, RequestId};
 
-/// Everything that may ever be written: the queries in the order of [`Query::ALL`], then the replies.
+/// Everything that may ever be written: the queries by their places, then the replies.
 pub(super) static REQUESTS: [Request; 28] = [
     Request::fixed("ICC", b"\x1BQ6C\r"),
     Request::fixed("identification", b"\x1BR6D\r"),
@@ -51,6 +51,9 @@ const ALARM_PERIOD: Duration = Duration::from_secs(1);
 /// The period of the measured data: what a person at the device sees change from breath to breath.
 const MEASURED_PERIOD: Duration = Duration::from_secs(2);
 
+/// The period of the messages: mode, standby, a test that has begun.
+const TEXTS_PERIOD: Duration = Duration::from_secs(5);
+
 /// The period of what changes more slowly, or when somebody turns a knob.
 const SLOW_PERIOD: Duration = Duration::from_secs(10);
 
@@ -83,16 +86,17 @@ impl Query {
     /// How many there are.
     pub(super) const COUNT: usize = 10;
 
-    /// All, in the order of [`REQUESTS`]; the order in which they are asked when several are due.
+    /// All, in the order in which they are asked when several are due. The messages come before the
+    /// measured data: they say whether these are a patient's.
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Start,
         Self::Who,
         Self::Alarms1,
         Self::Alarms2,
+        Self::Texts,
         Self::Measured1,
         Self::Measured2,
         Self::Settings,
-        Self::Texts,
         Self::Clock,
         Self::Nop,
     ];
@@ -141,7 +145,8 @@ impl Query {
             Self::Start | Self::Who => IDENTITY_PERIOD,
             Self::Alarms1 | Self::Alarms2 => ALARM_PERIOD,
             Self::Measured1 => MEASURED_PERIOD,
-            Self::Measured2 | Self::Settings | Self::Texts => SLOW_PERIOD,
+            Self::Texts => TEXTS_PERIOD,
+            Self::Measured2 | Self::Settings => SLOW_PERIOD,
             Self::Clock => CLOCK_PERIOD,
             Self::Nop => NOP_PERIOD,
         }

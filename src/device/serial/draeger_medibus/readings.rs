@@ -63,7 +63,7 @@ impl Medibus {
             match (codes::find(page, self.profile, code), value) {
                 (Some(row), Some(value)) => {
                     let said = observation(row.metric, value, row.unit, kind);
-                    self.tell(Observation { channel: row.channel, ..said });
+                    self.tell(Observation { channel: row.channel, quality: self.quality, ..said });
                 }
                 (Some(_), None) => {
                     if self.told_codes.insert((page, code)) {
@@ -123,6 +123,7 @@ impl Medibus {
 
     fn read_texts(&mut self, data: &[u8], faults: &mut Faults) -> Result<(), &'static str> {
         let (known, unknown) = replies::texts(data)?;
+        self.quality = texts::quality(&known, self.profile);
         for code in unknown {
             self.tell_unknown(Page::Texts, code, faults);
         }

@@ -148,7 +148,7 @@ fn decode(bytes: &[u8]) -> Decoded {
 fn the_first_round_asks_everything_in_its_order() {
     let mut talk = Talk::running();
     let asked: Vec<u8> = talk.sent.iter().map(|bytes| bytes[1]).collect();
-    assert_eq!(asked, [0x51, 0x52, 0x27, 0x2E, 0x24, 0x2B, 0x29, 0x2A, 0x28]);
+    assert_eq!(asked, [0x51, 0x52, 0x27, 0x2E, 0x2A, 0x24, 0x2B, 0x29, 0x28]);
     talk.wait();
     assert_eq!(talk.outstanding(), Query::Alarms1);
 }
@@ -219,6 +219,8 @@ fn something_is_said_at_least_every_two_seconds() {
     for _ in 0..40 {
         let before = talk.sent.len();
         talk.wait();
+        let is_allowed = |bytes: &&[u8]| matches!(bytes[1], 0x51 | 0x52 | 0x30);
+        assert!(talk.sent[before..].iter().all(is_allowed), "asked before it said who it is");
         if talk.sent.len() > before {
             assert!(talk.now.mono.since(last) < Duration::from_secs(2));
             last = talk.now.mono;
@@ -371,6 +373,20 @@ fn nothing_of_the_patient_is_told() {
     let everything = format!("{observations:?} {faults:?}");
     assert!(!everything.contains("CANA") && !everything.contains("Decimal { mantissa: 77"), "{everything}");
     assert_eq!(observations.len(), 3, "mode, messages, weight for ventilation: {observations:?}");
+}
+
+#[test]
+fn what_a_test_or_a_simulation_shows_is_marked() {
+    let mut talk = Talk::running();
+    for (texts, quality) in
+        [("53?LEAKAGE TEST   \x03", Quality::TEST), ("620\x03", Quality::DEMONSTRATION), ("", Quality::GOOD)]
+    {
+        talk.until(Query::Texts);
+        talk.say(&reply(0x2A, texts));
+        talk.until(Query::Measured1);
+        let told = talk.say(&usual(Query::Measured1));
+        assert!(observations(&told).iter().all(|said| said.quality == quality), "{told:?}");
+    }
 }
 
 #[test]

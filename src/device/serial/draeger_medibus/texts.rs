@@ -8,6 +8,9 @@
 
 use std::collections::BTreeMap;
 
+use super::codes::Profile;
+use crate::device::observation::Quality;
+
 /// What a text is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic {
@@ -99,6 +102,14 @@ const fn usual(code: u8) -> &'static str {
     }
 }
 
+/// What the messages say against all values of the moment: a simulation (62), or a test of the device
+/// (53: leakage; 12 with MEDIBUS.X: product test).
+pub(super) fn quality(texts: &BTreeMap<u8, String>, profile: Profile) -> Quality {
+    let is_test = texts.contains_key(&0x53) || (profile == Profile::Extended && texts.contains_key(&0x12));
+    let test = if is_test { Quality::TEST } else { Quality::GOOD };
+    if texts.contains_key(&0x62) { test.with(Quality::DEMONSTRATION) } else { test }
+}
+
 /// The device's words of one topic, in the order of their codes.
 pub(super) fn joined(texts: &BTreeMap<u8, String>, of: Topic) -> String {
     let words = texts.iter().filter(|(code, _)| topic(**code) == of).map(|(code, words)| {
@@ -122,5 +133,14 @@ mod tests {
         let texts: BTreeMap<u8, String> = texts.map(|(code, words)| (code, words.to_owned())).into();
         assert_eq!(joined(&texts, Topic::Mode), "Modus BIPAP; standby");
         assert_eq!(joined(&texts, Topic::State), "Erwachsene");
+    }
+
+    #[test]
+    fn a_simulation_and_a_test_are_said_against_the_values() {
+        let texts = |codes: &[u8]| codes.iter().map(|code| (*code, String::new())).collect();
+        assert_eq!(quality(&texts(&[0x0E, 0x12]), Profile::Classic), Quality::GOOD);
+        assert_eq!(quality(&texts(&[0x12]), Profile::Extended), Quality::TEST);
+        let both = Quality::TEST.with(Quality::DEMONSTRATION);
+        assert_eq!(quality(&texts(&[0x53, 0x62]), Profile::Classic), both);
     }
 }
