@@ -92,7 +92,7 @@ rows! { Unit UNITS:
     /// `MDC_DIM_MILLI_L_PER_M_SQ`.
     MILLILITRE_PER_M2 = { code: 263_570, ucum: "mL/m2", symbol: "mL/m²" };
     /// `MDC_DIM_X_L_PER_MIN_PER_M_SQ`.
-    LITRE_PER_MINUTE_PER_M2 = { code: 264_992, ucum: "L/min/m2", symbol: "L/min/m²" };
+    LITRE_PER_MINUTE_PER_SQUARE_METRE = { code: 264_992, ucum: "L/min/m2", symbol: "L/min/m²" };
     /// `MDC_DIM_KILO_G`.
     KILOGRAM = { code: 263_875, ucum: "kg", symbol: "kg" };
     /// `MDC_DIM_DEGC`.
@@ -124,7 +124,7 @@ rows! { Unit UNITS:
     /// No code in the standard that is known here: a private one.
     PERCENT_PER_LITRE = { code: 67_110_886, ucum: "%/L", symbol: "%/L" };
     /// No code in the standard that is known here: a private one.
-    PER_MINUTE_PER_LITRE = { code: 67_110_887, ucum: "/min/L", symbol: "1/(min·L)" };
+    PER_MINUTE_PER_LITRE = { code: 67_111_156, ucum: "/min/L", symbol: "/(min·L)" };
     /// No code in the standard that is known here: a private one.
     PER_MINUTE_PER_MILLILITRE = { code: 67_110_888, ucum: "/min/mL", symbol: "1/(min·mL)" };
     /// No code in the standard that is known here: a private one.
@@ -217,7 +217,7 @@ rows! { Metric METRICS:
     /// Respiration rate.
     RESP_RATE = { code: 151_562, reference: "MDC_RESP_RATE", label: "respiration rate", loinc: Some("9279-1"), plausible: Some((0, 150)) };
     /// Respiration rate from CO2.
-    CO2_RESP_RATE = { code: 151_594, reference: "MDC_CO2_RESP_RATE", label: "respiration rate from CO2", loinc: None, plausible: Some((0, 150)) };
+    CO2_RESP_RATE = { code: 151_594, reference: "MDC_CO2_RESP_RATE", label: "respiration rate (CO2)", loinc: Some("9279-1"), plausible: Some((0, 150)) };
     /// Dynamic compliance.
     COMPL_LUNG_DYN = { code: 151_692, reference: "MDC_COMPL_LUNG_DYN", label: "dynamic compliance", loinc: None, plausible: None };
     /// Static compliance.
@@ -233,11 +233,11 @@ rows! { Metric METRICS:
     /// Plateau pressure.
     PRESS_RESP_PLAT = { code: 151_784, reference: "MDC_PRESS_RESP_PLAT", label: "plateau pressure", loinc: None, plausible: None };
     /// Peak inspiratory pressure.
-    PRESS_AWAY_INSP_MAX = { code: 151_817, reference: "MDC_PRESS_AWAY_INSP_MAX", label: "peak inspiratory pressure", loinc: None, plausible: None };
+    PRESS_AWAY_INSP_PEAK = { code: 151_817, reference: "MDC_PRESS_AWAY_INSP_PEAK", label: "peak airway pressure", loinc: None, plausible: Some((-20, 150)) };
     /// Mean airway pressure.
     PRESS_AWAY_INSP_MEAN = { code: 151_819, reference: "MDC_PRESS_AWAY_INSP_MEAN", label: "mean airway pressure", loinc: None, plausible: None };
     /// Positive end-expiratory pressure.
-    VENT_PRESS_AWAY_END_EXP_POS = { code: 151_976, reference: "MDC_VENT_PRESS_AWAY_END_EXP_POS", label: "positive end-expiratory pressure", loinc: None, plausible: None };
+    VENT_PRESS_AWAY_END_EXP_POS = { code: 151_976, reference: "MDC_VENT_PRESS_AWAY_END_EXP_POS", label: "end-expiratory pressure", loinc: None, plausible: Some((-20, 100)) };
     /// Intrinsic positive end-expiratory pressure.
     PRESS_AWAY_END_EXP_POS_INTRINSIC = { code: 151_808, reference: "MDC_PRESS_AWAY_END_EXP_POS_INTRINSIC", label: "intrinsic positive end-expiratory pressure", loinc: None, plausible: None };
     /// Occlusion pressure.
@@ -255,35 +255,35 @@ rows! { Metric METRICS:
     /// Minute volume.
     VOL_MINUTE_AWAY = { code: 151_880, reference: "MDC_VOL_MINUTE_AWAY", label: "minute volume", loinc: None, plausible: None };
     /// Expiratory minute volume.
-    VOL_MINUTE_AWAY_EXP = { code: 151_884, reference: "MDC_VOL_MINUTE_AWAY_EXP", label: "expiratory minute volume", loinc: None, plausible: None };
+    VOL_MINUTE_AWAY_EXP = { code: 151_884, reference: "MDC_VOL_MINUTE_AWAY_EXP", label: "expired minute volume", loinc: None, plausible: None };
     /// Inspiratory minute volume.
     VOL_MINUTE_AWAY_INSP = { code: 151_888, reference: "MDC_VOL_MINUTE_AWAY_INSP", label: "inspiratory minute volume", loinc: None, plausible: None };
     /// Mandatory minute volume.
     VENT_VOL_MINUTE_AWAY_MAND = { code: 152_012, reference: "MDC_VENT_VOL_MINUTE_AWAY_MAND", label: "mandatory minute volume", loinc: None, plausible: None };
     /// Apnoea time.
-    TIME_PD_APNEA = { code: 151_856, reference: "MDC_TIME_PD_APNEA", label: "apnoea time", loinc: None, plausible: None };
+    TIME_PD_APNEA = { code: 151_856, reference: "MDC_TIME_PD_APNEA", label: "apnoea", loinc: None, plausible: None };
     /// Airway temperature.
     TEMP_AWAY = { code: 150_356, reference: "MDC_TEMP_AWAY", label: "airway temperature", loinc: None, plausible: None };
     /// Oxygen concentration.
     CONC_AWAY_O2 = { code: 151_908, reference: "MDC_CONC_AWAY_O2", label: "oxygen concentration", loinc: None, plausible: Some((0, 100)) };
     /// Inspiratory oxygen concentration.
-    CONC_AWAY_O2_INSP = { code: 152_196, reference: "MDC_CONC_AWAY_O2_INSP", label: "inspiratory oxygen concentration", loinc: None, plausible: Some((0, 100)) };
+    CONC_AWAY_O2_INSP = { code: 152_196, reference: "MDC_CONC_AWAY_O2_INSP", label: "inspired oxygen", loinc: None, plausible: Some((0, 100)) };
     /// End-tidal oxygen concentration.
     CONC_AWAY_O2_ET = { code: 152_440, reference: "MDC_CONC_AWAY_O2_ET", label: "end-tidal oxygen concentration", loinc: None, plausible: Some((0, 100)) };
     /// Inspiratory less expiratory oxygen concentration.
     VENT_CONC_AWAY_O2_DELTA = { code: 151_912, reference: "MDC_VENT_CONC_AWAY_O2_DELTA", label: "inspiratory less expiratory oxygen concentration", loinc: None, plausible: None };
     /// End-tidal CO2 pressure.
-    AWAY_CO2_ET = { code: 151_728, reference: "MDC_AWAY_CO2_ET", label: "end-tidal CO2 pressure", loinc: None, plausible: None };
+    AWAY_CO2_ET = { code: 151_728, reference: "MDC_AWAY_CO2_ET", label: "end-tidal CO2", loinc: None, plausible: Some((0, 150)) };
     /// Inspiratory CO2 pressure.
-    AWAY_CO2_INSP_MIN = { code: 151_738, reference: "MDC_AWAY_CO2_INSP_MIN", label: "inspiratory CO2 pressure", loinc: None, plausible: None };
+    AWAY_CO2_INSP_MIN = { code: 151_738, reference: "MDC_AWAY_CO2_INSP_MIN", label: "inspired CO2, minimum", loinc: None, plausible: Some((0, 150)) };
     /// End-tidal CO2 concentration.
-    CONC_AWAY_CO2_ET = { code: 151_708, reference: "MDC_CONC_AWAY_CO2_ET", label: "end-tidal CO2 concentration", loinc: None, plausible: None };
+    CONC_AWAY_CO2_ET = { code: 151_708, reference: "MDC_CONC_AWAY_CO2_ET", label: "end-tidal CO2", loinc: None, plausible: Some((0, 100)) };
     /// Inspiratory CO2 concentration.
     VENT_CONC_AWAY_CO2_INSP = { code: 151_904, reference: "MDC_VENT_CONC_AWAY_CO2_INSP", label: "inspiratory CO2 concentration", loinc: None, plausible: None };
     /// Cardiac output.
-    OUTPUT_CARD = { code: 150_276, reference: "MDC_OUTPUT_CARD", label: "cardiac output", loinc: None, plausible: None };
+    OUTPUT_CARD = { code: 150_276, reference: "MDC_OUTPUT_CARD", label: "cardiac output", loinc: None, plausible: Some((0, 30)) };
     /// Cardiac index.
-    OUTPUT_CARD_INDEX = { code: 149_772, reference: "MDC_OUTPUT_CARD_INDEX", label: "cardiac index", loinc: None, plausible: None };
+    OUTPUT_CARD_INDEX = { code: 149_772, reference: "MDC_OUTPUT_CARD_INDEX", label: "cardiac index", loinc: None, plausible: Some((0, 20)) };
     /// Stroke volume.
     VOL_BLD_STROKE = { code: 150_404, reference: "MDC_VOL_BLD_STROKE", label: "stroke volume", loinc: None, plausible: None };
     /// Systemic vascular resistance.
@@ -291,33 +291,33 @@ rows! { Metric METRICS:
     /// Intracranial pressure.
     PRESS_INTRA_CRAN = { code: 153_608, reference: "MDC_PRESS_INTRA_CRAN", label: "intracranial pressure", loinc: None, plausible: None };
     /// Cerebral perfusion pressure.
-    PRESS_CEREB_PERF = { code: 153_604, reference: "MDC_PRESS_CEREB_PERF", label: "cerebral perfusion pressure", loinc: None, plausible: None };
+    PRESS_CEREB_PERF = { code: 153_604, reference: "MDC_PRESS_CEREB_PERF", label: "cerebral perfusion pressure", loinc: None, plausible: Some((-30, 250)) };
     /// Left atrial pressure, mean.
     PRESS_BLD_ATR_LEFT_MEAN = { code: 150_067, reference: "MDC_PRESS_BLD_ATR_LEFT_MEAN", label: "left atrial pressure, mean", loinc: None, plausible: None };
     /// Right atrial pressure, mean.
     PRESS_BLD_ATR_RIGHT_MEAN = { code: 150_071, reference: "MDC_PRESS_BLD_ATR_RIGHT_MEAN", label: "right atrial pressure, mean", loinc: None, plausible: None };
     /// Cuff pressure, systolic.
-    PRESS_BLD_NONINV_SYS = { code: 150_021, reference: "MDC_PRESS_BLD_NONINV_SYS", label: "cuff pressure, systolic", loinc: None, plausible: None };
+    PRESS_BLD_NONINV_SYS = { code: 150_021, reference: "MDC_PRESS_BLD_NONINV_SYS", label: "non-invasive systolic pressure", loinc: None, plausible: Some((0, 350)) };
     /// Cuff pressure, diastolic.
-    PRESS_BLD_NONINV_DIA = { code: 150_022, reference: "MDC_PRESS_BLD_NONINV_DIA", label: "cuff pressure, diastolic", loinc: None, plausible: None };
+    PRESS_BLD_NONINV_DIA = { code: 150_022, reference: "MDC_PRESS_BLD_NONINV_DIA", label: "non-invasive diastolic pressure", loinc: None, plausible: Some((0, 350)) };
     /// Cuff pressure, mean.
-    PRESS_BLD_NONINV_MEAN = { code: 150_023, reference: "MDC_PRESS_BLD_NONINV_MEAN", label: "cuff pressure, mean", loinc: None, plausible: None };
+    PRESS_BLD_NONINV_MEAN = { code: 150_023, reference: "MDC_PRESS_BLD_NONINV_MEAN", label: "non-invasive mean pressure", loinc: None, plausible: Some((0, 350)) };
     /// Arterial pressure, systolic.
-    PRESS_BLD_ART_ABP_SYS = { code: 150_037, reference: "MDC_PRESS_BLD_ART_ABP_SYS", label: "arterial pressure, systolic", loinc: None, plausible: None };
+    PRESS_BLD_ART_ABP_SYS = { code: 150_037, reference: "MDC_PRESS_BLD_ART_ABP_SYS", label: "arterial systolic pressure (ABP)", loinc: None, plausible: Some((0, 350)) };
     /// Arterial pressure, diastolic.
-    PRESS_BLD_ART_ABP_DIA = { code: 150_038, reference: "MDC_PRESS_BLD_ART_ABP_DIA", label: "arterial pressure, diastolic", loinc: None, plausible: None };
+    PRESS_BLD_ART_ABP_DIA = { code: 150_038, reference: "MDC_PRESS_BLD_ART_ABP_DIA", label: "arterial diastolic pressure (ABP)", loinc: None, plausible: Some((0, 350)) };
     /// Arterial pressure, mean.
-    PRESS_BLD_ART_ABP_MEAN = { code: 150_039, reference: "MDC_PRESS_BLD_ART_ABP_MEAN", label: "arterial pressure, mean", loinc: None, plausible: None };
+    PRESS_BLD_ART_ABP_MEAN = { code: 150_039, reference: "MDC_PRESS_BLD_ART_ABP_MEAN", label: "arterial mean pressure (ABP)", loinc: None, plausible: Some((0, 350)) };
     /// Pulmonary artery pressure, systolic.
-    PRESS_BLD_ART_PULM_SYS = { code: 150_045, reference: "MDC_PRESS_BLD_ART_PULM_SYS", label: "pulmonary artery pressure, systolic", loinc: None, plausible: None };
+    PRESS_BLD_ART_PULM_SYS = { code: 150_045, reference: "MDC_PRESS_BLD_ART_PULM_SYS", label: "pulmonary artery systolic pressure", loinc: None, plausible: Some((-20, 200)) };
     /// Pulmonary artery pressure, diastolic.
-    PRESS_BLD_ART_PULM_DIA = { code: 150_046, reference: "MDC_PRESS_BLD_ART_PULM_DIA", label: "pulmonary artery pressure, diastolic", loinc: None, plausible: None };
+    PRESS_BLD_ART_PULM_DIA = { code: 150_046, reference: "MDC_PRESS_BLD_ART_PULM_DIA", label: "pulmonary artery diastolic pressure", loinc: None, plausible: Some((-20, 200)) };
     /// Pulmonary artery pressure, mean.
-    PRESS_BLD_ART_PULM_MEAN = { code: 150_047, reference: "MDC_PRESS_BLD_ART_PULM_MEAN", label: "pulmonary artery pressure, mean", loinc: None, plausible: None };
+    PRESS_BLD_ART_PULM_MEAN = { code: 150_047, reference: "MDC_PRESS_BLD_ART_PULM_MEAN", label: "pulmonary artery mean pressure", loinc: None, plausible: Some((-20, 200)) };
     /// Pulmonary wedge pressure.
-    PRESS_BLD_ART_PULM_WEDGE = { code: 150_124, reference: "MDC_PRESS_BLD_ART_PULM_WEDGE", label: "pulmonary wedge pressure", loinc: None, plausible: None };
+    PRESS_BLD_ART_PULM_WEDGE = { code: 150_052, reference: "MDC_PRESS_BLD_ART_PULM_WEDGE", label: "wedge pressure", loinc: None, plausible: Some((-20, 200)) };
     /// Central venous pressure, mean.
-    PRESS_BLD_VEN_CENT_MEAN = { code: 150_087, reference: "MDC_PRESS_BLD_VEN_CENT_MEAN", label: "central venous pressure, mean", loinc: None, plausible: None };
+    PRESS_BLD_VEN_CENT_MEAN = { code: 150_087, reference: "MDC_PRESS_BLD_VEN_CENT_MEAN", label: "central venous pressure", loinc: None, plausible: Some((-30, 100)) };
     /// Inspiratory desflurane.
     CONC_AWAY_DESFL_INSP = { code: 152_168, reference: "MDC_CONC_AWAY_DESFL_INSP", label: "inspiratory desflurane", loinc: None, plausible: None };
     /// End-tidal desflurane.
@@ -347,7 +347,7 @@ rows! { Metric METRICS:
     /// End-tidal agent.
     CONC_AWAY_AGENT_ET = { code: 152_460, reference: "MDC_CONC_AWAY_AGENT_ET", label: "end-tidal agent", loinc: None, plausible: None };
     /// Apnoea.
-    EVT_APNEA = { code: 199_680, reference: "MDC_EVT_APNEA", label: "apnoea", loinc: None, plausible: None };
+    EVT_APNEA = { code: 199_680, reference: "MDC_EVT_APNEA", label: "apnea", loinc: None, plausible: None };
     /// Ventilator disconnected.
     EVT_VENT_DISCONN = { code: 197_172, reference: "MDC_EVT_VENT_DISCONN", label: "ventilator disconnected", loinc: None, plausible: None };
     /// Oxygen supply low.

@@ -9,7 +9,7 @@ use wardline::lab::sim::{Trouble, medibus};
 
 use crate::support::{Bench, Record, Told, assert_only_requests, bench, model, shown};
 
-const PEAK: &str = "MDC_PRESS_AWAY_INSP_MAX";
+const PEAK: &str = "MDC_PRESS_AWAY_INSP_PEAK";
 
 fn ventilator(setup: medibus::Setup) -> Bench<medibus::Values> {
     let folder = tempfile::tempdir().unwrap();
@@ -33,7 +33,7 @@ fn has_clock(record: &Record) -> bool {
 
 #[tokio::test]
 async fn a_ventilator_is_read_whole_and_in_order_through_its_stream_and_its_own_commands() {
-    for language in [medibus::Language::English, medibus::Language::German] {
+    let both = [medibus::Language::English, medibus::Language::German].map(|language| async move {
         let setup = medibus::Setup {
             has_stream: true,
             language,
@@ -67,7 +67,8 @@ async fn a_ventilator_is_read_whole_and_in_order_through_its_stream_and_its_own_
         let named = received.windows(10).filter(|bytes| bytes == b"'WARDLINE'").count();
         assert!(named >= 2, "the device asked who this is, and was told {named} times");
         assert_only_requests(model("draeger-medibus"), &received);
-    }
+    });
+    futures_util::future::join_all(both).await;
 }
 
 #[tokio::test]
@@ -94,6 +95,7 @@ async fn every_trouble_on_the_ventilator_line_costs_only_itself() {
         Trouble::Corrupted,
         Trouble::Late(Duration::from_millis(1_700)),
         Trouble::Silent,
+        Trouble::Escaped,
         Trouble::Stale("\x01$7D  9917\r".to_owned()),
         Trouble::WrongBaud(3),
     ];
@@ -174,4 +176,31 @@ async fn a_flood_of_ventilator_alarms_is_told_edge_by_edge() {
         .map(|said| shown(&said.value))
         .collect();
     assert_eq!(edges.len(), 8, "{edges:?}");
+}
+
+#[tokio::test]
+async fn the_simulated_ventilator_ends_a_conversation_in_which_it_hears_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = medibus::Setup {
+        link: Some(folder.path().join("port")),
+        patience: Duration::from_millis(300),
+        initiative: Duration::from_millis(100),
+        ..medibus::Setup::default()
+    };
+    let (device, control) = medibus::ventilator(setup, medibus::Values::default()).unwrap();
+    let device = tokio::spawn(device);
+    let port = std::fs::OpenOptions::new().write(true).open(control.path()).unwrap();
+    let say = async |bytes: &[u8], pause: u64| {
+        rustix::io::write(&port, bytes).unwrap();
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    };
+    say(b"\x1BQ6C\r", 150).await;
+    say(b"\x1B$3F\r", 800).await;
+    // By now it has waited in vain.
+    say(b"\x1B$3F\r", 150).await;
+    let replies: Vec<String> = control.journal().iter().map(|sent| sent.message[..2].to_owned()).collect();
+    assert_eq!(replies, ["51", "24", "15"]);
+    assert!(control.refused() >= 2);
+    control.stop();
+    device.await.unwrap().unwrap();
 }
