@@ -18,16 +18,15 @@ use crate::time::Now;
 
 mod alaris_asena;
 mod astm_lis;
+mod draeger_medibus;
 mod masimo_ascii1;
 mod nonin;
 
-/// The table of serial device models.
-pub(super) static MODELS: &[&SerialModel] = &[&alaris_asena::MODEL, &astm_lis::MODEL, &masimo_ascii1::MODEL];
-mod draeger_medibus;
-
+/// The table of serial device models, one a line.
 #[rustfmt::skip]
 pub(super) static MODELS: &[&SerialModel] = &[
     &alaris_asena::MODEL,
+    &astm_lis::MODEL,
     &draeger_medibus::MODEL,
     &masimo_ascii1::MODEL,
     &nonin::MODEL,

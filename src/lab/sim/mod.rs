@@ -30,11 +30,11 @@ use super::numerics::Minute;
 use crate::device::Part;
 use pty::Pty;
 
-/// Every simulator, by the name of the driver that reads it.
-pub static SIMS: &[&Sim] = &[&alaris::SIM, &astm::SIM, &masimo::SIM];
+/// Every simulator, by the name of the driver that reads it, one a line.
 #[rustfmt::skip]
 pub static SIMS: &[&Sim] = &[
     &alaris::SIM,
+    &astm::SIM,
     &masimo::SIM,
     &medibus::SIM,
     &nonin::SIM,
