@@ -41,7 +41,7 @@ pub fn converse(data: &[u8]) -> u64 {
     let Some(model) = models.get(usize::from(pick) % models.len()) else { return 0 };
     let driver = (model.driver)(&settings(model, set));
     let mut talk =
-        Talk { model, driver, now: Now::default(), is_up: false, named: BTreeSet::new(), observed: 0 };
+        Talk { model, driver, now: Now::default(), is_up: false, named: BTreeSet::new(), observed: 0, whole: 0 };
     talk.run(script);
     talk.observed
 }
@@ -72,6 +72,8 @@ struct Talk {
     /// The parts that said who they are on this connection.
     named: BTreeSet<Part>,
     observed: u64,
+    /// Of these, those of the device itself.
+    whole: u64,
 }
 
 impl Talk {
@@ -97,7 +99,7 @@ impl Talk {
                     self.act();
                 }
                 0xC4 => {
-                    self.driver.handle_durable(Ticket(self.observed), self.now);
+                    self.driver.handle_durable(Ticket(self.whole), self.now);
                     self.act();
                 }
                 other => {
@@ -155,7 +157,8 @@ impl Talk {
                         "{name}: {part:?} said {said:?} before who it is"
                     );
                     self.judge(&said);
-                    self.observed += u64::from(part == Part::WHOLE);
+                    self.observed += 1;
+                    self.whole += u64::from(part == Part::WHOLE);
                 }
                 Some(Action::Report(fault)) => {
                     assert!(fault.detail.len() < 1_000, "{name}: a fault of {} bytes", fault.detail.len());

@@ -77,6 +77,7 @@ impl Default for Values {
 pub static SIM: Sim = Sim {
     name: "alaris-asena",
     title: "Alaris Asena syringe pump",
+    identities: ["8002-51733", "8002-51740"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

@@ -111,6 +111,7 @@ impl Reading {
 pub static SIM: Sim = Sim {
     name: "astm-lis",
     title: "point-of-care analyser, ASTM E1381/E1394",
+    identities: ["AN-000123", "AN-000124"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

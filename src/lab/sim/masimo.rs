@@ -71,6 +71,7 @@ pub struct Values {
 pub static SIM: Sim = Sim {
     name: "masimo-ascii1",
     title: "Masimo pulse oximeter, ASCII 1 output",
+    identities: ["0000056661", "0000056662"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

@@ -80,6 +80,7 @@ impl Default for Values {
 pub static SIM: Sim = Sim {
     name: "draeger-medibus",
     title: "Dräger ventilator, MEDIBUS",
+    identities: ["8056'Primus'04.53:04.03", "8057'Evita4'04.10:04.03"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

@@ -46,6 +46,8 @@ pub struct Sim {
     pub name: &'static str,
     /// What it stands for, for a person.
     pub title: &'static str,
+    /// Two of them, as each says it: for a device that is exchanged for another one.
+    pub identities: [&'static str; 2],
     /// Makes one. Its port exists as soon as this returns. Wants a tokio runtime around it.
     pub start: fn(&Start) -> io::Result<Running>,
 }

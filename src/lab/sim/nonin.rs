@@ -49,6 +49,7 @@ pub struct Values {
 pub static SIM: Sim = Sim {
     name: "nonin",
     title: "Nonin pulse oximeter, data format 2",
+    identities: ["41", "42"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

@@ -48,6 +48,7 @@ pub(super) struct Port {
     remote: Arc<dyn Remote>,
     draw: Draw,
     usual: String,
+    other: String,
     /// Until which minute the device may be out of step.
     unwell_until: u32,
     /// Until which minute another device stands there.
@@ -65,7 +66,7 @@ impl Port {
     pub(super) fn start(sim: &Sim, first: u16, seed: u64, common: Common<'_>) -> anyhow::Result<Self> {
         let (clock, reports, stop) = common;
         let model = serial_model(sim.name).with_context(|| format!("{} has no driver", sim.name))?;
-        let usual = serial_number(first, 1);
+        let [usual, other] = sim.identities.map(str::to_owned);
         let line = LINES.fetch_add(1, Ordering::Relaxed);
         let link = Some(format!("{FOLDER}{line}/{}", sim.name).into());
         let running = (sim.start)(&Start { link, identity: Some(usual.clone()), baud: None })?;
@@ -99,6 +100,7 @@ impl Port {
             remote,
             draw,
             usual,
+            other,
             unwell_until: 0,
             swapped_until: None,
             troubles: 0,
@@ -177,17 +179,12 @@ impl Port {
             4 => Trouble::Silent,
             5 => Trouble::Escaped,
             6 => Trouble::PowerCycle(Duration::from_secs(1 + self.draw.below(40))),
-            7 => Trouble::Identity(serial_number(self.first, 2)),
+            7 => Trouble::Identity(self.other.clone()),
             8 => Trouble::AlarmFlood(u32::try_from(self.draw.below(20)).unwrap_or_default()),
             9 => Trouble::ClockRestart,
             _ => Trouble::WrongBaud(u32::try_from(1 + self.draw.below(6)).unwrap_or(1)),
         }
     }
-}
-
-/// Ten digits, as every one of the protocols has room for.
-fn serial_number(port: u16, which: u16) -> String {
-    format!("{:010}", u32::from(which) * 1_000_000 + u32::from(port) * 1_000)
 }
 
 /// The parts of a model.
