@@ -14,6 +14,7 @@
 mod alaris_asena;
 mod astm_lis;
 mod draeger_medibus;
+mod fresenius_base_a;
 mod hostile;
 mod masimo_ascii1;
 mod nonin;

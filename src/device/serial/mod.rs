@@ -19,6 +19,7 @@ use crate::time::Now;
 mod alaris_asena;
 mod astm_lis;
 mod draeger_medibus;
+mod fresenius_base_a;
 mod masimo_ascii1;
 mod nonin;
 
@@ -28,6 +29,7 @@ pub(super) static MODELS: &[&SerialModel] = &[
     &alaris_asena::MODEL,
     &astm_lis::MODEL,
     &draeger_medibus::MODEL,
+    &fresenius_base_a::MODEL,
     &masimo_ascii1::MODEL,
     &nonin::MODEL,
 ];

@@ -14,6 +14,7 @@ pub mod masimo;
 pub mod medibus;
 pub mod nonin;
 mod pty;
+pub mod fresenius;
 pub mod wire;
 
 use std::collections::VecDeque;
@@ -35,6 +36,7 @@ use pty::Pty;
 pub static SIMS: &[&Sim] = &[
     &alaris::SIM,
     &astm::SIM,
+    &fresenius::SIM,
     &masimo::SIM,
     &medibus::SIM,
     &nonin::SIM,
