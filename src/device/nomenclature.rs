@@ -378,6 +378,10 @@ rows! { Metric METRICS:
     EVT_POWER_SUPPLY_PROB = { code: 197_066, reference: "MDC_EVT_POWER_SUPPLY_PROB", label: "power supply problem", loinc: None, plausible: None };
     /// Ventilator temperature high.
     EVT_RESPIRATOR_TEMP_HI = { code: 197_122, reference: "MDC_EVT_RESPIRATOR_TEMP_HI", label: "ventilator temperature high", loinc: None, plausible: None };
+    /// Volume of a bolus.
+    VOL_FLUID_BOLUS = { code: 157_860, reference: "MDC_VOL_FLUID_BOLUS", label: "bolus volume", loinc: None, plausible: Some((0, 10_000)) };
+    /// The status of the pump, in the pump's own words.
+    PUMP_STAT = { code: 184_508, reference: "MDC_PUMP_STAT", label: "pump status", loinc: None, plausible: None };
 }
 
 /// Every metric, by code: the table here, and what the rows of the catalogue read besides.

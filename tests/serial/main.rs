@@ -15,6 +15,7 @@ mod alaris_asena;
 mod astm_lis;
 mod draeger_medibus;
 mod fresenius_base_a;
+mod hospira_plum_aplus;
 mod hostile;
 mod masimo_ascii1;
 mod nonin;

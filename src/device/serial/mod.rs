@@ -20,6 +20,7 @@ mod alaris_asena;
 mod astm_lis;
 mod draeger_medibus;
 mod fresenius_base_a;
+mod hospira_plum_aplus;
 mod masimo_ascii1;
 mod nonin;
 
@@ -30,6 +31,7 @@ pub(super) static MODELS: &[&SerialModel] = &[
     &astm_lis::MODEL,
     &draeger_medibus::MODEL,
     &fresenius_base_a::MODEL,
+    &hospira_plum_aplus::MODEL,
     &masimo_ascii1::MODEL,
     &nonin::MODEL,
 ];

@@ -15,6 +15,7 @@ pub mod medibus;
 pub mod nonin;
 mod pty;
 pub mod fresenius;
+pub mod hospira;
 pub mod wire;
 
 use std::collections::VecDeque;
@@ -37,6 +38,7 @@ pub static SIMS: &[&Sim] = &[
     &alaris::SIM,
     &astm::SIM,
     &fresenius::SIM,
+    &hospira::SIM,
     &masimo::SIM,
     &medibus::SIM,
     &nonin::SIM,
