@@ -1,4 +1,4 @@
-//! Simulated Hospira Plum A+ pumps in a chain at the DataPort: lines of fields with a CRC, polled.
+//! Simulated Hospira Plum A+ pumps in a chain at the `DataPort`: lines of fields with a CRC, polled.
 //!
 //! They answer the inquiries of the facts page, stay silent to everything else and count it. A pump that is
 //! switched off passes nothing on: its number is not answered.
@@ -145,8 +145,8 @@ impl Chain {
                     continue;
                 }
                 let request = std::mem::take(&mut self.heard);
-                match self.reply(&request) {
-                    Some(Some(message)) => {
+                match self.understand(&request) {
+                    Heard::Known(Some(message)) => {
                         // The request takes its time on the line too.
                         let bits = u64::try_from(request.len() + 1).unwrap_or_default() * 10;
                         let on_the_line =
@@ -155,38 +155,34 @@ impl Chain {
                         let line = format!("{message}{}\r", checksum(&message));
                         self.control.send(port, self.setup.baud, &message, line.as_bytes()).await;
                     }
-                    Some(None) => {}
-                    None => self.control.refuse(),
+                    Heard::Known(None) => {}
+                    Heard::Unknown => self.control.refuse(),
                 }
             }
         }
         Ok(())
     }
 
-    /// The reply to a request, its CRC left out: none of a number that nobody has. `None` for what is no
-    /// request.
-    fn reply(&self, request: &str) -> Option<Option<String>> {
-        let (message, sum) = request.split_at_checked(request.len().checked_sub(4)?)?;
-        if checksum(message) != sum || message.len() > MESSAGE_MAX {
-            return None;
-        }
-        let items: Vec<&str> = message.strip_suffix(';')?.split(';').collect();
-        let (first, items) = items.split_first()?;
-        let number: usize = first.strip_prefix("T@")?.parse().ok()?;
+    fn understand(&self, request: &str) -> Heard {
+        parse(request).map_or(Heard::Unknown, |(number, items)| self.reply(number, &items))
+    }
+
+    /// The reply of a number, its CRC left out.
+    fn reply(&self, number: usize, items: &[&str]) -> Heard {
         let values = self.control.values();
         let own_id = format!("{}{number}", self.control.state().identity);
-        if number == 0 {
-            let is_any = values.pumps.iter().any(Option::is_some);
-            return (items == ["ISTA"]).then(|| is_any.then(|| "F0;STA;PUMPING;".to_owned()));
-        }
-        let pump = values.pumps.get(number.checked_sub(1)?)?.as_ref();
+        let pump = number.checked_sub(1).and_then(|place| values.pumps.get(place)).and_then(Option::as_ref);
         let mark = |pump: &Pump| if pump.is_sounding { "R" } else { "" };
-        match items {
-            ["IDV1", "VT1", "TV1", "DN1"] => Some(pump.map(|pump| {
+        match (number, items) {
+            (0, ["ISTA"]) => {
+                let is_any = values.pumps.iter().any(Option::is_some);
+                Heard::Known(is_any.then(|| "F0;STA;PUMPING;".to_owned()))
+            }
+            (1..=3, ["IDV1", "VT1", "TV1", "DN1"]) => Heard::Known(pump.map(|pump| {
                 let Pump { rate, vt1, tv1, drug, .. } = pump;
                 format!("F{number};{own_id};{}{rate};{vt1};{tv1};{drug};", mark(pump))
             })),
-            ["IALR", "STA"] => Some(pump.map(|pump| {
+            (1..=3, ["IALR", "STA"]) => Heard::Known(pump.map(|pump| {
                 let alarm = match self.control.is_flooded() {
                     Some(left) if left % 2 == 0 => "OD1",
                     Some(_) => "AD1",
@@ -194,15 +190,33 @@ impl Chain {
                 };
                 format!("F{number};{own_id};{}{alarm};{};", mark(pump), pump.status)
             })),
-            _ => None,
+            _ => Heard::Unknown,
         }
     }
+}
+
+/// What was heard.
+enum Heard {
+    /// A request, and the reply to it; none of a number that nobody has.
+    Known(Option<String>),
+    /// No request that is known.
+    Unknown,
+}
+
+/// The number and the items of a request.
+fn parse(request: &str) -> Option<(usize, Vec<&str>)> {
+    let (message, sum) = request.split_at_checked(request.len().checked_sub(4)?)?;
+    if checksum(message) != sum || message.len() > MESSAGE_MAX {
+        return None;
+    }
+    let (to, items) = message.strip_suffix(';')?.split_once(';')?;
+    Some((to.strip_prefix("T@")?.parse().ok()?, items.split(';').collect()))
 }
 
 /// CRC-16/KERMIT by a table of sixteen, half a byte at a time.
 fn checksum(message: &str) -> String {
     let half =
-        |rest: u16| (0..4).fold(rest, |rest, _| if rest % 2 == 1 { rest / 2 ^ 0x8408 } else { rest / 2 });
+        |rest: u16| (0..4).fold(rest, |rest, _| if rest % 2 == 1 { (rest / 2) ^ 0x8408 } else { rest / 2 });
     let table: Vec<u16> = (0..16).map(half).collect();
     let mut rest = 0u16;
     for byte in message.bytes() {

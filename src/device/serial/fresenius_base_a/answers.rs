@@ -69,7 +69,13 @@ impl FreseniusBaseA {
         let Phase::Waiting { ask, copies, .. } = self.phase else {
             match self.phase {
                 Phase::Settling { .. } => self.discarded = self.discarded.saturating_add(1),
-                _ => faults.add(FaultKind::Unexpected, "an answer came although nothing was asked"),
+                Phase::Listening
+                | Phase::Idle
+                | Phase::Waiting { .. }
+                | Phase::Draining { .. }
+                | Phase::Closed => {
+                    faults.add(FaultKind::Unexpected, "an answer came although nothing was asked");
+                }
             }
             return;
         };
@@ -200,7 +206,7 @@ impl FreseniusBaseA {
             }
             Some(_) => {}
             None => {
-                faults.add(FaultKind::Malformed, format!("what module {origin} says unasked is unreadable"))
+                faults.add(FaultKind::Malformed, format!("what module {origin} says unasked is unreadable"));
             }
         }
     }

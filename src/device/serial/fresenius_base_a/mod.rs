@@ -25,6 +25,7 @@
 //! closed session tells.
 
 mod answers;
+mod asks;
 mod codes;
 mod listening;
 mod readings;
@@ -46,6 +47,7 @@ use crate::device::settings::Settings;
 use crate::device::{Action, Driver, Fault, FaultKind};
 use crate::link::{AllowSet, Line, LinkCommand, LinkEvent, Parity};
 use crate::time::{Mono, Now};
+use asks::{Ask, Query};
 use requests::{REQUESTS, Write};
 use settings::Mapping;
 use station::Station;
@@ -119,30 +121,6 @@ enum Phase {
     Draining { until: Mono },
     /// Hung up: nothing until the next `Up`.
     Closed,
-}
-
-/// A command to the base (0) or a module (1 to 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ask {
-    address: u8,
-    query: Query,
-}
-
-/// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Query {
-    /// Opens the session.
-    Open,
-    /// What kind of device it is.
-    Kind,
-    /// Its serial number.
-    Id,
-    /// Which places of the base have a module.
-    Modules,
-    /// All variables, or one.
-    Variables(Option<u8>),
-    /// The drug.
-    Drug,
 }
 
 /// The driver.
@@ -330,46 +308,6 @@ impl FreseniusBaseA {
         }
         self.phase = Phase::Draining { until: now + PATIENCE };
         self.give_up(ask, now);
-    }
-
-    /// Writes a command.
-    fn send(&mut self, ask: Ask) {
-        let Ask { address, query } = ask;
-        self.write(&match query {
-            Query::Open => Write::Open(address),
-            Query::Kind => Write::Fixed(address, b'b'),
-            Query::Id => match self.mapping.identity {
-                None => Write::Id(address),
-                Some(letter) => Write::Fixed(address, letter),
-            },
-            Query::Modules => Write::Variables(address, vec![b'b']),
-            Query::Variables(None) => Write::Variables(address, self.mapping.variables()),
-            Query::Variables(Some(letter)) => Write::Variables(address, vec![letter]),
-            Query::Drug => Write::Drug(address),
-        });
-    }
-
-    fn write(&mut self, what: &Write) {
-        let may_write = !matches!(self.phase, Phase::Listening | Phase::Closed);
-        if let Some(command) = what.command().filter(|_| may_write) {
-            self.actions.push_back(Action::Command(command));
-        }
-    }
-
-    /// A command in words, for a person.
-    fn name(&self, ask: Ask) -> String {
-        let what = match ask.query {
-            Query::Open => "DC",
-            Query::Kind => "LF;b",
-            Query::Id if self.mapping.identity.is_some() => "LF",
-            Query::Id => "LN",
-            Query::Modules | Query::Variables(_) => "LE",
-            Query::Drug => "LP",
-        };
-        match ask.address {
-            0 => format!("{what} to the base"),
-            place => format!("{what} to module {place}"),
-        }
     }
 
     fn report(&mut self, kind: FaultKind, detail: String) {

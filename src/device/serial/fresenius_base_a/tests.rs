@@ -293,7 +293,11 @@ fn each_variable_is_setting_measurement_or_state_as_documented() {
                 let value = noted(std::slice::from_ref(action)).remove(0);
                 Some(format!("{} {value} {}", said.kind.as_str(), said.unit.ucum))
             }
-            _ => None,
+            Action::Command(_)
+            | Action::Identify(..)
+            | Action::Observe(..)
+            | Action::Gone(..)
+            | Action::Report(_) => None,
         })
         .take(7)
         .collect();

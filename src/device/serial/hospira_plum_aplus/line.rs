@@ -1,4 +1,4 @@
-//! The lines of the DataPort: fields that each end in a semicolon, four hex digits, CR.
+//! The lines of the `DataPort`: fields that each end in a semicolon, four hex digits, CR.
 //!
 //! In: a span, its end left out. Out: the pump's number and its fields, or nothing. The digits are
 //! CRC-16/KERMIT over everything before them, the high byte first; that of the requests is verified by a

@@ -4,6 +4,7 @@ use super::*;
 use crate::device::Part;
 use crate::device::observation::{Kind, Value};
 use crate::device::serial::{Decoded, decode_capture};
+use crate::device::settings::Values;
 use crate::link::LinkError;
 use bytes::Bytes;
 use proptest::prelude::*;
