@@ -290,6 +290,7 @@ fn a_pump_that_misses_twelve_questions_is_gone_with_an_alarm_and_ends_it_when_it
     talk.pumps[1] = None;
     let mut actions = Vec::new();
     while !noted(&actions).iter().any(|line| line.contains("gone")) {
+        assert!(actions.len() < 1_000, "it is never gone");
         actions.extend(talk.step());
     }
     let misses = faults(&actions).iter().filter(|kind| **kind == FaultKind::Timeout).count();
