@@ -148,6 +148,13 @@ impl FreseniusBaseA {
         if serial.is_none() && message.is_some() {
             faults.add(FaultKind::Malformed, format!("{} gives no serial number", self.name(ask)));
         }
+        let has_named_itself =
+            |station: &mut Station| station.told.as_ref().is_some_and(|told| told.serial.is_some());
+        if serial.is_none() && self.station(ask.address).is_some_and(has_named_itself) {
+            // It has a name, so this is no word of being somebody else; nothing is confirmed by it either.
+            self.give_up(ask, now);
+            return;
+        }
         let are_bits = self.mapping.are_alarms_bits;
         let mut out = Vec::new();
         let is_another = self
@@ -263,18 +270,25 @@ impl FreseniusBaseA {
             self.held_modules = None;
             self.plan.clear();
             self.doubt(0);
+            if self.failed(0) >= FAILURES_MAX {
+                self.start_over("the base does not answer as it did", now);
+            }
             return;
         }
         self.plan.retain(|planned| planned.address != address);
-        let failures = self.station(address).map_or(0, |station| {
-            station.failures = station.failures.saturating_add(1);
-            station.failures
-        });
-        if failures >= FAILURES_MAX {
+        if self.failed(address) >= FAILURES_MAX {
             self.lose(address, "it does not answer any more", now);
         } else {
             self.doubt(address);
         }
+    }
+
+    /// Counts a round in vain; gives how many there were in a row.
+    fn failed(&mut self, address: u8) -> u32 {
+        self.station(address).map_or(0, |station| {
+            station.failures = station.failures.saturating_add(1);
+            station.failures
+        })
     }
 
     /// Nothing of it is believed before its session is open and it has said again who it is.

@@ -147,6 +147,7 @@ impl Station {
         self.doubt();
         self.model = None;
         self.rest_until = None;
+        self.failures = 0;
         if self.told.take().is_some() && self.part != Part::WHOLE {
             out.push(Action::Gone(self.part, why.to_owned()));
         }

@@ -607,6 +607,34 @@ fn a_module_without_an_identification_says_so_and_is_told_as_nobody() {
 }
 
 #[test]
+fn a_name_that_is_refused_once_makes_nobody_a_stranger_and_confirms_nothing() {
+    let mut talk = Talk::running();
+    for (asked, refusal) in [("1LN", "1I;12"), ("1LN", "1C;"), ("0LN", "0I;03")] {
+        talk.until("1LE;aemdrks");
+        talk.say("1C;a0000;d0063");
+        talk.until(asked);
+        let told = noted(&talk.say(refusal));
+        assert!(told.is_empty(), "{refusal}: {told:?}");
+        let told = noted(&talk.go_on(4));
+        assert!(!told.iter().any(|line| line.contains("gone")), "{refusal}: {told:?}");
+        assert!(told.contains(&"1:MDC_FLOW_FLUID_PUMP=3.5".to_owned()), "{refusal}: {told:?}");
+        assert!(!told.contains(&"1:MDC_FLOW_FLUID_PUMP=9.9".to_owned()), "{refusal}: {told:?}");
+    }
+    // For good: then it is nobody, and its entry in the allowlist decides.
+    let mut told = Vec::new();
+    while !told.contains(&"1 is  11".to_owned()) {
+        assert!(told.len() < 400, "{told:?}");
+        let actions = if talk.asked.as_deref() == Some("1LN") { talk.say("1I;01") } else { talk.step() };
+        told.extend(noted(&actions));
+    }
+    let own: Vec<&String> = told.iter().filter(|line| is_of_module_1(line)).collect();
+    assert_eq!(
+        own,
+        ["1:MDC_EVT_COMM_LOST=MODULE_LOST start", "1 gone: it does not answer any more", "1 is  11"]
+    );
+}
+
+#[test]
 fn what_stands_in_answers_never_reaches_a_fault() {
     const CANARY: &str = "MUSTERMANN";
     let mut talk = Talk::running();

@@ -246,6 +246,8 @@ impl Base {
             "DC" if !is_there => return "I;0E".to_owned(),
             "DC" | "FC" => {
                 self.set_open(address, word == "DC");
+                // What was owed before anybody was there is not held against the host.
+                self.is_life_sign_owed = false;
                 return "C".to_owned();
             }
             "LE" | "LF" | "LN" | "LP" => {}
