@@ -353,3 +353,22 @@ async fn nothing_that_treats_can_be_written() {
     drop((model.driver)(&Settings::defaults(model.settings)));
     task.abort();
 }
+
+#[test]
+fn every_frame_of_the_facts_is_among_the_good_vectors() {
+    let good: Vec<Vec<u8>> = crate::vectors::vectors(MODEL)
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("bad-"))
+        .map(|(_, vector)| vector.bytes())
+        .collect();
+    for frame in [
+        "\x020DC48\x03",
+        "\x021DC47\x03",
+        "\x021LE;dr2C\x03",
+        "\x021FC45\x03",
+        "\x021C;d0023;r00000BB8CE\x03",
+    ] {
+        let holds_it = |bytes: &Vec<u8>| bytes.windows(frame.len()).any(|part| part == frame.as_bytes());
+        assert!(good.iter().any(holds_it), "{frame:?} is in no good vector");
+    }
+}

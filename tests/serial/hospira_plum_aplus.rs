@@ -211,3 +211,21 @@ async fn loses_power() {
         }
     }
 }
+
+#[test]
+fn every_frame_of_the_facts_is_among_the_good_vectors() {
+    let good: Vec<Vec<u8>> = crate::vectors::vectors(MODEL)
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("bad-"))
+        .map(|(_, vector)| vector.bytes())
+        .collect();
+    for frame in [
+        "T@0;ISTA;2FAD\r",
+        "T@1;IDV1;VT1;TV1;DN1;85E7\r",
+        "T@1;IALR;STA;8097\r",
+        "T@2;IDV1;VT1;TV1;DN1;382D\r",
+    ] {
+        let holds_it = |bytes: &Vec<u8>| bytes.windows(frame.len()).any(|part| part == frame.as_bytes());
+        assert!(good.iter().any(holds_it), "{frame:?} is in no good vector");
+    }
+}
