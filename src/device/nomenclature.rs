@@ -382,6 +382,8 @@ rows! { Metric METRICS:
     VOL_FLUID_BOLUS = { code: 157_860, reference: "MDC_VOL_FLUID_BOLUS", label: "bolus volume", loinc: None, plausible: Some((0, 10_000)) };
     /// The status of the pump, in the pump's own words.
     PUMP_STAT = { code: 184_508, reference: "MDC_PUMP_STAT", label: "pump status", loinc: None, plausible: None };
+    /// Air in the line.
+    EVT_FLUID_LINE_AIR = { code: 197_200, reference: "MDC_EVT_FLUID_LINE_AIR", label: "air in the line", loinc: None, plausible: None };
 }
 
 /// Every metric, by code: the table here, and what the rows of the catalogue read besides.

@@ -40,8 +40,15 @@ pub fn converse(data: &[u8]) -> u64 {
     let Some((&set, script)) = rest.split_first() else { return 0 };
     let Some(model) = models.get(usize::from(pick) % models.len()) else { return 0 };
     let driver = (model.driver)(&settings(model, set));
-    let mut talk =
-        Talk { model, driver, now: Now::default(), is_up: false, named: BTreeSet::new(), observed: 0, whole: 0 };
+    let mut talk = Talk {
+        model,
+        driver,
+        now: Now::default(),
+        is_up: false,
+        named: BTreeSet::new(),
+        observed: 0,
+        whole: 0,
+    };
     talk.run(script);
     talk.observed
 }
@@ -158,7 +165,10 @@ impl Talk {
                     );
                     self.judge(&said);
                     self.observed += 1;
-                    self.whole += u64::from(part == Part::WHOLE);
+                    if part == Part::WHOLE {
+                        self.whole += 1;
+                        self.driver.handle_ticket(Ticket(self.whole));
+                    }
                 }
                 Some(Action::Report(fault)) => {
                     assert!(fault.detail.len() < 1_000, "{name}: a fault of {} bytes", fault.detail.len());

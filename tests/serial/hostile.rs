@@ -88,8 +88,6 @@ async fn whatever_the_other_end_says_it_hears_nothing_but_requests() {
             // Before the port is closed: that throws away what nobody has read.
             hear(&stranger, &mut heard, allowed.len()).await;
             if !is_open || dice.roll(200) == 0 {
-                // What is still in the pty when its end is closed is gone.
-                hear(&stranger, &mut heard);
                 driver.handle_event(&LinkEvent::Down(LinkError::HungUp), now);
                 while driver.poll_action().is_some() {}
                 link.close().await;

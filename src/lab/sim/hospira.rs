@@ -78,6 +78,7 @@ impl Default for Values {
 pub static SIM: Sim = Sim {
     name: "hospira-plum-aplus",
     title: "Hospira Plum A+ pumps in a chain",
+    identities: ["17", "18"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

@@ -10,12 +10,12 @@
 
 pub mod alaris;
 pub mod astm;
+pub mod fresenius;
+pub mod hospira;
 pub mod masimo;
 pub mod medibus;
 pub mod nonin;
 mod pty;
-pub mod fresenius;
-pub mod hospira;
 pub mod wire;
 
 use std::collections::VecDeque;

@@ -18,6 +18,7 @@ pub use values::{Module, Setup, Values};
 pub static SIM: Sim = Sim {
     name: "fresenius-base-a",
     title: "Fresenius Base A with Module DPS",
+    identities: ["20101234", "20109876"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {
