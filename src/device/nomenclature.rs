@@ -384,6 +384,12 @@ rows! { Metric METRICS:
     PUMP_STAT = { code: 184_508, reference: "MDC_PUMP_STAT", label: "pump status", loinc: None, plausible: None };
     /// Air in the line.
     EVT_FLUID_LINE_AIR = { code: 197_200, reference: "MDC_EVT_FLUID_LINE_AIR", label: "air in the line", loinc: None, plausible: None };
+    /// Concentration of the drug.
+    CONC_DRUG = { code: 157_760, reference: "MDC_CONC_DRUG", label: "drug concentration", loinc: None, plausible: None };
+    /// The rate in doses of the drug.
+    RATE_DOSE = { code: 157_924, reference: "MDC_RATE_DOSE", label: "dose rate", loinc: None, plausible: None };
+    /// Time until the standby ends.
+    TIME_PD_FLUID_STANDBY_REMAIN = { code: 157_764, reference: "MDC_TIME_PD_FLUID_STANDBY_REMAIN", label: "standby time left", loinc: None, plausible: None };
 }
 
 /// Every metric, by code: the table here, and what the rows of the catalogue read besides.

@@ -18,6 +18,7 @@ use crate::time::Now;
 
 mod alaris_asena;
 mod astm_lis;
+mod bbraun_bcc;
 mod draeger_medibus;
 mod fresenius_base_a;
 mod hospira_plum_aplus;
@@ -29,6 +30,7 @@ mod nonin;
 pub(super) static MODELS: &[&SerialModel] = &[
     &alaris_asena::MODEL,
     &astm_lis::MODEL,
+    &bbraun_bcc::MODEL,
     &draeger_medibus::MODEL,
     &fresenius_base_a::MODEL,
     &hospira_plum_aplus::MODEL,

@@ -16,6 +16,7 @@ pub mod masimo;
 pub mod medibus;
 pub mod nonin;
 mod pty;
+pub mod bbraun;
 pub mod wire;
 
 use std::collections::VecDeque;
@@ -37,6 +38,7 @@ use pty::Pty;
 pub static SIMS: &[&Sim] = &[
     &alaris::SIM,
     &astm::SIM,
+    &bbraun::SIM,
     &fresenius::SIM,
     &hospira::SIM,
     &masimo::SIM,
