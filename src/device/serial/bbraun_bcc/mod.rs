@@ -309,7 +309,9 @@ impl BbraunBcc {
         if self.handle_answer(ask, block, now, faults) {
             self.unanswered = 0;
             self.phase = Phase::Idle;
-            self.poll_due = self.poll_due.max(now.mono + BREATH);
+            if matches!(ask, Ask::Memory | Ask::Slot(_)) {
+                self.poll_due = self.poll_due.max(now.mono + BREATH);
+            }
         } else if blocks >= BLOCKS_MAX {
             self.handle_no_answer(ask, now.mono);
         }

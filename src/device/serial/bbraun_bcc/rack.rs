@@ -136,14 +136,18 @@ impl BbraunBcc {
     }
 
     fn handle_rack(&mut self, segment: &Segment, now: Now, faults: &mut Faults) {
-        // Behind a doubt the rack's own readings wait until it has been asked who it is.
-        if !self.rack.is_known {
+        // Behind a doubt the rack's own readings wait until it has been asked who it is. An answer to
+        // ADMIN:ALIVE holds none.
+        if !self.rack.is_known || segment.only() == Some("GNACK") {
             return;
         }
         if let Some(model) = segment.get("FMRT") {
             self.rack.model = Some(text(model));
         }
         self.tell_rack();
+        if self.rack.told.is_none() {
+            return;
+        }
         let time = self.clock.time(segment.seconds, now);
         let mut said = readings::rack(segment, faults);
         said.iter_mut().for_each(|said| said.device_time = time);

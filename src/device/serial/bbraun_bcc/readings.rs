@@ -203,9 +203,11 @@ fn doses(segment: &Segment, faults: &mut Faults) -> Vec<Observation> {
             );
             continue;
         };
-        let value = match is_on {
-            Some(false) => Some(Value::Absent(Absent::Unknown)),
-            Some(true) | None => number(segment, name, faults),
+        let value = match (is_on, number(segment, name, faults)) {
+            (Some(false), _) => Some(Value::Absent(Absent::Unknown)),
+            // Not said here whether it reckons in doses: then 0 may be the 0 of one that does not.
+            (None, Some(Value::Decimal(Decimal { mantissa: 0, .. }))) => Some(Value::Absent(Absent::Unknown)),
+            (Some(true) | None, value) => value,
         };
         said.extend(value.map(|value| observation(metric, value, unit, Kind::Setting)));
     }

@@ -116,7 +116,7 @@ impl Slots {
         }
         let Ok(serial) = slot.stated(segment) else {
             let detail = format!(
-                "INSERNUM and INNR of slot {} do not agree, or are no numbers: whose its readings are is not known",
+                "INSERNUM and INNR of slot {} do not agree, or are none: whose its readings are is not known",
                 name(part)
             );
             out.faults.add(FaultKind::Malformed, detail);
@@ -175,7 +175,8 @@ impl Slot {
             None => None,
         };
         Ok(match (serial, low) {
-            (Some((_, 0)), _) | (None, None | Some(0)) => None,
+            (None, None) => None,
+            (Some((_, 0)), _) | (None, Some(0)) => return Err(()),
             (Some((digits, number)), low) if low.is_none_or(|low| number & 0xFFFF == low) => {
                 Some(digits.to_owned())
             }
