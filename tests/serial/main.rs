@@ -13,6 +13,7 @@
 
 mod alaris_asena;
 mod astm_lis;
+mod bbraun_bcc;
 mod draeger_medibus;
 mod fresenius_base_a;
 mod hospira_plum_aplus;
