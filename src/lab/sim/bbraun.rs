@@ -5,6 +5,8 @@
 //! refuses everything else. A pump that was put in since the last question for everything says so
 //! (`GNNEW`), of one that was taken out the rack says once that it is gone (`GNERR` 39).
 
+mod pump;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use tokio::time::Instant;
 
 use super::pty::Pty;
 use super::{Control, Minute, Plays, Running, Sim};
+pub use pump::Pump;
 
 /// How the simulated rack is set up.
 #[derive(Clone, Debug)]
@@ -52,42 +55,6 @@ impl Default for Setup {
             has_two_digits: false,
             per_block: None,
             seconds: 214,
-        }
-    }
-}
-
-/// One pump, digit for digit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pump {
-    /// Its serial number, when it is not made of the rack's identity and the place.
-    pub serial: Option<u32>,
-    /// mL/h.
-    pub rate: String,
-    /// The drug's long name; empty when none was chosen.
-    pub drug: String,
-    /// mL infused.
-    pub volume: String,
-    /// s; 65535 for none.
-    pub time_left: u16,
-    /// Concentration and dose rate with the numbers of their units, when the pump reckons in doses.
-    pub dose: Option<(String, u8, String, u8)>,
-    /// Flags `INM1` to `INM12`, the lowest bit is the first.
-    pub modes: u16,
-    /// Flags `INA1` to `INA15`.
-    pub alarms: u16,
-}
-
-impl Default for Pump {
-    fn default() -> Self {
-        Self {
-            serial: None,
-            rate: "0.30".to_owned(),
-            drug: "Arterenol4mg/50".to_owned(),
-            volume: "1.4".to_owned(),
-            time_left: 65_535,
-            dose: None,
-            modes: 0b1001_0100,
-            alarms: 0,
         }
     }
 }
@@ -155,12 +122,11 @@ pub fn rack(
 ) -> std::io::Result<(impl Future<Output = std::io::Result<()>> + Send, Control<Values>)> {
     let pty = Pty::open(setup.link.as_deref())?;
     let control = Control::new(values, setup.identity.clone(), pty.path().to_owned());
-    let began = Instant::now();
     let rack = Rack {
         first_second: setup.seconds,
         setup,
         control: control.clone(),
-        began,
+        began: instant(),
         heard: None,
         present: BTreeSet::new(),
         blocks: VecDeque::new(),
@@ -218,7 +184,7 @@ impl Rack {
 
     /// As after a loss of power: the clock begins again, no pump was seen, nothing is to be sent.
     fn restart(&mut self) {
-        (self.began, self.first_second) = (Instant::now(), 0);
+        (self.began, self.first_second) = (instant(), 0);
         self.present.clear();
         self.blocks.clear();
         (self.last, self.heard) = (None, None);
@@ -233,16 +199,15 @@ impl Rack {
             (0x01, _) => self.heard = Some(vec![byte]),
             (0x04, Some(request)) => self.understand(port, &request).await,
             (_, Some(request)) if request.len() < REQUEST_MAX => {
-                self.heard = Some([request, vec![byte]].concat())
+                self.heard = Some([request, vec![byte]].concat());
             }
-            (_, Some(_)) => self.control.refuse(),
             (0x06, None) => {
                 if self.last.take().is_some() {
                     self.send_next(port).await;
                 }
             }
             (0x15, None) => self.repeat(port).await,
-            (_, None) => self.control.refuse(),
+            (_, Some(_) | None) => self.control.refuse(),
         }
     }
 
@@ -280,7 +245,7 @@ impl Rack {
             ("ADMIN:VERSION", _, Some(version)) => vec![format!("{seconds},50100,{version}")],
             ("MEM:GET", ..) => self.everything(seconds),
             (_, Some(place), _) => match self.control.values().pumps.get(&place) {
-                Some(pump) => self.blocked(vec![self.pump(seconds, place, pump, "GNMODEL")]),
+                Some(pump) => self.blocked(&[self.pump(seconds, place, pump, "GNMODEL")]),
                 None => vec![format!("{seconds},{},GNERR,811", self.address(place))],
             },
             _ => {
@@ -294,7 +259,9 @@ impl Rack {
         let mut values = self.control.values();
         if let Some(left) = self.control.is_flooded() {
             let first = values.pumps.values_mut().next();
-            first.into_iter().for_each(|pump| pump.alarms = if left % 2 == 0 { 1 << 2 } else { 1 << 4 });
+            if let Some(pump) = first {
+                pump.alarms = if left % 2 == 0 { 1 << 2 } else { 1 << 4 };
+            }
         }
         let barcode = &values.barcode;
         let rack = [
@@ -323,11 +290,11 @@ impl Rack {
             let rack = groups.remove(0);
             groups.iter_mut().take(1).for_each(|first| *first = [rack.clone(), first.clone()].concat());
         }
-        self.blocked(groups)
+        self.blocked(&groups)
     }
 
     /// Quadruples as the data of blocks.
-    fn blocked(&self, groups: Vec<Vec<String>>) -> Vec<String> {
+    fn blocked(&self, groups: &[Vec<String>]) -> Vec<String> {
         match self.setup.per_block {
             None => groups.iter().map(|group| group.join("\x1E")).collect(),
             Some(count) => groups.concat().chunks(count).map(|group| group.join("\x1E")).collect(),
@@ -337,48 +304,10 @@ impl Rack {
     fn pump(&self, seconds: u64, place: Place, pump: &Pump, model: &str) -> Vec<String> {
         let made: u32 = self.control.state().identity.parse().unwrap_or(36_000);
         let serial = pump.serial.unwrap_or(made + u32::from(place.0) * 24 + u32::from(place.1));
-        let word = |text: &str| if text.is_empty() { "_NV".to_owned() } else { text.to_owned() };
-        let short: String = pump.drug.chars().take(7).collect();
-        let none = ("0".to_owned(), 32, "0".to_owned(), 50);
-        let (concentration, its_unit, dose, dose_unit) = pump.dose.clone().unwrap_or(none);
-        let Pump { rate, volume, time_left, .. } = pump;
-        let mut words = vec![
-            format!("{model},688F030006"),
-            format!("INRT,{rate}"),
-            format!("INSOL,{}", word(&pump.drug)),
-            format!("INSOLSN,{}\u{E021}", word(&short)),
-            "INSOLID,33~4mg/5002".to_owned(),
-            "INVOLACT,47.64".to_owned(),
-            format!("INRMT,{time_left}"),
-            format!("INDOCAL,{}", u8::from(pump.dose.is_some())),
-            format!("INDCON,{concentration}"),
-            format!("INDCONU,{its_unit}"),
-            format!("INDORT,{dose}"),
-            format!("INDORTU,{dose_unit}"),
-            format!("INVI,{volume}"),
-            "INTIME,97".to_owned(),
-            "INBORT,800.00".to_owned(),
-            format!("INNR,6000{:04X}", serial % 65_536),
-            "INP1,4".to_owned(),
-            "INP2,35".to_owned(),
-            "INSYR,50".to_owned(),
-            "INSTBY,0".to_owned(),
-            format!("INSERNUM,{serial}"),
-            "INDTNR,6144".to_owned(),
-            "DSSTATUS,00051".to_owned(),
-            "INBOVAL,0.0".to_owned(),
-            "INBOCNT,0".to_owned(),
-        ];
-        words.extend((1..=12).map(|flag| match flag {
-            4 | 9 => format!("INM{flag},_NV"),
-            _ => format!("INM{flag},{}", pump.modes >> (flag - 1) & 1),
-        }));
-        words.extend((1..=15).map(|flag| match flag {
-            6 | 10 | 13 => format!("INA{flag},_NV"),
-            _ => format!("INA{flag},{}", pump.alarms >> (flag - 1) & 1),
-        }));
         let address = self.address(place);
-        words.into_iter().map(|word| format!("{seconds},{address},{word}")).collect()
+        let words = pump.words(serial).into_iter();
+        let words = std::iter::once(format!("{model},688F030006")).chain(words);
+        words.map(|word| format!("{seconds},{address},{word}")).collect()
     }
 
     fn address(&self, (pillar, slot): Place) -> String {
@@ -412,6 +341,11 @@ impl Rack {
         self.last = Some((block.to_owned(), is_last));
         self.control.send(port, self.setup.baud, block, frame.as_bytes()).await;
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a simulated device has a clock of its own")]
+fn instant() -> Instant {
+    Instant::now()
 }
 
 /// The checksum: all bytes added up as a number of any size, and what is left of it by 256.

@@ -1,9 +1,9 @@
-//! B. Braun Space: a rack (SpaceStation with SpaceCom) and its pumps, over BCC 3.3x.
+//! B. Braun Space: a rack (`SpaceStation` with `SpaceCom`) and its pumps, over BCC 3.3x.
 //!
 //! In: the rack's blocks. Out: one request at a time, ACK or NAK for each block; who the rack is and
 //! who stands in each slot, the pumps' readings, the edges of their alarms. The rack is silent unless
-//! asked. The public facts are those of `mindleaving/patient-monitor-datalogger` (its BBraun folder
-//! and tests) and of VitalRecorder's device list; the maker's own document is not public.
+//! asked. The public facts are those of `mindleaving/patient-monitor-datalogger` (its `BBraun` folder
+//! and tests) and of `VitalRecorder`'s device list; the maker's own document is not public.
 //!
 //! The conversation: after `Up` everything is thrown away for a moment. Then `ADMIN:ALIVE` with the
 //! bed id 1; the answer shows the real bed id, which every other request carries. `ADMIN:VERSION`,
@@ -26,11 +26,12 @@
 //!
 //! What never happens: a reading of a pump before its serial number, or under the serial number of the
 //! pump that stood in its slot before, also within one reply (see `slots`); a byte to the rack that
-//! is not one of [`REQUESTS`]. What remains: a pump that is exchanged for another *within* one
+//! is not one of [`requests::REQUESTS`]. What remains: a pump that is exchanged for another *within* one
 //! block, without `GNNEW`, by a rack that mixes both in one list, could not be seen by anybody.
 
 mod clock;
 mod codes;
+mod model;
 mod places;
 mod rack;
 mod readings;
@@ -46,93 +47,19 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::Faults;
-use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
 use crate::device::framing::{Delimited, Piece};
-use crate::device::nomenclature as mdc;
-use crate::device::settings::{Setting, Settings, Values};
+use crate::device::settings::Settings;
 use crate::device::{Action, Driver, FaultKind, Part};
-use crate::link::{AllowSet, Line, LinkCommand, LinkEvent, Parity};
+use crate::link::{LinkCommand, LinkEvent};
 use crate::time::{Mono, Now};
 use clock::RackClock;
 use rack::Rack;
 use readings::Meaning;
-use requests::{ACK, Ask, NAK, REQUESTS};
+use requests::{ACK, Ask, NAK};
 use slots::Slots;
 
+pub(super) use model::MODEL;
 pub(super) use units::units;
-
-/// The catalogue's row.
-pub(super) static MODEL: SerialModel = SerialModel {
-    name: "bbraun-bcc",
-    title: "B. Braun Space rack of infusion pumps (SpaceStation with SpaceCom, BCC 3.3x)",
-    class: Class::Therapy,
-    line: Line { baud: 9_600, data_bits: 8, parity: Parity::None, stop_bits: 1 },
-    requests: AllowSet::new(&REQUESTS),
-    reads: &[
-        &codes::PILLARS,
-        &codes::UPTIME,
-        &mdc::PUMP_MODE,
-        &codes::POWER,
-        &codes::MODE_FLAGS,
-        &mdc::FLOW_FLUID_PUMP,
-        &mdc::VOL_FLUID_DELIV,
-        &codes::INFUSION_TIME,
-        &codes::VOLUME_LEFT,
-        &mdc::VOL_SYRINGE,
-        &codes::BOLUS_RATE,
-        &mdc::VOL_FLUID_BOLUS,
-        &codes::BOLUS_COUNT,
-        &codes::PRESSURE_LEVEL,
-        &codes::PRESSURE_PERCENT,
-        &mdc::TIME_PD_FLUID_STANDBY_REMAIN,
-        &mdc::DRUG_NAME,
-        &codes::DRUG_SHORT,
-        &codes::DRUG_ID,
-        &mdc::TIME_PD_REMAIN,
-        &codes::DOSE_MODE,
-        &mdc::CONC_DRUG,
-        &mdc::RATE_DOSE,
-        &mdc::EVT_ALARM,
-        &mdc::EVT_COMM_LOST,
-    ],
-    identity: IdentityProof::Reported,
-    parts: Parts::Many { word: "slot", names: places::NAMES },
-    settings: &SETTINGS,
-    quiet: Duration::from_secs(50),
-    driver: |settings| Box::new(BbraunBcc::new(settings)),
-};
-
-static SETTINGS: [Setting; 5] = [
-    Setting {
-        name: "poll",
-        meaning: "seconds from one question for everything to the next; a rack wants at least 5, and at \
-                  9600 baud each pump takes more than 1 s of it",
-        values: Values::Number { least: 5, most: 15, default: 10 },
-    },
-    Setting {
-        name: "stuffing",
-        meaning: "whether the rack uses character stuffing: page \"BCC Protocol settings\" of SpaceOnline",
-        values: Values::Word(&["off", "on"]),
-    },
-    Setting {
-        name: "modes",
-        meaning: "what to make of the flags INM1..INM8, whose meaning is inferred from captures: \
-                  \"inferred\" tells state and power marked questionable, \"confirmed\" (after somebody \
-                  compared them with the pumps' displays) without the mark, \"raw\" only the bits",
-        values: Values::Word(&["inferred", "confirmed", "raw"]),
-    },
-    Setting {
-        name: "kvo_flag",
-        meaning: "which flag says that a pump keeps the vein open (KVO); not public: compare \
-                  BBRAUN_MODE_FLAGS with a pump in KVO",
-        values: Values::Word(&["none", "INM9", "INM10", "INM11", "INM12"]),
-    },
-    Setting {
-        name: "time_left_unit",
-        meaning: "the unit of INRMT, known from one source only: compare with a pump's display",
-        values: Values::Word(&["s", "min"]),
-    },
-];
 
 /// How long everything is thrown away after `Up`: what a rack that waits for its ACK repeats, or the
 /// rest of a block of some 300 bytes at 9,600 baud.

@@ -150,7 +150,9 @@ impl BbraunBcc {
         }
         let time = self.clock.time(segment.seconds, now);
         let mut said = readings::rack(segment, faults);
-        said.iter_mut().for_each(|said| said.device_time = time);
+        for one in &mut said {
+            one.device_time = time;
+        }
         self.actions.extend(said.into_iter().map(Action::observe));
     }
 

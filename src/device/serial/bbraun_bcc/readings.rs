@@ -204,9 +204,10 @@ fn doses(segment: &Segment, faults: &mut Faults) -> Vec<Observation> {
             continue;
         };
         let value = match (is_on, number(segment, name, faults)) {
-            (Some(false), _) => Some(Value::Absent(Absent::Unknown)),
-            // Not said here whether it reckons in doses: then 0 may be the 0 of one that does not.
-            (None, Some(Value::Decimal(Decimal { mantissa: 0, .. }))) => Some(Value::Absent(Absent::Unknown)),
+            // Where it is not said whether it reckons in doses, 0 may be the 0 of one that does not.
+            (Some(false), _) | (None, Some(Value::Decimal(Decimal { mantissa: 0, .. }))) => {
+                Some(Value::Absent(Absent::Unknown))
+            }
             (Some(true) | None, value) => value,
         };
         said.extend(value.map(|value| observation(metric, value, unit, Kind::Setting)));

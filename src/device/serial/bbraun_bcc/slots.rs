@@ -241,9 +241,10 @@ impl Slot {
         let mut level = self.alarms.on().clone();
         for (number, is_on) in reading.flags {
             let code = format!("bcc:INA{number}");
-            match is_on {
-                true => drop(level.insert(code, raised(number))),
-                false => drop(level.remove(&code)),
+            if is_on {
+                level.insert(code, raised(number));
+            } else {
+                level.remove(&code);
             }
         }
         actions.extend(self.alarms.handle_level(level).into_iter().map(observe));

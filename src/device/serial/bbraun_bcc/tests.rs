@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::device::Identity;
+use crate::device::nomenclature as mdc;
 use crate::device::observation::{Observation, Quality, Value};
 use crate::device::serial::decode_capture;
 use crate::link::LinkError;
@@ -554,7 +555,7 @@ proptest! {
                 3 => format!("{seconds},50100,GNACK,0"),
                 4 => format!("{seconds},50100,V3.30"),
                 5 => format!("{seconds},{address},GNERR,39"),
-                6 => format!("{seconds},{address},INSERNUM,{}\x1E{seconds},{address},INRT,{rate}", rate),
+                6 => format!("{seconds},{address},INSERNUM,{rate}\x1E{seconds},{address},INRT,{rate}"),
                 7 => format!("{seconds},{address},GNNEW,x\x1E{seconds},50100,FMRT,T"),
                 _ => String::new(),
             };
