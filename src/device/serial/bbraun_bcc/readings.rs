@@ -9,6 +9,10 @@
 //! `modes` says that somebody has compared them with the pumps. While the pump does not reckon in
 //! doses (`INDOCAL` 0) it sends 0 as concentration and dose rate: no value, not a dose of nothing.
 //!
+//! Characters beyond ASCII stand in names as UTF-8, or spelled out byte by byte: `<EE><80><A1>`. The
+//! published block with such a name has the length and the checksum of the spelling, though its source
+//! speaks of bytes; both are read.
+//!
 //! Not passed on: the barcode that was scanned last (`FMBANY`: it can be a patient's), and what has no
 //! known meaning (`FMSTAT`, `FMRSTAT`, `FMDONGLE`, `DSSTATUS`, `INDTNR`).
 
@@ -109,7 +113,7 @@ pub(super) fn pump(segment: &Segment, meaning: Meaning, faults: &mut Faults) -> 
             .extend(number(segment, name, faults).map(|value| observation(metric, value, unit, *kind)));
     }
     for (name, metric) in WORDS {
-        let word = segment.get(name).map(|word| Value::Text(text(word)));
+        let word = segment.get(name).map(|word| Value::Text(text(&unescaped(word))));
         observations.extend(word.map(|word| observation(metric, word, &mdc::DIMENSIONLESS, Kind::State)));
     }
     observations.extend(time_left(segment, meaning, faults));
@@ -173,6 +177,41 @@ fn modes(segment: &Segment, meaning: Meaning, faults: &mut Faults) -> Vec<Observ
         said.push(observation(&codes::MODE_FLAGS, Value::Bits(bits), &mdc::DIMENSIONLESS, Kind::State));
     }
     said
+}
+
+/// A word in which bytes are spelled out, with the characters that they are; what spells no UTF-8
+/// stays as it is.
+fn unescaped(word: &str) -> String {
+    let mut out = String::new();
+    let mut rest = word;
+    while let Some(at) = rest.find('<') {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let (mut bytes, mut behind) = (Vec::new(), from);
+        while let Some((byte, later)) = spelled_byte(behind) {
+            bytes.push(byte);
+            behind = later;
+        }
+        match String::from_utf8(bytes) {
+            Ok(characters) if !characters.is_empty() => out.push_str(&characters),
+            Ok(_) | Err(_) => {
+                behind = from.strip_prefix('<').unwrap_or_default();
+                out.push('<');
+            }
+        }
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// A byte that is spelled out, `<80>` to `<FF>`, and what follows it.
+fn spelled_byte(words: &str) -> Option<(u8, &str)> {
+    let (digits, later) = words.strip_prefix('<')?.split_at_checked(2)?;
+    let later = later.strip_prefix('>')?;
+    let is_spelled = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
+    let byte = u8::from_str_radix(digits, 16).ok().filter(|byte| is_spelled && *byte >= 0x80)?;
+    Some((byte, later))
 }
 
 fn time_left(segment: &Segment, meaning: Meaning, faults: &mut Faults) -> Option<Observation> {
@@ -257,5 +296,48 @@ pub(super) fn shown(place: places::Place) -> String {
     match place {
         places::Place::Rack => "the rack".to_owned(),
         places::Place::Slot(part) => format!("slot {}", places::name(part)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn bytes_that_are_spelled_out_become_characters() {
+        for (word, expected) in [
+            ("Arteren<EE><80><A1>", "Arteren\u{E021}"),
+            ("<C2><B5>g <C3><A4>", "µg ä"),
+            ("a<b", "a<b"),
+            ("<EE><80>", "<EE><80>"),
+            ("<EE><80><A1", "<EE><80><A1"),
+            ("<41><ee><0A>", "<41><ee><0A>"),
+            ("<<C2><B5>", "<µ"),
+            ("Arteren\u{E021}", "Arteren\u{E021}"),
+        ] {
+            assert_eq!(unescaped(word), expected, "{word}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_word_without_spelled_bytes_stays(word in "[ -;=-~µ]{0,40}") {
+            prop_assert_eq!(unescaped(&word), word);
+        }
+
+        #[test]
+        fn what_is_spelled_out_is_read(word in "[a-zµäλ\u{E021}]{0,12}") {
+            let spelled: String = word.bytes().map(|byte| match byte {
+                0x80.. => format!("<{byte:02X}>"),
+                _ => char::from(byte).to_string(),
+            }).collect();
+            prop_assert_eq!(unescaped(&spelled), word);
+        }
+
+        #[test]
+        fn no_word_panics(word in "[<>A-F0-9é]{0,40}") {
+            let _ = unescaped(&word);
+        }
     }
 }
