@@ -166,7 +166,8 @@ impl BbraunBcc {
         self.last_block.clear();
         self.actions.clear();
         let until = now + SETTLE;
-        (self.identity_due, self.poll_due) = (until, until);
+        // A rack on a line that comes and goes is not asked for everything more often for it.
+        (self.identity_due, self.poll_due) = (until, self.poll_due.max(until));
         self.phase = Phase::Settling { until };
     }
 

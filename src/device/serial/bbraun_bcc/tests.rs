@@ -499,6 +499,17 @@ fn the_identity_is_read_again_every_half_hour() {
 }
 
 #[test]
+fn a_line_that_comes_and_goes_does_not_have_the_rack_asked_more_often() {
+    let mut talk = Talk::running();
+    let asked = talk.now.mono;
+    talk.event(&LinkEvent::Down(LinkError::HungUp));
+    talk.event(&LinkEvent::Up);
+    assert_eq!(sent(&talk.wait()), ["ADMIN:ALIVE"]);
+    talk.greet();
+    assert_eq!(talk.now.mono.since(asked), Duration::from_secs(10));
+}
+
+#[test]
 fn a_reply_without_end_is_given_up() {
     let mut talk = Talk::running();
     let mut hung_up = false;
