@@ -414,9 +414,14 @@ pub fn metric_by_reference(reference: &str) -> Option<&'static Metric> {
     metrics().find(|row| row.reference == reference)
 }
 
+/// Every unit, by code: the table here, and those of drivers.
+static ALL_UNITS: LazyLock<BTreeMap<u32, &'static Unit>> = LazyLock::new(|| {
+    UNITS.iter().copied().chain(super::serial::units()).map(|unit| (unit.code, unit)).collect()
+});
+
 /// The unit of an 11073 code.
 pub fn unit(code: u32) -> Option<&'static Unit> {
-    UNITS.iter().copied().find(|row| row.code == code)
+    ALL_UNITS.get(&code).copied()
 }
 
 #[cfg(test)]

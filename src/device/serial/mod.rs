@@ -38,6 +38,11 @@ pub(super) static MODELS: &[&SerialModel] = &[
     &nonin::MODEL,
 ];
 
+/// Units that drivers have besides the shared table: dose units of pumps.
+pub(super) fn units() -> impl Iterator<Item = &'static Unit> {
+    bbraun_bcc::units().iter()
+}
+
 /// A capture is fed to its driver in pieces of this size, as a port would.
 const CAPTURE_CHUNK: usize = 1024;
 

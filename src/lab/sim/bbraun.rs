@@ -102,6 +102,7 @@ impl Plays for Values {
 pub static SIM: Sim = Sim {
     name: "bbraun-bcc",
     title: "B. Braun Space rack with infusion pumps",
+    identities: ["36000", "47000"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

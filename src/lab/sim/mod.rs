@@ -10,13 +10,13 @@
 
 pub mod alaris;
 pub mod astm;
+pub mod bbraun;
 pub mod fresenius;
 pub mod hospira;
 pub mod masimo;
 pub mod medibus;
 pub mod nonin;
 mod pty;
-pub mod bbraun;
 pub mod wire;
 
 use std::collections::VecDeque;
