@@ -131,6 +131,10 @@ rows! { Unit UNITS:
     TEN_MILLILITRE_PER_MINUTE = { code: 67_110_889, ucum: "10.mL/min", symbol: "10 mL/min" };
     /// No code in the standard that is known here: a private one.
     TEN_SQUARE_MILLILITRE_PER_SECOND = { code: 67_110_890, ucum: "10.mL2/s", symbol: "10 mL²/s" };
+    /// `MDC_DIM_CM_H2O`.
+    CMH2O = { code: 266_048, ucum: "cm[H2O]", symbol: "cmH2O" };
+    /// `MDC_DIM_RESP_PER_MIN`.
+    RESP_PER_MINUTE = { code: 264_928, ucum: "/min", symbol: "/min" };
 }
 
 rows! { Metric METRICS:
@@ -390,6 +394,10 @@ rows! { Metric METRICS:
     RATE_DOSE = { code: 157_924, reference: "MDC_RATE_DOSE", label: "dose rate", loinc: None, plausible: None };
     /// Time until the standby ends.
     TIME_PD_FLUID_STANDBY_REMAIN = { code: 157_764, reference: "MDC_TIME_PD_FLUID_STANDBY_REMAIN", label: "standby time left", loinc: None, plausible: None };
+    /// Positive end-expiratory pressure.
+    PRESS_AWAY_END_EXP_POS = { code: 151_804, reference: "MDC_PRESS_AWAY_END_EXP_POS", label: "PEEP", loinc: None, plausible: Some((-20, 100)) };
+    /// The mode of the ventilator, in its own word.
+    VENT_MODE = { code: 184_352, reference: "MDC_VENT_MODE", label: "ventilation mode", loinc: None, plausible: None };
 }
 
 /// Every metric, by code: the table here, and what the rows of the catalogue read besides.

@@ -20,5 +20,6 @@ mod hospira_plum_aplus;
 mod hostile;
 mod masimo_ascii1;
 mod nonin;
+mod puritan_bennett_840;
 mod support;
 mod vectors;

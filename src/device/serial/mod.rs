@@ -24,6 +24,7 @@ mod fresenius_base_a;
 mod hospira_plum_aplus;
 mod masimo_ascii1;
 mod nonin;
+mod puritan_bennett_840;
 
 /// The table of serial device models, one a line.
 #[rustfmt::skip]
@@ -36,6 +37,7 @@ pub(super) static MODELS: &[&SerialModel] = &[
     &hospira_plum_aplus::MODEL,
     &masimo_ascii1::MODEL,
     &nonin::MODEL,
+    &puritan_bennett_840::MODEL,
 ];
 
 /// Units that drivers have besides the shared table: dose units of pumps.

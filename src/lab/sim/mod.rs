@@ -17,6 +17,7 @@ pub mod masimo;
 pub mod medibus;
 pub mod nonin;
 mod pty;
+pub mod puritan_bennett;
 pub mod wire;
 
 use std::collections::VecDeque;
@@ -44,6 +45,7 @@ pub static SIMS: &[&Sim] = &[
     &masimo::SIM,
     &medibus::SIM,
     &nonin::SIM,
+    &puritan_bennett::SIM,
 ];
 
 /// One kind of device.
