@@ -19,6 +19,7 @@ mod fresenius_base_a;
 mod hospira_plum_aplus;
 mod hostile;
 mod masimo_ascii1;
+mod nellcor;
 mod nonin;
 mod puritan_bennett_840;
 mod support;

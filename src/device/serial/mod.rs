@@ -23,6 +23,7 @@ mod draeger_medibus;
 mod fresenius_base_a;
 mod hospira_plum_aplus;
 mod masimo_ascii1;
+mod nellcor;
 mod nonin;
 mod puritan_bennett_840;
 
@@ -36,6 +37,7 @@ pub(super) static MODELS: &[&SerialModel] = &[
     &fresenius_base_a::MODEL,
     &hospira_plum_aplus::MODEL,
     &masimo_ascii1::MODEL,
+    &nellcor::MODEL,
     &nonin::MODEL,
     &puritan_bennett_840::MODEL,
 ];

@@ -17,6 +17,7 @@ pub mod masimo;
 pub mod medibus;
 pub mod nonin;
 mod pty;
+pub mod nellcor;
 pub mod puritan_bennett;
 pub mod wire;
 
@@ -44,6 +45,7 @@ pub static SIMS: &[&Sim] = &[
     &hospira::SIM,
     &masimo::SIM,
     &medibus::SIM,
+    &nellcor::SIM,
     &nonin::SIM,
     &puritan_bennett::SIM,
 ];
