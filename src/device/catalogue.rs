@@ -32,8 +32,9 @@ pub struct SerialModel {
     /// How long a device that is well may say nothing. Longer, and it is told to be silent and its
     /// port is opened again.
     pub quiet: Duration,
-    /// Makes the driver.
-    pub driver: fn(&Settings) -> Box<dyn Driver>,
+    /// Makes the driver. Not a plain function: a model that the configuration describes carries its
+    /// description.
+    pub driver: &'static (dyn Fn(&Settings) -> Box<dyn Driver> + Send + Sync),
 }
 
 /// What stands behind one port.

@@ -135,6 +135,9 @@ rows! { Unit UNITS:
     CMH2O = { code: 266_048, ucum: "cm[H2O]", symbol: "cmH2O" };
     /// `MDC_DIM_RESP_PER_MIN`.
     RESP_PER_MINUTE = { code: 264_928, ucum: "/min", symbol: "/min" };
+    // Devices that the site describes.
+    /// `MDC_DIM_DEGC`.
+    DEGREE_CELSIUS = { code: 268_192, ucum: "Cel", symbol: "°C" };
 }
 
 rows! { Metric METRICS:
@@ -398,6 +401,9 @@ rows! { Metric METRICS:
     PRESS_AWAY_END_EXP_POS = { code: 151_804, reference: "MDC_PRESS_AWAY_END_EXP_POS", label: "PEEP", loinc: None, plausible: Some((-20, 100)) };
     /// The mode of the ventilator, in its own word.
     VENT_MODE = { code: 184_352, reference: "MDC_VENT_MODE", label: "ventilation mode", loinc: None, plausible: None };
+    // Devices that the site describes.
+    /// A temperature, wherever it is measured.
+    TEMP = { code: 150_344, reference: "MDC_TEMP", label: "temperature", loinc: None, plausible: Some((0, 60)) };
 }
 
 /// Every metric, by code: the table here, and what the rows of the catalogue read besides.

@@ -274,8 +274,11 @@ impl Quality {
     pub const CLOCK_NOT_SET: Self = Self(1 << 8);
     /// Outside what is plausible for the element (flagged by policy, not dropped).
     pub const IMPLAUSIBLE: Self = Self(1 << 9);
+    /// Read by a description out of the configuration of the site, not by a driver of this program: who
+    /// wrote the description answers for what it says.
+    pub const SITE_CONFIGURED: Self = Self(1 << 10);
 
-    const NAMES: [(Self, &'static str); 10] = [
+    const NAMES: [(Self, &'static str); 11] = [
         (Self::QUESTIONABLE, "questionable"),
         (Self::INVALID, "invalid"),
         (Self::DEMONSTRATION, "demonstration"),
@@ -286,6 +289,7 @@ impl Quality {
         (Self::STORED, "stored"),
         (Self::CLOCK_NOT_SET, "clock-not-set"),
         (Self::IMPLAUSIBLE, "implausible"),
+        (Self::SITE_CONFIGURED, "site-configured"),
     ];
 
     /// Whether all flags of `other` are set.

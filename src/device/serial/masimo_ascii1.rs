@@ -56,7 +56,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
     parts: Parts::One,
     settings: &[],
     quiet: Duration::from_secs(10), // ten of its lines
-    driver: |_| Box::new(MasimoAscii1::new()),
+    driver: &|_| Box::new(MasimoAscii1::new()),
 };
 
 /// The most unknown keys that are told on one connection.

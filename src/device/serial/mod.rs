@@ -26,6 +26,7 @@ mod masimo_ascii1;
 mod nellcor;
 mod nonin;
 mod puritan_bennett_840;
+pub mod site_line;
 
 /// The table of serial device models, one a line.
 #[rustfmt::skip]

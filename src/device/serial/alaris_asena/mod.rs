@@ -70,7 +70,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
     parts: Parts::One,
     settings: &[],
     quiet: Duration::from_secs(15),
-    driver: |_| Box::new(AlarisAsena::new()),
+    driver: &|_| Box::new(AlarisAsena::new()),
 };
 
 /// How long everything is thrown away after `Up`: three times what the longest frame takes at

@@ -67,7 +67,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
     parts: Parts::One,
     settings: &[],
     quiet: Duration::from_secs(15),
-    driver: |_| Box::new(Nellcor::new()),
+    driver: &|_| Box::new(Nellcor::new()),
 };
 
 /// How long the oximeter may be silent: five of its lines. Then the line is opened again.

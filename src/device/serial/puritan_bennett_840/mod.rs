@@ -108,7 +108,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
         },
     ],
     quiet: Duration::from_secs(75),
-    driver: |settings| Box::new(PuritanBennett840::new(settings)),
+    driver: &|settings| Box::new(PuritanBennett840::new(settings)),
 };
 
 /// How long everything is thrown away after `Up`: what the longest report takes at 9,600 baud.
