@@ -22,5 +22,6 @@ mod masimo_ascii1;
 mod nellcor;
 mod nonin;
 mod puritan_bennett_840;
+mod site_line;
 mod support;
 mod vectors;

@@ -19,6 +19,7 @@ pub mod nonin;
 mod pty;
 pub mod nellcor;
 pub mod puritan_bennett;
+pub mod site_line;
 pub mod wire;
 
 use std::collections::VecDeque;
@@ -48,6 +49,7 @@ pub static SIMS: &[&Sim] = &[
     &nellcor::SIM,
     &nonin::SIM,
     &puritan_bennett::SIM,
+    &site_line::SIM,
 ];
 
 /// One kind of device.
