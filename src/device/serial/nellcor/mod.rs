@@ -36,8 +36,9 @@ use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
 use crate::device::framing::{Break, Delimited, Piece};
 use crate::device::nomenclature as mdc;
 use crate::device::observation::{Absent, Kind, Observation, Quality, Value};
+use crate::device::settings::{Setting, Settings, Values};
 use crate::device::{Action, Driver, Fault, FaultKind, Identity};
-use crate::link::{AllowSet, Line as Settings, LinkCommand, LinkEvent, Parity};
+use crate::link::{AllowSet, Line as Port, LinkCommand, LinkEvent, Parity};
 use crate::time::{Mono, Now};
 use line::{Data, Heading, Line, Mode};
 
@@ -46,7 +47,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
     name: "nellcor",
     title: "Nellcor N-395, N-595, NPB-290, NPB-295 pulse oximeter (data port ASCII)",
     class: Class::Monitor,
-    line: Settings { baud: 9_600, data_bits: 8, parity: Parity::None, stop_bits: 1 },
+    line: Port { baud: 9_600, data_bits: 8, parity: Parity::None, stop_bits: 1 },
     requests: AllowSet::NONE,
     reads: &[
         &mdc::SPO2,
@@ -65,13 +66,15 @@ pub(super) static MODEL: SerialModel = SerialModel {
     ],
     identity: IdentityProof::PortOnly,
     parts: Parts::One,
-    settings: &[],
-    quiet: Duration::from_secs(15),
-    driver: &|_| Box::new(Nellcor::new()),
+    settings: &[Setting {
+        name: "silence",
+        meaning: "seconds without a line after which the port is opened again: several times the period of the lines, \
+                  which the chapter on the data port in the oximeter's manual gives",
+        values: Values::Number { least: 5, most: 120, default: 10 },
+    }],
+    quiet: Duration::from_secs(135),
+    driver: &|settings| Box::new(Nellcor::new(settings)),
 };
-
-/// How long the oximeter may be silent: five of its lines. Then the line is opened again.
-const QUIET_MAX: Duration = Duration::from_secs(10);
 
 /// The way out, told with everything that looks like another output.
 const SET_ASCII: &str = "set the oximeter's data port to ASCII (real-time), 9600 8N1";
@@ -101,6 +104,8 @@ enum Source {
 /// The driver.
 #[derive(Debug)]
 struct Nellcor {
+    /// How long the oximeter may be silent before the line is opened again.
+    quiet_max: Duration,
     framer: Delimited,
     phase: Phase,
     /// Whether the next broken line is the tail of one that began before the connection.
@@ -115,8 +120,14 @@ struct Nellcor {
 }
 
 impl Nellcor {
-    fn new() -> Self {
+    fn new(settings: &Settings) -> Self {
+        let seconds = u64::try_from(settings.number("silence")).unwrap_or_default();
+        Self::with(Duration::from_secs(seconds.max(1)))
+    }
+
+    fn with(quiet_max: Duration) -> Self {
         Self {
+            quiet_max,
             framer: Delimited::new(line::DELIMITERS),
             phase: Phase::Listening,
             is_first_line: false,
@@ -131,9 +142,9 @@ impl Nellcor {
     fn handle_up(&mut self, now: Mono) {
         let (alarms, alarms_of) = (std::mem::take(&mut self.alarms), self.alarms_of.take());
         // What is on is kept: an alarm that ended while the line was down gets its end.
-        *self = Self { alarms_of, alarms, ..Self::new() };
+        *self = Self { alarms_of, alarms, ..Self::with(self.quiet_max) };
         self.is_first_line = true;
-        self.phase = Phase::Connected { quiet_until: now + QUIET_MAX };
+        self.phase = Phase::Connected { quiet_until: now + self.quiet_max };
     }
 
     fn handle_bytes(&mut self, bytes: &[u8], now: Mono) {
@@ -154,7 +165,7 @@ impl Nellcor {
             Piece::Frame(span) => match Line::read(span) {
                 Ok(line) => {
                     if let Phase::Connected { quiet_until } = &mut self.phase {
-                        *quiet_until = now + QUIET_MAX;
+                        *quiet_until = now + self.quiet_max;
                     }
                     self.handle_line(line, faults);
                 }
@@ -298,7 +309,7 @@ impl Driver for Nellcor {
         if let Phase::Connected { quiet_until } = self.phase
             && quiet_until <= now.mono
         {
-            let seconds = QUIET_MAX.as_secs();
+            let seconds = self.quiet_max.as_secs();
             let detail = format!("no whole line in {seconds} s, the line is opened again: {SET_ASCII}");
             self.actions.push_back(Action::Report(Fault::new(FaultKind::Timeout, detail)));
             self.actions.push_back(Action::Command(LinkCommand::HangUp));

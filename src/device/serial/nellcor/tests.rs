@@ -19,7 +19,7 @@ struct Talk {
 
 impl Talk {
     fn new() -> Self {
-        Self { driver: (MODEL.driver)(&Choices::default()), now: Now::default() }
+        Self { driver: (MODEL.driver)(&Choices::defaults(MODEL.settings)), now: Now::default() }
     }
 
     fn up() -> Self {

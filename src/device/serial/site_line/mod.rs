@@ -5,7 +5,7 @@
 //! device's card carries, begins with `site:`. Both say: not this program vouches for what it means, but who wrote
 //! the description.
 //!
-//! What is sent is what the description lists, byte for byte, and nothing else (see [`judge`] for what it may
+//! What is sent is what the description lists, byte for byte, and nothing else (see [`RawDescription::judge`] for what it may
 //! list). Whoever writes a poll answers for what the device does with it.
 //!
 //! A line counts only when all of it is as described. Without a checksum a digit that the line turned into another
