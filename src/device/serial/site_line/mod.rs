@@ -10,8 +10,8 @@
 //!
 //! A line counts only when all of it is as described. Without a checksum a digit that the line turned into another
 //! digit passes, and so does a digit that is lost: `pieces`, suffixes and columns in the description make that
-//! rarer. Where a line tells the serial number, nothing is told before it is known on this connection, nor when it
-//! was not told again for half an hour; another number counts only when two lines in a row have it, unless lines have
+//! rarer. Where a line tells the serial number, nothing is told before it is known on this connection, nor after
+//! a poll without an answer or half an hour until it was told again; another number counts only when two lines in a row have it, unless lines have
 //! a checksum. Lines that do not carry the number themselves are told under the last one: a cable that moves to
 //! another device is seen when that tells its own.
 //!
@@ -222,6 +222,17 @@ impl SiteLine {
         self.actions.push_back(Action::identify(said));
     }
 
+    /// In a silence the cable can have gone to another device: who it is has to be told again, so everything is
+    /// asked again.
+    fn doubt(&mut self, now: Mono) {
+        if let Some((_, until)) = &mut self.known
+            && self.description.states_serial()
+        {
+            *until = now;
+            self.due.fill(now);
+        }
+    }
+
     /// Sends the poll that has been due for the longest, when no answer is waited for.
     fn ask_next(&mut self, now: Mono) {
         if self.waiting.is_some() || !matches!(self.phase, Phase::Connected { .. }) {
@@ -281,6 +292,7 @@ impl Driver for SiteLine {
             Phase::Connected { .. } if self.waiting.is_some_and(|until| until <= now) => {
                 self.waiting = None;
                 self.report(FaultKind::Timeout, "no described line came after a poll");
+                self.doubt(now);
             }
             Phase::Listening | Phase::Settling { .. } | Phase::Connected { .. } | Phase::Closed => {}
         }

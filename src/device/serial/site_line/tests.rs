@@ -185,15 +185,35 @@ fn polls_are_sent_one_at_a_time_and_only_when_they_are_due() {
 
 #[test]
 fn a_serial_number_holds_for_half_an_hour() {
-    let silent = changed(|raw| raw["quiet"] = json!(3600));
+    let silent = changed(|raw| {
+        raw["quiet"] = json!(3600);
+        for key in ["poll", "polls_change_nothing"] {
+            raw.as_object_mut().unwrap().remove(key);
+        }
+    });
     let mut talk = Talk::new(model(&silent));
     talk.event(&LinkEvent::Up);
-    talk.pass(500);
     talk.say(&sealed("ID,AW300417,"));
     talk.pass(1_799_000);
     assert_eq!(observed(&talk.say(&sealed("ST,365,37.0C,RUN,"))).len(), 3);
     talk.pass(2_000);
     assert_eq!(observed(&talk.say(&sealed("ST,365,37.0C,RUN,"))).len(), 0);
+}
+
+#[test]
+fn after_a_poll_without_an_answer_it_has_to_say_who_it_is() {
+    let mut talk = Talk::new(model(&raw(EXAMPLE)));
+    talk.event(&LinkEvent::Up);
+    talk.pass(500);
+    talk.say(&sealed("ID,AW300417,"));
+    talk.say(&sealed("ID,AW300417,"));
+    assert_eq!(sent(&talk.pass(2_000)), [0]);
+    assert_eq!(sent(&talk.pass(2_000)), [0], "no answer: asked again");
+    let doubted = talk.say(&sealed("ST,111,37.0C,RUN,"));
+    assert_eq!((observed(&doubted).len(), sent(&doubted)), (0, vec![1]), "who it is, is asked");
+    talk.say(&sealed("ID,AW300417,"));
+    talk.pass(2_000);
+    assert_eq!(observed(&talk.say(&sealed("ST,365,37.0C,RUN,"))).len(), 3);
 }
 
 #[test]
