@@ -58,7 +58,7 @@ static PUMP: SerialModel = SerialModel {
     parts: Parts::One,
     settings: &[],
     quiet: Duration::from_secs(15),
-    driver: no_driver,
+    driver: &no_driver,
 };
 
 static OXIMETER: SerialModel = SerialModel {
@@ -72,7 +72,7 @@ static OXIMETER: SerialModel = SerialModel {
     parts: Parts::One,
     settings: &[],
     quiet: Duration::from_secs(15),
-    driver: no_driver,
+    driver: &no_driver,
 };
 
 static MUTE: SerialModel = SerialModel {
@@ -86,7 +86,7 @@ static MUTE: SerialModel = SerialModel {
     parts: Parts::One,
     settings: &[],
     quiet: Duration::from_secs(15),
-    driver: no_driver,
+    driver: &no_driver,
 };
 
 static RACK: SerialModel = SerialModel {
@@ -107,7 +107,7 @@ static RACK: SerialModel = SerialModel {
         Setting { name: "checksum", meaning: "see the manual", values: Values::Word(&["exclusive", "sum"]) },
     ],
     quiet: Duration::from_secs(30),
-    driver: no_driver,
+    driver: &no_driver,
 };
 
 static BELT: BleProfile = BleProfile {

@@ -136,8 +136,6 @@ rows! { Unit UNITS:
     /// `MDC_DIM_RESP_PER_MIN`.
     RESP_PER_MINUTE = { code: 264_928, ucum: "/min", symbol: "/min" };
     // Devices that the site describes.
-    /// `MDC_DIM_DEGC`.
-    DEGREE_CELSIUS = { code: 268_192, ucum: "Cel", symbol: "°C" };
 }
 
 rows! { Metric METRICS:

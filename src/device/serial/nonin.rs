@@ -68,7 +68,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
     parts: Parts::One,
     settings: &SETTINGS,
     quiet: Duration::from_secs(15),
-    driver: |settings| Box::new(Nonin::new(settings)),
+    driver: &|settings| Box::new(Nonin::new(settings)),
 };
 
 static SETTINGS: [Setting; 1] = [Setting {

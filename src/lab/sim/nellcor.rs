@@ -54,6 +54,7 @@ pub struct Values {
 pub static SIM: Sim = Sim {
     name: "nellcor",
     title: "Nellcor pulse oximeter, ASCII output",
+    identities: ["N-395", "N-595"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

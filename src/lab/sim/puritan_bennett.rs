@@ -79,6 +79,7 @@ impl Default for Values {
 pub static SIM: Sim = Sim {
     name: "puritan-bennett-840",
     title: "Puritan Bennett 840 ventilator",
+    identities: ["840 3510012345", "840 3510099999"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

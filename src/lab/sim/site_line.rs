@@ -45,6 +45,7 @@ impl Default for Values {
 pub static SIM: Sim = Sim {
     name: "site-line",
     title: "blood warmer for a driver that the site describes (configs/devices.d/site-line.toml)",
+    identities: ["AW300417", "AW300418"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

@@ -80,7 +80,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
     settings: &setup::SETTINGS,
     // It speaks when somebody measures, and at night nobody may.
     quiet: Duration::from_secs(86_400),
-    driver: |settings| Box::new(AstmLis::new(Setup::of(settings))),
+    driver: &|settings| Box::new(AstmLis::new(Setup::of(settings))),
 };
 
 /// All that is ever sent. `EOT` as an answer would acknowledge too, and `ENQ` would ask for the line.

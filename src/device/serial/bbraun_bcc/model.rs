@@ -47,7 +47,7 @@ pub(in super::super) static MODEL: SerialModel = SerialModel {
     parts: Parts::Many { word: "slot", names: places::NAMES },
     settings: &SETTINGS,
     quiet: Duration::from_secs(50),
-    driver: |settings| Box::new(BbraunBcc::new(settings)),
+    driver: &|settings| Box::new(BbraunBcc::new(settings)),
 };
 
 static SETTINGS: [Setting; 5] = [

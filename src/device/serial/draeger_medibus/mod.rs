@@ -59,7 +59,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
     parts: Parts::One,
     settings: &SETTINGS,
     quiet: Duration::from_secs(20),
-    driver: |settings| Box::new(Medibus::new(settings)),
+    driver: &|settings| Box::new(Medibus::new(settings)),
 };
 
 static SETTINGS: [Setting; 3] = [

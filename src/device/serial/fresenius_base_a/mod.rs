@@ -82,7 +82,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
     parts: Parts::Many { word: "module", names: &["1", "2", "3", "4", "5"] },
     settings: &settings::SETTINGS,
     quiet: Duration::from_secs(15),
-    driver: |settings| Box::new(FreseniusBaseA::new(settings)),
+    driver: &|settings| Box::new(FreseniusBaseA::new(settings)),
 };
 
 /// How long everything is thrown away after `Up`: four times what the longest frame takes.

@@ -69,7 +69,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
     parts: Parts::Many { word: "pump", names: &["1", "2", "3"] },
     settings: &SETTINGS,
     quiet: Duration::from_secs(45),
-    driver: |settings| Box::new(HospiraPlumAPlus::new(settings)),
+    driver: &|settings| Box::new(HospiraPlumAPlus::new(settings)),
 };
 
 /// How long everything is thrown away after `Up`: what a reply of 70 bytes takes.
