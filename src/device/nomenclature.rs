@@ -136,6 +136,20 @@ rows! { Unit UNITS:
     /// `MDC_DIM_RESP_PER_MIN`.
     RESP_PER_MINUTE = { code: 264_928, ucum: "/min", symbol: "/min" };
     // Devices that the site describes.
+    /// `MDC_DIM_MILLI_L_PER_CM_H2O` (`4::5906`, after mdrepo's ventilator drivers).
+    MILLILITRE_PER_CMH2O = { code: 268_050, ucum: "mL/cm[H2O]", symbol: "mL/cmH2O" };
+    /// `MDC_DIM_CM_H2O_PER_L_PER_SEC` (`4::5920`, after mdrepo's ventilator drivers).
+    CMH2O_PER_LITRE_PER_SECOND = { code: 268_064, ucum: "cm[H2O]/(L/s)", symbol: "cmH2O/(L/s)" };
+    /// `MDC_DIM_MILLI_VOLT`.
+    MILLIVOLT = { code: 266_418, ucum: "mV", symbol: "mV" };
+    /// `MDC_DIM_MICRO_VOLT`.
+    MICROVOLT = { code: 266_419, ucum: "uV", symbol: "µV" };
+    /// Elastance.
+    CMH2O_PER_LITRE = { code: 67_111_153, ucum: "cm[H2O]/L", symbol: "cmH2O/L" };
+    /// Work of breathing.
+    JOULE_PER_LITRE = { code: 67_111_154, ucum: "J/L", symbol: "J/L" };
+    /// Neuro-mechanical efficiency.
+    CMH2O_PER_MICROVOLT = { code: 67_111_155, ucum: "cm[H2O]/uV", symbol: "cmH2O/µV" };
 }
 
 rows! { Metric METRICS:
@@ -402,6 +416,36 @@ rows! { Metric METRICS:
     // Devices that the site describes.
     /// A temperature, wherever it is measured.
     TEMP = { code: 150_344, reference: "MDC_TEMP", label: "temperature", loinc: None, plausible: Some((0, 60)) };
+    /// Inspired minute volume.
+    VENT_VOL_MINUTE_INSP = { code: 152_004, reference: "MDC_VENT_VOL_MINUTE_INSP", label: "inspired minute volume", loinc: None, plausible: None };
+    /// Expired minute volume of the ventilator.
+    VENT_VOL_MINUTE_EXP = { code: 152_000, reference: "MDC_VENT_VOL_MINUTE_EXP", label: "expired minute volume of the ventilator", loinc: None, plausible: None };
+    /// Highest inspiratory airway pressure.
+    VENT_PRESS_AWAY_MAX = { code: 151_973, reference: "MDC_VENT_PRESS_AWAY_MAX", label: "highest inspiratory airway pressure", loinc: None, plausible: Some((-20, 150)) };
+    /// Mean airway pressure.
+    VENT_PRESS_AWAY_MEAN = { code: 151_975, reference: "MDC_VENT_PRESS_AWAY_MEAN", label: "mean airway pressure", loinc: None, plausible: Some((-20, 100)) };
+    /// Plateau pressure.
+    VENT_PRESS_RESP_PLAT = { code: 152_424, reference: "MDC_VENT_PRESS_RESP_PLAT", label: "plateau pressure", loinc: None, plausible: Some((-20, 150)) };
+    /// Total PEEP.
+    PRESS_AWAY_END_EXP_POS_TOTAL = { code: 152_788, reference: "MDC_PRESS_AWAY_END_EXP_POS_TOTAL", label: "total PEEP", loinc: None, plausible: Some((-20, 100)) };
+    /// Dynamic compliance.
+    COMPL_LUNG_DYNAMIC = { code: 152_600, reference: "MDC_COMPL_LUNG_DYNAMIC", label: "dynamic compliance", loinc: None, plausible: None };
+    /// I:E ratio.
+    RATIO_IE = { code: 151_832, reference: "MDC_RATIO_IE", label: "I:E ratio", loinc: None, plausible: None };
+    /// Gas flow in the airway.
+    FLOW_AWAY = { code: 151_764, reference: "MDC_FLOW_AWAY", label: "gas flow in the airway", loinc: None, plausible: None };
+    /// Supply problem.
+    EVT_SUPPLY_PROB = { code: 196_786, reference: "MDC_EVT_SUPPLY_PROB", label: "supply problem", loinc: None, plausible: None };
+    /// Battery problem.
+    EVT_BATT_PROB = { code: 196_806, reference: "MDC_EVT_BATT_PROB", label: "battery problem", loinc: None, plausible: None };
+    /// Mains problem.
+    EVT_ELEC_PWR_LINE_PROB = { code: 196_844, reference: "MDC_EVT_ELEC_PWR_LINE_PROB", label: "mains problem", loinc: None, plausible: None };
+    /// Sensor problem.
+    EVT_SENSOR_PROB = { code: 196_920, reference: "MDC_EVT_SENSOR_PROB", label: "sensor problem", loinc: None, plausible: None };
+    /// Power problem.
+    EVT_POWER_PROB = { code: 197_168, reference: "MDC_EVT_POWER_PROB", label: "power problem", loinc: None, plausible: None };
+    /// Delivered oxygen low.
+    EVT_VENT_CONC_O2_DELIV_LO = { code: 197_204, reference: "MDC_EVT_VENT_CONC_O2_DELIV_LO", label: "delivered oxygen low", loinc: None, plausible: None };
 }
 
 /// Every metric, by code: the table here, and what the rows of the catalogue read besides.

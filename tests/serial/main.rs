@@ -18,6 +18,7 @@ mod draeger_medibus;
 mod fresenius_base_a;
 mod hospira_plum_aplus;
 mod hostile;
+mod maquet_servo_i;
 mod masimo_ascii1;
 mod nellcor;
 mod nonin;

@@ -22,6 +22,7 @@ mod bbraun_bcc;
 mod draeger_medibus;
 mod fresenius_base_a;
 mod hospira_plum_aplus;
+mod maquet_servo_i;
 mod masimo_ascii1;
 mod nellcor;
 mod nonin;
@@ -37,6 +38,7 @@ pub(super) static MODELS: &[&SerialModel] = &[
     &draeger_medibus::MODEL,
     &fresenius_base_a::MODEL,
     &hospira_plum_aplus::MODEL,
+    &maquet_servo_i::MODEL,
     &masimo_ascii1::MODEL,
     &nellcor::MODEL,
     &nonin::MODEL,

@@ -18,6 +18,7 @@ pub mod medibus;
 pub mod nellcor;
 pub mod nonin;
 mod pty;
+pub mod maquet;
 pub mod puritan_bennett;
 pub mod site_line;
 pub mod wire;
@@ -44,6 +45,7 @@ pub static SIMS: &[&Sim] = &[
     &bbraun::SIM,
     &fresenius::SIM,
     &hospira::SIM,
+    &maquet::SIM,
     &masimo::SIM,
     &medibus::SIM,
     &nellcor::SIM,

@@ -1,0 +1,539 @@
+//! Maquet / Getinge Servo-i and Servo-s ventilators: the computer interface "CIE".
+//!
+//! In: the ventilator's answers to one question at a time, and, when curves are wanted, its stream.
+//! Out: who it is, what it measures, what it is set to, the edges of its alarms, whether it is in
+//! standby; curves in the bulk lane. Facts: Maquet order no. 65 43 388 (CIE manual, protocol 005).
+//!
+//! The conversation: ESC ends a stream that an earlier host left running; everything is thrown away
+//! for 200 ms; EOT has to be answered by `*`, and as the interface answers in turn, nothing of
+//! before can come behind that. `RCTY` brings it into EXTENDED mode. Then: who it is, the protocol
+//! version, for every channel what its numbers are worth, the tables of channels, and rounds: alarms
+//! every 2 s, readings every 4 s, settings every 10 s.
+//!
+//! Answers do not say what they answer or who answers. After each that stayed away or was spoiled the
+//! line is brought into step again by ESC and EOT before the question is repeated; the form of every
+//! answer is checked; and each round ends with the question for the serial number (`RSEN`): only when
+//! it is the same as before is the round told. While curves stream nothing can be asked. What comes then
+//! goes out under the last identity, until the stream is stopped, at the latest after half an hour, for
+//! a round. A ventilator that was exchanged within a stream does not stream: it has to be told to.
+//!
+//! What remains: the checksum is an XOR of 8 bits, so one in 256 spoiled answers looks whole. Its form
+//! (number of values, digits) catches most of these.
+//!
+//! What never happens: a value scaled by a table of ours; an observation before the serial number; a
+//! byte to the ventilator that is not one of [`queries::REQUESTS`]. The patient's identification is never
+//! asked for, and an answer to a question that was not heard is not looked into.
+
+mod alarms;
+mod channels;
+mod queries;
+mod readings;
+mod replies;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::Faults;
+use crate::device::alarms::{AlarmEdges, Level};
+use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
+use crate::device::nomenclature as mdc;
+use crate::device::observation::{DeviceTime, Observation};
+use crate::device::settings::{Setting, Settings, Values};
+use crate::device::{Action, Driver, Fault, FaultKind, Identity};
+use crate::link::{AllowSet, Line, LinkCommand, LinkEvent, Parity};
+use crate::time::{Mono, Now};
+use channels::Scale;
+use queries::{Asked, Group, REQUESTS};
+use stream::Stream;
+use wire::{Lines, Piece};
+
+/// The catalogue's row.
+pub(super) static MODEL: SerialModel = SerialModel {
+    name: "maquet-servo-i",
+    title: "Maquet / Getinge Servo-i, Servo-s ventilator (CIE)",
+    class: Class::Therapy,
+    line: Line { baud: 9_600, data_bits: 8, parity: Parity::Even, stop_bits: 1 },
+    requests: AllowSet::new(&REQUESTS),
+    reads: &READS,
+    identity: IdentityProof::Reported,
+    parts: Parts::One,
+    settings: &SETTINGS,
+    quiet: Duration::from_secs(30),
+    driver: |settings| Box::new(MaquetServoI::new(Options::of(settings))),
+};
+
+static READS: [&mdc::Metric; 60] = [
+    &mdc::RESP_RATE,
+    &mdc::VOL_AWAY_TIDAL,
+    &mdc::VENT_VOL_MINUTE_INSP,
+    &mdc::VENT_VOL_MINUTE_EXP,
+    &mdc::VENT_PRESS_AWAY_MAX,
+    &mdc::VENT_PRESS_AWAY_MEAN,
+    &mdc::VENT_PRESS_RESP_PLAT,
+    &mdc::VENT_PRESS_AWAY_END_EXP_POS,
+    &mdc::PRESS_AWAY_END_EXP_POS_TOTAL,
+    &mdc::CONC_AWAY_O2_INSP,
+    &mdc::CONC_AWAY_CO2_ET,
+    &mdc::COMPL_LUNG_STATIC,
+    &mdc::COMPL_LUNG_DYNAMIC,
+    &mdc::RATIO_IE,
+    &mdc::VENT_MODE,
+    &mdc::FLOW_AWAY,
+    &mdc::PRESS_AWAY,
+    &mdc::EVT_ALARM,
+    &mdc::EVT_APNEA,
+    &mdc::EVT_SUPPLY_PROB,
+    &mdc::EVT_BATT_PROB,
+    &mdc::EVT_ELEC_PWR_LINE_PROB,
+    &mdc::EVT_SENSOR_PROB,
+    &mdc::EVT_VENT_BREATHING_SYS_LEAK,
+    &mdc::EVT_POWER_PROB,
+    &mdc::EVT_VENT_CONC_O2_DELIV_LO,
+    &channels::TIDAL_INSP,
+    &channels::BAROMETER,
+    &channels::RESISTANCE_231,
+    &channels::RESISTANCE_236,
+    &channels::LEAKAGE,
+    &channels::RATE_SPONT,
+    &channels::MINUTE_SPONT,
+    &channels::P01,
+    &channels::EDI_255,
+    &channels::EDI_256,
+    &channels::STRESS_INDEX,
+    &channels::SET_RATE,
+    &channels::SET_MINUTE,
+    &channels::SET_PC,
+    &channels::SET_PS,
+    &channels::SET_PEEP,
+    &channels::PATIENT_RANGE,
+    &channels::MUTE,
+    &channels::SET_O2,
+    &channels::SET_IE,
+    &channels::SET_TIDAL,
+    &channels::LIMIT_353,
+    &channels::LIMIT_354,
+    &channels::LIMIT_355,
+    &channels::LIMIT_356,
+    &channels::LIMIT_357,
+    &channels::LIMIT_358,
+    &channels::LIMIT_359,
+    &channels::LIMIT_MV_364,
+    &channels::LIMIT_MV_365,
+    &channels::STATE,
+    &channels::ALARM_STATE,
+    &channels::CURVE_PHASE,
+    &channels::CURVE_OTHER,
+];
+
+static SETTINGS: [Setting; 5] = [
+    Setting {
+        name: "curves",
+        meaning: "whether curves are streamed; they go into the bulk lane and take most of a 9600 baud line",
+        values: Values::Word(&["off", "on"]),
+    },
+    Setting {
+        name: "first_curve",
+        meaning: "the channel of the first curve, see the manual's table of curve channels (100 is the flow in recorded streams)",
+        values: Values::Number { least: 100, most: 199, default: 100 },
+    },
+    Setting {
+        name: "second_curve",
+        meaning: "the channel of a second curve, greater than the first, see the manual's table of curve channels; 0 is none",
+        values: Values::Number { least: 0, most: 199, default: 0 },
+    },
+    Setting {
+        name: "sample_unit_us",
+        meaning: "the unit, in microseconds, of the sampling time that the ventilator states for a curve (first field of RCCO, see the manual)",
+        values: Values::Number { least: 1, most: 1_000_000, default: 1_000 },
+    },
+    Setting {
+        name: "identity_minutes",
+        meaning: "how long curves may stream before the stream is stopped to ask who streams",
+        values: Values::Number { least: 1, most: 30, default: 10 },
+    },
+];
+
+/// How long everything is thrown away behind ESC (CIE manual, start of communication).
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How long the first byte of an answer may take: the manual's 500 ms, and the time on the line.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// How long an answer may stand still once it has begun.
+const STILL_MAX: Duration = Duration::from_millis(500);
+
+/// How long an answer may take altogether: ten times what the longest needs at 9,600 baud.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// From one round to the next. With one answer lost and asked again an alarm is known within 4 s.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// Readings are asked with every second round, settings with every fifth.
+const BREATH_ROUNDS: u32 = 2;
+const SETTING_ROUNDS: u32 = 5;
+
+/// The period of what of the identity cannot change without a power cycle.
+const SOFTWARE_PERIOD: Duration = Duration::from_secs(30 * 60);
+
+/// How long a stream may be silent. Curves come all the time.
+const STREAM_QUIET: Duration = Duration::from_secs(10);
+
+/// From a stream that the ventilator ended to the next.
+const STREAM_AGAIN: Duration = Duration::from_secs(10);
+
+/// Questions without an answer in a row, and starts from the beginning in a row, after which the
+/// line is closed and opened again.
+const UNANSWERED_MAX: u32 = 3;
+
+/// What is set for this ventilator.
+#[derive(Clone, Debug)]
+struct Options {
+    curves: Vec<u16>,
+    sample_unit_us: u32,
+    identity_period: Duration,
+}
+
+impl Options {
+    fn of(settings: &Settings) -> Self {
+        let number = |name| settings.number(name);
+        let (first, second) = (number("first_curve"), number("second_curve"));
+        let chosen = [Some(first), (second > first).then_some(second)];
+        let curves = if settings.word("curves") == "on" { chosen } else { [None, None] };
+        let minutes = u64::try_from(number("identity_minutes")).unwrap_or(10).clamp(1, 30);
+        Self {
+            curves: curves.into_iter().flatten().filter_map(|number| u16::try_from(number).ok()).collect(),
+            sample_unit_us: u32::try_from(number("sample_unit_us")).unwrap_or(1_000),
+            identity_period: Duration::from_secs(60 * minutes),
+        }
+    }
+}
+
+/// Where the conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Never connected: reads whatever comes, asks nothing.
+    Listening,
+    /// ESC was sent: throws everything away.
+    Settling { until: Mono },
+    /// Nothing is outstanding.
+    Idle,
+    /// A question is outstanding.
+    Waiting { asked: Asked, until: Mono, latest: Mono },
+    /// The ventilator streams.
+    Streaming { until: Mono, quiet: Mono },
+    /// Hung up: nothing until the next `Up`.
+    Closed,
+}
+
+/// What has to be done before what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Identity,
+    Version,
+    Scales,
+    Tables,
+    Rounds,
+}
+
+/// Which channels the interface reads.
+#[derive(Clone, Debug, Default)]
+struct Tables {
+    breath: Vec<u16>,
+    setting: Vec<u16>,
+    alarm: Vec<u16>,
+    curve: Vec<u16>,
+}
+
+/// The driver.
+#[derive(Debug)]
+struct MaquetServoI {
+    options: Options,
+    lines: Lines,
+    stream: Stream,
+    phase: Phase,
+    stage: Stage,
+    plan: VecDeque<Asked>,
+    round: u32,
+    due: Mono,
+    software_due: Mono,
+    stream_due: Mono,
+    tables: Tables,
+    scales: BTreeMap<u16, Scale>,
+    has_overview: bool,
+    has_time: bool,
+    unanswered: u32,
+    restarts: u32,
+    /// Bytes thrown away behind ESC that nobody expected.
+    discarded: Option<usize>,
+    model: Option<String>,
+    /// As `RSEN` said it.
+    serial: Option<String>,
+    software: Option<String>,
+    told: Option<Identity>,
+    alarms: AlarmEdges,
+    /// Whose alarms those are.
+    alarms_of: Option<String>,
+    /// What the round has said, told when `RSEN` shows whose it is.
+    held: Vec<Observation>,
+    held_level: Option<Level>,
+    time: Option<DeviceTime>,
+    overview: Option<u8>,
+    is_standby: bool,
+    breath_phase: Option<u8>,
+    /// The last question of a captured host, and the channels of its table.
+    heard: Option<(Asked, Vec<u16>)>,
+    hears_stream: bool,
+    actions: VecDeque<Action>,
+}
+
+impl MaquetServoI {
+    fn new(options: Options) -> Self {
+        Self {
+            options,
+            lines: Lines::default(),
+            stream: Stream::new(),
+            phase: Phase::Listening,
+            stage: Stage::Identity,
+            plan: VecDeque::new(),
+            round: 0,
+            due: Mono::default(),
+            software_due: Mono::default(),
+            stream_due: Mono::default(),
+            tables: Tables::default(),
+            scales: BTreeMap::new(),
+            has_overview: true,
+            has_time: true,
+            unanswered: 0,
+            restarts: 0,
+            discarded: None,
+            model: None,
+            serial: None,
+            software: None,
+            told: None,
+            alarms: AlarmEdges::default(),
+            alarms_of: None,
+            held: Vec::new(),
+            held_level: None,
+            time: None,
+            overview: None,
+            is_standby: false,
+            breath_phase: None,
+            heard: None,
+            hears_stream: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    fn handle_up(&mut self, now: Mono) {
+        let (alarms, alarms_of) = (std::mem::take(&mut self.alarms), self.alarms_of.take());
+        // What is on is kept: it is compared again once the ventilator has said that it is the same one.
+        *self = Self { alarms, alarms_of, ..Self::new(self.options.clone()) };
+        self.plan.push_back(Asked::Type);
+        self.wake(now);
+        self.discarded = Some(0);
+    }
+
+    /// Brings the line into step: ESC, a pause, EOT. The plan stays as it is.
+    fn wake(&mut self, now: Mono) {
+        self.lines.reset();
+        self.stream = Stream::new();
+        self.discarded = None;
+        self.send(LinkCommand::Send(crate::link::RequestId(0)));
+        self.phase = Phase::Settling { until: now + SETTLE };
+    }
+
+    /// Starts from the beginning: nothing that is known holds any more.
+    fn restart(&mut self, now: Mono) {
+        self.restarts = self.restarts.saturating_add(1);
+        self.stage = Stage::Identity;
+        self.plan = VecDeque::from([Asked::Type]);
+        self.tables = Tables::default();
+        self.scales.clear();
+        self.drop_held();
+        if self.restarts >= UNANSWERED_MAX {
+            self.hang_up("it could not be started for the third time");
+        } else {
+            self.wake(now);
+        }
+    }
+
+    fn hang_up(&mut self, why: &str) {
+        self.report(FaultKind::Timeout, format!("{why}: the line is opened again"));
+        self.phase = Phase::Closed;
+        self.actions.push_back(Action::Command(LinkCommand::HangUp));
+    }
+
+    /// Asks what is next, if the line is free.
+    fn ask_next(&mut self, now: Mono) {
+        while self.phase == Phase::Idle {
+            let Some(asked) = self.plan.pop_front() else {
+                if self.go_on(now) {
+                    continue;
+                }
+                return;
+            };
+            let channels = match asked {
+                Asked::Define(group) => self.chosen(group),
+                _ => Vec::new(),
+            };
+            let Some(command) = asked.command(&channels) else { continue };
+            self.send(command);
+            if asked == Asked::Stream {
+                self.stream = Stream::new();
+                self.breath_phase = None;
+                let until = now + self.options.identity_period;
+                self.phase = Phase::Streaming { until, quiet: now + STREAM_QUIET };
+            } else {
+                self.lines.reset();
+                self.phase = Phase::Waiting { asked, until: now + PATIENCE, latest: now + ANSWER_MAX };
+            }
+        }
+    }
+
+    /// The plan is done: makes the next one. False: there is nothing to do yet.
+    fn go_on(&mut self, now: Mono) -> bool {
+        (self.stage, self.plan) = match self.stage {
+            Stage::Identity => (Stage::Version, VecDeque::from([Asked::Highest])),
+            Stage::Version => {
+                let numbers = channels::BREATH.iter().chain(&channels::SETTINGS).map(|row| row.number);
+                let all = numbers.chain(self.options.curves.iter().copied());
+                (Stage::Scales, all.map(Asked::Config).collect())
+            }
+            Stage::Scales => {
+                let groups = [Group::Breath, Group::Setting, Group::Alarm, Group::Curve];
+                let wanted = groups.into_iter().filter(|&group| !self.chosen(group).is_empty());
+                (Stage::Tables, wanted.map(Asked::Define).collect())
+            }
+            Stage::Tables => {
+                (self.round, self.due, self.software_due) = (0, now, now + SOFTWARE_PERIOD);
+                (Stage::Rounds, VecDeque::new())
+            }
+            Stage::Rounds if self.due <= now => (Stage::Rounds, self.next_round(now)),
+            Stage::Rounds => return false,
+        };
+        true
+    }
+
+    fn next_round(&mut self, now: Mono) -> VecDeque<Asked> {
+        let round = self.round;
+        self.round = round.wrapping_add(1);
+        self.due = now + ROUND;
+        (self.time, self.overview) = (None, None);
+        self.drop_held();
+        let is_breath = round.is_multiple_of(BREATH_ROUNDS) && !self.tables.breath.is_empty();
+        let is_setting = round.is_multiple_of(SETTING_ROUNDS) && !self.tables.setting.is_empty();
+        let is_software = self.software_due <= now;
+        if is_software {
+            self.software_due = now + SOFTWARE_PERIOD;
+        }
+        [
+            (self.has_overview, Asked::Overview),
+            (!self.tables.alarm.is_empty(), Asked::Read(Group::Alarm)),
+            (self.has_time && is_breath, Asked::Time),
+            (is_breath, Asked::Read(Group::Breath)),
+            (is_setting, Asked::Read(Group::Setting)),
+            (is_software, Asked::Software),
+            (true, Asked::Serial),
+        ]
+        .into_iter()
+        .filter_map(|(is_due, asked)| is_due.then_some(asked))
+        .collect()
+    }
+
+    /// The channels of a group that are to be read: those whose numbers have a worth.
+    fn chosen(&self, group: Group) -> Vec<u16> {
+        let scaled = |rows: &[channels::Channel]| -> Vec<u16> {
+            rows.iter().map(|row| row.number).filter(|number| self.scales.contains_key(number)).collect()
+        };
+        match group {
+            Group::Breath => scaled(&channels::BREATH),
+            Group::Setting => scaled(&channels::SETTINGS),
+            Group::Alarm => queries::alarm_numbers(),
+            Group::Curve => {
+                let curves = self.options.curves.iter().copied();
+                curves.filter(|number| self.scales.contains_key(number)).collect()
+            }
+        }
+    }
+
+    fn send(&mut self, command: LinkCommand) {
+        self.actions.push_back(Action::Command(command));
+    }
+
+    fn report(&mut self, kind: FaultKind, detail: String) {
+        self.actions.push_back(Action::Report(Fault::new(kind, detail)));
+    }
+}
+
+impl Driver for MaquetServoI {
+    fn handle_event(&mut self, event: &LinkEvent, now: Now) {
+        match event {
+            LinkEvent::Up => self.handle_up(now.mono),
+            LinkEvent::Bytes(bytes) => {
+                let mut faults = Faults::default();
+                self.handle_bytes(bytes, now.mono, &mut faults);
+                self.actions.extend(faults.into_actions());
+            }
+            LinkEvent::Down(_) if self.phase == Phase::Listening => {
+                let mut faults = Faults::default();
+                if let Some(Piece::Broken(..) | Piece::Text(_)) = self.lines.finish() {
+                    faults.add(FaultKind::Framing, "a message is cut off");
+                }
+                if let Some(block) = self.stream.finish() {
+                    self.handle_block(&block, now.mono, &mut faults);
+                }
+                self.actions.extend(faults.into_actions());
+            }
+            LinkEvent::Down(_) => self.phase = Phase::Closed,
+            LinkEvent::Value(..) | LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        let now = now.mono;
+        match self.phase {
+            Phase::Settling { until } if until <= now => {
+                if let Some(count @ 1..) = self.discarded.take() {
+                    let detail = format!("{count} bytes of an earlier conversation were thrown away");
+                    self.report(FaultKind::Unexpected, detail);
+                }
+                self.phase = Phase::Idle;
+                self.plan.push_front(Asked::Wake);
+            }
+            Phase::Waiting { asked, until, .. } if until <= now => {
+                self.report(FaultKind::Timeout, format!("no answer to {}", asked.name()));
+                self.handle_failure(asked, now);
+            }
+            Phase::Streaming { quiet, .. } if quiet <= now => {
+                let detail = format!("no curves for {} s", STREAM_QUIET.as_secs());
+                self.report(FaultKind::Timeout, detail);
+                self.stop_stream(now);
+            }
+            Phase::Streaming { until, .. } if until <= now => self.stop_stream(now),
+            Phase::Listening
+            | Phase::Settling { .. }
+            | Phase::Idle
+            | Phase::Waiting { .. }
+            | Phase::Streaming { .. }
+            | Phase::Closed => {}
+        }
+        self.ask_next(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        match self.phase {
+            Phase::Listening | Phase::Closed => None,
+            Phase::Settling { until } | Phase::Waiting { until, .. } => Some(until),
+            Phase::Streaming { until, quiet } => Some(until.min(quiet)),
+            Phase::Idle => Some(self.due),
+        }
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+}
