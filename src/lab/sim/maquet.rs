@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::pty::Pty;
 use super::{Control, Minute, Plays, Running, Sim};
@@ -135,14 +135,14 @@ pub fn ventilator(
         version: 1,
         tables: BTreeMap::new(),
         stream: None,
-        began: Instant::now(),
+        seconds: 0,
         breaths: 0,
         setup,
     };
     if ventilator.setup.is_left_streaming {
         ventilator.is_extended = true;
         ventilator.tables = BTreeMap::from([('B', vec![200, 205, 209]), ('C', vec![100])]);
-        ventilator.stream = Some(Instant::now());
+        ventilator.stream = Some(ventilator.breathing());
     }
     Ok((ventilator.run(pty), control))
 }
@@ -184,9 +184,10 @@ struct Ventilator {
     version: u8,
     /// The channels of each table by its letter.
     tables: BTreeMap<char, Vec<u16>>,
-    /// When the next breath of the stream ends.
-    stream: Option<Instant>,
-    began: Instant,
+    /// Ticks at the end of each breath of a stream.
+    stream: Option<Interval>,
+    /// Its clock: goes on whenever it is asked.
+    seconds: u64,
     breaths: u32,
 }
 
@@ -198,7 +199,7 @@ const NO_TEXT: &str = "9999";
 const NO_VALUE: u16 = 0x7EFF;
 
 /// Samples of each curve in a second.
-const SAMPLES: u32 = 50;
+const SAMPLES: u32 = 100;
 
 impl Ventilator {
     async fn run(mut self, pty: Pty) -> std::io::Result<()> {
@@ -210,15 +211,13 @@ impl Ventilator {
             self.control.cycle_power(&mut pty, self.setup.link.as_deref()).await?;
             let Some(port) = &pty else { return Ok(()) };
             let mut buffer = [0; 256];
-            let never = Instant::now() + Duration::from_secs(3_600);
-            let breath_ends = self.stream.unwrap_or(never);
             let count = tokio::select! {
                 count = port.get(&mut buffer) => count?,
                 () = self.control.changed() => {
                     self.control.state().sets.clear();
                     continue;
                 }
-                () = tokio::time::sleep_until(breath_ends) => {
+                () = breath_end(&mut self.stream) => {
                     self.breathe(port).await;
                     continue;
                 }
@@ -244,7 +243,7 @@ impl Ventilator {
         self.tables.clear();
         self.stream = None;
         self.heard.clear();
-        self.began = Instant::now();
+        self.seconds = 0;
     }
 
     async fn hear(&mut self, port: &Pty, byte: u8) {
@@ -324,13 +323,13 @@ impl Ventilator {
             "RALO" => u8::from(is_alarm).to_string(),
             "RBAT" => "1".to_owned(),
             "RADAB" | "RADAS" | "RADAE" | "RADC" if values.is_standby => "ER17".to_owned(),
-            "RADAB" => self.read('B', &values)?,
-            "RADAS" => self.read('S', &values)?,
-            "RADAE" => self.read('E', &values)?,
+            "RADAB" => self.read('B', &values),
+            "RADAS" => self.read('S', &values),
+            "RADAE" => self.read('E', &values),
             "RADC" if values.is_buffer_full => "ER19".to_owned(),
             "RADC" if self.tables.is_empty() => "ER16".to_owned(),
             "RADC" => {
-                self.stream = Some(Instant::now() + self.setup.breath);
+                self.stream = Some(self.breathing());
                 String::new()
             }
             _ => self.with_channels(text)?,
@@ -353,8 +352,10 @@ impl Ventilator {
             "SDAD" => {
                 let letter = rest.chars().next().filter(|letter| "BSEC".contains(*letter))?;
                 let digits = rest.get(1..)?;
-                let channels: Vec<u16> =
-                    (0..digits.len()).step_by(3).map(|at| digits.get(at..at + 3)?.parse().ok()).collect::<Option<_>>()?;
+                let channels: Vec<u16> = (0..digits.len())
+                    .step_by(3)
+                    .map(|at| digits.get(at..at + 3)?.parse().ok())
+                    .collect::<Option<_>>()?;
                 let most = if letter == 'C' { 4 } else { 50 };
                 if channels.len() > most {
                     return Some("ER12".to_owned());
@@ -378,7 +379,9 @@ impl Ventilator {
         let offset = if channel == 100 { 4_000 } else { 0 };
         let Worth { unit, kind, .. } = worth;
         let sampling = 1_000 / SAMPLES;
-        format!("{sampling:03};{channel:03},+1000E-{places:03},+{offset:04}E+000,{unit:02},{kind},CH{channel};")
+        format!(
+            "{sampling:03};{channel:03},+1000E-{places:03},+{offset:04}E+000,{unit:02},{kind},CH{channel};"
+        )
     }
 
     fn gain(&self, worth: &Worth) -> i64 {
@@ -391,7 +394,7 @@ impl Ventilator {
         Some(values.channels.get(&channel)? / self.gain(&worth))
     }
 
-    fn alarm(&self, channel: u16, values: &Values, flood: Option<u32>) -> u8 {
+    fn alarm(channel: u16, values: &Values, flood: Option<u32>) -> u8 {
         match (flood, channel) {
             (Some(left), 410) => u8::from(left.is_multiple_of(2)),
             (Some(left), 411) => u8::from(!left.is_multiple_of(2)),
@@ -400,18 +403,19 @@ impl Ventilator {
         }
     }
 
-    fn read(&self, letter: char, values: &Values) -> Option<String> {
-        let Some(channels) = self.tables.get(&letter) else { return Some("ER16".to_owned()) };
+    fn read(&self, letter: char, values: &Values) -> String {
+        let Some(channels) = self.tables.get(&letter) else { return "ER16".to_owned() };
         let flood = if letter == 'E' { self.control.is_flooded() } else { None };
         let field = |&channel: &u16| match letter {
-            'E' => format!("{:04}", self.alarm(channel, values, flood)),
+            'E' => format!("{:04}", Self::alarm(channel, values, flood)),
             _ => self.raw(channel, values).map_or(NO_TEXT.to_owned(), |raw| format!("{raw:04}")),
         };
-        Some(channels.iter().map(field).collect())
+        channels.iter().map(field).collect()
     }
 
-    fn clock(&self) -> String {
-        let seconds = self.began.elapsed().as_secs();
+    fn clock(&mut self) -> String {
+        self.seconds += 4;
+        let seconds = self.seconds;
         let year = if self.setup.has_long_year { "2016" } else { "16" };
         format!("{year}0401{:02}{:02}{:02}", 12 + seconds / 3_600 % 12, seconds / 60 % 60, seconds % 60)
     }
@@ -434,7 +438,7 @@ impl Ventilator {
             let Some(channels) = self.tables.get(&letter) else { continue };
             let flood = if letter == 'E' { self.control.is_flooded() } else { None };
             let word = |&channel: &u16| match letter {
-                'E' => u16::from(self.alarm(channel, &values, flood)),
+                'E' => u16::from(Self::alarm(channel, &values, flood)),
                 _ => self.raw(channel, &values).and_then(|raw| u16::try_from(raw).ok()).unwrap_or(NO_VALUE),
             };
             let words: Vec<u16> = channels.iter().map(word).collect();
@@ -443,7 +447,13 @@ impl Ventilator {
             let message = format!("stream {letter} {words:?}");
             self.control.send(port, self.setup.baud, &message, &block).await;
         }
-        self.stream = Some(Instant::now() + self.setup.breath);
+    }
+
+    fn breathing(&self) -> Interval {
+        let mut breaths = tokio::time::interval(self.setup.breath);
+        breaths.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        breaths.reset();
+        breaths
     }
 
     /// A breath of curves: a third each of inspiration, pause and expiration. The first sample of a curve
@@ -467,17 +477,25 @@ impl Ventilator {
                 let scale = if curve == 0 { 1 } else { 20 };
                 let sample = base / scale + u16::try_from(at % 5).unwrap_or(0);
                 let step = before.map(|before| i32::from(sample) - i32::from(before));
-                match step.and_then(|step| i8::try_from(step).ok()).filter(|step| (-126..=126).contains(step)) {
-                    Some(step) => bytes.extend(step.to_be_bytes()),
-                    None => {
-                        bytes.push(0x80);
-                        bytes.extend(sample.to_be_bytes());
-                    }
+                let step = step.and_then(|step| i8::try_from(step).ok());
+                if let Some(step) = step.filter(|step| (-126..=126).contains(step)) {
+                    bytes.extend(step.to_be_bytes());
+                } else {
+                    bytes.push(0x80);
+                    bytes.extend(sample.to_be_bytes());
                 }
                 *before = Some(sample);
             }
         }
         bytes
+    }
+}
+
+/// Waits for the end of a breath, without a stream for ever.
+async fn breath_end(stream: &mut Option<Interval>) {
+    match stream {
+        Some(breaths) => drop(breaths.tick().await),
+        None => std::future::pending().await,
     }
 }
 

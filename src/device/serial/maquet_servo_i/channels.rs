@@ -5,81 +5,11 @@
 //! has a gain of 0.1 up to 004 and 0.01 in 005). So they are always what the ventilator itself says
 //! in its answer to `RCCO`, and a channel of which it has said nothing gives no value.
 
+use super::codes;
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature as mdc;
-use crate::device::nomenclature::{Metric, Unit, rows};
+use crate::device::nomenclature::{Metric, Unit};
 use crate::device::observation::{Absent, Kind, Value};
-
-rows! { Metric CODES:
-    /// Inspired tidal volume.
-    TIDAL_INSP = { code: 67_110_913, reference: "MAQUET_VTI", label: "inspired tidal volume", loinc: None, plausible: None };
-    /// Barometric pressure.
-    BAROMETER = { code: 67_110_914, reference: "MAQUET_BAROMETER", label: "barometric pressure", loinc: None, plausible: None };
-    /// One of the two resistances.
-    RESISTANCE_231 = { code: 67_110_915, reference: "MAQUET_RESISTANCE_231", label: "resistance (channel 231)", loinc: None, plausible: None };
-    /// One of the two resistances.
-    RESISTANCE_236 = { code: 67_110_916, reference: "MAQUET_RESISTANCE_236", label: "resistance (channel 236)", loinc: None, plausible: None };
-    /// Leakage; the unit says which measure of it.
-    LEAKAGE = { code: 67_110_917, reference: "MAQUET_LEAKAGE", label: "leakage", loinc: None, plausible: None };
-    /// Rate of the spontaneous breaths.
-    RATE_SPONT = { code: 67_110_918, reference: "MAQUET_RR_SPONT", label: "spontaneous breathing rate", loinc: None, plausible: Some((0, 200)) };
-    /// Expired minute volume of the spontaneous breaths.
-    MINUTE_SPONT = { code: 67_110_919, reference: "MAQUET_MVE_SPONT", label: "spontaneous expired minute volume", loinc: None, plausible: None };
-    /// Airway occlusion pressure.
-    P01 = { code: 67_110_920, reference: "MAQUET_P01", label: "P0.1", loinc: None, plausible: None };
-    /// One of the two values of the diaphragm's electrical activity.
-    EDI_255 = { code: 67_110_921, reference: "MAQUET_EDI_255", label: "Edi (channel 255)", loinc: None, plausible: None };
-    /// One of the two values of the diaphragm's electrical activity.
-    EDI_256 = { code: 67_110_922, reference: "MAQUET_EDI_256", label: "Edi (channel 256)", loinc: None, plausible: None };
-    /// Stress index.
-    STRESS_INDEX = { code: 67_110_923, reference: "MAQUET_STRESS_INDEX", label: "stress index", loinc: None, plausible: None };
-    /// Set breathing rate.
-    SET_RATE = { code: 67_110_924, reference: "MAQUET_SET_RR", label: "set breathing rate", loinc: None, plausible: None };
-    /// Set minute volume.
-    SET_MINUTE = { code: 67_110_925, reference: "MAQUET_SET_MV", label: "set minute volume", loinc: None, plausible: None };
-    /// Set pressure control level.
-    SET_PC = { code: 67_110_926, reference: "MAQUET_SET_PC", label: "set pressure control level", loinc: None, plausible: None };
-    /// Set pressure support level.
-    SET_PS = { code: 67_110_927, reference: "MAQUET_SET_PS", label: "set pressure support level", loinc: None, plausible: None };
-    /// Set PEEP.
-    SET_PEEP = { code: 67_110_928, reference: "MAQUET_SET_PEEP", label: "set PEEP", loinc: None, plausible: None };
-    /// Patient range, the ventilator's own number.
-    PATIENT_RANGE = { code: 67_110_929, reference: "MAQUET_PATIENT_RANGE", label: "patient range", loinc: None, plausible: None };
-    /// Mute of the alarms, the ventilator's own number.
-    MUTE = { code: 67_110_930, reference: "MAQUET_ALARM_MUTE", label: "alarm mute", loinc: None, plausible: None };
-    /// Set oxygen.
-    SET_O2 = { code: 67_110_931, reference: "MAQUET_SET_O2", label: "set oxygen", loinc: None, plausible: None };
-    /// Set ratio of inspiration to expiration.
-    SET_IE = { code: 67_110_932, reference: "MAQUET_SET_IE", label: "set I:E ratio", loinc: None, plausible: None };
-    /// Set tidal volume.
-    SET_TIDAL = { code: 67_110_933, reference: "MAQUET_SET_VT", label: "set tidal volume", loinc: None, plausible: None };
-    /// An alarm limit.
-    LIMIT_353 = { code: 67_110_934, reference: "MAQUET_LIMIT_353", label: "alarm limit (channel 353)", loinc: None, plausible: None };
-    /// An alarm limit.
-    LIMIT_354 = { code: 67_110_935, reference: "MAQUET_LIMIT_354", label: "alarm limit (channel 354)", loinc: None, plausible: None };
-    /// An alarm limit.
-    LIMIT_355 = { code: 67_110_936, reference: "MAQUET_LIMIT_355", label: "alarm limit (channel 355)", loinc: None, plausible: None };
-    /// An alarm limit.
-    LIMIT_356 = { code: 67_110_937, reference: "MAQUET_LIMIT_356", label: "alarm limit (channel 356)", loinc: None, plausible: None };
-    /// An alarm limit.
-    LIMIT_357 = { code: 67_110_938, reference: "MAQUET_LIMIT_357", label: "alarm limit (channel 357)", loinc: None, plausible: None };
-    /// An alarm limit.
-    LIMIT_358 = { code: 67_110_939, reference: "MAQUET_LIMIT_358", label: "alarm limit (channel 358)", loinc: None, plausible: None };
-    /// An alarm limit.
-    LIMIT_359 = { code: 67_110_940, reference: "MAQUET_LIMIT_359", label: "alarm limit (channel 359)", loinc: None, plausible: None };
-    /// A limit of the minute volume.
-    LIMIT_MV_364 = { code: 67_110_941, reference: "MAQUET_LIMIT_MV_364", label: "minute volume limit (channel 364)", loinc: None, plausible: None };
-    /// A limit of the minute volume.
-    LIMIT_MV_365 = { code: 67_110_942, reference: "MAQUET_LIMIT_MV_365", label: "minute volume limit (channel 365)", loinc: None, plausible: None };
-    /// What the ventilator does: `operating` or `standby`.
-    STATE = { code: 67_110_943, reference: "MAQUET_STATE", label: "ventilator state", loinc: None, plausible: None };
-    /// What it says of all alarms together (`RALO`), its own number; 0 is none.
-    ALARM_STATE = { code: 67_110_944, reference: "MAQUET_ALARM_STATE", label: "alarm state", loinc: None, plausible: None };
-    /// The phase of the breath at each sample of the curves: 1 inspiration, 2 pause, 3 expiration.
-    CURVE_PHASE = { code: 67_110_945, reference: "MAQUET_BREATH_PHASE", label: "phase of the breath", loinc: None, plausible: None };
-    /// A curve that is neither flow nor pressure; the unit says what it is of.
-    CURVE_OTHER = { code: 67_110_946, reference: "MAQUET_CURVE", label: "curve", loinc: None, plausible: None };
-}
 
 /// A channel that is read.
 #[derive(Debug)]
@@ -101,7 +31,7 @@ pub(super) const MODE: u16 = 310;
 pub(super) static BREATH: [Channel; 26] = [
     row(200, &mdc::RESP_RATE),
     row(201, &mdc::VOL_AWAY_TIDAL),
-    row(202, &TIDAL_INSP),
+    row(202, &codes::TIDAL_INSP),
     row(203, &mdc::VENT_VOL_MINUTE_INSP),
     row(204, &mdc::VENT_VOL_MINUTE_EXP),
     row(205, &mdc::VENT_PRESS_AWAY_MAX),
@@ -109,46 +39,46 @@ pub(super) static BREATH: [Channel; 26] = [
     row(207, &mdc::VENT_PRESS_RESP_PLAT),
     row(208, &mdc::VENT_PRESS_AWAY_END_EXP_POS),
     row(209, &mdc::CONC_AWAY_O2_INSP),
-    row(210, &BAROMETER),
+    row(210, &codes::BAROMETER),
     row(225, &mdc::CONC_AWAY_CO2_ET),
-    row(231, &RESISTANCE_231),
+    row(231, &codes::RESISTANCE_231),
     row(232, &mdc::COMPL_LUNG_STATIC),
-    row(236, &RESISTANCE_236),
+    row(236, &codes::RESISTANCE_236),
     row(238, &mdc::RATIO_IE),
     row(241, &mdc::COMPL_LUNG_DYNAMIC),
-    row(242, &LEAKAGE),
+    row(242, &codes::LEAKAGE),
     row(245, &mdc::PRESS_AWAY_END_EXP_POS_TOTAL),
-    row(247, &RATE_SPONT),
-    row(248, &MINUTE_SPONT),
-    row(254, &P01),
-    row(255, &EDI_255),
-    row(256, &EDI_256),
+    row(247, &codes::RATE_SPONT),
+    row(248, &codes::MINUTE_SPONT),
+    row(254, &codes::P01),
+    row(255, &codes::EDI_255),
+    row(256, &codes::EDI_256),
     row(260, &mdc::CONC_AWAY_CO2_ET),
-    row(261, &STRESS_INDEX),
+    row(261, &codes::STRESS_INDEX),
 ];
 
 /// What is set.
 pub(super) static SETTINGS: [Channel; 20] = [
-    row(300, &SET_RATE),
-    row(305, &SET_MINUTE),
-    row(306, &SET_PC),
-    row(307, &SET_PS),
-    row(308, &SET_PEEP),
-    row(309, &PATIENT_RANGE),
+    row(300, &codes::SET_RATE),
+    row(305, &codes::SET_MINUTE),
+    row(306, &codes::SET_PC),
+    row(307, &codes::SET_PS),
+    row(308, &codes::SET_PEEP),
+    row(309, &codes::PATIENT_RANGE),
     row(MODE, &mdc::VENT_MODE),
-    row(322, &MUTE),
-    row(323, &SET_O2),
-    row(333, &SET_IE),
-    row(334, &SET_TIDAL),
-    row(353, &LIMIT_353),
-    row(354, &LIMIT_354),
-    row(355, &LIMIT_355),
-    row(356, &LIMIT_356),
-    row(357, &LIMIT_357),
-    row(358, &LIMIT_358),
-    row(359, &LIMIT_359),
-    row(364, &LIMIT_MV_364),
-    row(365, &LIMIT_MV_365),
+    row(322, &codes::MUTE),
+    row(323, &codes::SET_O2),
+    row(333, &codes::SET_IE),
+    row(334, &codes::SET_TIDAL),
+    row(353, &codes::LIMIT_353),
+    row(354, &codes::LIMIT_354),
+    row(355, &codes::LIMIT_355),
+    row(356, &codes::LIMIT_356),
+    row(357, &codes::LIMIT_357),
+    row(358, &codes::LIMIT_358),
+    row(359, &codes::LIMIT_359),
+    row(364, &codes::LIMIT_MV_364),
+    row(365, &codes::LIMIT_MV_365),
 ];
 
 /// The mode of channel 310 in words; what is not in the table is passed on as its number.
@@ -237,9 +167,8 @@ impl Scale {
     /// The value of a raw number.
     pub(super) fn value(&self, raw: i64) -> Value {
         let (mantissa, exponent) = self.mantissa(raw);
-        i64::try_from(mantissa).map_or(Value::Absent(Absent::Error), |mantissa| {
-            Value::Decimal(Decimal::new(mantissa, exponent))
-        })
+        i64::try_from(mantissa)
+            .map_or(Value::Absent(Absent::Error), |mantissa| Value::Decimal(Decimal::new(mantissa, exponent)))
     }
 
     /// Samples as 16-bit numbers with the finest power of ten on which all have room.
@@ -338,7 +267,7 @@ pub(super) fn curve_metric(unit: &'static Unit) -> &'static Metric {
     } else if is_one_of(&[&mdc::CMH2O, &mdc::MILLIBAR]) {
         &mdc::PRESS_AWAY
     } else {
-        &CURVE_OTHER
+        &codes::CURVE_OTHER
     }
 }
 

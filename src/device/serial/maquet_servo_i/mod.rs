@@ -26,6 +26,8 @@
 
 mod alarms;
 mod channels;
+mod codes;
+mod model;
 mod queries;
 mod readings;
 mod replies;
@@ -39,123 +41,16 @@ use std::time::Duration;
 
 use super::Faults;
 use crate::device::alarms::{AlarmEdges, Level};
-use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
-use crate::device::nomenclature as mdc;
 use crate::device::observation::{DeviceTime, Observation};
-use crate::device::settings::{Setting, Settings, Values};
 use crate::device::{Action, Driver, Fault, FaultKind, Identity};
-use crate::link::{AllowSet, Line, LinkCommand, LinkEvent, Parity};
+use crate::link::{LinkCommand, LinkEvent};
 use crate::time::{Mono, Now};
 use channels::Scale;
-use queries::{Asked, Group, REQUESTS};
+pub(super) use model::MODEL;
+use model::Options;
+use queries::{Asked, Group};
 use stream::Stream;
 use wire::{Lines, Piece};
-
-/// The catalogue's row.
-pub(super) static MODEL: SerialModel = SerialModel {
-    name: "maquet-servo-i",
-    title: "Maquet / Getinge Servo-i, Servo-s ventilator (CIE)",
-    class: Class::Therapy,
-    line: Line { baud: 9_600, data_bits: 8, parity: Parity::Even, stop_bits: 1 },
-    requests: AllowSet::new(&REQUESTS),
-    reads: &READS,
-    identity: IdentityProof::Reported,
-    parts: Parts::One,
-    settings: &SETTINGS,
-    quiet: Duration::from_secs(30),
-    driver: |settings| Box::new(MaquetServoI::new(Options::of(settings))),
-};
-
-static READS: [&mdc::Metric; 60] = [
-    &mdc::RESP_RATE,
-    &mdc::VOL_AWAY_TIDAL,
-    &mdc::VENT_VOL_MINUTE_INSP,
-    &mdc::VENT_VOL_MINUTE_EXP,
-    &mdc::VENT_PRESS_AWAY_MAX,
-    &mdc::VENT_PRESS_AWAY_MEAN,
-    &mdc::VENT_PRESS_RESP_PLAT,
-    &mdc::VENT_PRESS_AWAY_END_EXP_POS,
-    &mdc::PRESS_AWAY_END_EXP_POS_TOTAL,
-    &mdc::CONC_AWAY_O2_INSP,
-    &mdc::CONC_AWAY_CO2_ET,
-    &mdc::COMPL_LUNG_STATIC,
-    &mdc::COMPL_LUNG_DYNAMIC,
-    &mdc::RATIO_IE,
-    &mdc::VENT_MODE,
-    &mdc::FLOW_AWAY,
-    &mdc::PRESS_AWAY,
-    &mdc::EVT_ALARM,
-    &mdc::EVT_APNEA,
-    &mdc::EVT_SUPPLY_PROB,
-    &mdc::EVT_BATT_PROB,
-    &mdc::EVT_ELEC_PWR_LINE_PROB,
-    &mdc::EVT_SENSOR_PROB,
-    &mdc::EVT_VENT_BREATHING_SYS_LEAK,
-    &mdc::EVT_POWER_PROB,
-    &mdc::EVT_VENT_CONC_O2_DELIV_LO,
-    &channels::TIDAL_INSP,
-    &channels::BAROMETER,
-    &channels::RESISTANCE_231,
-    &channels::RESISTANCE_236,
-    &channels::LEAKAGE,
-    &channels::RATE_SPONT,
-    &channels::MINUTE_SPONT,
-    &channels::P01,
-    &channels::EDI_255,
-    &channels::EDI_256,
-    &channels::STRESS_INDEX,
-    &channels::SET_RATE,
-    &channels::SET_MINUTE,
-    &channels::SET_PC,
-    &channels::SET_PS,
-    &channels::SET_PEEP,
-    &channels::PATIENT_RANGE,
-    &channels::MUTE,
-    &channels::SET_O2,
-    &channels::SET_IE,
-    &channels::SET_TIDAL,
-    &channels::LIMIT_353,
-    &channels::LIMIT_354,
-    &channels::LIMIT_355,
-    &channels::LIMIT_356,
-    &channels::LIMIT_357,
-    &channels::LIMIT_358,
-    &channels::LIMIT_359,
-    &channels::LIMIT_MV_364,
-    &channels::LIMIT_MV_365,
-    &channels::STATE,
-    &channels::ALARM_STATE,
-    &channels::CURVE_PHASE,
-    &channels::CURVE_OTHER,
-];
-
-static SETTINGS: [Setting; 5] = [
-    Setting {
-        name: "curves",
-        meaning: "whether curves are streamed; they go into the bulk lane and take most of a 9600 baud line",
-        values: Values::Word(&["off", "on"]),
-    },
-    Setting {
-        name: "first_curve",
-        meaning: "the channel of the first curve, see the manual's table of curve channels (100 is the flow in recorded streams)",
-        values: Values::Number { least: 100, most: 199, default: 100 },
-    },
-    Setting {
-        name: "second_curve",
-        meaning: "the channel of a second curve, greater than the first, see the manual's table of curve channels; 0 is none",
-        values: Values::Number { least: 0, most: 199, default: 0 },
-    },
-    Setting {
-        name: "sample_unit_us",
-        meaning: "the unit, in microseconds, of the sampling time that the ventilator states for a curve (first field of RCCO, see the manual)",
-        values: Values::Number { least: 1, most: 1_000_000, default: 1_000 },
-    },
-    Setting {
-        name: "identity_minutes",
-        meaning: "how long curves may stream before the stream is stopped to ask who streams",
-        values: Values::Number { least: 1, most: 30, default: 10 },
-    },
-];
 
 /// How long everything is thrown away behind ESC (CIE manual, start of communication).
 const SETTLE: Duration = Duration::from_millis(200);
@@ -183,34 +78,11 @@ const SOFTWARE_PERIOD: Duration = Duration::from_secs(30 * 60);
 const STREAM_QUIET: Duration = Duration::from_secs(10);
 
 /// From a stream that the ventilator ended to the next.
-const STREAM_AGAIN: Duration = Duration::from_secs(10);
+const STREAM_AGAIN: Duration = Duration::from_secs(5);
 
 /// Questions without an answer in a row, and starts from the beginning in a row, after which the
 /// line is closed and opened again.
 const UNANSWERED_MAX: u32 = 3;
-
-/// What is set for this ventilator.
-#[derive(Clone, Debug)]
-struct Options {
-    curves: Vec<u16>,
-    sample_unit_us: u32,
-    identity_period: Duration,
-}
-
-impl Options {
-    fn of(settings: &Settings) -> Self {
-        let number = |name| settings.number(name);
-        let (first, second) = (number("first_curve"), number("second_curve"));
-        let chosen = [Some(first), (second > first).then_some(second)];
-        let curves = if settings.word("curves") == "on" { chosen } else { [None, None] };
-        let minutes = u64::try_from(number("identity_minutes")).unwrap_or(10).clamp(1, 30);
-        Self {
-            curves: curves.into_iter().flatten().filter_map(|number| u16::try_from(number).ok()).collect(),
-            sample_unit_us: u32::try_from(number("sample_unit_us")).unwrap_or(1_000),
-            identity_period: Duration::from_secs(60 * minutes),
-        }
-    }
-}
 
 /// Where the conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,7 +158,6 @@ struct MaquetServoI {
     breath_phase: Option<u8>,
     /// The last question of a captured host, and the channels of its table.
     heard: Option<(Asked, Vec<u16>)>,
-    hears_stream: bool,
     actions: VecDeque<Action>,
 }
 
@@ -323,7 +194,6 @@ impl MaquetServoI {
             is_standby: false,
             breath_phase: None,
             heard: None,
-            hears_stream: false,
             actions: VecDeque::new(),
         }
     }
@@ -364,6 +234,8 @@ impl MaquetServoI {
     fn hang_up(&mut self, why: &str) {
         self.report(FaultKind::Timeout, format!("{why}: the line is opened again"));
         self.phase = Phase::Closed;
+        // What was still to be asked is not written to a line that closes.
+        self.actions.retain(|action| !matches!(action, Action::Command(_)));
         self.actions.push_back(Action::Command(LinkCommand::HangUp));
     }
 
@@ -376,10 +248,7 @@ impl MaquetServoI {
                 }
                 return;
             };
-            let channels = match asked {
-                Asked::Define(group) => self.chosen(group),
-                _ => Vec::new(),
-            };
+            let channels = if let Asked::Define(group) = asked { self.chosen(group) } else { Vec::new() };
             let Some(command) = asked.command(&channels) else { continue };
             self.send(command);
             if asked == Asked::Stream {

@@ -130,7 +130,8 @@ impl Asked {
             Self::Define(Group::Setting) => filled(&mask(&numbers(&SETTINGS), channels)),
             Self::Define(Group::Alarm) => filled(&mask(&alarm_numbers(), channels)),
             Self::Define(Group::Curve) => {
-                let numbers: Option<Vec<u8>> = channels.iter().map(|&number| u8::try_from(number).ok()).collect();
+                let numbers: Option<Vec<u8>> =
+                    channels.iter().map(|&number| u8::try_from(number).ok()).collect();
                 filled(&numbers?)
             }
             Self::Wake
@@ -214,8 +215,8 @@ fn define(keyword: &str, table: &[u16], argument: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let chosen = table.iter().zip(0u32..).filter(|(_, place)| is_in(*place));
-    let channels: String = chosen.map(|(number, _)| format!("{number:03}")).collect();
-    Some(message(&format!("{keyword}{channels}")))
+    let channels: Vec<String> = chosen.map(|(number, _)| format!("{number:03}")).collect();
+    Some(message(&format!("{keyword}{}", channels.concat())))
 }
 
 fn define_curves(argument: &[u8]) -> Option<Vec<u8>> {
@@ -223,8 +224,8 @@ fn define_curves(argument: &[u8]) -> Option<Vec<u8>> {
         && argument.len() <= CURVES_MAX
         && argument.iter().all(|number| CURVES.contains(number))
         && argument.is_sorted_by(|one, next| one < next);
-    let channels: String = argument.iter().map(|number| format!("{number:03}")).collect();
-    is_sound.then(|| message(&format!("SDADC{channels}")))
+    let channels: Vec<String> = argument.iter().map(|number| format!("{number:03}")).collect();
+    is_sound.then(|| message(&format!("SDADC{}", channels.concat())))
 }
 
 fn config(argument: &[u8]) -> Option<Vec<u8>> {
@@ -262,7 +263,8 @@ mod tests {
     fn assert_reads_only(frame: &[u8]) {
         let Some(text) = text_of(frame) else { return };
         assert!(!FORBIDDEN.iter().any(|word| text.starts_with(word)), "{text}");
-        let reads = ["RCTY", "RSEN", "RSWV", "RHVE", "RPVE", "RTIM", "RALO", "RADAB", "RADAS", "RADAE", "RADC"];
+        let reads =
+            ["RCTY", "RSEN", "RSWV", "RHVE", "RPVE", "RTIM", "RALO", "RADAB", "RADAS", "RADAE", "RADC"];
         let digits = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
         let is_interface = ["RCCO", "SPVE00", "SDADB", "SDADS", "SDADE", "SDADC"]
             .iter()

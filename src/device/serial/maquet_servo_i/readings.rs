@@ -6,6 +6,7 @@
 
 use super::super::{Faults, observation};
 use super::channels::{self, MODE, Scale, curve_metric, metric_of};
+use super::codes;
 use super::queries::{Asked, Group};
 use super::stream::{Curves, MISSING, curves};
 use super::{MaquetServoI, Phase, alarms};
@@ -35,7 +36,7 @@ impl MaquetServoI {
                 Ok(state @ 0..=2) => {
                     self.overview = Some(state);
                     let value = Value::Decimal(Decimal::whole(state));
-                    self.hold(observation(&channels::ALARM_STATE, value, &mdc::DIMENSIONLESS, Kind::State));
+                    self.hold(observation(&codes::ALARM_STATE, value, &mdc::DIMENSIONLESS, Kind::State));
                     true
                 }
                 Ok(_) | Err(_) => false,
@@ -70,14 +71,13 @@ impl MaquetServoI {
             return false;
         }
         for (number, scale) in all {
-            match scale {
-                Some(scale) => drop(self.scales.insert(number, scale)),
-                None => {
-                    let detail =
-                        format!("gain, offset or unit of channel {number} cannot be read: it is left out");
-                    faults.add(FaultKind::Malformed, detail);
-                }
-            }
+            let Some(scale) = scale else {
+                let detail =
+                    format!("gain, offset or unit of channel {number} cannot be read: it is left out");
+                faults.add(FaultKind::Malformed, detail);
+                continue;
+            };
+            self.scales.insert(number, scale);
         }
         true
     }
@@ -151,12 +151,18 @@ impl MaquetServoI {
             let raws = read.samples.get(usize::from(place)).map_or(&[][..], Vec::as_slice);
             let (exponent, values) = scale.samples(raws).into_narrow(Samples::MISSING);
             let channel = place.saturating_add(1);
-            let shape = Shape { metric: curve_metric(scale.unit), unit: scale.unit, period, exponent, channel };
+            let shape =
+                Shape { metric: curve_metric(scale.unit), unit: scale.unit, period, exponent, channel };
             self.tell_samples(&shape, &values);
         }
         if let Some(period) = period_us {
-            let shape =
-                Shape { metric: &channels::CURVE_PHASE, unit: &mdc::DIMENSIONLESS, period, exponent: 0, channel: 0 };
+            let shape = Shape {
+                metric: &codes::CURVE_PHASE,
+                unit: &mdc::DIMENSIONLESS,
+                period,
+                exponent: 0,
+                channel: 0,
+            };
             self.tell_samples(&shape, &phases(&read));
         }
     }
@@ -194,7 +200,7 @@ impl MaquetServoI {
     pub(super) fn tell_state(&mut self) {
         let word = if self.is_standby { "standby" } else { "operating" };
         let value = Value::Text(word.to_owned());
-        let said = observation(&channels::STATE, value, &mdc::DIMENSIONLESS, Kind::State);
+        let said = observation(&codes::STATE, value, &mdc::DIMENSIONLESS, Kind::State);
         self.actions.push_back(Action::observe(said));
     }
 
@@ -254,6 +260,7 @@ fn time(text: &str) -> Option<DeviceTime> {
         minute: part(6)?,
         second: part(8)?,
     };
-    let is_sound = time.month <= 12 && time.day <= 31 && time.hour < 24 && time.minute < 60 && time.second < 60;
+    let is_sound =
+        time.month <= 12 && time.day <= 31 && time.hour < 24 && time.minute < 60 && time.second < 60;
     is_sound.then_some(time)
 }

@@ -35,7 +35,8 @@ impl MaquetServoI {
         }
         // A message can turn the ear from text to a stream and back, so it is asked before each piece.
         loop {
-            let is_stream = matches!(self.phase, Phase::Streaming { .. }) || self.hears_stream;
+            let is_stream = matches!(self.phase, Phase::Streaming { .. })
+                || matches!(self.heard, Some((Asked::Stream, _)));
             if matches!(self.phase, Phase::Settling { .. } | Phase::Closed) {
                 return;
             }
@@ -51,7 +52,7 @@ impl MaquetServoI {
 
     fn handle_piece(&mut self, piece: Piece, now: Mono, faults: &mut Faults) {
         match (piece, self.phase) {
-            (Piece::Text(text), Phase::Listening) => self.handle_heard(&text, now, faults),
+            (Piece::Text(text), Phase::Listening) => self.handle_heard(&text, faults),
             (Piece::Text(text), Phase::Waiting { asked, .. }) => {
                 self.handle_answer(asked, &text, now, faults);
                 self.ask_next(now);
@@ -234,11 +235,8 @@ impl MaquetServoI {
 
     fn do_without(&mut self, asked: Asked) {
         self.phase = Phase::Idle;
-        match asked {
-            Asked::Overview => self.has_overview = false,
-            Asked::Time => self.has_time = false,
-            _ => {}
-        }
+        self.has_overview &= asked != Asked::Overview;
+        self.has_time &= asked != Asked::Time;
     }
 
     /// Ends a stream to ask who streams. What flows until it has ended is no fault.
@@ -263,7 +261,8 @@ impl MaquetServoI {
                 Some(_) | None => faults.add(FaultKind::Malformed, "a text within a stream"),
             },
             Block::Refused(length) => {
-                faults.add(FaultKind::Checksum, format!("the checksum of a block of {length} bytes is wrong"));
+                faults
+                    .add(FaultKind::Checksum, format!("the checksum of a block of {length} bytes is wrong"));
                 self.breath_phase = None;
             }
             Block::TooLong(length) => {
@@ -273,7 +272,7 @@ impl MaquetServoI {
             Block::Noise(count) => {
                 faults.add(FaultKind::Framing, format!("{count} bytes belong to no block"));
             }
-            Block::Host => self.hears_stream = false,
+            Block::Host => self.heard = None,
         }
     }
 
@@ -284,7 +283,7 @@ impl MaquetServoI {
         }
         self.is_standby |= is_standby;
         if self.phase == Phase::Listening {
-            self.hears_stream = false;
+            self.heard = None;
             if is_standby {
                 self.tell_state();
             }
@@ -298,9 +297,8 @@ impl MaquetServoI {
     }
 
     /// A message of a capture: a host's question, or the answer to the last one.
-    fn handle_heard(&mut self, text: &str, now: Mono, faults: &mut Faults) {
+    fn handle_heard(&mut self, text: &str, faults: &mut Faults) {
         if let Some((asked, channels)) = Asked::read(text) {
-            self.hears_stream = asked == Asked::Stream;
             self.stream = super::Stream::new();
             self.breath_phase = None;
             if asked == Asked::Type {
@@ -309,7 +307,15 @@ impl MaquetServoI {
             self.heard = Some((asked, channels));
             return;
         }
-        let (asked, channels) = self.heard.take().unwrap_or((Asked::Other, Vec::new()));
+        let heard = self.heard.take();
+        if heard.is_none()
+            && !matches!(text, "*" | "900PCI")
+            && !text.starts_with("ER")
+            && !text.starts_with("BER")
+        {
+            faults.add(FaultKind::Unexpected, "an answer to a question that was not heard: not passed on");
+        }
+        let (asked, channels) = heard.unwrap_or((Asked::Other, Vec::new()));
         if let Some(number) = text.strip_prefix("BER").or_else(|| text.strip_prefix("ER")) {
             match number.parse::<u8>() {
                 Ok(STANDBY) => {
@@ -340,8 +346,10 @@ impl MaquetServoI {
                 true
             }
             Asked::Highest | Asked::Version => version(text).is_some(),
-            _ if text == "*" => true,
-            _ => self.take_answer(asked, text, now, faults),
+            Asked::Config(_) | Asked::Time | Asked::Overview | Asked::Read(_) => {
+                text == "*" || self.take_reading(asked, text, faults)
+            }
+            Asked::Wake | Asked::SetVersion(_) | Asked::Define(_) | Asked::Stream => text == "*",
         };
         if !is_taken {
             faults.add(FaultKind::Malformed, format!("the answer to {} has another form", asked.name()));

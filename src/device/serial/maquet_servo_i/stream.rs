@@ -126,12 +126,11 @@ impl Stream {
         let before = self.span.len();
         self.span.push(byte);
         self.state = match (self.state, byte) {
-            (State::Phase | State::Low, _) => State::Delta,
             (State::High, _) => State::Low,
             (State::Delta, VALUE) => State::High,
             (State::Delta, PHASE) => State::Phase,
             (State::Delta | State::First | State::ErrorEnd, END) => State::Check,
-            (State::Delta, _) => State::Delta,
+            (State::Delta | State::Phase | State::Low, _) => State::Delta,
             // `ER17` instead of a block of alarms: no alarm has a value that begins with this byte.
             (State::First, b'R') if before == 1 && self.span.first() == Some(&b'E') => State::Text,
             (State::First, _) => State::Second,
@@ -272,7 +271,8 @@ mod tests {
 
     #[test]
     fn differences_follow_a_value_and_know_their_phase() {
-        let content = [PHASE, 0x10, VALUE, 0x10, 0x00, 0x05, 0x82, PHASE, 0x30, 0x7E, VALUE, 0x7E, 0xFF, 0x01];
+        let content =
+            [PHASE, 0x10, VALUE, 0x10, 0x00, 0x05, 0x82, PHASE, 0x30, 0x7E, VALUE, 0x7E, 0xFF, 0x01];
         let read = curves(&content, 1, None).unwrap();
         let samples = [Some(0x1000), Some(0x1005), Some(0x1005 - 126), Some(0x1005), None, None];
         assert_eq!(read.samples, [samples.to_vec()]);
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn errors_come_in_two_forms() {
-        let bytes = [vec![ERROR, 17, END, ERROR ^ 17 ^ END], b"ER1950\x04*2A\x04".to_vec()].concat();
+        let bytes = [vec![ERROR, 0x11, END, 0x8E], b"ER1950\x04*2A\x04".to_vec()].concat();
         let expected = [Block::Error(17), Block::Text(b"ER1950".to_vec()), Block::Text(b"*2A".to_vec())];
         assert_eq!(read(&bytes), expected);
     }

@@ -1,0 +1,357 @@
+//! Conversations with the driver: what it asks, what it believes, what it tells.
+
+use super::*;
+use crate::device::Part;
+use crate::device::observation::{Kind, Phase as AlarmPhase, Value};
+use crate::device::serial::{Decoded, decode_capture};
+use crate::device::settings::Settings;
+use crate::link::LinkError;
+use bytes::Bytes;
+use proptest::prelude::*;
+
+/// A driver, its clock, which jumps from one thing to the next, and a ventilator of few words.
+struct Talk {
+    driver: Box<dyn Driver>,
+    now: Now,
+    /// The last that was written, as text without its checksum.
+    asked: Vec<String>,
+    serial: &'static str,
+    /// What the next answers are instead of the usual ones, by the start of the question.
+    instead: Vec<(&'static str, Vec<u8>)>,
+}
+
+fn settings(curves: &str) -> Settings {
+    let mut settings = Settings::defaults(MODEL.settings);
+    settings.set_word(&MODEL.settings[0], curves).unwrap();
+    settings
+}
+
+fn framed(text: &str) -> Vec<u8> {
+    wire::message(text)
+}
+
+impl Talk {
+    fn with(curves: &str) -> Self {
+        let driver = (MODEL.driver)(&settings(curves));
+        let (asked, instead) = (Vec::new(), Vec::new());
+        Self { driver, now: Now::default(), asked, serial: "30114", instead }
+    }
+
+    /// A conversation whose first round is over.
+    fn running(curves: &str) -> (Self, Vec<Action>) {
+        let mut talk = Self::with(curves);
+        talk.event(&LinkEvent::Up);
+        let told = talk.until("RSEN", 2);
+        (talk, told)
+    }
+
+    fn event(&mut self, event: &LinkEvent) -> Vec<Action> {
+        self.driver.handle_event(event, self.now);
+        self.drain()
+    }
+
+    fn say(&mut self, bytes: &[u8]) -> Vec<Action> {
+        self.event(&LinkEvent::Bytes(Bytes::copy_from_slice(bytes)))
+    }
+
+    /// Lets time pass until the driver wants to be called.
+    fn wait(&mut self) -> Vec<Action> {
+        let due = self.driver.poll_timeout().expect("the driver waits for nothing");
+        self.now.mono = self.now.mono.max(due);
+        self.driver.handle_timeout(self.now);
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Vec<Action> {
+        let actions: Vec<Action> = std::iter::from_fn(|| self.driver.poll_action()).collect();
+        for action in &actions {
+            if let Action::Command(command) = action
+                && let Some(frame) = MODEL.requests.frame(*command)
+            {
+                let text = String::from_utf8(frame.into_owned()).unwrap();
+                let end = text.len().saturating_sub(3);
+                self.asked.push(if text.len() > 3 { text[..end].to_owned() } else { text });
+            }
+        }
+        actions
+    }
+
+    /// The ventilator's answer to a question; `None` for what it does not answer.
+    fn answer(&mut self, question: &str) -> Option<Vec<u8>> {
+        if let Some(at) = self.instead.iter().position(|(start, _)| question.starts_with(start)) {
+            return Some(self.instead.remove(at).1);
+        }
+        let words = match question {
+            "\x04" => "*".to_owned(),
+            "RCTY" => "Servo-i0".to_owned(),
+            "RSEN" => self.serial.to_owned(),
+            "RSWV" => "V8.00.01".to_owned(),
+            "RHVE" | "RPVE" => "005".to_owned(),
+            "RTIM" => "160401120000".to_owned(),
+            "RALO" => "0".to_owned(),
+            "RADAB" => format!("0167{}", "9999".repeat(25)),
+            "RADAS" => "0004".repeat(20),
+            "RADAE" => "0000".repeat(36),
+            _ if question.starts_with("RCCO") => {
+                let unit = if question == "RCCO100" { "02" } else { "04" };
+                format!("010;{},+1000E-004,+0000E+000,{unit},BT,x;", &question[4..])
+            }
+            _ if question.starts_with("SDAD") || question.starts_with("SPVE") => "*".to_owned(),
+            _ => return None,
+        };
+        Some(framed(&words))
+    }
+
+    /// Talks on until a question has been answered so many times.
+    fn until(&mut self, question: &str, times: usize) -> Vec<Action> {
+        let (mut all, mut count) = (Vec::new(), 0);
+        for _ in 0..1_000 {
+            let asked = std::mem::take(&mut self.asked).pop();
+            let reply = asked.as_ref().and_then(|asked| self.answer(asked));
+            all.extend(match reply {
+                Some(reply) => self.say(&reply),
+                None => self.wait(),
+            });
+            count += usize::from(asked.as_deref() == Some(question));
+            if count == times {
+                return all;
+            }
+        }
+        panic!("{question:?} was not asked so often");
+    }
+}
+
+fn observed(actions: &[Action], reference: &str) -> Vec<String> {
+    let said = |action: &Action| match action {
+        Action::Observe(Part::WHOLE, said) if said.metric.reference == reference => {
+            Some(format!("{:?}", said.value))
+        }
+        _ => None,
+    };
+    actions.iter().filter_map(said).collect()
+}
+
+fn identities(actions: &[Action]) -> Vec<Option<String>> {
+    let serial = |action: &Action| match action {
+        Action::Identify(_, identity) => Some(identity.serial.clone()),
+        _ => None,
+    };
+    actions.iter().filter_map(serial).collect()
+}
+
+fn faults(actions: &[Action]) -> Vec<FaultKind> {
+    let kind = |action: &Action| if let Action::Report(fault) = action { Some(fault.kind) } else { None };
+    actions.iter().filter_map(kind).collect()
+}
+
+#[test]
+fn a_conversation_begins_with_escape_a_pause_and_end_of_transmission() {
+    let mut talk = Talk::with("off");
+    talk.event(&LinkEvent::Up);
+    assert_eq!(std::mem::take(&mut talk.asked), ["\x1B"]);
+    // The rest of an earlier stream, and of an earlier answer.
+    assert_eq!(talk.say(b"\x80\x30\x00\x01\x7F\x04ER1716\x04"), []);
+    assert_eq!(faults(&talk.wait()), [FaultKind::Unexpected]);
+    assert_eq!(std::mem::take(&mut talk.asked), ["\x04"]);
+    assert_eq!(talk.say(b"12345\x04"), [], "only the answer to EOT counts");
+    talk.say(b"*\x04");
+    assert_eq!(std::mem::take(&mut talk.asked), ["RCTY"]);
+    assert_eq!(talk.now.mono.since(Mono::default()), SETTLE);
+}
+
+#[test]
+fn who_it_is_stands_before_everything_and_again_at_the_end_of_a_round() {
+    let (mut talk, told) = Talk::running("off");
+    let first = told.iter().position(|action| matches!(action, Action::Observe(..)));
+    let identity = told.iter().position(|action| matches!(action, Action::Identify(..)));
+    assert!(identity.is_some() && identity < first, "{told:?}");
+    assert_eq!(identities(&told), [Some("30114".to_owned())]);
+    assert_eq!(faults(&told), []);
+    talk.until("RADAB", 1);
+    assert!(talk.asked.last().is_some_and(|asked| asked == "RSEN"));
+    talk.serial = "30115";
+    let told = talk.until("RSEN", 1);
+    assert_eq!(observed(&told, "MDC_RESP_RATE"), Vec::<String>::new(), "whose it is was not confirmed");
+    assert_eq!(faults(&told), [FaultKind::Unexpected]);
+    let told = talk.until("RSEN", 2);
+    assert_eq!(identities(&told), [Some("30115".to_owned())]);
+    assert_eq!(observed(&told, "MDC_RESP_RATE").len(), 1);
+}
+
+#[test]
+fn the_patients_identification_is_never_asked_nor_told() {
+    let (mut talk, _) = Talk::running("off");
+    talk.until("RSEN", 30);
+    assert!(MODEL.requests.requests().iter().all(|request| !request.name.contains("RPAI")));
+    let capture = [framed("RPAI"), framed("CANARY 010203-1234"), framed("CANARY")].concat();
+    let Decoded { observations, faults, identities } = decode_capture(&MODEL, &settings("off"), &capture);
+    let all = format!("{observations:?} {faults:?} {identities:?}");
+    assert!(!all.contains("CANARY") && !all.contains("1234"), "{all}");
+    // Spoiled, out of place, or with the form of another answer.
+    let mut talk = Talk::running("off").0;
+    for words in ["CANARY", "CANARY 010203-1234"] {
+        for bytes in [framed(words), format!("{words}\x04").into_bytes()] {
+            let told = format!("{:?}", talk.say(&bytes));
+            assert!(!told.contains("CANARY") && !told.contains("1234"), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_question_without_an_answer_is_asked_again_behind_a_barrier() {
+    let (mut talk, _) = Talk::running("off");
+    talk.until("RALO", 1);
+    assert_eq!(std::mem::take(&mut talk.asked), ["RADAE"]);
+    assert_eq!(faults(&talk.wait()), [FaultKind::Timeout]);
+    assert_eq!(std::mem::take(&mut talk.asked), ["\x1B"]);
+    talk.wait();
+    assert_eq!(std::mem::take(&mut talk.asked), ["\x04"]);
+    // The late answer comes before the barrier's and counts for nothing.
+    assert_eq!(talk.say(&framed(&"0001".repeat(36))), []);
+    talk.say(&framed("*"));
+    assert_eq!(std::mem::take(&mut talk.asked), ["RADAE"]);
+}
+
+#[test]
+fn three_questions_without_an_answer_open_the_line_again() {
+    let (mut talk, _) = Talk::running("off");
+    let mut told = Vec::new();
+    while talk.driver.poll_timeout().is_some() {
+        told.extend(talk.wait());
+    }
+    assert_eq!(told.last(), Some(&Action::Command(LinkCommand::HangUp)));
+    assert!(faults(&told).len() >= 3);
+    assert_eq!(talk.say(&framed("*")), []);
+}
+
+#[test]
+fn a_channel_that_it_does_not_have_is_left_out_without_a_fault() {
+    let mut talk = Talk::with("off");
+    talk.instead.push(("RCCO204", framed("ER12")));
+    talk.event(&LinkEvent::Up);
+    let told = talk.until("RHVE", 1);
+    assert_eq!(faults(&told), []);
+    talk.instead.push(("RADAB", framed(&format!("0167{}", "9999".repeat(24)))));
+    let told = talk.until("RSEN", 1);
+    assert_eq!(faults(&told), []);
+    assert_eq!(observed(&told, "MDC_RESP_RATE").len(), 1);
+    assert_eq!(observed(&told, "MDC_VENT_VOL_MINUTE_EXP"), Vec::<String>::new());
+}
+
+#[test]
+fn an_answer_about_another_channel_gives_no_scale() {
+    let mut talk = Talk::with("off");
+    talk.instead.push(("RCCO204", framed("010;205,+1000E-004,+0000E+000,04,BT,x;")));
+    talk.event(&LinkEvent::Up);
+    talk.until("RHVE", 1);
+    let told = talk.until("RCCO205", 1);
+    assert_eq!(faults(&told), [FaultKind::Malformed]);
+}
+
+#[test]
+fn an_interface_that_has_forgotten_its_tables_is_started_again() {
+    for (question, error) in [("RADAE", "ER16"), ("RSEN", "ER10"), ("RADAS", "ER11")] {
+        let (mut talk, _) = Talk::running("off");
+        talk.instead.push((question, framed(error)));
+        let told = talk.until("RCTY", 1);
+        assert_eq!(faults(&told), [FaultKind::Refused], "{question}");
+        let told = talk.until("RSEN", 2);
+        assert_eq!(observed(&told, "MDC_RESP_RATE").len(), 1, "{question}");
+    }
+}
+
+#[test]
+fn an_older_interface_is_read_without_what_it_does_not_know() {
+    let mut talk = Talk::with("off");
+    for question in ["RHVE", "RALO", "RTIM"] {
+        talk.instead.push((question, framed("ER10")));
+    }
+    talk.event(&LinkEvent::Up);
+    let told = talk.until("RSEN", 3);
+    assert_eq!(faults(&told), vec![FaultKind::Refused; 3], "each is told once");
+    assert!(!observed(&told, "MDC_RESP_RATE").is_empty());
+}
+
+#[test]
+fn alarms_that_end_while_the_line_is_down_get_their_end_and_another_ventilators_none() {
+    for (serial, ends) in [("30114", 1), ("30115", 0)] {
+        let mut talk = Talk::with("off");
+        talk.instead.push(("RADAE", framed(&format!("0001{}", "0000".repeat(35)))));
+        talk.event(&LinkEvent::Up);
+        assert_eq!(observed(&talk.until("RSEN", 2), "MDC_EVT_ALARM").len(), 1);
+        talk.event(&LinkEvent::Down(LinkError::HungUp));
+        talk.serial = serial;
+        talk.event(&LinkEvent::Up);
+        let told = talk.until("RSEN", 2);
+        let is_end = |action: &&Action| matches!(action, Action::Observe(_, said) if matches!(&said.value, Value::Alarm(alarm) if alarm.phase == AlarmPhase::End));
+        assert_eq!(told.iter().filter(is_end).count(), ends, "{serial}");
+    }
+}
+
+#[test]
+fn a_stream_is_stopped_to_ask_who_streams() {
+    let (mut talk, _) = Talk::running("on");
+    assert_eq!(std::mem::take(&mut talk.asked), ["RADC"]);
+    let began = talk.now.mono;
+    let mut block = vec![0x81, 0x10, 0x80, 0x10, 0x00, 0x01, 0x7F];
+    block.push(wire::xor(&block));
+    let mut waves = 0;
+    while talk.asked.is_empty() {
+        talk.now.mono = talk.now.mono + Duration::from_secs(3);
+        let told = talk.say(&block);
+        let is_wave =
+            |action: &&Action| matches!(action, Action::Observe(_, said) if said.kind == Kind::Wave);
+        waves += told.iter().filter(is_wave).count();
+        if talk.driver.poll_timeout().is_some_and(|due| due <= talk.now.mono) {
+            talk.driver.handle_timeout(talk.now);
+            talk.drain();
+        }
+    }
+    assert_eq!(talk.asked, ["\x1B"], "while it streams it hears nothing but ESC");
+    let streamed = talk.now.mono.since(began);
+    assert!(streamed >= Duration::from_secs(600) && streamed < Duration::from_secs(610), "{streamed:?}");
+    assert!(waves >= 400, "the curve and its phases: {waves}");
+    let told = talk.until("RSEN", 1);
+    assert_eq!((faults(&told), observed(&told, "MDC_RESP_RATE").len()), (Vec::new(), 1));
+    assert_eq!(talk.asked, ["RADC"]);
+    // A stream that falls silent is stopped too.
+    talk.asked.clear();
+    assert_eq!(faults(&talk.wait()), [FaultKind::Timeout]);
+    assert_eq!(talk.asked, ["\x1B"]);
+}
+
+#[test]
+fn what_is_set_for_it_is_what_it_reads() {
+    let mut all = settings("on");
+    all.set_number(&MODEL.settings[2], 113).unwrap();
+    assert_eq!(Options::of(&all).curves, [100, 113]);
+    assert_eq!(Options::of(&all).identity_period, Duration::from_secs(600));
+    all.set_number(&MODEL.settings[2], 100).unwrap();
+    assert_eq!(Options::of(&all).curves, [100]);
+    assert!(Options::of(&settings("off")).curves.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn no_cut_changes_what_a_capture_says(cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12)) {
+        let mut block = vec![0x81, 0x10, 0x80, 0x10, 0x00, 0x01, 0x04, 0x1B, 0x7F];
+        block.push(wire::xor(&block));
+        let words = ["RSEN", "30114", "RCCO100", "010;100,+1000E-004,+0000E+000,02,CU,x;", "SDADC100", "*", "RADC"];
+        let mut capture: Vec<u8> = words.iter().flat_map(|words| framed(words)).collect();
+        capture.extend(block);
+        capture.extend(b"\x1B\x04");
+        capture.extend(framed("RSEN"));
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(capture.len())).collect();
+        cuts.extend([0, capture.len()]);
+        cuts.sort_unstable();
+        let mut talk = Talk::with("off");
+        let mut told = Vec::new();
+        for pair in cuts.windows(2) {
+            told.extend(talk.say(&capture[pair[0]..pair[1]]));
+        }
+        let whole = Talk::with("off").say(&capture);
+        prop_assert_eq!(faults(&whole), Vec::new());
+        prop_assert_eq!(observed(&whole, "MDC_FLOW_AWAY").len(), 1);
+        prop_assert_eq!(told, whole);
+    }
+}

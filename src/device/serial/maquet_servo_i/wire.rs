@@ -104,7 +104,8 @@ pub(super) fn body(span: &[u8]) -> Option<String> {
 
 /// An error without a checksum. `ER17` has to be known for one: 17 is the checksum of `ER`.
 fn is_bare_error(text: &str) -> bool {
-    text.len() == 4 && text.strip_prefix("ER").is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+    text.len() == 4
+        && text.strip_prefix("ER").is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// A whole message: text, checksum, EOT.
