@@ -48,7 +48,7 @@ use crate::time::{Mono, Now};
 use channels::Scale;
 pub(super) use model::MODEL;
 use model::Options;
-use queries::{Asked, Group};
+use queries::{Asked, Group, Tables};
 use stream::Stream;
 use wire::{Lines, Piece};
 
@@ -109,15 +109,6 @@ enum Stage {
     Scales,
     Tables,
     Rounds,
-}
-
-/// Which channels the interface reads.
-#[derive(Clone, Debug, Default)]
-struct Tables {
-    breath: Vec<u16>,
-    setting: Vec<u16>,
-    alarm: Vec<u16>,
-    curve: Vec<u16>,
 }
 
 /// The driver.

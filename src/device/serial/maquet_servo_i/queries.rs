@@ -187,6 +187,32 @@ impl Asked {
     }
 }
 
+/// Which channels the interface reads.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tables {
+    pub(super) breath: Vec<u16>,
+    pub(super) setting: Vec<u16>,
+    pub(super) alarm: Vec<u16>,
+    pub(super) curve: Vec<u16>,
+}
+
+impl Tables {
+    /// Puts channels into the table of a group.
+    pub(super) fn set(&mut self, group: Group, channels: Vec<u16>) {
+        *self.of(group) = channels;
+    }
+
+    /// The table of a group.
+    pub(super) fn of(&mut self, group: Group) -> &mut Vec<u16> {
+        match group {
+            Group::Breath => &mut self.breath,
+            Group::Setting => &mut self.setting,
+            Group::Alarm => &mut self.alarm,
+            Group::Curve => &mut self.curve,
+        }
+    }
+}
+
 fn place(name: &str) -> Option<RequestId> {
     let place = REQUESTS.iter().position(|request| request.name == name)?;
     u8::try_from(place).ok().map(RequestId)

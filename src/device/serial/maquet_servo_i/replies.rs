@@ -5,10 +5,10 @@
 //! conversation, or to the next thing where it can be done without.
 
 use super::super::Faults;
-use super::queries::{Asked, Group, VERSION_MAX};
+use super::queries::{Asked, Group, Tables, VERSION_MAX};
 use super::stream::Block;
 use super::wire::{Piece, body};
-use super::{MaquetServoI, Phase, STILL_MAX, STREAM_AGAIN, STREAM_QUIET, Stage, Tables, UNANSWERED_MAX};
+use super::{MaquetServoI, Phase, STILL_MAX, STREAM_AGAIN, STREAM_QUIET, Stage, UNANSWERED_MAX};
 use crate::device::alarms::Level;
 use crate::device::{FaultKind, Identity};
 use crate::time::Mono;
@@ -369,21 +369,6 @@ impl MaquetServoI {
         }
         self.model = Some(super::super::text(model));
         true
-    }
-}
-
-impl Tables {
-    fn set(&mut self, group: Group, channels: Vec<u16>) {
-        *self.of(group) = channels;
-    }
-
-    pub(super) fn of(&mut self, group: Group) -> &mut Vec<u16> {
-        match group {
-            Group::Breath => &mut self.breath,
-            Group::Setting => &mut self.setting,
-            Group::Alarm => &mut self.alarm,
-            Group::Curve => &mut self.curve,
-        }
     }
 }
 

@@ -122,19 +122,16 @@ impl Talk {
 }
 
 fn observed(actions: &[Action], reference: &str) -> Vec<String> {
-    let said = |action: &Action| match action {
-        Action::Observe(Part::WHOLE, said) if said.metric.reference == reference => {
-            Some(format!("{:?}", said.value))
-        }
-        _ => None,
+    let said = |action: &Action| {
+        let Action::Observe(Part::WHOLE, said) = action else { return None };
+        (said.metric.reference == reference).then(|| format!("{:?}", said.value))
     };
     actions.iter().filter_map(said).collect()
 }
 
 fn identities(actions: &[Action]) -> Vec<Option<String>> {
-    let serial = |action: &Action| match action {
-        Action::Identify(_, identity) => Some(identity.serial.clone()),
-        _ => None,
+    let serial = |action: &Action| {
+        if let Action::Identify(_, identity) = action { Some(identity.serial.clone()) } else { None }
     };
     actions.iter().filter_map(serial).collect()
 }
@@ -167,7 +164,8 @@ fn who_it_is_stands_before_everything_and_again_at_the_end_of_a_round() {
     assert!(identity.is_some() && identity < first, "{told:?}");
     assert_eq!(identities(&told), [Some("30114".to_owned())]);
     assert_eq!(faults(&told), []);
-    talk.until("RADAB", 1);
+    let told = talk.until("RADAB", 1);
+    assert_eq!(observed(&told, "MDC_RESP_RATE"), Vec::<String>::new(), "whose it is was not confirmed yet");
     assert!(talk.asked.last().is_some_and(|asked| asked == "RSEN"));
     talk.serial = "30115";
     let told = talk.until("RSEN", 1);
@@ -286,6 +284,26 @@ fn alarms_that_end_while_the_line_is_down_get_their_end_and_another_ventilators_
         let is_end = |action: &&Action| matches!(action, Action::Observe(_, said) if matches!(&said.value, Value::Alarm(alarm) if alarm.phase == AlarmPhase::End));
         assert_eq!(told.iter().filter(is_end).count(), ends, "{serial}");
     }
+}
+
+#[test]
+fn standby_is_a_state_in_which_alarms_end_when_there_are_none() {
+    let mut talk = Talk::with("off");
+    talk.instead.push(("RADAE", framed(&format!("0001{}", "0000".repeat(35)))));
+    talk.instead.push(("RALO", framed("1")));
+    talk.event(&LinkEvent::Up);
+    let told = talk.until("RSEN", 2);
+    assert!(observed(&told, "MAQUET_STATE").iter().all(|word| word.contains("operating")));
+    for (alarms, edges) in [("1", 0), ("0", 1)] {
+        talk.instead.push(("RALO", framed(alarms)));
+        talk.instead.push(("RADAE", framed("ER17")));
+        let told = talk.until("RSEN", 1);
+        assert_eq!(faults(&told), []);
+        assert!(observed(&told, "MAQUET_STATE").iter().all(|word| word.contains("standby")));
+        assert_eq!(observed(&told, "MDC_EVT_ALARM").len(), edges, "RALO {alarms}");
+    }
+    let told = talk.until("RSEN", 1);
+    assert!(observed(&told, "MAQUET_STATE").iter().all(|word| word.contains("operating")));
 }
 
 #[test]
