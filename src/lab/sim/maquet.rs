@@ -5,95 +5,18 @@
 //! patient's identification, wrong checksums, whatever but ESC while it streams. What its numbers are
 //! worth depends on the protocol version, as with the ventilator itself.
 
+mod bytes;
+mod setup;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior};
 
+use self::bytes::{SAMPLES, Worth, closed, curves, parity, worth};
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim};
-
-/// How the simulated ventilator is set up.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// The stable path under which the port is found, as `/dev/serial/by-path` would give.
-    pub link: Option<PathBuf>,
-    /// The serial number.
-    pub serial: String,
-    /// The software.
-    pub software: String,
-    /// Bits per second.
-    pub baud: u32,
-    /// How long it thinks before it answers.
-    pub think: Duration,
-    /// The highest protocol version that it knows.
-    pub highest: u8,
-    /// Whether its clock has a year of four digits.
-    pub has_long_year: bool,
-    /// How long a breath takes in a stream.
-    pub breath: Duration,
-    /// Whether an earlier host has left it in EXTENDED mode, streaming.
-    pub is_left_streaming: bool,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            link: None,
-            serial: "30114".to_owned(),
-            software: "V8.00.01".to_owned(),
-            baud: 9_600,
-            think: Duration::from_millis(20),
-            highest: 5,
-            has_long_year: false,
-            breath: Duration::from_secs(3),
-            is_left_streaming: false,
-        }
-    }
-}
-
-/// What the ventilator shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Values {
-    /// Measurements and settings by channel, in thousandths of their unit; the others have no value.
-    pub channels: BTreeMap<u16, i64>,
-    /// Alarm channels that are not 0: 1 on, 2 on and silenced.
-    pub alarms: BTreeMap<u16, u8>,
-    /// Whether it is in standby.
-    pub is_standby: bool,
-    /// Whether its buffer is full when it is to stream.
-    pub is_buffer_full: bool,
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        let channels = [
-            (200, 16_700),
-            (201, 480_000),
-            (202, 475_000),
-            (203, 8_000),
-            (204, 8_100),
-            (205, 20_800),
-            (206, 9_500),
-            (208, 5_000),
-            (209, 40_000),
-            (225, 5_100),
-            (260, 39_000),
-            (300, 15_000),
-            (306, 15_000),
-            (308, 5_000),
-            (310, 2_000),
-            (323, 40_000),
-        ];
-        Self {
-            channels: BTreeMap::from(channels),
-            alarms: BTreeMap::new(),
-            is_standby: false,
-            is_buffer_full: false,
-        }
-    }
-}
+use super::{Control, Running, Sim};
+pub use setup::{Setup, Values};
 
 /// The simulator's row.
 pub static SIM: Sim = Sim {
@@ -110,15 +33,6 @@ pub static SIM: Sim = Sim {
         Ok(Running::new(ventilator(setup, Values::default())?))
     },
 };
-
-impl Plays for Values {
-    /// The recording has no ventilator in it: this one breathes on, a little different each minute.
-    fn play(&mut self, minute: &Minute) {
-        let wander = i64::from(minute.minute % 7);
-        self.channels.insert(201, 480_000 + 1_000 * wander);
-        self.channels.insert(205, 20_800 + 100 * wander);
-    }
-}
 
 /// Makes a ventilator: a future to run, and its control. The port exists as soon as this returns. Wants a tokio
 /// runtime around it.
@@ -147,34 +61,6 @@ pub fn ventilator(
     Ok((ventilator.run(pty), control))
 }
 
-/// A channel's gain in thousandths up to version 004 and from 005 on, its unit and its type.
-struct Worth {
-    old: i64,
-    new: i64,
-    unit: u8,
-    kind: &'static str,
-}
-
-fn worth(channel: u16) -> Option<Worth> {
-    let of = |old, new, unit, kind| Some(Worth { old, new, unit, kind });
-    match channel {
-        200 | 247 | 300 => of(100, 100, 6, "BT"),
-        201 | 202 | 334 => of(1_000, 1_000, 1, "BT"),
-        203 | 204 | 248 | 305 => of(100, 10, 8, "BT"),
-        205..=208 | 245 | 254 | 306..=308 => of(100, 100, 4, "BT"),
-        209 | 225 | 323 | 242 => of(100, 100, 7, "BT"),
-        210 | 260 => of(100, 1_000, 10, "BT"),
-        231 | 236 => of(100, 100, 9, "BT"),
-        232 | 241 => of(100, 100, 5, "BT"),
-        238 | 333 => of(10, 10, 20, "BT"),
-        309 | 310 | 322 => of(1_000, 1_000, 20, "SE"),
-        353..=358 | 364 | 365 => of(100, 100, 20, "SE"),
-        100 => of(1_000, 1_000, 2, "CU"),
-        101 => of(100, 100, 4, "CU"),
-        _ => None,
-    }
-}
-
 struct Ventilator {
     setup: Setup,
     control: Control<Values>,
@@ -197,9 +83,6 @@ const REQUEST_MAX: usize = 400;
 /// "No value" in text and in a stream.
 const NO_TEXT: &str = "9999";
 const NO_VALUE: u16 = 0x7EFF;
-
-/// Samples of each curve in a second.
-const SAMPLES: u32 = 100;
 
 impl Ventilator {
     async fn run(mut self, pty: Pty) -> std::io::Result<()> {
@@ -430,8 +313,8 @@ impl Ventilator {
             return;
         }
         self.breaths += 1;
-        if let Some(curves) = self.tables.get(&'C').map(Vec::len).filter(|&count| count > 0) {
-            let block = closed(self.curves(curves));
+        if let Some(count) = self.tables.get(&'C').map(Vec::len).filter(|&count| count > 0) {
+            let block = closed(curves(self.setup.breath, count));
             self.control.send(port, self.setup.baud, &format!("stream C {}", self.breaths), &block).await;
         }
         for letter in ['B', 'E'] {
@@ -455,40 +338,6 @@ impl Ventilator {
         breaths.reset();
         breaths
     }
-
-    /// A breath of curves: a third each of inspiration, pause and expiration. The first sample of a curve
-    /// and each too great step is a value, the others are differences.
-    fn curves(&self, count: usize) -> Vec<u8> {
-        let samples = u32::try_from(self.setup.breath.as_millis()).unwrap_or(0) * SAMPLES / 1_000;
-        let mut bytes = Vec::new();
-        let mut before: Vec<Option<u16>> = vec![None; count];
-        for at in 0..samples {
-            let phase = [0x10, 0x20, 0x30].into_iter().zip(0..).find(|(_, part)| at == part * samples / 3);
-            if let Some((phase, _)) = phase {
-                bytes.extend([0x81, phase]);
-            }
-            for (curve, before) in before.iter_mut().enumerate() {
-                let part = at * 3 / samples.max(1);
-                let base: u16 = match part {
-                    0 => 4_500,
-                    1 => 4_000,
-                    _ => 3_400,
-                };
-                let scale = if curve == 0 { 1 } else { 20 };
-                let sample = base / scale + u16::try_from(at % 5).unwrap_or(0);
-                let step = before.map(|before| i32::from(sample) - i32::from(before));
-                let step = step.and_then(|step| i8::try_from(step).ok());
-                if let Some(step) = step.filter(|step| (-126..=126).contains(step)) {
-                    bytes.extend(step.to_be_bytes());
-                } else {
-                    bytes.push(0x80);
-                    bytes.extend(sample.to_be_bytes());
-                }
-                *before = Some(sample);
-            }
-        }
-        bytes
-    }
 }
 
 /// Waits for the end of a breath, without a stream for ever.
@@ -496,36 +345,5 @@ async fn breath_end(stream: &mut Option<Interval>) {
     match stream {
         Some(breaths) => drop(breaths.tick().await),
         None => std::future::pending().await,
-    }
-}
-
-/// A block with its end flag and the byte that makes the parity of all even.
-fn closed(mut block: Vec<u8>) -> Vec<u8> {
-    block.push(0x7F);
-    let sum = parity(&block);
-    block.push(sum);
-    block
-}
-
-/// The parity of each bit over all bytes, counted bit by bit.
-fn parity(bytes: &[u8]) -> u8 {
-    let is_odd = |bit: u8| bytes.iter().filter(|byte| *byte >> bit & 1 == 1).count() % 2 == 1;
-    (0..8).filter(|&bit| is_odd(bit)).map(|bit| 1u8 << bit).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_checksum_is_that_of_published_messages() {
-        for (text, sum) in
-            [("RCTY", 0x1C), ("RSEN", 0x0A), ("SSMP020", 0x2F), ("RADC", 0x14), ("*", 0x2A), ("ER20", 0x15)]
-        {
-            assert_eq!(parity(text.as_bytes()), sum, "{text}");
-        }
-        // A breath of a recorded stream.
-        let breath = vec![b'B', 0x00, 0xA7, 0x00, 0xD0, 0x03, 0xE8];
-        assert_eq!(closed(breath).last(), Some(&0xA1));
     }
 }

@@ -117,7 +117,7 @@ pub(super) struct Scale {
     offset: Decimal,
     /// The unit of the value.
     pub(super) unit: &'static Unit,
-    /// The time from one sample to the next of a curve, in the ventilator's own unit.
+    /// The time from one sample to the next of a curve, in the ventilator's own unit; 0 when unsaid.
     pub(super) sampling: u32,
 }
 
@@ -132,7 +132,10 @@ impl Scale {
     /// as there are channels. `None` when it has another form.
     pub(super) fn read_all(text: &str) -> Option<Vec<(u16, Option<Self>)>> {
         let mut parts = text.split(';');
-        let sampling = parts.next()?.trim().parse().ok()?;
+        let sampling = parts.next()?.trim();
+        // Only a curve has to have one.
+        let sampling =
+            if sampling.is_empty() || sampling.contains("--") { 0 } else { sampling.parse().ok()? };
         let parts: Vec<&str> = parts.filter(|part| !part.trim().is_empty()).collect();
         if parts.is_empty() {
             return None;
@@ -327,6 +330,12 @@ mod tests {
         for text in ["", "020", "020;", "x;200,1,0,04,BT,x;", "020;200,1;", "012300450123"] {
             assert_eq!(read(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_channel_without_a_sampling_time_has_its_scale() {
+        let all = Scale::read_all("---;200,+1000E-004,+0000E+000,06,BT,x;").unwrap();
+        assert_eq!(all[0].1.as_ref().map(|scale| scale.sampling), Some(0));
     }
 
     #[test]

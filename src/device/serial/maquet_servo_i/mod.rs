@@ -25,9 +25,11 @@
 //! asked for, and an answer to a question that was not heard is not looked into.
 
 mod alarms;
+mod blocks;
 mod channels;
 mod codes;
 mod model;
+mod plan;
 mod queries;
 mod readings;
 mod replies;
@@ -48,7 +50,7 @@ use crate::time::{Mono, Now};
 use channels::Scale;
 pub(super) use model::MODEL;
 use model::Options;
-use queries::{Asked, Group, Tables};
+use queries::{Asked, Tables};
 use stream::Stream;
 use wire::{Lines, Piece};
 
@@ -63,16 +65,6 @@ const STILL_MAX: Duration = Duration::from_millis(500);
 
 /// How long an answer may take altogether: ten times what the longest needs at 9,600 baud.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-
-/// From one round to the next. With one answer lost and asked again an alarm is known within 4 s.
-const ROUND: Duration = Duration::from_secs(2);
-
-/// Readings are asked with every second round, settings with every fifth.
-const BREATH_ROUNDS: u32 = 2;
-const SETTING_ROUNDS: u32 = 5;
-
-/// The period of what of the identity cannot change without a power cycle.
-const SOFTWARE_PERIOD: Duration = Duration::from_secs(30 * 60);
 
 /// How long a stream may be silent. Curves come all the time.
 const STREAM_QUIET: Duration = Duration::from_secs(10);
@@ -126,6 +118,8 @@ struct MaquetServoI {
     stream_due: Mono,
     tables: Tables,
     scales: BTreeMap<u16, Scale>,
+    /// The greatest alarm channel that this ventilator may know.
+    alarm_most: u16,
     has_overview: bool,
     has_time: bool,
     unanswered: u32,
@@ -167,6 +161,7 @@ impl MaquetServoI {
             stream_due: Mono::default(),
             tables: Tables::default(),
             scales: BTreeMap::new(),
+            alarm_most: u16::MAX,
             has_overview: true,
             has_time: true,
             unanswered: 0,
@@ -244,78 +239,12 @@ impl MaquetServoI {
             self.send(command);
             if asked == Asked::Stream {
                 self.stream = Stream::new();
-                self.breath_phase = None;
+                (self.breath_phase, self.time) = (None, None);
                 let until = now + self.options.identity_period;
                 self.phase = Phase::Streaming { until, quiet: now + STREAM_QUIET };
             } else {
                 self.lines.reset();
                 self.phase = Phase::Waiting { asked, until: now + PATIENCE, latest: now + ANSWER_MAX };
-            }
-        }
-    }
-
-    /// The plan is done: makes the next one. False: there is nothing to do yet.
-    fn go_on(&mut self, now: Mono) -> bool {
-        (self.stage, self.plan) = match self.stage {
-            Stage::Identity => (Stage::Version, VecDeque::from([Asked::Highest])),
-            Stage::Version => {
-                let numbers = channels::BREATH.iter().chain(&channels::SETTINGS).map(|row| row.number);
-                let all = numbers.chain(self.options.curves.iter().copied());
-                (Stage::Scales, all.map(Asked::Config).collect())
-            }
-            Stage::Scales => {
-                let groups = [Group::Breath, Group::Setting, Group::Alarm, Group::Curve];
-                let wanted = groups.into_iter().filter(|&group| !self.chosen(group).is_empty());
-                (Stage::Tables, wanted.map(Asked::Define).collect())
-            }
-            Stage::Tables => {
-                (self.round, self.due, self.software_due) = (0, now, now + SOFTWARE_PERIOD);
-                (Stage::Rounds, VecDeque::new())
-            }
-            Stage::Rounds if self.due <= now => (Stage::Rounds, self.next_round(now)),
-            Stage::Rounds => return false,
-        };
-        true
-    }
-
-    fn next_round(&mut self, now: Mono) -> VecDeque<Asked> {
-        let round = self.round;
-        self.round = round.wrapping_add(1);
-        self.due = now + ROUND;
-        (self.time, self.overview) = (None, None);
-        self.drop_held();
-        let is_breath = round.is_multiple_of(BREATH_ROUNDS) && !self.tables.breath.is_empty();
-        let is_setting = round.is_multiple_of(SETTING_ROUNDS) && !self.tables.setting.is_empty();
-        let is_software = self.software_due <= now;
-        if is_software {
-            self.software_due = now + SOFTWARE_PERIOD;
-        }
-        [
-            (self.has_overview, Asked::Overview),
-            (!self.tables.alarm.is_empty(), Asked::Read(Group::Alarm)),
-            (self.has_time && is_breath, Asked::Time),
-            (is_breath, Asked::Read(Group::Breath)),
-            (is_setting, Asked::Read(Group::Setting)),
-            (is_software, Asked::Software),
-            (true, Asked::Serial),
-        ]
-        .into_iter()
-        .filter_map(|(is_due, asked)| is_due.then_some(asked))
-        .collect()
-    }
-
-    /// The channels of a group that are to be read: those whose numbers have a worth.
-    fn chosen(&self, group: Group) -> Vec<u16> {
-        let scaled = |rows: &[channels::Channel]| -> Vec<u16> {
-            rows.iter().map(|row| row.number).filter(|number| self.scales.contains_key(number)).collect()
-        };
-        match group {
-            Group::Breath => scaled(&channels::BREATH),
-            Group::Setting => scaled(&channels::SETTINGS),
-            Group::Alarm => queries::alarm_numbers(),
-            Group::Curve => {
-                let curves = self.options.curves.iter().copied();
-                curves.filter(|number| self.scales.contains_key(number)).collect()
             }
         }
     }

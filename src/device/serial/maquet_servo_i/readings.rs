@@ -146,6 +146,13 @@ impl MaquetServoI {
                 faults.add(FaultKind::Malformed, detail);
                 continue;
             };
+            if scale.sampling == 0 {
+                faults.add(
+                    FaultKind::Malformed,
+                    format!("channel {number} has no sampling time: not passed on"),
+                );
+                continue;
+            }
             let period = scale.sampling.saturating_mul(self.options.sample_unit_us);
             period_us = period_us.or(Some(period));
             let raws = read.samples.get(usize::from(place)).map_or(&[][..], Vec::as_slice);

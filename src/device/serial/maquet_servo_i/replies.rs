@@ -6,15 +6,18 @@
 
 use super::super::Faults;
 use super::queries::{Asked, Group, Tables, VERSION_MAX};
-use super::stream::Block;
-use super::wire::{Piece, body};
-use super::{MaquetServoI, Phase, STILL_MAX, STREAM_AGAIN, STREAM_QUIET, Stage, UNANSWERED_MAX};
+use super::wire::Piece;
+use super::{MaquetServoI, Phase, STILL_MAX, STREAM_QUIET, Stage, UNANSWERED_MAX};
 use crate::device::alarms::Level;
 use crate::device::{FaultKind, Identity};
 use crate::time::Mono;
 
 /// The error that says: in standby.
-const STANDBY: u8 = 17;
+pub(super) const STANDBY: u8 = 17;
+
+/// Where the table of alarm channels is cut when an interface refuses all of it: before heliox and
+/// catheter, before the limits of rate and pressure, before standby and leakage.
+const ALARMS_MOST: [u16; 3] = [440, 434, 426];
 
 impl MaquetServoI {
     pub(super) fn handle_bytes(&mut self, bytes: &[u8], now: Mono, faults: &mut Faults) {
@@ -223,7 +226,13 @@ impl MaquetServoI {
             return;
         }
         faults.add(FaultKind::Refused, refusal(asked.name(), number));
+        let fewer = ALARMS_MOST.into_iter().find(|&most| most < self.alarm_most);
         match (asked, number) {
+            // An older interface does not know the newer alarms: better fewer of them than none.
+            (Asked::Define(Group::Alarm), 11..=15) if fewer.is_some() => {
+                self.alarm_most = fewer.unwrap_or_default();
+                self.plan.push_front(asked);
+            }
             // Spoiled on its way, or too much at once: again.
             (_, 18..) => self.handle_failure(asked, now),
             (Asked::Config(_), _) => self.restart(now),
@@ -247,60 +256,14 @@ impl MaquetServoI {
         self.wake(now);
     }
 
-    pub(super) fn handle_block(&mut self, block: &Block, now: Mono, faults: &mut Faults) {
-        match block {
-            Block::Curve(content) => self.take_curves(content, faults),
-            Block::Values(letter, values) => self.take_values(*letter, values, faults),
-            Block::Error(number) => self.handle_stream_error(*number, now, faults),
-            Block::Text(span) => match body(span).as_deref() {
-                Some("*") => {}
-                Some(text) if text.starts_with("ER") => {
-                    let number = text.get(2..).and_then(|digits| digits.parse().ok()).unwrap_or(0);
-                    self.handle_stream_error(number, now, faults);
-                }
-                Some(_) | None => faults.add(FaultKind::Malformed, "a text within a stream"),
-            },
-            Block::Refused(length) => {
-                faults
-                    .add(FaultKind::Checksum, format!("the checksum of a block of {length} bytes is wrong"));
-                self.breath_phase = None;
-            }
-            Block::TooLong(length) => {
-                faults.add(FaultKind::Framing, format!("a block does not end within {length} bytes"));
-                self.breath_phase = None;
-            }
-            Block::Noise(count) => {
-                faults.add(FaultKind::Framing, format!("{count} bytes belong to no block"));
-            }
-            Block::Host => self.heard = None,
-        }
-    }
-
-    fn handle_stream_error(&mut self, number: u8, now: Mono, faults: &mut Faults) {
-        let is_standby = number == STANDBY;
-        if !is_standby {
-            faults.add(FaultKind::Refused, refusal("RADC", number));
-        }
-        self.is_standby |= is_standby;
-        if self.phase == Phase::Listening {
-            self.heard = None;
-            if is_standby {
-                self.tell_state();
-            }
-            return;
-        }
-        self.stream_due = now + STREAM_AGAIN;
-        if is_standby {
-            self.tell_state();
-        }
-        self.stop_stream(now);
-    }
-
     /// A message of a capture: a host's question, or the answer to the last one.
     fn handle_heard(&mut self, text: &str, faults: &mut Faults) {
         if let Some((asked, channels)) = Asked::read(text) {
             self.stream = super::Stream::new();
             self.breath_phase = None;
+            if asked == Asked::Stream {
+                self.time = None;
+            }
             if asked == Asked::Type {
                 self.tables = Tables::default();
             }
@@ -377,7 +340,7 @@ fn version(text: &str) -> Option<u8> {
 }
 
 /// An error's meaning (CIE manual, error codes).
-fn refusal(asked: &str, number: u8) -> String {
+pub(super) fn refusal(asked: &str, number: u8) -> String {
     let meaning = match number {
         10 => "it does not know the command",
         11 => "syntax",

@@ -237,6 +237,18 @@ fn a_channel_that_it_does_not_have_is_left_out_without_a_fault() {
 }
 
 #[test]
+fn an_interface_that_does_not_know_all_alarms_is_asked_for_fewer() {
+    let mut talk = Talk::with("off");
+    talk.instead.push(("SDADE", framed("ER12")));
+    talk.instead.push(("SDADE", framed("ER12")));
+    talk.instead.push(("RADAE", framed(&format!("0001{}", "0000".repeat(20)))));
+    talk.event(&LinkEvent::Up);
+    let told = talk.until("RSEN", 2);
+    assert_eq!(faults(&told), [FaultKind::Refused, FaultKind::Refused]);
+    assert_eq!(observed(&told, "MDC_EVT_ALARM").len(), 1, "400 to 434");
+}
+
+#[test]
 fn an_answer_about_another_channel_gives_no_scale() {
     let mut talk = Talk::with("off");
     talk.instead.push(("RCCO204", framed("010;205,+1000E-004,+0000E+000,04,BT,x;")));
