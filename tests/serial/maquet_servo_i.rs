@@ -340,3 +340,35 @@ async fn a_ventilator_without_a_serial_number_has_none() {
     let faults = bench.record.faults();
     assert!(faults.len() == 1 && faults[0].detail.contains("no serial number"), "{faults:?}");
 }
+
+#[test]
+fn every_published_message_is_among_the_vectors() {
+    const PUBLISHED: [&str; 16] = [
+        "RCTY1C",
+        "RSEN0A",
+        "RSTI1C",
+        "SSMP0202F",
+        "RADC14",
+        "*2A",
+        "ER2015",
+        "BER2057",
+        "RADAB54",
+        "RADAS45",
+        "RADAA57",
+        "RHVE09",
+        "RTIM02",
+        "SPVE00323",
+        "RBAT05",
+        "SDADB2012002042052072062096A",
+    ];
+    let good: Vec<Vec<u8>> = crate::vectors::vectors(NAME)
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("bad-"))
+        .map(|(_, vector)| vector.bytes())
+        .collect();
+    for message in PUBLISHED.iter().chain(&["RCCO1D", "RSWV00"]) {
+        let framed = format!("{message}\x04").into_bytes();
+        let holds = |bytes: &Vec<u8>| bytes.windows(framed.len()).any(|window| window == framed);
+        assert!(good.iter().any(holds), "{message} is in no good vector");
+    }
+}

@@ -9,7 +9,6 @@ mod bytes;
 mod setup;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior};
 

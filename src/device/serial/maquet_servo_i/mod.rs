@@ -209,6 +209,8 @@ impl MaquetServoI {
         self.plan = VecDeque::from([Asked::Type]);
         self.tables = Tables::default();
         self.scales.clear();
+        // In BASIC mode it refused these too.
+        (self.has_overview, self.has_time, self.alarm_most) = (true, true, u16::MAX);
         self.drop_held();
         if self.restarts >= UNANSWERED_MAX {
             self.hang_up("it could not be started for the third time");

@@ -271,6 +271,16 @@ fn an_interface_that_has_forgotten_its_tables_is_started_again() {
 }
 
 #[test]
+fn what_was_refused_in_basic_mode_is_asked_again() {
+    let (mut talk, _) = Talk::running("off");
+    talk.instead.push(("RALO", framed("ER10")));
+    talk.instead.push(("RADAE", framed("ER10")));
+    let told = talk.until("RCTY", 1);
+    assert_eq!(faults(&told), vec![FaultKind::Refused; 2]);
+    talk.until("RALO", 1);
+}
+
+#[test]
 fn an_older_interface_is_read_without_what_it_does_not_know() {
     let mut talk = Talk::with("off");
     for question in ["RHVE", "RALO", "RTIM"] {
