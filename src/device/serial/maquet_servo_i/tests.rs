@@ -373,6 +373,20 @@ fn what_is_set_for_it_is_what_it_reads() {
 
 proptest! {
     #[test]
+    fn noise_in_a_stream_makes_no_panic_and_no_question_but_escape(
+        parts in proptest::collection::vec(proptest::collection::vec(prop_oneof![any::<u8>(), Just(0x80), Just(0x7F), Just(b'E')], 0..200), 1..20)
+    ) {
+        let (mut talk, _) = Talk::running("on");
+        prop_assert_eq!(std::mem::take(&mut talk.asked), vec!["RADC".to_owned()]);
+        for part in parts {
+            let told = talk.say(&part);
+            prop_assert!(told.len() < 300, "{} actions", told.len());
+        }
+        // A right error among the noise ends the stream, and then nothing but ESC is written.
+        prop_assert!(talk.asked.iter().all(|asked| asked == "\x1B"), "{:?}", talk.asked);
+    }
+
+    #[test]
     fn no_cut_changes_what_a_capture_says(cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12)) {
         let mut block = vec![0x81, 0x10, 0x80, 0x10, 0x00, 0x01, 0x04, 0x1B, 0x7F];
         block.push(wire::xor(&block));
