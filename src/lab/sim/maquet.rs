@@ -21,6 +21,7 @@ pub use setup::{Setup, Values};
 pub static SIM: Sim = Sim {
     name: "maquet-servo-i",
     title: "Maquet Servo-i ventilator",
+    identities: ["30114", "30207"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

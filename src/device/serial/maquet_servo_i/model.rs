@@ -22,7 +22,7 @@ pub(in crate::device::serial) static MODEL: SerialModel = SerialModel {
     parts: Parts::One,
     settings: &SETTINGS,
     quiet: Duration::from_secs(30),
-    driver: |settings| Box::new(MaquetServoI::new(Options::of(settings))),
+    driver: &|settings| Box::new(MaquetServoI::new(Options::of(settings))),
 };
 
 static READS: [&mdc::Metric; 60] = [
