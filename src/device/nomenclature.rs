@@ -150,6 +150,14 @@ rows! { Unit UNITS:
     JOULE_PER_LITRE = { code: 67_111_154, ucum: "J/L", symbol: "J/L" };
     /// Neuro-mechanical efficiency.
     CMH2O_PER_MICROVOLT = { code: 67_111_155, ucum: "cm[H2O]/uV", symbol: "cmH2O/µV" };
+    /// `MDC_DIM_PER_MIN`.
+    EVENTS_PER_MINUTE = { code: 264_672, ucum: "/min", symbol: "/min" };
+    /// `MDC_DIM_DEGC`.
+    CELSIUS = { code: 268_192, ucum: "Cel", symbol: "°C" };
+    /// `MDC_DIM_FAHR`.
+    FAHRENHEIT = { code: 266_560, ucum: "[degF]", symbol: "°F" };
+    /// `MDC_DIM_X_G`.
+    GRAM = { code: 263_872, ucum: "g", symbol: "g" };
 }
 
 rows! { Metric METRICS:
@@ -446,6 +454,92 @@ rows! { Metric METRICS:
     EVT_POWER_PROB = { code: 197_168, reference: "MDC_EVT_POWER_PROB", label: "power problem", loinc: None, plausible: None };
     /// Delivered oxygen low.
     EVT_VENT_CONC_O2_DELIV_LO = { code: 197_204, reference: "MDC_EVT_VENT_CONC_O2_DELIV_LO", label: "delivered oxygen low", loinc: None, plausible: None };
+    /// Pulse rate from whatever source the monitor takes.
+    PULS_RATE = { code: 149_514, reference: "MDC_PULS_RATE", label: "pulse rate", loinc: Some("8867-4"), plausible: Some((20, 300)) };
+    /// Pulse rate from the plethysmogram.
+    PLETH_PULS_RATE = { code: 149_538, reference: "MDC_PLETH_PULS_RATE", label: "pulse rate", loinc: Some("8867-4"), plausible: Some((20, 300)) };
+    /// Pulse rate of a non-invasive measurement.
+    PULS_RATE_NON_INV = { code: 149_546, reference: "MDC_PULS_RATE_NON_INV", label: "pulse rate", loinc: Some("8867-4"), plausible: Some((20, 300)) };
+    /// Non-invasive blood pressure as a whole.
+    PRESS_BLD_NONINV = { code: 150_020, reference: "MDC_PRESS_BLD_NONINV", label: "non-invasive blood pressure", loinc: None, plausible: Some((0, 350)) };
+    /// Cuff pressure, systolic.
+    PRESS_CUFF_SYS = { code: 150_301, reference: "MDC_PRESS_CUFF_SYS", label: "cuff systolic pressure", loinc: None, plausible: Some((0, 350)) };
+    /// Cuff pressure, diastolic.
+    PRESS_CUFF_DIA = { code: 150_302, reference: "MDC_PRESS_CUFF_DIA", label: "cuff diastolic pressure", loinc: None, plausible: Some((0, 350)) };
+    /// Cuff pressure, mean.
+    PRESS_CUFF_MEAN = { code: 150_303, reference: "MDC_PRESS_CUFF_MEAN", label: "cuff mean pressure", loinc: None, plausible: Some((0, 350)) };
+    /// Arterial pressure at an unstated place, systolic.
+    PRESS_BLD_ART_SYS = { code: 150_033, reference: "MDC_PRESS_BLD_ART_SYS", label: "arterial systolic pressure", loinc: None, plausible: Some((0, 350)) };
+    /// Arterial pressure at an unstated place, diastolic.
+    PRESS_BLD_ART_DIA = { code: 150_034, reference: "MDC_PRESS_BLD_ART_DIA", label: "arterial diastolic pressure", loinc: None, plausible: Some((0, 350)) };
+    /// Arterial pressure at an unstated place, mean.
+    PRESS_BLD_ART_MEAN = { code: 150_035, reference: "MDC_PRESS_BLD_ART_MEAN", label: "arterial mean pressure", loinc: None, plausible: Some((0, 350)) };
+    /// Central venous pressure, systolic.
+    PRESS_BLD_VEN_CENT_SYS = { code: 150_085, reference: "MDC_PRESS_BLD_VEN_CENT_SYS", label: "central venous systolic pressure", loinc: None, plausible: Some((-30, 100)) };
+    /// Central venous pressure, diastolic.
+    PRESS_BLD_VEN_CENT_DIA = { code: 150_086, reference: "MDC_PRESS_BLD_VEN_CENT_DIA", label: "central venous diastolic pressure", loinc: None, plausible: Some((-30, 100)) };
+    /// Intracranial pressure, mean.
+    PRESS_INTRA_CRAN_MEAN = { code: 153_611, reference: "MDC_PRESS_INTRA_CRAN_MEAN", label: "intracranial pressure", loinc: None, plausible: Some((-30, 150)) };
+    /// Body temperature.
+    TEMP_BODY = { code: 150_364, reference: "MDC_TEMP_BODY", label: "body temperature", loinc: Some("8310-5"), plausible: Some((15, 45)) };
+    /// Core temperature.
+    TEMP_CORE = { code: 150_368, reference: "MDC_TEMP_CORE", label: "core temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Oesophageal temperature.
+    TEMP_ESOPH = { code: 150_372, reference: "MDC_TEMP_ESOPH", label: "oesophageal temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Nasopharyngeal temperature.
+    TEMP_NASOPH = { code: 150_380, reference: "MDC_TEMP_NASOPH", label: "nasopharyngeal temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Skin temperature.
+    TEMP_SKIN = { code: 150_388, reference: "MDC_TEMP_SKIN", label: "skin temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Tympanic temperature.
+    TEMP_TYMP = { code: 150_392, reference: "MDC_TEMP_TYMP", label: "tympanic temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Arterial temperature.
+    TEMP_ART = { code: 150_352, reference: "MDC_TEMP_ART", label: "arterial temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Venous temperature.
+    TEMP_VEN = { code: 150_396, reference: "MDC_TEMP_VEN", label: "venous temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Rectal temperature.
+    TEMP_RECT = { code: 188_420, reference: "MDC_TEMP_RECT", label: "rectal temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Oral temperature.
+    TEMP_ORAL = { code: 188_424, reference: "MDC_TEMP_ORAL", label: "oral temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Respiration rate at the airway.
+    AWAY_RESP_RATE = { code: 151_570, reference: "MDC_AWAY_RESP_RATE", label: "respiration rate (airway)", loinc: Some("9279-1"), plausible: Some((0, 150)) };
+    /// Respiration rate from thoracic impedance.
+    TTHOR_RESP_RATE = { code: 151_578, reference: "MDC_TTHOR_RESP_RATE", label: "respiration rate (thoracic)", loinc: Some("9279-1"), plausible: Some((0, 150)) };
+    /// Body weight.
+    MASS_BODY_ACTUAL = { code: 188_736, reference: "MDC_MASS_BODY_ACTUAL", label: "body weight", loinc: Some("29463-7"), plausible: None };
+    /// Venous oxygen saturation.
+    SAT_O2_VEN = { code: 150_332, reference: "MDC_SAT_O2_VEN", label: "venous oxygen saturation", loinc: None, plausible: Some((0, 100)) };
+    /// Ventricular premature contractions.
+    ECG_V_P_C_CNT = { code: 148_065, reference: "MDC_ECG_V_P_C_CNT", label: "ventricular premature contractions", loinc: None, plausible: None };
+    /// QT interval.
+    ECG_TIME_PD_QT_GL = { code: 147_232, reference: "MDC_ECG_TIME_PD_QT_GL", label: "QT interval", loinc: None, plausible: Some((100, 1_000)) };
+    /// QT interval, corrected for the heart rate.
+    ECG_TIME_PD_QTC = { code: 147_236, reference: "MDC_ECG_TIME_PD_QTc", label: "corrected QT interval", loinc: None, plausible: Some((100, 1_000)) };
+    /// ST segment in lead I.
+    ECG_AMPL_ST_I = { code: 131_841, reference: "MDC_ECG_AMPL_ST_I", label: "ST segment, lead I", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead II.
+    ECG_AMPL_ST_II = { code: 131_842, reference: "MDC_ECG_AMPL_ST_II", label: "ST segment, lead II", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead III.
+    ECG_AMPL_ST_III = { code: 131_901, reference: "MDC_ECG_AMPL_ST_III", label: "ST segment, lead III", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead AVR.
+    ECG_AMPL_ST_AVR = { code: 131_902, reference: "MDC_ECG_AMPL_ST_AVR", label: "ST segment, lead AVR", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead AVL.
+    ECG_AMPL_ST_AVL = { code: 131_903, reference: "MDC_ECG_AMPL_ST_AVL", label: "ST segment, lead AVL", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead AVF.
+    ECG_AMPL_ST_AVF = { code: 131_904, reference: "MDC_ECG_AMPL_ST_AVF", label: "ST segment, lead AVF", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead V.
+    ECG_AMPL_ST_V = { code: 131_907, reference: "MDC_ECG_AMPL_ST_V", label: "ST segment, lead V", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead V1.
+    ECG_AMPL_ST_V1 = { code: 131_843, reference: "MDC_ECG_AMPL_ST_V1", label: "ST segment, lead V1", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead V2.
+    ECG_AMPL_ST_V2 = { code: 131_844, reference: "MDC_ECG_AMPL_ST_V2", label: "ST segment, lead V2", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead V3.
+    ECG_AMPL_ST_V3 = { code: 131_845, reference: "MDC_ECG_AMPL_ST_V3", label: "ST segment, lead V3", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead V4.
+    ECG_AMPL_ST_V4 = { code: 131_846, reference: "MDC_ECG_AMPL_ST_V4", label: "ST segment, lead V4", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead V5.
+    ECG_AMPL_ST_V5 = { code: 131_847, reference: "MDC_ECG_AMPL_ST_V5", label: "ST segment, lead V5", loinc: None, plausible: Some((-30, 30)) };
+    /// ST segment in lead V6.
+    ECG_AMPL_ST_V6 = { code: 131_848, reference: "MDC_ECG_AMPL_ST_V6", label: "ST segment, lead V6", loinc: None, plausible: Some((-30, 30)) };
 }
 
 /// Every metric, by code: the table here, and what the rows of the catalogue read besides.

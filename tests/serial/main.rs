@@ -22,6 +22,7 @@ mod maquet_servo_i;
 mod masimo_ascii1;
 mod nellcor;
 mod nonin;
+mod philips_intellivue;
 mod puritan_bennett_840;
 mod site_line;
 mod support;

@@ -26,6 +26,7 @@ mod maquet_servo_i;
 mod masimo_ascii1;
 mod nellcor;
 mod nonin;
+mod philips_intellivue;
 mod puritan_bennett_840;
 pub mod site_line;
 
@@ -42,6 +43,7 @@ pub(super) static MODELS: &[&SerialModel] = &[
     &masimo_ascii1::MODEL,
     &nellcor::MODEL,
     &nonin::MODEL,
+    &philips_intellivue::MODEL,
     &puritan_bennett_840::MODEL,
 ];
 

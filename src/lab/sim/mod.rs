@@ -19,6 +19,7 @@ pub mod medibus;
 pub mod nellcor;
 pub mod nonin;
 mod pty;
+pub mod intellivue;
 pub mod puritan_bennett;
 pub mod site_line;
 pub mod wire;
@@ -45,6 +46,7 @@ pub static SIMS: &[&Sim] = &[
     &bbraun::SIM,
     &fresenius::SIM,
     &hospira::SIM,
+    &intellivue::SIM,
     &maquet::SIM,
     &masimo::SIM,
     &medibus::SIM,
