@@ -71,7 +71,9 @@ async fn a_monitor_is_read_whole_and_in_order() {
     assert_eq!(bench.record.identities(), [Some("DE61741234".to_owned())]);
     assert_eq!(bench.control.refused(), 0);
     let all = bench.record.all();
-    let identity = all.iter().find_map(|(_, told)| if let Told::Identity(_, who) = told { Some(who.clone()) } else { None });
+    let identity = all
+        .iter()
+        .find_map(|(_, told)| if let Told::Identity(_, who) = told { Some(who.clone()) } else { None });
     let identity = identity.unwrap();
     assert_eq!((identity.model.as_deref(), identity.firmware.as_deref()), (Some("MP70"), Some("J.10.40")));
 }
@@ -86,7 +88,9 @@ async fn what_a_monitor_cannot_do_is_done_otherwise() {
         let bench = monitor_of(setup, intellivue::Values::default());
         first_round(&bench).await;
         bench.control.set(intellivue::Values { patient: vec![alert(100, 1_024, 8)], ..beating(99) });
-        let told = |record: &Record| !record.values("MDC_EVT_ALARM").is_empty() && record.values(HEART_RATE).contains(&"99".to_owned());
+        let told = |record: &Record| {
+            !record.values("MDC_EVT_ALARM").is_empty() && record.values(HEART_RATE).contains(&"99".to_owned())
+        };
         bench.record.until("what follows", told).await;
         let kinds: Vec<FaultKind> = bench.record.faults().iter().map(|fault| fault.kind).collect();
         (kinds, bench.record.identities(), bench.control.refused(), bench.control.journal())
@@ -99,7 +103,9 @@ async fn what_a_monitor_cannot_do_is_done_otherwise() {
     assert!(refusing.0.iter().all(|kind| *kind == FaultKind::Refused) && !refusing.0.is_empty());
     assert_eq!((nameless.0, nameless.1), (vec![], vec![Some("0009FB0000000000".to_owned())]));
     assert_eq!((small.0, small.1, small.2), (vec![], usual, 0));
-    let parts = |sent: &[wardline::lab::sim::Sent]| sent.iter().filter(|sent| sent.message.starts_with("numerics")).count();
+    let parts = |sent: &[wardline::lab::sim::Sent]| {
+        sent.iter().filter(|sent| sent.message.starts_with("numerics")).count()
+    };
     assert!(parts(&small.3) > 2 * small.3.iter().filter(|sent| sent.message.starts_with("alerts")).count());
 }
 
@@ -115,7 +121,10 @@ async fn an_alert_is_told_when_it_begins_changes_and_ends() {
     for (patient, expected) in steps {
         bench.control.set(intellivue::Values { patient, ..intellivue::Values::default() });
         let began = Instant::now();
-        bench.record.until(expected, |record| record.values("MDC_EVT_ALARM").contains(&expected.to_owned())).await;
+        bench
+            .record
+            .until(expected, |record| record.values("MDC_EVT_ALARM").contains(&expected.to_owned()))
+            .await;
         assert!(began.elapsed() < Duration::from_millis(2_500), "{expected} took {:?}", began.elapsed());
     }
     assert_eq!(bench.record.values("MDC_EVT_ALARM").len(), 3);
@@ -164,7 +173,10 @@ async fn survive(trouble: Trouble) {
 async fn a_monitor_that_loses_power_comes_back_with_its_alerts() {
     let bench = monitor_of(
         intellivue::Setup::default(),
-        intellivue::Values { patient: vec![alert(100, 1_024, 8), alert(102, 256, 8)], ..intellivue::Values::default() },
+        intellivue::Values {
+            patient: vec![alert(100, 1_024, 8), alert(102, 256, 8)],
+            ..intellivue::Values::default()
+        },
     );
     bench.record.until("the alerts", |record| record.values("MDC_EVT_ALARM").len() == 2).await;
     bench.control.trouble(Trouble::PowerCycle(Duration::from_millis(300)));
@@ -248,7 +260,9 @@ async fn a_module_that_is_pulled_leaves_an_absent_value_and_an_alert() {
     bench.control.set(values);
     bench
         .record
-        .until("nothing", |record| record.values("MDC_PULS_OXIM_SAT_O2").last().is_some_and(|last| last == "unknown"))
+        .until("nothing", |record| {
+            record.values("MDC_PULS_OXIM_SAT_O2").last().is_some_and(|last| last == "unknown")
+        })
         .await;
     bench.record.until("an alert", |record| !record.values("MDC_EVT_ALARM").is_empty()).await;
     assert_eq!(bench.record.values("MDC_EVT_ALARM"), ["T-192-19384-1-33485 start low"]);

@@ -4,6 +4,7 @@
 //! splits long answers, and ends an association on which it hears nothing. It does not answer more than
 //! one poll for each kind of object in a second, and refuses whatever is no request that it knows.
 
+mod content;
 mod wire;
 
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::pty::Pty;
 use super::{Control, Minute, Plays, Running, Sim};
-use wire::{Heard, Ear, attribute, frame, list, sized};
+use wire::{Ear, Heard, frame};
 
 /// How the simulated monitor is set up.
 #[derive(Clone, Debug)]
@@ -239,7 +240,7 @@ impl Monitor {
                     self.control.take_received(bytes);
                     for &byte in bytes {
                         if let Some(user_data) = self.ear.hear(byte) {
-                            self.handle(port, user_data.as_deref()).await;
+                            self.handle(port, user_data.ok().as_deref()).await;
                         }
                     }
                 }
@@ -308,7 +309,8 @@ impl Monitor {
 
     async fn handle_poll(&mut self, port: &Pty, poll: wire::Poll) {
         let now = self.ticks;
-        let Some(association) = self.association.as_mut().filter(|association| association.is_confirmed) else {
+        let Some(association) = self.association.as_mut().filter(|association| association.is_confirmed)
+        else {
             self.control.refuse();
             return;
         };
@@ -335,9 +337,9 @@ impl Monitor {
 
     async fn answer(&mut self, port: &Pty, poll: &wire::Poll, sequence: Option<u16>) {
         let (message, objects) = match poll.class {
-            6 => self.numerics(poll.group),
+            6 => content::numerics(&self.control.values(), poll.group),
             33 => ("monitor".to_owned(), vec![(0, self.about_itself())]),
-            54 => self.alerts(),
+            54 => content::alerts(&self.control.values(), self.control.is_flooded()),
             _ => return self.control.refuse(),
         };
         let relative = self.relative();
@@ -354,79 +356,17 @@ impl Monitor {
         }
     }
 
-    /// What is sent in full, as the journal shows it, and the objects.
-    fn numerics(&self, group: u16) -> (String, Vec<(u16, Vec<Vec<u8>>)>) {
-        let values = self.control.values();
-        let demonstration = if values.is_demonstration { 0x0400 } else { 0 };
-        let mut message = "numerics".to_owned();
-        let object = |numeric: &Numeric| {
-            let encoded: Vec<Vec<u8>> = numeric
-                .values
-                .iter()
-                .map(|(physio, state, unit, value)| wire::observed(*physio, state | demonstration, *unit, *value))
-                .collect();
-            for (physio, _, _, value) in &numeric.values {
-                message.push_str(&format!(" {physio}={value:08X}"));
-            }
-            let mut attributes = Vec::new();
-            if group == 0 {
-                attributes.push(attribute(0x0921, &numeric.handle.to_be_bytes()));
-                attributes.push(attribute(0x093F, &wire::specification(numeric.category)));
-                attributes.push(attribute(0x0927, &wire::unicode("LABEL ")));
-            }
-            attributes.extend(values.name.iter().map(|name| attribute(0x095C, &wire::unicode(name))));
-            match encoded.as_slice() {
-                [one] => attributes.push(attribute(0x0950, one)),
-                several => attributes.push(attribute(0x094B, &list(several))),
-            }
-            attributes.extend(numeric.time.iter().map(|time| attribute(0x0990, time)));
-            (numeric.handle, attributes)
-        };
-        let objects = values.numerics.iter().map(object).collect();
-        (message, objects)
-    }
-
-    fn alerts(&self) -> (String, Vec<(u16, Vec<Vec<u8>>)>) {
-        let values = self.control.values();
-        let mut patient = values.patient;
-        if let Some(left) = self.control.is_flooded() {
-            let code = if left % 2 == 0 { 100 } else { 102 };
-            let text = Some(format!("*** FLOOD {code}"));
-            patient = vec![Alert { source: 16_770, code, kind: 1_024, state: 0, text }];
-        }
-        let state = if values.is_demonstration { 0x0100 } else { 0 };
-        let encoded = |alerts: &[Alert]| {
-            let one = |alert: &Alert| wire::alert(alert, alert.state | state);
-            list(&alerts.iter().map(one).collect::<Vec<_>>())
-        };
-        let codes: Vec<String> =
-            patient.iter().chain(&values.technical).map(|alert| alert.code.to_string()).collect();
-        let attributes =
-            vec![attribute(0x0902, &encoded(&patient)), attribute(0x0904, &encoded(&values.technical))];
-        (format!("alerts {}", codes.join(" ")), vec![(0, attributes)])
-    }
-
-    /// Model, system id, bed and production specification.
     fn about_itself(&self) -> Vec<Vec<u8>> {
         let serial = self.control.state().identity.clone();
-        let mut attributes = vec![
-            attribute(0x0986, &[0x00, 0x01, 0x00, 0x21]),
-            attribute(0x0928, &[sized(b"PHI\0"), sized(b"MP70\0\0")].concat()),
-            attribute(0x0984, &sized(&wire::system_id(&serial))),
-            attribute(0x091E, &wire::unicode(&self.control.values().name.unwrap_or_default())),
-        ];
-        let software = [&[0, 4, 0, 0x58][..], &sized(b"J.10.40 ")].concat();
-        let stated = (!self.setup.serial.is_empty())
-            .then(|| [&[0, 1, 0, 8][..], &sized(serial.as_bytes())].concat());
-        let entries: Vec<Vec<u8>> = stated.into_iter().chain([software]).collect();
-        attributes.push(attribute(0x092D, &list(&entries)));
-        attributes
+        let name = self.control.values().name.unwrap_or_default();
+        content::about_itself(&serial, !self.setup.serial.is_empty(), &name)
     }
 
     /// Eighths of a millisecond since it was switched on. Each monitor was switched on at another time.
     fn relative(&self) -> u32 {
         let identity = self.control.state().identity.clone();
-        let offset = identity.bytes().fold(1_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        let offset =
+            identity.bytes().fold(1_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
         let ticks = u32::try_from((self.ticks - self.booted) % (1 << 32)).unwrap_or_default();
         let offset = if self.booted == 0 { offset } else { 0 };
         ticks.wrapping_mul(1_000).wrapping_add(offset)

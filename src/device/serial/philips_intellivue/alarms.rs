@@ -4,7 +4,7 @@
 //! an empty one says that none is on.
 //!
 //! The alert's text is the monitor's own, in its language. Layout and numbers: mindleaving
-//! `DeviceAlarmEntry.cs`, `AlertType.cs`, `AlertState.cs`; mdrepo `intellivue.h`; VSCaptureMP for the
+//! `DeviceAlarmEntry.cs`, `AlertType.cs`, `AlertState.cs`; mdrepo `intellivue.h`; `VSCaptureMP` for the
 //! characters of the private area.
 
 use std::collections::BTreeMap;
@@ -197,14 +197,12 @@ mod tests {
     #[test]
     fn a_list_that_is_not_there_says_nothing_and_an_empty_one_says_that_none_is_on() {
         let mut alarms = Alarms::default();
-        let both = Alerts {
-            patient: Some(vec![on(10, 1024, 8)]),
-            technical: Some(vec![on(194, 2, 0)]),
-        };
+        let both = Alerts { patient: Some(vec![on(10, 1024, 8)]), technical: Some(vec![on(194, 2, 0)]) };
         assert_eq!(alarms.handle(both).len(), 2);
         assert_eq!(alarms.handle(Alerts::default()), []);
         let none = Alerts { patient: Some(Vec::new()), technical: None };
-        let ended = ("P-10-16770-1-33485".to_owned(), Phase::End, Priority::High, false, "** HR HIGH".to_owned());
+        let ended =
+            ("P-10-16770-1-33485".to_owned(), Phase::End, Priority::High, false, "** HR HIGH".to_owned());
         assert_eq!(told(&alarms.handle(none)), [ended]);
     }
 
@@ -220,7 +218,10 @@ mod tests {
         assert_eq!(began[0].quality, Quality::DEMONSTRATION);
         let silenced = alarms.handle(of(SILENCED | LATCHED | DEMONSTRATION));
         assert_eq!(told(&silenced)[0].1, Phase::Update);
-        assert_eq!((told(&silenced)[0].3, told(&silenced)[0].4.as_str()), (true, "** HR HIGH (latched, silenced)"));
+        assert_eq!(
+            (told(&silenced)[0].3, told(&silenced)[0].4.as_str()),
+            (true, "** HR HIGH (latched, silenced)")
+        );
         let ended = alarms.handle(Alerts { patient: Some(Vec::new()), technical: None });
         assert_eq!(ended[0].quality, Quality::DEMONSTRATION);
         assert_eq!(alarms.handle(of(0))[0].quality, Quality::GOOD);

@@ -2,7 +2,7 @@
 //!
 //! The identifiers are the terms of partition 2 of ISO/IEEE 11073-10101 (NOM = MDC), the units those of
 //! partition 4. Identifiers that the standard of 2004 does not have get a private code. Sources:
-//! mindleaving `SCADAType.cs`, VSCaptureMP `Class2.cs`, mdrepo `x73_nomenclature_medical_scada.h` and
+//! mindleaving `SCADAType.cs`, `VSCaptureMP` `Class2.cs`, mdrepo `x73_nomenclature_medical_scada.h` and
 //! `intellivue.h`.
 
 use crate::device::nomenclature as mdc;
@@ -52,7 +52,8 @@ rows! { Metric PRIVATE:
 
 /// The identifiers of [`PRIVATE`], in its order.
 const PRIVATE_IDS: [u16; 15] = [
-    57_364, 57_368, 61_501, 61_518, 61_596, 61_597, 61_601, 61_602, 61_603, 61_636, 61_667, 61_669, 61_696, 61_704, 61_708,
+    57_364, 57_368, 61_501, 61_518, 61_596, 61_597, 61_601, 61_602, 61_603, 61_636, 61_667, 61_669, 61_696,
+    61_704, 61_708,
 ];
 
 /// Everything that the monitor can report.

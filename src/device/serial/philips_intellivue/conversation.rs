@@ -94,7 +94,8 @@ impl PhilipsIntellivue {
                 self.actions.extend(said.into_iter().map(Action::observe));
             }
             Message::Error { code, .. } => {
-                faults.add(FaultKind::Refused, format!("the monitor answers: {}", messages::error_words(code)));
+                faults
+                    .add(FaultKind::Refused, format!("the monitor answers: {}", messages::error_words(code)));
             }
             Message::Refused => faults.add(FaultKind::Refused, "the monitor refused an association"),
             Message::Accepted(_) | Message::Ended | Message::Released | Message::Host | Message::Other => {}
@@ -112,7 +113,10 @@ impl PhilipsIntellivue {
                 self.attempts = 0;
                 let (shortest, can_extend) = self.agreed;
                 if self.wanted.is_extended && !can_extend {
-                    faults.add(FaultKind::Refused, "the monitor does not offer extended polls: single ones are used");
+                    faults.add(
+                        FaultKind::Refused,
+                        "the monitor does not offer extended polls: single ones are used",
+                    );
                 }
                 self.polls.begin(now, can_extend, self.wanted, shortest);
                 self.numerics_due = now;
@@ -146,11 +150,16 @@ impl PhilipsIntellivue {
                 self.run(now);
             }
             Message::Ended | Message::Refused | Message::Released => {
-                self.report(FaultKind::Refused, "the monitor ended the association: it is made anew".to_owned());
+                self.report(
+                    FaultKind::Refused,
+                    "the monitor ended the association: it is made anew".to_owned(),
+                );
                 self.release(RELEASING, now);
             }
             Message::Accepted(_) => faults.add(FaultKind::Unexpected, "an association was accepted twice"),
-            Message::Host => faults.add(FaultKind::Unexpected, "a request came from the monitor's side (an echo?)"),
+            Message::Host => {
+                faults.add(FaultKind::Unexpected, "a request came from the monitor's side (an echo?)");
+            }
             Message::Other => self.heard = now,
         }
     }
@@ -175,7 +184,7 @@ impl PhilipsIntellivue {
             return;
         };
         self.heard = now;
-        if !self.goes_on(answer.relative, now) && self.who.is_certain() {
+        if !self.goes_on(answer.relative, now) {
             let words = "the monitor's clock has jumped: it is asked who it is before anything is passed on";
             faults.add(FaultKind::Unexpected, words);
             self.doubt(now);
@@ -243,7 +252,8 @@ impl PhilipsIntellivue {
         if self.told.as_ref() == Some(&identity) || identity == Identity::default() {
             return;
         }
-        self.output.handle_identity(identity.serial.as_deref());
+        // In a capture the serial number can come later than the system id: still the same monitor.
+        self.output.handle_identity(self.who.system_id.as_deref().or(identity.serial.as_deref()));
         self.told = Some(identity.clone());
         self.actions.push_back(Action::identify(identity));
     }
@@ -260,7 +270,10 @@ impl PhilipsIntellivue {
         if query.asks_who() {
             self.handle_who(query, &Found::default(), now, faults);
         } else if self.polls.is_extended() {
-            faults.add(FaultKind::Refused, "extended polls are given up on this association: single ones are used");
+            faults.add(
+                FaultKind::Refused,
+                "extended polls are given up on this association: single ones are used",
+            );
             self.polls.use_single(now);
         }
     }
@@ -284,7 +297,10 @@ impl PhilipsIntellivue {
 
     pub(super) fn handle_missed_feed(&mut self, missed: Missed, now: Mono) {
         if missed.query == Query::Numerics {
-            self.report(FaultKind::Timeout, format!("the monitor stopped answering {}", missed.query.words()));
+            self.report(
+                FaultKind::Timeout,
+                format!("the monitor stopped answering {}", missed.query.words()),
+            );
         }
         if missed.ends_extended() {
             let words = "extended polls are in vain: single ones are used on this association";

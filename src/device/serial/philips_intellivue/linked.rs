@@ -19,6 +19,9 @@ const OPEN_MAX: usize = 8;
 /// The most readings of one answer. A monitor shows about a hundred.
 const READINGS_MAX: usize = 2_048;
 
+/// The most parts of one answer.
+const PARTS_MAX: u32 = 64;
+
 /// What an answer came to.
 #[derive(Debug)]
 pub(super) struct Whole {
@@ -37,6 +40,7 @@ pub(super) struct Linked {
 struct Parts {
     found: Found,
     last: u8,
+    count: u32,
     is_torn: bool,
 }
 
@@ -68,10 +72,18 @@ impl Linked {
             parts.found.alerts = super::alarms::Alerts::default();
         }
         if parts.last.checked_add(1) != Some(link.count) {
-            faults.add(FaultKind::Malformed, format!("a part before part {} of an answer is missing", link.count));
+            faults.add(
+                FaultKind::Malformed,
+                format!("a part before part {} of an answer is missing", link.count),
+            );
             parts.is_torn = true;
         }
         parts.last = link.count;
+        parts.count += 1;
+        if parts.count > PARTS_MAX {
+            faults.add(FaultKind::Malformed, "an answer in parts does not end: thrown away");
+            return None;
+        }
         parts.found.merge(found);
         if parts.found.readings.len() > READINGS_MAX {
             faults.add(FaultKind::Malformed, "an answer has more readings than any monitor shows");
@@ -104,6 +116,7 @@ mod tests {
     use super::*;
     use crate::device::serial::philips_intellivue::alarms::Alerts;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as it is taken")]
     fn part(state: u8, count: u8) -> Option<Link> {
         Some(Link { is_first: state == 1, is_last: state == 3, count })
     }
@@ -157,6 +170,10 @@ mod tests {
         for invoke in 0..100 {
             drop(linked.take(invoke, part(1, 1), found("a"), &mut Faults::default()));
             assert!(linked.open.len() <= OPEN_MAX);
+        }
+        for _ in 0..1_000 {
+            drop(linked.take(5, part(2, 255), found("a"), &mut Faults::default()));
+            assert!(linked.open.values().all(|parts| parts.count <= PARTS_MAX));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The messages within the frames: association control and Data Export.
 //!
 //! In: the user data of a frame. Out: what it is, by whom it can have been sent, and the lists it
-//! holds, not yet read. Sources of the layouts: VSCaptureMP `Class2.cs`, mdrepo
+//! holds, not yet read. Sources of the layouts: `VSCaptureMP` `Class2.cs`, mdrepo
 //! `intellivue.h` and its `logExtendedLinked.txt` (an annotated capture), mindleaving
 //! `Models/*.cs`; the three agree.
 

@@ -237,6 +237,7 @@ impl PhilipsIntellivue {
 
     fn associate(&mut self, now: Mono) {
         self.forget_association();
+        self.agreed = (Duration::ZERO, true);
         self.phase = Phase::Associating { until: now + ACCEPTANCE };
         self.send(requests::ASSOCIATE);
     }
@@ -272,7 +273,10 @@ impl PhilipsIntellivue {
 
     fn run(&mut self, now: Mono) {
         if self.heard + SILENCE <= now {
-            self.report(FaultKind::Timeout, "the monitor has gone silent: the association is made anew".to_owned());
+            self.report(
+                FaultKind::Timeout,
+                "the monitor has gone silent: the association is made anew".to_owned(),
+            );
             self.release(RELEASING, now);
             return;
         }

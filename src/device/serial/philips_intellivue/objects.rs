@@ -13,10 +13,10 @@ use super::alarms::{self, Alerts};
 use super::codes;
 use super::messages::{Answer, Object};
 use super::reader::Reader;
+use crate::device::FaultKind;
 use crate::device::medfloat;
 use crate::device::observation::{Absent, DeviceTime, Kind, Observation, Quality, Status, Value};
 use crate::device::serial::{Faults, observation, printable, text};
-use crate::device::FaultKind;
 
 const NUMERIC: u16 = 6;
 const MDS: u16 = 33;
@@ -121,7 +121,8 @@ impl Found {
     }
 
     fn numeric(&mut self, object: &Object<'_>, absolute: &[u8], faults: &mut Faults) {
-        let find = |wanted: u16| object.attributes.iter().find(|(id, _)| *id == wanted).map(|(_, value)| *value);
+        let find =
+            |wanted: u16| object.attributes.iter().find(|(id, _)| *id == wanted).map(|(_, value)| *value);
         let time = find(TIME_STAMP).and_then(device_time).or_else(|| device_time(absolute));
         let kind = find(METRIC_SPECIFICATION).map_or(Kind::Measurement, kind);
         let mut values: Vec<&[u8]> = find(VALUE).into_iter().collect();
@@ -137,34 +138,44 @@ impl Found {
         }
         for value in values {
             match self.observed(value, kind) {
-                Some(Some(mut observation)) => {
+                Ok(Some(mut observation)) => {
                     observation.device_time = time;
                     let object = (object.context, object.handle);
                     self.readings.push(Reading { object, observation });
                 }
-                Some(None) => {}
-                None => faults.add(FaultKind::Malformed, "a numeric value is too short: not passed on"),
+                Ok(None) => {}
+                Err(TooShort) => {
+                    faults.add(FaultKind::Malformed, "a numeric value is too short: not passed on");
+                }
             }
         }
     }
 
-    /// One observed value. `Some(None)`: whole, but of no known element or in no known unit.
-    fn observed(&mut self, value: &[u8], kind: Kind) -> Option<Option<Observation>> {
-        let mut reader = Reader::new(value);
-        let (physio, state, unit, number) = (reader.u16()?, reader.u16()?, reader.u16()?, reader.u32()?);
+    /// One observed value. `Ok(None)`: whole, but of no known element or in no known unit.
+    fn observed(&mut self, value: &[u8], kind: Kind) -> Result<Option<Observation>, TooShort> {
+        let (physio, state, unit, number) = fields(value).ok_or(TooShort)?;
         let Some(metric) = codes::metric(physio) else {
             self.strangers.insert(format!("physiological identifier {physio} has no row: not passed on"));
-            return Some(None);
+            return Ok(None);
         };
         let Some(unit) = codes::unit(unit) else {
             let words = format!("{} comes in unit {unit}, which has no row: not passed on", metric.reference);
             self.strangers.insert(words);
-            return Some(None);
+            return Ok(None);
         };
         let (value, quality, status) = judged(state, float(number));
         let observation = observation(metric, value, unit, kind);
-        Some(Some(Observation { quality, status, ..observation }))
+        Ok(Some(Observation { status, quality, ..observation }))
     }
+}
+
+/// A value is shorter than a value is.
+struct TooShort;
+
+/// Identifier, state, unit and number of an observed value.
+fn fields(value: &[u8]) -> Option<(u16, u16, u16, u32)> {
+    let mut reader = Reader::new(value);
+    Some((reader.u16()?, reader.u16()?, reader.u16()?, reader.u32()?))
 }
 
 /// The special numbers have a mantissa of their own, whatever the exponent.
@@ -235,7 +246,7 @@ fn model(value: &[u8]) -> Option<(String, String)> {
 /// The system id: octets without a meaning of their own, as hex digits.
 fn system_id(value: &[u8]) -> Option<String> {
     let id = Reader::new(value).sized()?;
-    let digits: String = id.rest().iter().take(32).map(|byte| format!("{byte:02X}")).collect();
+    let digits = id.rest().iter().take(32).fold(String::new(), |digits, byte| format!("{digits}{byte:02X}"));
     (!digits.is_empty()).then_some(digits)
 }
 
@@ -312,7 +323,9 @@ mod tests {
     fn a_time_that_cannot_be_is_none() {
         let time = device_time(&[0x20, 0x18, 0x01, 0x06, 0x20, 0x06, 0x04, 0x00]).unwrap();
         assert_eq!(time.to_string(), "2018-01-06T20:06:04");
-        for bytes in [[0xFF; 8], [0x20, 0x18, 0x13, 0x06, 0x20, 0x06, 0x04, 0], [0x20, 0x18, 1, 6, 0x24, 0, 0, 0]] {
+        for bytes in
+            [[0xFF; 8], [0x20, 0x18, 0x13, 0x06, 0x20, 0x06, 0x04, 0], [0x20, 0x18, 1, 6, 0x24, 0, 0, 0]]
+        {
             assert_eq!(device_time(&bytes), None);
         }
         assert_eq!(device_time(&[0x20]), None);

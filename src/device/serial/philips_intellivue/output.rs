@@ -25,7 +25,7 @@ const STRANGERS_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Output {
     alarms: Alarms,
-    /// Whose alarms and channels those are.
+    /// Whose alarms and channels those are: its system id, else its serial number.
     owner: Option<String>,
     /// The objects of each element, by its code.
     channels: BTreeMap<u32, Vec<(u16, u16)>>,
@@ -44,12 +44,12 @@ impl Output {
     }
 
     /// The monitor has said who it is.
-    pub(super) fn handle_identity(&mut self, serial: Option<&str>) {
-        if self.owner.as_deref() != serial {
+    pub(super) fn handle_identity(&mut self, owner: Option<&str>) {
+        if self.owner.as_deref() != owner {
             self.alarms.forget();
             self.channels.clear();
             self.shown.clear();
-            self.owner = serial.map(str::to_owned);
+            self.owner = owner.map(str::to_owned);
         }
     }
 
@@ -69,7 +69,8 @@ impl Output {
     /// The readings and edges of an answer.
     pub(super) fn tell(&mut self, found: Found, is_whole: bool) -> Vec<Observation> {
         let has_readings = !found.readings.is_empty();
-        let mut said: Vec<Observation> = found.readings.into_iter().filter_map(|one| self.place(one)).collect();
+        let mut said: Vec<Observation> =
+            found.readings.into_iter().filter_map(|one| self.place(one)).collect();
         if has_readings {
             let fresh: BTreeMap<(u32, u8), Observation> =
                 said.iter().map(|one| ((one.metric.code, one.channel), one.clone())).collect();

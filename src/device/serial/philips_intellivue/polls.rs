@@ -172,8 +172,12 @@ impl Polls {
 
     /// The polls whose time is over. Nothing is missed of an extended one: it was renewed.
     pub(super) fn expire(&mut self, now: Mono) -> Vec<Missed> {
-        let over: Vec<(u16, Asked)> =
-            self.asked.iter().filter(|(_, asked)| asked.until <= now).map(|(id, asked)| (*id, *asked)).collect();
+        let over: Vec<(u16, Asked)> = self
+            .asked
+            .iter()
+            .filter(|(_, asked)| asked.until <= now)
+            .map(|(id, asked)| (*id, *asked))
+            .collect();
         let mut missed = Vec::new();
         for (invoke, asked) in over {
             self.asked.remove(&invoke);

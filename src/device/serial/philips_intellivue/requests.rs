@@ -2,7 +2,7 @@
 //!
 //! An association and its end, the confirmation of the MDS-Create event, and polls of the monitor itself,
 //! of its numerics and of its alerts. What would set anything (commands 4 and 5), and a poll of the
-//! patient's demographics, have no representation here. Sources: VSCaptureMP `Class2.cs` (`aarq_msg`,
+//! patient's demographics, have no representation here. Sources: `VSCaptureMP` `Class2.cs` (`aarq_msg`,
 //! `rlrq_msg`, `mds_create_resp_msg`, the poll requests), pymind and mindleaving for the fields.
 
 use std::time::Duration;
@@ -74,7 +74,7 @@ pub(super) const CONFIRM: RequestId = RequestId(2);
 pub(super) static REQUESTS: [Request; 11] = [
     Request::fixed("association request", &ASSOCIATION),
     Request::fixed("release request", &RELEASING),
-    Request::filled("confirmation of MDS-Create", &CREATED, |argument| confirmation(argument)),
+    Request::filled("confirmation of MDS-Create", &CREATED, confirmation),
     Request::filled("poll of the system id", &SYSTEM_ID, |argument| single(argument, 0x21, 0x080B)),
     Request::filled("poll of the production specification", &PRODUCTION, |argument| {
         single(argument, 0x21, 0x080C)
@@ -257,9 +257,7 @@ mod tests {
     #[test]
     fn every_query_has_its_own_request() {
         let set = AllowSet::new(&REQUESTS);
-        for (query, word) in
-            Query::ALL.into_iter().zip(["production", "system id", "numerics", "alerts"])
-        {
+        for (query, word) in Query::ALL.into_iter().zip(["production", "system id", "numerics", "alerts"]) {
             for is_extended in [false, true] {
                 let id = query.request(is_extended, false);
                 let name = set.get(id).unwrap().name;
@@ -274,7 +272,8 @@ mod tests {
     #[test]
     fn nothing_sets_anything_and_nothing_asks_for_the_patient() {
         for request in &REQUESTS {
-            let unescaped = super::super::framing::user_data(&request.bytes[..request.bytes.len() - 1]).unwrap();
+            let unescaped =
+                super::super::framing::user_data(&request.bytes[..request.bytes.len() - 1]).unwrap();
             if unescaped[0] == 0xE1 && unescaped[5] == 1 {
                 assert_eq!(unescaped[10..12], [0x00, 0x07], "{}: only actions", request.name);
                 assert_ne!(unescaped[32..34], [0x00, 0x2A], "{}: not the patient", request.name);

@@ -7,19 +7,26 @@ pub(super) const REFUSE: [u8; 6] = [0x0C, 0x04, 0xC1, 0x02, 0x00, 0x00];
 
 /// The answer to a release.
 pub(super) const RELEASED: [u8; 26] = [
-    0x0A, 0x18, 0xC1, 0x16, 0x61, 0x80, 0x30, 0x80, 0x02, 0x01, 0x01, 0xA0, 0x80, 0x63, 0x80, 0x80, 0x01, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x0A, 0x18, 0xC1, 0x16, 0x61, 0x80, 0x30, 0x80, 0x02, 0x01, 0x01, 0xA0, 0x80, 0x63, 0x80, 0x80, 0x01,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
 ];
 
 /// The end of an association without a word before.
 pub(super) const ABORT: [u8; 48] = [
-    0x19, 0x2E, 0x11, 0x01, 0x03, 0xC1, 0x29, 0xA0, 0x80, 0xA0, 0x80, 0x30, 0x80, 0x02, 0x01, 0x01, 0x06, 0x02,
-    0x51, 0x01, 0x00, 0x00, 0x00, 0x00, 0x61, 0x80, 0x30, 0x80, 0x02, 0x01, 0x01, 0xA0, 0x80, 0x64, 0x80, 0x80,
-    0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x19, 0x2E, 0x11, 0x01, 0x03, 0xC1, 0x29, 0xA0, 0x80, 0xA0, 0x80, 0x30, 0x80, 0x02, 0x01, 0x01, 0x06,
+    0x02, 0x51, 0x01, 0x00, 0x00, 0x00, 0x00, 0x61, 0x80, 0x30, 0x80, 0x02, 0x01, 0x01, 0xA0, 0x80, 0x64,
+    0x80, 0x80, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
 ];
 
 /// The longest frame that is listened to.
 const HEARD_MAX: usize = 1_024;
+
+/// A frame whose checksum or length is wrong.
+#[derive(Debug)]
+pub(super) struct Wrong;
+
+/// What an object is: its handle, and its attributes.
+pub(super) type Object = (u16, Vec<Vec<u8>>);
 
 /// Puts frames together, byte by byte.
 #[derive(Default)]
@@ -30,8 +37,8 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    /// The user data of a frame that has ended; `Some(None)` for one that is wrong.
-    pub(super) fn hear(&mut self, byte: u8) -> Option<Option<Vec<u8>>> {
+    /// The user data of a frame that has ended; an error for one that is wrong.
+    pub(super) fn hear(&mut self, byte: u8) -> Option<Result<Vec<u8>, Wrong>> {
         match byte {
             0xC0 => {
                 self.heard.clear();
@@ -39,7 +46,8 @@ impl Ear {
             }
             0xC1 => {
                 let was_inside = std::mem::replace(&mut self.is_inside, false);
-                return was_inside.then(|| if self.is_escaped { None } else { user_data(&self.heard) });
+                return was_inside
+                    .then(|| if self.is_escaped { Err(Wrong) } else { user_data(&self.heard).ok_or(Wrong) });
             }
             _ if !self.is_inside || self.heard.len() == HEARD_MAX => self.is_inside = false,
             0x7D => self.is_escaped = true,
@@ -78,7 +86,7 @@ pub(super) fn frame(user_data: &[u8]) -> Vec<u8> {
 }
 
 /// FCS-16 by long division: the octets with their lowest bit first, as a polynomial, the first sixteen turned
-/// over, divided by 1_0001_0000_0010_0001; the remainder turned over, its bits in the reverse order.
+/// over, divided by `1_0001_0000_0010_0001`; the remainder turned over, its bits in the reverse order.
 fn checksum(content: &[u8]) -> [u8; 2] {
     let mut bits: Vec<bool> =
         content.iter().flat_map(|byte| (0..8).map(move |place| byte >> place & 1 == 1)).collect();
@@ -132,9 +140,11 @@ pub(super) fn understand(user_data: &[u8]) -> Heard {
 
 fn poll(invoke: u16, action: &[u8]) -> Heard {
     let (number, polled, time) = match action {
-        [0x0C, 0x16, 0, 8, a, b, 0, 1, class, code, high, low] => ([*a, *b], [*class, *code, *high, *low], None),
-        [0xF1, 0x3B, 0, 20, a, b, 0, 1, class, code, high, low, 0, 1, 0, 8, 0xF1, 0x3E, 0, 4, w, x, y, z] => {
-            ([*a, *b], [*class, *code, *high, *low], Some(u32::from_be_bytes([*w, *x, *y, *z])))
+        [0x0C, 0x16, 0, 8, a, b, 0, 1, class, code, high, low] => {
+            ([*a, *b], [*class, *code, *high, *low], None)
+        }
+        [0xF1, 0x3B, 0, 20, a, b, 0, 1, class, code, high, low, 0, 1, 0, 8, 0xF1, 0x3E, 0, 4, time @ ..] => {
+            ([*a, *b], [*class, *code, *high, *low], time.try_into().ok().map(u32::from_be_bytes))
         }
         _ => return Heard::Nonsense,
     };
@@ -192,7 +202,7 @@ pub(super) fn answers(
     poll: &Poll,
     sequence: Option<u16>,
     relative: u32,
-    objects: &[(u16, Vec<Vec<u8>>)],
+    objects: &[Object],
     longest: usize,
 ) -> Vec<Vec<u8>> {
     let encoded: Vec<Vec<u8>> = objects
@@ -213,10 +223,14 @@ pub(super) fn answers(
         }
     }
     let reply = |objects: &[Vec<u8>]| {
-        let context = if objects.is_empty() { Vec::new() } else { vec![[&[0, 1][..], &list(objects)].concat()] };
-        let head = [&poll.number.to_be_bytes()[..], &sequence.map_or(Vec::new(), |s| s.to_be_bytes().to_vec())].concat();
+        let contexts =
+            if objects.is_empty() { Vec::new() } else { vec![[&[0, 1][..], &list(objects)].concat()] };
+        let head =
+            [&poll.number.to_be_bytes()[..], &sequence.map_or(Vec::new(), |s| s.to_be_bytes().to_vec())]
+                .concat();
         let polled = [&[0, 1][..], &poll.class.to_be_bytes(), &poll.group.to_be_bytes()].concat();
-        let content = [head, relative.to_be_bytes().to_vec(), vec![0xFF; 8], polled, list(&context)].concat();
+        let content =
+            [head, relative.to_be_bytes().to_vec(), vec![0xFF; 8], polled, list(&contexts)].concat();
         let action: &[u8] = if sequence.is_some() { &[0xF1, 0x3B] } else { &[0x0C, 0x16] };
         let result = [&[0x00, 0x21, 0, 0, 0, 0][..], action, &sized(&content)].concat();
         [&poll.invoke.to_be_bytes()[..], &[0, 7], &sized(&result)].concat()
@@ -227,7 +241,13 @@ pub(super) fn answers(
     }
     let count = parts.len();
     let linked = parts.iter().enumerate().map(|(place, part)| {
-        let state = if place == 0 { 1 } else if place + 1 == count { 3 } else { 2 };
+        let state = if place == 0 {
+            1
+        } else if place + 1 == count {
+            3
+        } else {
+            2
+        };
         let number = u8::try_from(place + 1).unwrap_or_default();
         operation(5, &[&[state, number][..], &reply(part)].concat())
     });
@@ -314,12 +334,15 @@ mod tests {
     #[test]
     fn a_published_request_is_heard() {
         let poll = [
-            0xC0, 0x11, 0x01, 0x00, 0x24, 0xE1, 0x00, 0x00, 0x02, 0x00, 0x01, 0x00, 0x1C, 0x00, 0x00, 0x00, 0x07,
-            0x00, 0x16, 0x00, 0x21, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0C, 0x16, 0x00, 0x08, 0x00,
-            0x01, 0x00, 0x01, 0x00, 0x06, 0x00, 0x00, 0x8E, 0x95, 0xC1,
+            0xC0, 0x11, 0x01, 0x00, 0x24, 0xE1, 0x00, 0x00, 0x02, 0x00, 0x01, 0x00, 0x1C, 0x00, 0x00, 0x00,
+            0x07, 0x00, 0x16, 0x00, 0x21, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0C, 0x16, 0x00,
+            0x08, 0x00, 0x01, 0x00, 0x01, 0x00, 0x06, 0x00, 0x00, 0x8E, 0x95, 0xC1,
         ];
         let mut ear = Ear::default();
         let heard: Vec<_> = poll.iter().filter_map(|byte| ear.hear(*byte)).flatten().collect();
-        assert!(matches!(understand(&heard[0]), Heard::Poll(Poll { number: 1, class: 6, group: 0, time: None, .. })));
+        assert!(matches!(
+            understand(&heard[0]),
+            Heard::Poll(Poll { number: 1, class: 6, group: 0, time: None, .. })
+        ));
     }
 }
