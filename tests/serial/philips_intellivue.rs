@@ -143,7 +143,7 @@ async fn every_trouble_on_the_line_costs_only_itself() {
         Trouble::Silent,
         Trouble::Escaped,
         // The published example of a frame of another protocol: whole, and nothing to do with this one.
-        Trouble::Stale("\u{1}".to_owned()),
+        Trouble::Noise(vec![0xC0, 0x3A, 0x71, 0x9B, 0x26, 0xC1]),
         Trouble::WrongBaud(3),
         Trouble::ClockRestart,
     ];
@@ -285,13 +285,25 @@ async fn a_patient_who_is_sent_unasked_leaves_no_trace() {
 #[tokio::test]
 async fn a_refusal_is_waited_out_and_silence_kept_from_becoming_an_abort() {
     let refusing = intellivue::Setup { refusals: 1, ..intellivue::Setup::default() };
-    let strict = intellivue::Setup { patience: Duration::from_millis(3_500), ..intellivue::Setup::default() };
-    let (refusing, strict) = (monitor_of(refusing, beating(60)), monitor_of(strict, beating(60)));
+    let patience = |millis| intellivue::Setup {
+        patience: Duration::from_millis(millis),
+        ..intellivue::Setup::default()
+    };
+    let refusing = monitor_of(refusing, beating(60));
+    // The first hears from the gateway often enough; the other ends the association again and again.
+    let (strict, impatient) =
+        (monitor_of(patience(3_500), beating(60)), monitor_of(patience(1_500), beating(60)));
+    let aborts = |bench: &Bench<intellivue::Values>| {
+        bench.control.journal().iter().filter(|sent| sent.message == "abort").count()
+    };
     first_round(&strict).await;
     first_round(&refusing).await;
     let kinds: Vec<FaultKind> = refusing.record.faults().iter().map(|fault| fault.kind).collect();
     assert_eq!(kinds, [FaultKind::Refused]);
-    strict.record.until("more than its patience", |record| record.values(HEART_RATE).len() >= 3).await;
-    assert_eq!(strict.record.faults(), []);
-    assert!(!strict.control.journal().iter().any(|sent| sent.message == "abort"));
+    strict.record.until("more than its patience", |record| record.values(HEART_RATE).len() >= 6).await;
+    assert_eq!((strict.record.faults(), aborts(&strict)), (vec![], 0));
+    impatient.record.until("readings all the same", |record| record.values(HEART_RATE).len() >= 4).await;
+    assert!(aborts(&impatient) > 0);
+    assert_eq!(impatient.record.identities(), [Some("DE61741234".to_owned())]);
+    assert!(impatient.record.faults().iter().all(|fault| fault.kind == FaultKind::Refused));
 }

@@ -292,6 +292,14 @@ fn a_clock_that_jumps_lets_nothing_pass_until_the_monitor_has_said_who_it_is() {
 }
 
 #[test]
+fn a_clock_that_begins_anew_at_its_end_is_no_jump() {
+    let mut scene = Scene::new(&[]);
+    scene.ahead = u32::MAX - 80_000;
+    scene.pass(30);
+    assert_eq!(scene.take().1, []);
+}
+
+#[test]
 fn another_system_id_ends_the_association_even_where_the_clocks_agree() {
     let mut scene = Scene::new(&[]);
     scene.pass(10);
