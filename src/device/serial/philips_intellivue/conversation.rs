@@ -19,6 +19,10 @@ const CLOCK_TOLERANCE: u32 = 40_000;
 /// Polls of the system id without an answer after which the association is made anew.
 const UNANSWERED_MAX: u32 = 3;
 
+/// Polls of the production specification without an answer, in an association that otherwise works, after
+/// which the monitor is taken for one that does not know the question.
+const UNKNOWN_MAX: u32 = 5;
+
 /// What the monitor has said of itself in this association.
 #[derive(Debug, Default)]
 pub(super) struct Who {
@@ -280,18 +284,19 @@ impl PhilipsIntellivue {
 
     pub(super) fn handle_missed(&mut self, missed: Missed, now: Mono) {
         self.report(FaultKind::Timeout, format!("no answer to {}", missed.query.words()));
-        if missed.count < UNANSWERED_MAX {
-            return;
-        }
         match missed.query {
-            Query::SystemId => self.release(RELEASING, now),
-            // A monitor that does not know the question: the system id has to do.
-            Query::Production if !self.who.is_production_certain => {
+            Query::SystemId if missed.count >= UNANSWERED_MAX => self.release(RELEASING, now),
+            Query::Production if missed.count >= UNKNOWN_MAX && !self.who.is_production_certain => {
+                // It stated a serial number before: then it is not that it does not know the question.
+                if self.told.as_ref().is_some_and(|told| told.serial != self.who.system_id) {
+                    self.release(RELEASING, now);
+                    return;
+                }
                 let mut faults = Faults::default();
                 self.handle_who(Query::Production, &Found::default(), now, &mut faults);
                 self.actions.extend(faults.into_actions());
             }
-            Query::Production | Query::Numerics | Query::Alerts => {}
+            Query::SystemId | Query::Production | Query::Numerics | Query::Alerts => {}
         }
     }
 

@@ -237,3 +237,25 @@ pub(super) const fn error_words(code: u16) -> &'static str {
         _ => "an error without a description",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{framing, requests};
+    use super::*;
+
+    #[test]
+    fn the_user_information_is_found_behind_any_presentation_header() {
+        // The request's own is built as the accept's: one second, extended polls.
+        let request = requests::REQUESTS[0].bytes;
+        let mut user_data = framing::user_data(&request[..request.len() - 1]).unwrap();
+        let agreed = Accepted { period: Some(Duration::from_secs(1)), is_extended: Some(true) };
+        assert_eq!(accepted(&user_data), agreed);
+        // A length in its longer form, as in `aarq_msg_wave_ext_poll2` of `VSCaptureMP`.
+        let tag = user_data.windows(2).position(|pair| pair == [0x81, 0x48]).unwrap();
+        user_data.splice(tag + 1..tag + 2, [0x82, 0x00, 0x48]);
+        assert_eq!(accepted(&user_data), agreed);
+        user_data.truncate(tag + 30);
+        assert_eq!(accepted(&user_data), Accepted { period: None, is_extended: None });
+        assert!(matches!(read(&[0x0E, 0x00]), Some(Message::Accepted(_))));
+    }
+}

@@ -3,8 +3,8 @@
 //! In: the monitor's frames. Out: an association, its confirmation, polls; who the monitor is; its
 //! numerics; the edges of its alerts. Waves are left out: they would need a list to be set in the monitor.
 //!
-//! The conversation: after `Up` everything is thrown away for a moment; then an association is asked for
-//! (an earlier one that still speaks is released first). The monitor accepts and sends the MDS-Create
+//! The conversation: after `Up` everything is thrown away for a moment; then an association that may still
+//! stand is released, and one is asked for. The monitor accepts and sends the MDS-Create
 //! event, which is confirmed with its own invoke id. Then it is asked for its serial number; only when it
 //! has said who it is are numerics and alerts polled: by extended polls, each good for a minute and
 //! renewed, or by single ones. Every three seconds it is asked for its system id: that keeps the
@@ -330,12 +330,12 @@ impl Driver for PhilipsIntellivue {
         let now = now.mono;
         match self.phase {
             Phase::Settling { until } if until <= now => {
-                if self.discarded == 0 {
-                    self.associate(now);
-                    return;
+                if self.discarded > 0 {
+                    let detail =
+                        format!("{} bytes of an earlier conversation were thrown away", self.discarded);
+                    self.report(FaultKind::Unexpected, detail);
                 }
-                let detail = format!("{} bytes of an earlier conversation were thrown away", self.discarded);
-                self.report(FaultKind::Unexpected, detail);
+                // A gateway that starts again may find the association of its last run still standing.
                 self.release(RELEASING, now);
             }
             Phase::Associating { until } if until <= now => {

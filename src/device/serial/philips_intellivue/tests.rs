@@ -225,8 +225,9 @@ fn an_association_is_made_and_kept_and_who_it_is_is_asked_again() {
     let mut scene = Scene::new(&[]);
     scene.pass(10);
     assert_eq!(
-        scene.asked[..6],
+        scene.asked[..7],
         [
+            "release request",
             "association request",
             "confirmation of MDS-Create",
             "poll of the production specification",
@@ -304,6 +305,7 @@ fn another_system_id_ends_the_association_even_where_the_clocks_agree() {
     let mut scene = Scene::new(&[]);
     scene.pass(10);
     drop(scene.take());
+    scene.asked.clear();
     (scene.serial, scene.system) = ("DE2", 8);
     scene.pass(5);
     assert_eq!(scene.count("release request"), 1);
@@ -315,7 +317,9 @@ fn another_system_id_ends_the_association_even_where_the_clocks_agree() {
 fn a_question_that_the_monitor_does_not_know_is_given_up() {
     let mut scene = Scene::new(&[]);
     scene.deaf_to = "production";
-    scene.pass(20);
+    scene.pass(14);
+    assert_eq!(scene.take().2, []);
+    scene.pass(8);
     let (observations, faults, serials) = scene.take();
     assert_eq!(serials, [Some("0909".to_owned())], "the system id has to do");
     assert!(!observations.is_empty() && faults.iter().all(|fault| fault.kind == FaultKind::Timeout));
