@@ -113,7 +113,12 @@ async fn what_a_monitor_cannot_do_is_done_otherwise() {
     assert!(parts(&small.3) > 2 * small.3.iter().filter(|sent| sent.message.starts_with("alerts")).count());
 }
 
+/// Side by side: each takes seconds, as the monitor tells its alerts once in one.
 #[tokio::test]
+async fn alerts_are_told_at_their_edges() {
+    tokio::join!(an_alert_is_told_when_it_begins_changes_and_ends(), a_flood_is_told_edge_by_edge());
+}
+
 async fn an_alert_is_told_when_it_begins_changes_and_ends() {
     let bench = monitor();
     first_round(&bench).await;
@@ -174,6 +179,13 @@ async fn survive(trouble: Trouble) {
 }
 
 #[tokio::test]
+async fn whichever_side_goes_away_it_is_read_again() {
+    tokio::join!(
+        a_monitor_that_loses_power_comes_back_with_its_alerts(),
+        a_gateway_that_starts_anew_takes_the_association_over()
+    );
+}
+
 async fn a_monitor_that_loses_power_comes_back_with_its_alerts() {
     let bench = monitor_of(
         intellivue::Setup::default(),
@@ -200,7 +212,6 @@ async fn a_monitor_that_loses_power_comes_back_with_its_alerts() {
     }
 }
 
-#[tokio::test]
 async fn a_gateway_that_starts_anew_takes_the_association_over() {
     let mut bench = monitor();
     first_round(&bench).await;
@@ -240,8 +251,7 @@ async fn another_monitor_on_the_port_is_told_and_never_mixed_with_the_first() {
     assert!(bench.record.faults().iter().any(|fault| fault.kind == FaultKind::Unexpected));
 }
 
-#[tokio::test]
-async fn a_flood_of_alerts_is_told_edge_by_edge() {
+async fn a_flood_is_told_edge_by_edge() {
     let bench = monitor();
     first_round(&bench).await;
     bench.control.trouble(Trouble::AlarmFlood(4));

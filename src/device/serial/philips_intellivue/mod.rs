@@ -102,7 +102,7 @@ const ACCEPTANCE: Duration = Duration::from_secs(3);
 const OPENING: Duration = Duration::from_secs(4);
 
 /// How long the end of an association may take.
-const RELEASING: Duration = Duration::from_secs(1);
+const RELEASING: Duration = Duration::from_millis(500);
 
 /// How long to wait after a refusal.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
