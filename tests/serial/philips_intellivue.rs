@@ -7,7 +7,8 @@ use tokio::task::JoinHandle;
 use wardline::device::FaultKind;
 use wardline::device::observation::{Kind, Quality};
 use wardline::device::settings::Settings;
-use wardline::lab::sim::{Control, Trouble, intellivue};
+use wardline::lab::numerics::minutes;
+use wardline::lab::sim::{Control, Remote, Trouble, intellivue};
 use wardline::link::serial::SerialLink;
 
 use crate::support::*;
@@ -36,6 +37,11 @@ fn conversation(control: &Control<intellivue::Values>, record: Record) -> JoinHa
 
 fn monitor() -> Bench<intellivue::Values> {
     monitor_of(intellivue::Setup::default(), intellivue::Values::default())
+}
+
+/// The last heart rate.
+fn of_last(record: &Record) -> String {
+    record.values(HEART_RATE).pop().unwrap_or_default()
 }
 
 /// The values with another heart rate.
@@ -71,6 +77,8 @@ async fn a_monitor_is_read_whole_and_in_order() {
     let mut rates = of(HEART_RATE);
     rates.dedup();
     assert_eq!(rates, ["60", "61", "62"]);
+    bench.control.play(&minutes()[1]);
+    bench.record.until("the recorded minute", |record| of_last(record) == "62.8").await;
     assert_eq!(bench.record.faults(), []);
     assert_eq!(bench.record.identities(), [Some("DE61741234".to_owned())]);
     assert_eq!(bench.control.refused(), 0);

@@ -1,7 +1,7 @@
 //! The alerts of the monitor: of the patient and of the technology.
 //!
-//! In: the lists of what is on. Out: edges. A list that was not in an answer says nothing of its alerts;
-//! an empty one says that none is on.
+//! In: the lists of what is on. Out: edges. An empty list says that none is on; so does the alert
+//! condition where a list is left out. A list that is left out without that says nothing of its alerts.
 //!
 //! The alert's text is the monitor's own, in its language. Layout and numbers: mindleaving
 //! `DeviceAlarmEntry.cs`, `AlertType.cs`, `AlertState.cs`; mdrepo `intellivue.h`; `VSCaptureMP` for the
@@ -52,6 +52,14 @@ impl Alerts {
             }
         }
     }
+}
+
+/// Whether the alert condition says that none of the patient, none of the technology is on: state, count
+/// of changes, and the highest kind of each that is on.
+pub(super) fn none_of(condition: &[u8]) -> (bool, bool) {
+    let mut reader = Reader::new(condition);
+    let _state_and_count = reader.u32();
+    (reader.u16() == Some(0), reader.u16() == Some(0))
 }
 
 /// Reads a list of alerts.

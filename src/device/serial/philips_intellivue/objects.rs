@@ -25,6 +25,7 @@ const ALERT_MONITOR: u16 = 54;
 
 const PATIENT_ALERTS: u16 = 0x0902;
 const TECHNICAL_ALERTS: u16 = 0x0904;
+const ALERT_CONDITION: u16 = 0x0916;
 const MODEL: u16 = 0x0928;
 const PRODUCTION: u16 = 0x092D;
 const METRIC_SPECIFICATION: u16 = 0x093F;
@@ -107,6 +108,15 @@ impl Found {
     }
 
     fn alert_monitor(&mut self, object: &Object<'_>, faults: &mut Faults) {
+        let find =
+            |wanted: u16| object.attributes.iter().find(|(id, _)| *id == wanted).map(|(_, value)| *value);
+        let (no_patient, no_technical) = find(ALERT_CONDITION).map_or((false, false), alarms::none_of);
+        if no_patient && find(PATIENT_ALERTS).is_none() {
+            self.alerts.patient.get_or_insert_default();
+        }
+        if no_technical && find(TECHNICAL_ALERTS).is_none() {
+            self.alerts.technical.get_or_insert_default();
+        }
         for (id, value) in &object.attributes {
             let list = match *id {
                 PATIENT_ALERTS => &mut self.alerts.patient,
