@@ -36,6 +36,10 @@ const RENEWAL: Duration = Duration::from_secs(50);
 /// Times that an extended poll stays without an answer until single polls take its place.
 const UNFED_MAX: u32 = 3;
 
+/// The longest spacing that is kept to where the monitor wants a longer one: the association has to be kept
+/// alive.
+const SPACING_MAX: Duration = Duration::from_secs(3);
+
 /// How polls are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
@@ -73,6 +77,7 @@ struct Clock {
 #[derive(Debug)]
 pub(super) struct Polls {
     manner: Manner,
+    spacing: Duration,
     clocks: BTreeMap<Query, Clock>,
     /// When each kind of object was polled last.
     last: BTreeMap<Kind, Mono>,
@@ -91,7 +96,7 @@ enum Kind {
 impl Polls {
     pub(super) fn new(manner: Manner) -> Self {
         let (clocks, last, asked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { manner, clocks, last, asked, number: 0 }
+        Self { manner, spacing: SPACING, clocks, last, asked, number: 0 }
     }
 
     /// Forgets the association. The numbers go on: an answer to the last association is no answer to
@@ -106,7 +111,7 @@ impl Polls {
         self.clear();
         self.manner = wanted;
         self.manner.is_extended &= can_extend;
-        self.manner.period = wanted.period.max(shortest);
+        self.spacing = shortest.clamp(SPACING, SPACING_MAX);
         self.ask_who(now);
         for query in [Query::Numerics, Query::Alerts] {
             self.clock(query).due = Some(now);
@@ -197,7 +202,7 @@ impl Polls {
     fn candidates(&self, is_identified: bool) -> impl Iterator<Item = (Query, Mono)> {
         let may = move |query: Query| is_identified || query.asks_who();
         self.clocks.iter().filter(move |(query, _)| may(**query)).filter_map(|(query, clock)| {
-            let free = self.last.get(&kind(*query)).map(|last| *last + SPACING);
+            let free = self.last.get(&kind(*query)).map(|last| *last + self.spacing);
             Some((*query, clock.due?.max(free.unwrap_or_default())))
         })
     }
