@@ -152,8 +152,6 @@ rows! { Unit UNITS:
     CMH2O_PER_MICROVOLT = { code: 67_111_155, ucum: "cm[H2O]/uV", symbol: "cmH2O/µV" };
     /// `MDC_DIM_PER_MIN`.
     EVENTS_PER_MINUTE = { code: 264_672, ucum: "/min", symbol: "/min" };
-    /// `MDC_DIM_DEGC`.
-    CELSIUS = { code: 268_192, ucum: "Cel", symbol: "°C" };
     /// `MDC_DIM_FAHR`.
     FAHRENHEIT = { code: 266_560, ucum: "[degF]", symbol: "°F" };
     /// `MDC_DIM_X_G`.

@@ -150,6 +150,7 @@ impl Plays for Values {
 pub static SIM: Sim = Sim {
     name: "philips-intellivue",
     title: "Philips IntelliVue monitor",
+    identities: ["DE44012345", "DE44054321"],
     start: |start| {
         let usual = Setup::default();
         let setup = Setup {

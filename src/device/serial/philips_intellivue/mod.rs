@@ -69,7 +69,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
     parts: Parts::One,
     settings: &SETTINGS,
     quiet: Duration::from_secs(30),
-    driver: |settings| Box::new(PhilipsIntellivue::new(settings)),
+    driver: &|settings| Box::new(PhilipsIntellivue::new(settings)),
 };
 
 static SETTINGS: [Setting; 3] = [
