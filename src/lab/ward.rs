@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::bench::machine::Memory;
 use super::numerics::{Minute, minutes};
 use super::sim::SIMS;
+use crate::device::catalogue::serial_model;
 use crate::device::{DeviceIndex, Report, ReportBody};
 use crate::policy::Gatekeeper;
 use crate::time::{Clock, ClockSync, Mono, Now, Wall};
@@ -108,7 +109,8 @@ pub async fn live(options: &Options) -> anyhow::Result<Ledger> {
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let mut ports = Vec::new();
     let mut next = 0;
-    for sim in SIMS.iter().filter(|sim| wanted(sim.name)) {
+    // A device that the site describes has no row in the catalogue.
+    for sim in SIMS.iter().filter(|sim| wanted(sim.name) && serial_model(sim.name).is_some()) {
         let port = Port::start(sim, next, options.seed, (&clock, &reports_in, &stop))?;
         next = port.end();
         ports.push(port);

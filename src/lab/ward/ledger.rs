@@ -169,7 +169,7 @@ impl Ledger {
             ReportBody::Identity(said) if !is_judged => device.identity = Some(said.clone()),
             ReportBody::Identity(said) => {
                 // Another device's alarms are not this one's.
-                if device.identity.as_ref().is_some_and(|known| known.serial != said.serial) {
+                if device.identity.as_ref().is_some_and(|known| known != said) {
                     device.on.clear();
                 }
             }
