@@ -734,6 +734,41 @@ fn what_is_not_set_for_a_driver_has_its_default() {
 }
 
 #[test]
+fn how_long_a_device_may_be_quiet_is_its_drivers_word_or_its_own() {
+    let quiet = |text: &str| {
+        let config = Folder::new(GATEWAY, &[("a.toml", text)]).load().unwrap().config;
+        config.devices.iter().map(|device| device.rule.quiet.map(|quiet| quiet.as_secs())).collect::<Vec<_>>()
+    };
+    assert_eq!(quiet(PUMP_DEVICE), [Some(15)]);
+    assert_eq!(quiet(&format!("{PUMP_DEVICE}quiet = \"2m\"")), [Some(120)]);
+    assert_eq!(quiet(BELT_DEVICE), [None]);
+    assert_eq!(quiet(&format!("{BELT_DEVICE}quiet = \"1h\"")), [Some(3_600)]);
+    assert_eq!(quiet(RACK_DEVICE), [Some(30); 3]);
+    assert_eq!(
+        quiet(&RACK_DEVICE.replace("at = \"lower\"", "at = \"lower\"\nquiet = \"5m\"")),
+        [Some(30), Some(300), Some(30)]
+    );
+    for (given, expected) in [
+        ("\"4s\"", "\"4s\" is not from 5s to 7d"),
+        ("\"never\"", "\"never\" is not a duration"),
+        ("30", "is 30, but must be text"),
+    ] {
+        assert_refused(
+            PUMP_DEVICE,
+            "elements",
+            &format!("quiet = {given}\nelements"),
+            &format!("quiet: {expected}"),
+        );
+        assert_refused(
+            RACK_DEVICE,
+            "at = \"upper\"",
+            &format!("at = \"upper\"\nquiet = {given}"),
+            &format!("part.1.quiet: {expected}"),
+        );
+    }
+}
+
+#[test]
 fn settings_that_do_not_fit_are_named_with_what_they_can_be() {
     for (given, expected) in [
         ("poll = 4", "settings.poll: is 4, but must be a whole number from 5 to 60"),

@@ -129,7 +129,10 @@ fn print<W: std::io::Write>(out: &mut Out<W>, catalogue: &Catalogue) -> std::io:
             IdentityProof::PortOnly => "states no identity: its port vouches",
         };
         out.line(format_args!("    {class}; {identity}; {}", line(model.line)))?;
-        out.line(format_args!("    told to be silent after {} s without a reading", model.quiet.as_secs()))?;
+        out.line(format_args!(
+            "    told to be silent after {} s without a reading (`quiet` in its entry)",
+            model.quiet.as_secs()
+        ))?;
         if let Parts::Many { word, names } = model.parts {
             out.line(format_args!(
                 "    several devices at its port, each a [[device.part]]; `at` is the {word}:"

@@ -93,6 +93,9 @@ pub(super) fn judge(scope: &mut Scope<'_>, catalogue: &Catalogue) -> Judged {
     let trust = rule::trust(scope, raw.trust.as_deref(), subject.as_ref().map(Subject::proof), &expects);
     let reads = subject.as_ref().map(Subject::reads);
     let elements = rule::elements(scope, raw.elements.as_ref(), reads);
+    // What is worn comes and goes: nothing is said of it unless it is asked for.
+    let usual = subject.as_ref().and_then(Subject::model).map(|model| model.quiet);
+    let quiet = rule::quiet(scope, raw.quiet.as_deref(), usual);
     let parts = part::judge(scope, raw.part.as_deref(), subject.as_ref().and_then(Subject::model));
     claims.extend(parts.claims);
     let device = (|| {
@@ -108,12 +111,8 @@ pub(super) fn judge(scope: &mut Scope<'_>, catalogue: &Catalogue) -> Judged {
             pseudonym: String::new(),
             security: security?,
         };
-        let quiet = match &connection {
-            Connection::Serial { model, .. } | Connection::Part { model, .. } => Some(model.quiet),
-            // What is worn comes and goes.
-            Connection::Ble { .. } => None,
-        };
-        let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet };
+        let rule =
+            DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet: quiet? };
         Some(Device { rule, asset: asset?, connection })
     })();
     Judged { claims, device, parts: parts.devices, listed: raw.part.as_ref().map_or(0, Vec::len) }

@@ -10,6 +10,26 @@
 //! `devices.d` alone, one file after another in the order of their names; such a file can hold
 //! nothing else, so that who may add a device cannot move the broker.
 //!
+//! What stands at the places of a rack is listed below it, each a device of its own:
+//!
+//! ```toml
+//! [[device]]
+//! id = "rack-7"
+//! asset = "R-1"
+//! driver = "..."                          # one with places: see `wardline drivers`
+//! port = "/dev/serial/by-path/..."
+//! elements = "all"
+//! trust = "link-only"                     # or expects = { model = "..." }: any part of what it states of itself
+//! settings = { poll = 10 }                # what its driver lets be set, each with a default
+//! quiet = "90s"                           # how long it may give no reading before that is told
+//! [[device.part]]
+//! at = "A1"
+//! id = "pump-7a"
+//! asset = "P-1"
+//! elements = "all"
+//! expects = { serial = "..." }            # or trust = "link-only": the place vouches, while its rack is the right one
+//! ```
+//!
 //! A path is absolute, relative to the configuration folder, or `credential:NAME`: the file NAME of
 //! the unit's systemd credentials. The KEK may also be a key in a token, by its PKCS#11 URI.
 //!

@@ -61,6 +61,7 @@ fn judge_one(scope: &mut Scope<'_>, raw: &raw::Part, (model, taken): Rack<'_>) -
     let expects = rule::expects(scope, raw.expects.as_ref());
     let trust = rule::trust(scope, raw.trust.as_deref(), model.map(Proof::of_part), &expects);
     let elements = rule::elements(scope, raw.elements.as_ref(), model.map(|model| model.reads.to_vec()));
+    let quiet = rule::quiet(scope, raw.quiet.as_deref(), model.map(|model| model.quiet));
     let device = (|| {
         let (model, part) = (model?, part?);
         let card = DeviceCard {
@@ -70,8 +71,8 @@ fn judge_one(scope: &mut Scope<'_>, raw: &raw::Part, (model, taken): Rack<'_>) -
             security: "serial",
         };
         // Behind which device is said when that has its place in the list.
-        let quiet = Some(model.quiet);
-        let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet };
+        let rule =
+            DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet: quiet? };
         Some(Device { rule, asset: asset?, connection: Connection::Part { model, part } })
     })();
     (claims, device)

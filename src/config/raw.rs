@@ -92,6 +92,7 @@ pub(super) struct Device {
     pub(super) allow_unstable_port: Option<bool>,
     pub(super) line: Option<Line>,
     pub(super) settings: Option<BTreeMap<String, SettingValue>>,
+    pub(super) quiet: Option<String>,
     pub(super) profiles: Option<Vec<Option<String>>>,
     pub(super) address: Option<String>,
     pub(super) adapter: Option<String>,
@@ -113,6 +114,7 @@ pub(super) struct Part {
     pub(super) trust: Option<String>,
     pub(super) elements: Option<Elements>,
     pub(super) expects: Option<Identity>,
+    pub(super) quiet: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

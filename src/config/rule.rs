@@ -1,5 +1,7 @@
 //! What the rule of a device holds, judged: the same for a device and for a part of one.
 
+use std::time::Duration;
+
 use super::scope::Scope;
 use super::{raw, suggest};
 use crate::device::Identity;
@@ -118,6 +120,19 @@ pub(super) fn trust(
         return None;
     }
     Some(said)
+}
+
+/// How long it may give no reading: what is said, else what is usual for its driver. The inner `None` is for
+/// ever, the outer one a mistake.
+pub(super) fn quiet(
+    scope: &mut Scope<'_>,
+    raw: Option<&str>,
+    usual: Option<Duration>,
+) -> Option<Option<Duration>> {
+    match raw {
+        None => Some(usual),
+        given => scope.duration("quiet", given, ("5s", "7d")).map(Some),
+    }
 }
 
 /// What may leave: everything that its driver reads, or those that are listed.

@@ -107,7 +107,11 @@ pub fn start(
         let maker = Maker {
             device: DeviceIndex(place),
             parts: parts_of(devices, DeviceIndex(place)),
-            quiet: device.rule.quiet,
+            quiet: match device.connection {
+                Connection::Serial { .. } => device.rule.quiet,
+                // A radio link that is up is a device that answers.
+                Connection::Part { .. } | Connection::Ble { .. } => None,
+            },
             shared: shared.clone(),
             tickets: Arc::default(),
             durable,

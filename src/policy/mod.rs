@@ -63,7 +63,8 @@ pub struct DeviceRule {
     /// The device behind whose port it is, when it is a part of one. Where the link alone vouches for
     /// the part, that device must be the right one: a place in another rack vouches for nothing.
     pub behind: Option<DeviceIndex>,
-    /// How long a device that is well may give no reading. Longer is told. `None`: any time.
+    /// How long a device that is well may give no reading, nor a part behind its port. Longer is told.
+    /// `None`: any time.
     pub quiet: Option<Duration>,
 }
 
@@ -207,6 +208,7 @@ impl Gatekeeper {
             self.worth_logging = should_log(self.unlisted);
             return Verdict::Refuse(Refusal::Unidentified { device: format!("#{place}") });
         };
+        let mut signs = [None; 2];
         let verdict = match report.body {
             ReportBody::Up => {
                 state.handle_up(report.at);
@@ -222,7 +224,6 @@ impl Gatekeeper {
                 state.refuse(Refusal::Part { device, part: part.0 })
             }
             ReportBody::Observation(_, observation) => {
-                let known = state.known(self.begun);
                 let verdict = match doubt {
                     Some(refusal) => state.refuse(refusal),
                     None => state.handle_observation(
@@ -233,8 +234,7 @@ impl Gatekeeper {
                     ),
                 };
                 if matches!(verdict, Verdict::Admit(_)) {
-                    let told = state.handle_end_of_silence(rule, known, (report.device, report.at));
-                    self.words.extend(told);
+                    signs = [Some(report.device), rule.behind];
                 }
                 verdict
             }
@@ -244,7 +244,18 @@ impl Gatekeeper {
             }
         };
         self.worth_logging = state.is_worth_logging();
+        for device in signs.into_iter().flatten() {
+            self.handle_sign(device, report.at);
+        }
         verdict
+    }
+
+    /// Something of a device, or of a part behind its port, was admitted.
+    fn handle_sign(&mut self, device: DeviceIndex, at: Now) {
+        let place = usize::from(device.0);
+        if let (Some(rule), Some(state)) = (self.rules.get(place), self.states.get_mut(place)) {
+            self.words.extend(state.handle_sign(rule, self.begun, (device, at)));
+        }
     }
 
     /// Looks for devices of which nothing was admitted for too long. To be called about once a second, and

@@ -4,6 +4,9 @@
 //! silence is noticed and one when it ends, which says from when to when nothing was known: the gap
 //! record of a device. `MDC_EVT_COMM_LOST` with the code [`CODE`].
 //!
+//! A rack that has nothing to say of itself is well as long as something behind its port is: what is
+//! admitted of a part counts for the device behind whose port it is, too.
+//!
 //! These are the gateway's own words about the asset, so they need no identity and no entry in
 //! `elements`. While a device is in quarantine nothing passes under its name, not even these: a silence
 //! that is due then is told as soon as the right device speaks, with the time at which it began.

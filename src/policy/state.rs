@@ -71,6 +71,8 @@ pub struct DeviceState {
     refused: BTreeMap<RefusalKind, u64>,
     faults: BTreeMap<FaultKind, u64>,
     worth_logging: bool,
+    /// When something of it, or of a part behind its port, was last admitted.
+    last_sign: Option<Now>,
     /// The last that was known before the present silence was told.
     silent: Option<Known>,
     /// How often a silence of it was told.
@@ -137,7 +139,7 @@ impl DeviceState {
 
     /// The last that is known of it in this run of the daemon, which began then.
     pub(super) fn known(&self, begun: Option<Now>) -> Option<Known> {
-        self.last_reading.map(Known::Reading).or(begun.map(Known::Since))
+        self.last_sign.map(Known::Reading).or(begun.map(Known::Since))
     }
 
     /// Tells of a silence that is due, once.
@@ -157,15 +159,21 @@ impl DeviceState {
         Some(self.numbered(known.begun(quiet), device, now))
     }
 
-    /// Tells that a silence is over: a reading was admitted. `known` is what was known before it. When
+    /// Takes note that a reading of it, or of a part behind its port, was admitted: a silence is over. When
     /// nobody looked while it lasted, its beginning is told as well.
-    pub(super) fn handle_end_of_silence(
+    pub(super) fn handle_sign(
         &mut self,
         rule: &DeviceRule,
-        known: Option<Known>,
+        begun: Option<Now>,
         (device, at): (DeviceIndex, Now),
     ) -> Vec<Admitted> {
         let mut told = Vec::new();
+        if self.quarantine.is_some() {
+            // Parts that prove themselves say nothing of the rack that should be there.
+            return told;
+        }
+        let known = self.known(begun);
+        self.last_sign = Some(at);
         if let (None, Some(known), Some(quiet)) = (self.silent, known, rule.quiet)
             && known.is_silence(quiet, at)
         {

@@ -383,6 +383,38 @@ fn under_the_name_of_a_device_in_quarantine_nothing_is_told_until_it_is_the_righ
 }
 
 #[test]
+fn a_rack_is_known_of_while_something_behind_its_port_is() {
+    let rules = rack().rules.into_iter().map(|rule| DeviceRule { quiet: Some(QUIET), ..rule });
+    let mut gate = Gatekeeper::new(rules.collect());
+    let [rack, slot, proved] = [0, 1, 2].map(DeviceIndex);
+    let says =
+        |model: &str| ReportBody::Identity(Identity { model: Some(model.into()), ..Identity::default() });
+    gate.handle_silence(seconds(0));
+    says_at(&mut gate, rack, 1, says("Rack"));
+    says_at(&mut gate, proved, 1, ReportBody::Identity(identity("800-1")));
+    for at in 1..60 {
+        admitted(says_at(&mut gate, proved, at, reading(&FLOW_FLUID_PUMP, "5.0")));
+        gate.handle_silence(seconds(at));
+    }
+    let told = words(&mut gate);
+    assert!(matches!(told.as_slice(), [(device, 1, Phase::Start, _)] if *device == slot), "{told:?}");
+    // Another rack: what proves itself goes on, and is no word of the right one.
+    says_at(&mut gate, rack, 60, says("Another"));
+    for at in 60..100 {
+        admitted(says_at(&mut gate, proved, at, reading(&FLOW_FLUID_PUMP, "5.0")));
+        gate.handle_silence(seconds(at));
+    }
+    assert_eq!(words(&mut gate), []);
+    says_at(&mut gate, rack, 100, says("Rack"));
+    gate.handle_silence(seconds(100));
+    admitted(says_at(&mut gate, proved, 101, reading(&FLOW_FLUID_PUMP, "5.0")));
+    let told = words(&mut gate);
+    assert!(matches!(told.as_slice(), [(_, 1, Phase::Start, _), (_, 2, Phase::End, _)]), "{told:?}");
+    assert!(told.iter().all(|(device, ..)| *device == rack), "{told:?}");
+    assert!(told[1].3.contains("from 1970-01-01T00:00:59.000Z to 1970-01-01T00:01:41.000Z"), "{told:?}");
+}
+
+#[test]
 fn a_device_that_may_be_quiet_is_never_silent() {
     let mut gate = gatekeeper();
     for at in 0..10_000 {
