@@ -111,8 +111,7 @@ pub(super) fn judge(scope: &mut Scope<'_>, catalogue: &Catalogue) -> Judged {
             pseudonym: String::new(),
             security: security?,
         };
-        let rule =
-            DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet: quiet? };
+        let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet };
         Some(Device { rule, asset: asset?, connection })
     })();
     Judged { claims, device, parts: parts.devices, listed: raw.part.as_ref().map_or(0, Vec::len) }

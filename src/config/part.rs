@@ -71,8 +71,7 @@ fn judge_one(scope: &mut Scope<'_>, raw: &raw::Part, (model, taken): Rack<'_>) -
             security: "serial",
         };
         // Behind which device is said when that has its place in the list.
-        let rule =
-            DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet: quiet? };
+        let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet };
         Some(Device { rule, asset: asset?, connection: Connection::Part { model, part } })
     })();
     (claims, device)

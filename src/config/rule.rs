@@ -122,16 +122,12 @@ pub(super) fn trust(
     Some(said)
 }
 
-/// How long it may give no reading: what is said, else what is usual for its driver. The inner `None` is for
-/// ever, the outer one a mistake.
-pub(super) fn quiet(
-    scope: &mut Scope<'_>,
-    raw: Option<&str>,
-    usual: Option<Duration>,
-) -> Option<Option<Duration>> {
+/// How long it may give no reading: what is said, else what is usual for its driver; `None` is for ever, and
+/// what comes of a mistake, which has been reported.
+pub(super) fn quiet(scope: &mut Scope<'_>, raw: Option<&str>, usual: Option<Duration>) -> Option<Duration> {
     match raw {
-        None => Some(usual),
-        given => scope.duration("quiet", given, ("5s", "7d")).map(Some),
+        None => usual,
+        given => scope.duration("quiet", given, ("5s", "7d")),
     }
 }
 
