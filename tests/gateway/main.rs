@@ -10,6 +10,7 @@ mod full;
 mod live;
 mod outage;
 mod power;
+mod racks;
 mod radio;
 mod refusals;
 mod shutdown;
