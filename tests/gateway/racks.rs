@@ -35,7 +35,7 @@ impl Rack {
     /// Lists the rack with a device at each of its places. Nobody proves anything: each place vouches.
     fn entry(&self) -> String {
         let (id, driver) = (self.id(Part::WHOLE), self.model.name);
-        let port = self.remote.path();
+        let port = self.remote.path().display().to_string();
         let mut text = format!(
             "[[device]]\nid = {id:?}\nasset = {id:?}\ndriver = {driver:?}\nport = {port:?}\n\
              allow_unstable_port = true\ntrust = \"link-only\"\nelements = \"all\"\n"
@@ -96,9 +96,9 @@ async fn what_stands_in_a_rack_arrives_under_the_name_of_its_place_and_of_no_oth
     let mut daemon = bench.start();
     for rack in &racks {
         let all = bench.consumer.wait_for(|ledger| rack.missing(ledger).is_empty());
-        if tokio::time::timeout(PATIENCE, all).await.is_err() {
-            panic!("{}: {:#?}", rack.model.name, bench.consumer.with(|ledger| rack.missing(ledger)));
-        }
+        let in_time = tokio::time::timeout(PATIENCE, all).await;
+        let missing = bench.consumer.with(|ledger| rack.missing(ledger));
+        assert!(in_time.is_ok(), "{}: {missing:#?}", rack.model.name);
     }
     // Not every simulator says what it shows: somebody has to be there, and to be heard.
     let is_heard = |status: &Snapshot, rack: &Rack| {
