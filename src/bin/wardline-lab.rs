@@ -48,6 +48,9 @@ enum Command {
         /// Bits per second, when not the usual ones
         #[arg(long)]
         baud: Option<u32>,
+        /// How many devices stand in a rack, when not the usual number
+        #[arg(long)]
+        parts: Option<u8>,
         /// Something that goes wrong, as often as given: noise, torn, corrupted, late, silent, escaped,
         /// power-cycle, alarm-flood, clock-restart, wrong-baud, identity=NAME
         #[arg(long, value_parser = Trouble::read)]
@@ -91,9 +94,9 @@ fn lab() -> anyhow::Result<ExitCode> {
             samples::sample_payloads(&folder)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Sim { driver, port, identity, baud, trouble } => {
+        Command::Sim { driver, port, identity, baud, parts, trouble } => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let start = Start { link: Some(port), identity, baud };
+            let start = Start { link: Some(port), identity, baud, parts };
             runtime.block_on(simulate(&driver, &start, &trouble))?;
             Ok(ExitCode::SUCCESS)
         }

@@ -26,7 +26,7 @@ use crate::device::{DeviceIndex, Report, ReportBody};
 use crate::policy::Gatekeeper;
 use crate::time::{Clock, ClockSync, Mono, Now, Wall};
 pub use ledger::{Ledger, Row, Summary};
-use port::Port;
+use port::{Common, Port};
 
 /// How the ward is run.
 #[derive(Debug, clap::Args)]
@@ -103,50 +103,30 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// The ward's hours; for tests too.
 pub async fn live(options: &Options) -> anyhow::Result<Ledger> {
-    let clock: Arc<dyn Clock> = Arc::new(Simulated(Instant::now()));
+    let began = simulated_now();
+    let clock: Arc<dyn Clock> = Arc::new(Simulated(began));
     let (reports_in, mut reports) = mpsc::channel(REPORTS);
     let (stop_in, stop) = watch::channel(false);
-    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
-    let mut ports = Vec::new();
-    let mut next = 0;
-    // A device that the site describes has no row in the catalogue.
-    for sim in SIMS.iter().filter(|sim| wanted(sim.name) && serial_model(sim.name).is_some()) {
-        let port = Port::start(sim, next, options.seed, (&clock, &reports_in, &stop))?;
-        next = port.end();
-        ports.push(port);
-    }
+    let mut ports = start(options, (&clock, &reports_in, &stop))?;
     drop(reports_in);
-    anyhow::ensure!(
-        !ports.is_empty(),
-        "there is no such device; known are those of `wardline-lab sim --help`"
-    );
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "hours of a person's patience"
-    )]
-    let length = (options.hours * 60.0).ceil().max(f64::from(WARM_UP + COOL_DOWN + 2)) as u32;
+    let devices = ports.last().map_or(0, Port::end);
+    let length = length(options);
     let mut ledger = Ledger::new(&ports, length);
     let recording = minutes();
     let mut gate = None;
     for minute in 0..length {
         if minute == WARM_UP {
-            let mut fresh = Gatekeeper::new(ledger.rules(&ports));
-            // It has to know what was said before it was there.
-            for report in ledger.introductions(clock.now()) {
-                fresh.handle_report(report);
-            }
-            gate = Some(fresh);
+            gate = Some(gatekeeper(&mut ledger, &ports, clock.now()));
             ledger.note_memory(Memory::now().rss);
         }
         let is_calm = options.calm || minute < WARM_UP || minute + COOL_DOWN > length;
         for port in &mut ports {
             port.begin_minute(&shown(&recording, minute), is_calm, minute);
         }
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = began + Duration::from_secs(60) * (minute + 1);
         while let Ok(Some(report)) = tokio::time::timeout_at(end, reports.recv()).await {
             let spoil = options.spoil.filter(|_| minute == SPOILT);
-            for report in spoilt(spoil, report, next) {
+            for report in spoilt(spoil, report, devices) {
                 take(&mut ledger, gate.as_mut(), report);
             }
         }
@@ -160,9 +140,46 @@ pub async fn live(options: &Options) -> anyhow::Result<Ledger> {
     }
     ledger.note_memory(Memory::now().rss);
     stop_in.send_replace(true);
-    ports.iter().for_each(|port| port.remote().stop());
+    for port in &ports {
+        port.remote().stop();
+    }
     ledger.finish(&ports, clock.now());
     Ok(ledger)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the runtime's paused clock is the time that is simulated")]
+fn simulated_now() -> Instant {
+    Instant::now()
+}
+
+/// Minutes.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "hours of a person's patience")]
+fn length(options: &Options) -> u32 {
+    (options.hours * 60.0).ceil().max(f64::from(WARM_UP + COOL_DOWN + 2)) as u32
+}
+
+/// Every device that is wanted, running. One that a site describes has no row in the catalogue.
+fn start(options: &Options, common: Common<'_>) -> anyhow::Result<Vec<Port>> {
+    let is_wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    let mut ports: Vec<Port> = Vec::new();
+    for sim in SIMS.iter().filter(|sim| is_wanted(sim.name) && serial_model(sim.name).is_some()) {
+        let first = ports.last().map_or(0, Port::end);
+        ports.push(Port::start(sim, first, options.seed, common)?);
+    }
+    anyhow::ensure!(
+        !ports.is_empty(),
+        "there is no such device; known are those of `wardline-lab sim --help`"
+    );
+    Ok(ports)
+}
+
+/// The gate, for everybody who was there so far, told of what was said before it was there.
+fn gatekeeper(ledger: &mut Ledger, ports: &[Port], now: Now) -> Gatekeeper {
+    let mut gate = Gatekeeper::new(ledger.rules(ports));
+    for report in ledger.introductions(now) {
+        gate.handle_report(report);
+    }
+    gate
 }
 
 fn take(ledger: &mut Ledger, gate: Option<&mut Gatekeeper>, report: Report) {

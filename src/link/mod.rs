@@ -22,6 +22,9 @@ pub mod ble;
 /// peripheral does not have: normal for what a profile leaves optional, unlike any other failure.
 pub const NOT_OFFERED: &str = "the device does not offer it";
 
+/// Makes a frame of what is to be filled into it; `None` for what may not stand there.
+pub type Fill = fn(&[u8]) -> Option<Vec<u8>>;
+
 /// One request that a driver may send, with the exact bytes that go on the wire.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
@@ -31,7 +34,7 @@ pub struct Request {
     pub bytes: &'static [u8],
     /// Makes the frame where a part of it is known only when it is sent (an address that the device
     /// gave, a number to be echoed). `None` for an argument that may not stand there.
-    pub fill: Option<fn(&[u8]) -> Option<Vec<u8>>>,
+    pub fill: Option<Fill>,
 }
 
 impl Request {
@@ -42,11 +45,7 @@ impl Request {
 
     /// A request with a place that is filled in. Everything else in it stays in the hands of `fill`,
     /// which belongs to the allow set and judges the argument.
-    pub const fn filled(
-        name: &'static str,
-        example: &'static [u8],
-        fill: fn(&[u8]) -> Option<Vec<u8>>,
-    ) -> Self {
+    pub const fn filled(name: &'static str, example: &'static [u8], fill: Fill) -> Self {
         Self { name, bytes: example, fill: Some(fill) }
     }
 }

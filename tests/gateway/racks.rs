@@ -10,7 +10,7 @@ use wardline::device::nomenclature::{EVT_COMM_LOST, metric_by_reference};
 use wardline::host::status::Snapshot;
 use wardline::lab::ledger::Ledger;
 use wardline::lab::numerics::minutes;
-use wardline::lab::sim::{Remote, SIMS, Start};
+use wardline::lab::sim::{Remote, SIMS, Shown, Start};
 
 use crate::support::{Bench, PATIENCE, within};
 
@@ -24,6 +24,11 @@ struct Rack {
 
 impl Rack {
     /// The id of the device that is listed at a place.
+    /// Which part shows it.
+    fn part(&self, shown: &Shown) -> Part {
+        self.model.parts.find(&shown.at).unwrap_or(Part::WHOLE)
+    }
+
     fn id(&self, part: Part) -> String {
         if part == Part::WHOLE {
             format!("rack-{}", self.place)
@@ -64,9 +69,9 @@ impl Rack {
             .iter()
             .filter(|shown| {
                 let code = metric_by_reference(shown.reference).map_or(0, |metric| metric.code);
-                !is_there(&self.id(shown.part), code, &shown.value)
+                !is_there(&self.id(self.part(shown)), code, &shown.value)
             })
-            .map(|shown| format!("{} {shown:?}", self.id(shown.part)))
+            .map(|shown| format!("{} {shown:?}", self.id(self.part(shown))))
             .collect()
     }
 }

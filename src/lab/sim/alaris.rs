@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::pty::Pty;
 use super::{Control, Minute, Plays, Running, Shown, Sim};
-use crate::device::Part;
 
 /// How the simulated pump is set up.
 #[derive(Clone, Debug)]
@@ -98,8 +97,7 @@ impl Plays for Values {
     }
 
     fn shown(&self) -> Vec<Shown> {
-        let shown = |reference, value: &str| Shown { part: Part::WHOLE, reference, value: value.to_owned() };
-        vec![shown("MDC_VOL_FLUID_DELIV", &self.volume), shown("MDC_FLOW_FLUID_PUMP", &self.rate)]
+        vec![Shown::new("MDC_VOL_FLUID_DELIV", &self.volume), Shown::new("MDC_FLOW_FLUID_PUMP", &self.rate)]
     }
 }
 

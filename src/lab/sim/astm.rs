@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim, paced};
+use super::{Control, Minute, Plays, Running, Shown, Sim, paced};
 
 /// Stands wherever the analyser's records name a person.
 pub const PERSON: &str = "Zeisig^Pirol";
@@ -131,6 +131,10 @@ impl Plays for Values {
     fn play(&mut self, minute: &Minute) {
         let value = 90 + u64::from(minute.minute) % 60;
         self.results = vec![Reading::new("GLU", &value.to_string(), "mg/dL")];
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        self.results.iter().map(|reading| Shown::new("MDC_CONC_GLU_GEN", &reading.value)).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim};
+use super::{Control, Minute, Plays, Running, Shown, Sim};
 pub use pump::Pump;
 
 /// How the simulated rack is set up.
@@ -92,9 +92,25 @@ impl Plays for Values {
     /// The recording has no pump in it: these infuse on.
     fn play(&mut self, minute: &Minute) {
         let infused = 140 + u64::from(minute.minute) / 2;
-        for pump in self.pumps.values_mut() {
+        for ((pillar, slot), pump) in &mut self.pumps {
             pump.volume = format!("{}.{:02}", infused / 100, infused % 100);
+            // No two pumps of a rack show the same.
+            pump.rate = format!("{pillar}.{slot:02}");
         }
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let of = |((pillar, slot), pump): (&Place, &Pump)| {
+            let at = format!(
+                "{pillar}-{}",
+                char::from_digit(u32::from(*slot), 36).unwrap_or('?').to_ascii_uppercase()
+            );
+            [
+                Shown::at(at.clone(), "MDC_VOL_FLUID_DELIV", &pump.volume),
+                Shown::at(at, "MDC_FLOW_FLUID_PUMP", &pump.rate),
+            ]
+        };
+        self.pumps.iter().flat_map(of).collect()
     }
 }
 
@@ -111,7 +127,11 @@ pub static SIM: Sim = Sim {
             baud: start.baud.unwrap_or(usual.baud),
             ..Setup::default()
         };
-        Ok(Running::new(rack(setup, Values::default())?))
+        let values = match start.parts {
+            Some(count) => Values::with((0..count).map(|number| (number / 8, number % 8 + 1))),
+            None => Values::default(),
+        };
+        Ok(Running::new(rack(setup, values)?))
     },
 };
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim};
+use super::{Control, Minute, Plays, Running, Shown, Sim};
 
 /// How the simulated chain is set up.
 #[derive(Clone, Debug)]
@@ -99,6 +99,13 @@ impl Plays for Values {
             pump.vt1 = (500 - infused).to_string();
             pump.tv1 = infused.to_string();
         }
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let there = (1..).zip(&self.pumps).filter_map(|(number, pump)| Some((number, pump.as_ref()?)));
+        there
+            .map(|(number, pump): (u8, _)| Shown::at(number.to_string(), "MDC_VOL_FLUID_DELIV", &pump.tv1))
+            .collect()
     }
 }
 

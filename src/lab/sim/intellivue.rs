@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim};
+use super::{Control, Minute, Plays, Running, Shown, Sim};
 use wire::{Ear, Heard, frame};
 
 /// How the simulated monitor is set up.
@@ -143,6 +143,17 @@ impl Plays for Values {
         ];
         let numeric = |(handle, physio, unit, value)| Numeric::simple(handle, physio, unit, number(value));
         self.numerics = shown.into_iter().map(numeric).collect();
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let of = |physio: u16, reference| {
+            let mut values = self.numerics.iter().flat_map(|numeric| &numeric.values);
+            let (.., number) = values.find(|(known, _, _, number)| *known == physio && *number != NAN)?;
+            // Tenths, as they are played.
+            let tenths = number & 0x00FF_FFFF;
+            Some(Shown::new(reference, format!("{}.{}", tenths / 10, tenths % 10)))
+        };
+        [of(16_770, "MDC_ECG_HEART_RATE"), of(19_384, "MDC_PULS_OXIM_SAT_O2")].into_iter().flatten().collect()
     }
 }
 

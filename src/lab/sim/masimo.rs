@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::pty::Pty;
 use super::{Control, Minute, Plays, Running, Shown, Sim, paced};
-use crate::device::Part;
 
 /// How the simulated oximeter is set up.
 #[derive(Clone, Debug)]
@@ -93,9 +92,7 @@ impl Plays for Values {
     }
 
     fn shown(&self) -> Vec<Shown> {
-        let shown = |reference, value: Option<u16>| {
-            value.map(|value| Shown { part: Part::WHOLE, reference, value: value.to_string() })
-        };
+        let shown = |reference, value: Option<u16>| Some(Shown::new(reference, value?.to_string()));
         [shown("MDC_PULS_OXIM_SAT_O2", self.spo2), shown("MDC_PULS_OXIM_PULS_RATE", self.bpm)]
             .into_iter()
             .flatten()

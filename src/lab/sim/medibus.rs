@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim};
+use super::{Control, Minute, Plays, Running, Shown, Sim};
 
 /// The language of phrases, texts and months.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,17 @@ impl Plays for Values {
     fn play(&mut self, minute: &Minute) {
         let whole = |value: Option<f32>| value.map(|value| value.round() as u16);
         (self.spo2, self.pulse) = (whole(minute.spo2), whole(minute.pulse));
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let shown = |reference, value: Option<String>| Some(Shown::new(reference, value?));
+        [
+            shown("MDC_PULS_OXIM_SAT_O2", self.spo2.map(|value| value.to_string())),
+            shown("MDC_PULS_OXIM_PULS_RATE", self.pulse.map(|value| value.to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 

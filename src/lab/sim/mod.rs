@@ -35,7 +35,6 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::numerics::Minute;
-use crate::device::Part;
 use pty::Pty;
 
 /// Every simulator, by the name of the driver that reads it, one a line.
@@ -77,6 +76,20 @@ pub struct Start {
     pub identity: Option<String>,
     /// Bits per second, when not the usual ones.
     pub baud: Option<u32>,
+    /// How many devices stand in a rack, when not the usual number.
+    pub parts: Option<u8>,
+}
+
+impl Shown {
+    /// Something that the device itself shows.
+    pub fn new(reference: &'static str, value: impl Into<String>) -> Self {
+        Self { at: String::new(), reference, value: value.into() }
+    }
+
+    /// Something that what stands at a place shows.
+    pub fn at(place: impl Into<String>, reference: &'static str, value: impl Into<String>) -> Self {
+        Self { at: place.into(), reference, value: value.into() }
+    }
 }
 
 /// A simulator that has been made.
@@ -112,8 +125,8 @@ pub trait Plays: Clone + Send + 'static {
 /// A value that a device shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// Of which part.
-    pub part: Part,
+    /// At which place of a rack or chain, by its name; empty for the device itself.
+    pub at: String,
     /// The element's reference id.
     pub reference: &'static str,
     /// As the driver has to tell it.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim, paced};
+use super::{Control, Minute, Plays, Running, Shown, Sim, paced};
 
 /// How the simulated oximeter is set up.
 #[derive(Clone, Debug)]
@@ -76,6 +76,17 @@ impl Plays for Values {
         (self.spo2, self.bpm) = (whole(minute.spo2), whole(minute.pulse));
         self.amplitude = self.bpm.map(|_| 50);
         self.codes = if self.spo2.is_none() { "SO".to_owned() } else { String::new() };
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let shown = |reference, value: Option<String>| Some(Shown::new(reference, value?));
+        [
+            shown("MDC_PULS_OXIM_SAT_O2", self.spo2.map(|value| value.to_string())),
+            shown("MDC_PULS_OXIM_PULS_RATE", self.bpm.map(|value| value.to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 

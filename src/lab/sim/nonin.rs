@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim};
+use super::{Control, Minute, Plays, Running, Shown, Sim};
 
 /// The data format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,17 @@ impl Plays for Values {
     fn play(&mut self, minute: &Minute) {
         self.spo2 = minute.spo2.map(|value| value.round() as u8);
         self.rate = minute.pulse.map(|value| value.round() as u16);
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let shown = |reference, value: Option<String>| Some(Shown::new(reference, value?));
+        [
+            shown("MDC_PULS_OXIM_SAT_O2", self.spo2.map(|value| value.to_string())),
+            shown("MDC_PULS_OXIM_PULS_RATE", self.rate.map(|value| value.to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 

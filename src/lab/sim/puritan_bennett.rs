@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::pty::Pty;
-use super::{Control, Minute, Plays, Running, Sim};
+use super::{Control, Minute, Plays, Running, Shown, Sim};
 
 /// How the simulated ventilator is set up.
 #[derive(Clone, Debug)]
@@ -96,6 +96,10 @@ impl Plays for Values {
     /// The recording has no ventilator in it: the rate wanders with the minute.
     fn play(&mut self, minute: &Minute) {
         self.rate = format!("{}.0", 12 + minute.minute % 6);
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        vec![Shown::new("MDC_RESP_RATE", &self.rate)]
     }
 }
 

@@ -18,6 +18,9 @@ use crate::link::{AllowSet, Link, LinkCommand, LinkError, LinkEvent};
 /// Lines below this path are in memory.
 pub const FOLDER: &str = "/memory/";
 
+/// The most pieces that one side has not taken yet; more is lost, as with a UART that nobody reads.
+const HELD: usize = 4_096;
+
 /// The lines whose device is there.
 static LINES: Mutex<BTreeMap<PathBuf, HostEnd>> = Mutex::new(BTreeMap::new());
 
@@ -28,8 +31,8 @@ fn lines() -> MutexGuard<'static, BTreeMap<PathBuf, HostEnd>> {
 /// What the host finds at a path.
 #[derive(Clone, Debug)]
 struct HostEnd {
-    to_device: mpsc::UnboundedSender<Bytes>,
-    from_device: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Bytes>>>,
+    to_device: mpsc::Sender<Bytes>,
+    from_device: Arc<tokio::sync::Mutex<mpsc::Receiver<Bytes>>>,
     is_open: Arc<AtomicBool>,
 }
 
@@ -37,15 +40,15 @@ struct HostEnd {
 #[derive(Debug)]
 pub(super) struct DeviceEnd {
     path: PathBuf,
-    to_host: mpsc::UnboundedSender<Bytes>,
-    from_host: tokio::sync::Mutex<(mpsc::UnboundedReceiver<Bytes>, Bytes)>,
+    to_host: mpsc::Sender<Bytes>,
+    from_host: tokio::sync::Mutex<(mpsc::Receiver<Bytes>, Bytes)>,
     is_open: Arc<AtomicBool>,
 }
 
 impl DeviceEnd {
     pub(super) fn new(path: &Path) -> Self {
-        let (to_host, from_device) = mpsc::unbounded_channel();
-        let (to_device, from_host) = mpsc::unbounded_channel();
+        let (to_host, from_device) = mpsc::channel(HELD);
+        let (to_device, from_host) = mpsc::channel(HELD);
         let is_open = Arc::new(AtomicBool::new(false));
         let from_device = Arc::new(tokio::sync::Mutex::new(from_device));
         lines().insert(path.to_owned(), HostEnd { to_device, from_device, is_open: Arc::clone(&is_open) });
@@ -72,7 +75,7 @@ impl DeviceEnd {
 
     /// Puts bytes on the line; false when nobody listens.
     pub(super) fn put(&self, bytes: &[u8]) -> bool {
-        self.is_open.load(Ordering::Relaxed) && self.to_host.send(Bytes::copy_from_slice(bytes)).is_ok()
+        self.is_open.load(Ordering::Relaxed) && self.to_host.try_send(Bytes::copy_from_slice(bytes)).is_ok()
     }
 }
 
@@ -150,7 +153,7 @@ impl Link for MemoryLink {
         };
         let Some(frame) = self.allow.frame(command) else { return Err(LinkError::NotAllowed(id)) };
         let Some(end) = &self.end else { return Err(self.ended.clone()) };
-        let sent = end.to_device.send(Bytes::copy_from_slice(&frame));
+        let sent = end.to_device.try_send(Bytes::copy_from_slice(&frame));
         sent.map_err(|_| self.lose())
     }
 

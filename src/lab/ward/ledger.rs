@@ -236,7 +236,9 @@ impl Ledger {
             }
             Value::Text(_) | Value::Bits(_) | Value::Absent(_) | Value::Samples(_) => None,
         };
-        wrong.into_iter().for_each(|wrong| self.tell(wrong));
+        if let Some(wrong) = wrong {
+            self.tell(wrong);
+        }
     }
 
     /// Compares what a port showed in a minute with what was heard of it.
@@ -262,7 +264,7 @@ impl Ledger {
                     "{name}, device {index}: another one's readings under its name in minute {minute}"
                 ));
             }
-            for shown in port.shown().iter().filter(|shown| u16::from(shown.part.0) == index - port.first()) {
+            for shown in port.shown_by(index) {
                 let heard = device.values.get(shown.reference);
                 if is_well && !heard.is_some_and(|values| values.contains(&shown.value)) {
                     missing += 1;
@@ -279,7 +281,9 @@ impl Ledger {
             row.minutes += u64::from(is_well);
             row.missing += missing;
         }
-        wrong.into_iter().for_each(|wrong| self.tell(wrong));
+        for wrong in wrong {
+            self.tell(wrong);
+        }
     }
 
     pub(super) fn finish(&mut self, ports: &[Port], _now: Now) {

@@ -12,7 +12,7 @@ use crate::backoff::{Bounds, Random};
 use crate::device::catalogue::{Parts, SerialModel, serial_model};
 use crate::device::session::{Context, Session};
 use crate::device::settings::Settings;
-use crate::device::{DeviceIndex, Part, Report, Ticket};
+use crate::device::{DeviceIndex, Part, Report, ReportBody, Ticket};
 use crate::lab::disk::Draw;
 use crate::lab::numerics::Minute;
 use crate::lab::sim::wire::{FOLDER, MemoryLink};
@@ -59,17 +59,18 @@ pub(super) struct Port {
 }
 
 /// What every port shares.
-type Common<'a> = (&'a Arc<dyn Clock>, &'a mpsc::Sender<Report>, &'a watch::Receiver<bool>);
+pub(super) type Common<'a> = (&'a Arc<dyn Clock>, &'a mpsc::Sender<Report>, &'a watch::Receiver<bool>);
 
 impl Port {
     /// Starts the device and its session.
     pub(super) fn start(sim: &Sim, first: u16, seed: u64, common: Common<'_>) -> anyhow::Result<Self> {
-        let (clock, reports, stop) = common;
+        let (clock, onward, stop) = common;
         let model = serial_model(sim.name).with_context(|| format!("{} has no driver", sim.name))?;
         let [usual, other] = sim.identities.map(str::to_owned);
         let line = LINES.fetch_add(1, Ordering::Relaxed);
-        let link = Some(format!("{FOLDER}{line}/{}", sim.name).into());
-        let running = (sim.start)(&Start { link, identity: Some(usual.clone()), baud: None })?;
+        let path = Some(format!("{FOLDER}{line}/{}", sim.name).into());
+        let running =
+            (sim.start)(&Start { link: path, identity: Some(usual.clone()), baud: None, parts: Some(24) })?;
         #[expect(clippy::disallowed_methods, reason = "the ward takes the supervisor's place")]
         tokio::spawn(running.device);
         let (durable_in, durable) = watch::channel(Ticket::default());
@@ -83,7 +84,7 @@ impl Port {
             backoff: BACKOFF,
             quiet: Some(model.quiet),
             patience: Duration::from_secs(2),
-            reports: durable_at_once(reports.clone(), DeviceIndex(first), durable_in),
+            reports: durable_at_once(onward.clone(), DeviceIndex(first), durable_in),
             tickets: Arc::default(),
             durable,
             stop: stop.clone(),
@@ -130,9 +131,13 @@ impl Port {
         self.troubles
     }
 
-    /// What has to be heard this minute.
-    pub(super) fn shown(&self) -> &[Shown] {
-        &self.shown
+    /// What has to be heard this minute of one of its devices.
+    pub(super) fn shown_by(&self, index: u16) -> impl Iterator<Item = &Shown> {
+        let place = move |at: &str| if at.is_empty() { Some(Part::WHOLE) } else { self.model.parts.find(at) };
+        let is_its = move |shown: &&Shown| {
+            place(&shown.at).is_some_and(|part| u16::from(part.0) == index.saturating_sub(self.first))
+        };
+        self.shown.iter().filter(is_its)
     }
 
     /// Whether the device has to be heard in this minute, all of it.
@@ -206,9 +211,10 @@ fn durable_at_once(
     #[expect(clippy::disallowed_methods, reason = "the ward takes the supervisor's place")]
     tokio::spawn(async move {
         while let Some(report) = reports.recv().await {
-            let ticket = match &report.body {
-                crate::device::ReportBody::Observation(ticket, _) if report.device == device => Some(*ticket),
-                _ => None,
+            let ticket = if let ReportBody::Observation(ticket, _) = &report.body {
+                Some(*ticket).filter(|_| report.device == device)
+            } else {
+                None
             };
             if onward.send(report).await.is_err() {
                 return;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::lab::sim::{Minute, Plays};
+use crate::lab::sim::{Minute, Plays, Shown};
 
 /// How the simulated base is set up.
 #[derive(Clone, Debug)]
@@ -96,5 +96,15 @@ impl Plays for Values {
         for module in self.modules.iter_mut().flatten() {
             module.volume = 0xBB8 + minute.minute * module.rate * 100 / 60;
         }
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let there = (1..).zip(&self.modules).filter_map(|(number, module)| Some((number, module.as_ref()?)));
+        there
+            .map(|(number, module): (u8, _)| {
+                let volume = format!("{}.{:03}", module.volume / 1_000, module.volume % 1_000);
+                Shown::at(number.to_string(), "MDC_VOL_FLUID_DELIV", volume)
+            })
+            .collect()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::{Minute, Plays};
+use super::super::{Minute, Plays, Shown};
 
 /// How the simulated ventilator is set up.
 #[derive(Clone, Debug)]
@@ -93,5 +93,10 @@ impl Plays for Values {
         let wander = i64::from(minute.minute % 7);
         self.channels.insert(201, 480_000 + 1_000 * wander);
         self.channels.insert(205, 20_800 + 100 * wander);
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let volume = self.channels.get(&201).copied().unwrap_or_default();
+        vec![Shown::new("MDC_VOL_AWAY_TIDAL", (volume / 1_000).to_string())]
     }
 }
