@@ -3,13 +3,7 @@
 
 #![cfg(feature = "lab")]
 #![cfg(test)]
-#![expect(
-    clippy::tests_outside_test_module,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "all of it is a test, and a session in real time needs a clock and a task"
-)]
+#![expect(clippy::disallowed_methods, reason = "a session in real time needs a clock and a task")]
 
 mod alaris_asena;
 mod astm_lis;

@@ -93,7 +93,7 @@ fn with_alarms(alarms: &[(u16, u8)]) -> maquet::Values {
 fn alarms(record: &Record) -> Vec<(String, bool)> {
     let alarm = |value: &Value| match value {
         Value::Alarm(alarm) => Some((format!("{} {}", alarm.code, alarm.phase.as_str()), alarm.is_silenced)),
-        _ => None,
+        Value::Decimal(_) | Value::Absent(_) | Value::Text(_) | Value::Bits(_) | Value::Samples(_) => None,
     };
     record.observations().iter().filter_map(|said| alarm(&said.value)).collect()
 }
