@@ -3,12 +3,6 @@
 
 #![cfg(feature = "lab")]
 #![cfg(test)]
-#![expect(
-    clippy::tests_outside_test_module,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "all of it is a test"
-)]
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};

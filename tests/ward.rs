@@ -2,7 +2,6 @@
 
 #![cfg(feature = "lab")]
 #![cfg(test)]
-#![expect(clippy::tests_outside_test_module, clippy::unwrap_used, reason = "all of it is a test")]
 
 use wardline::device::catalogue::serial_models;
 use wardline::lab::sim::SIMS;
