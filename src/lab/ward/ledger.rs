@@ -19,6 +19,8 @@ const TOLD: usize = 20;
 struct Device {
     /// Who it said it was while everything was well.
     identity: Option<Identity>,
+    /// Who it last said it was.
+    present: Option<Identity>,
     /// Whether it was heard while everything was well.
     was_there: bool,
     heard: u64,
@@ -166,11 +168,14 @@ impl Ledger {
     pub(super) fn note(&mut self, report: &Report, is_judged: bool) {
         let Some(device) = self.devices.get_mut(usize::from(report.device.0)) else { return };
         match &report.body {
-            ReportBody::Identity(said) if !is_judged => device.identity = Some(said.clone()),
             ReportBody::Identity(said) => {
                 // Another device's alarms are not this one's.
-                if device.identity.as_ref().is_some_and(|known| known != said) {
+                if device.present.as_ref().is_some_and(|before| before != said) {
                     device.on.clear();
+                }
+                device.present = Some(said.clone());
+                if !is_judged {
+                    device.identity = Some(said.clone());
                 }
             }
             ReportBody::Observation(_, said) if !is_judged => {
