@@ -18,6 +18,9 @@ use crate::device::serial::text;
 /// The structure of an alert with a text of its own.
 const WITH_TEXT: u16 = 516;
 
+/// The bytes of an alert without a text.
+const ENTRY_LENGTH: usize = 18;
+
 const INHIBITED: u16 = 0x8000;
 const SUSPENDED: u16 = 0x4000;
 const LATCHED: u16 = 0x2000;
@@ -65,7 +68,9 @@ pub(super) fn none_of(condition: &[u8]) -> (bool, bool) {
 /// Reads a list of alerts.
 pub(super) fn entries(value: &[u8]) -> Option<Vec<Entry>> {
     let (count, mut list) = Reader::new(value).list()?;
-    (0..count).map(|_| entry(&mut list)).collect()
+    let entries = (0..count).map(|_| entry(&mut list)).collect::<Option<_>>()?;
+    // One that is left out would end.
+    list.is_spent(ENTRY_LENGTH).then_some(entries)
 }
 
 fn entry(list: &mut Reader<'_>) -> Option<Entry> {
@@ -120,8 +125,11 @@ impl Alarms {
     }
 
     /// Takes the lists of one answer; gives what ended, what changed and what began.
+    ///
+    /// One that goes on and is no demonstration or test any more (or is one now) ends, and another begins.
     pub(super) fn handle(&mut self, alerts: Alerts) -> Vec<Observation> {
-        let mut quality = std::mem::take(&mut self.quality);
+        let before = std::mem::take(&mut self.quality);
+        let mut quality = before.clone();
         if let Some(entries) = alerts.patient {
             self.patient = level('P', entries, &mut quality);
         }
@@ -129,17 +137,27 @@ impl Alarms {
             self.technical = level('T', entries, &mut quality);
         }
         let all: Level = self.patient.clone().into_iter().chain(self.technical.clone()).collect();
-        let mut edges = self.edges.handle_level(all);
-        for edge in &mut edges {
-            if let Value::Alarm(alarm) = &edge.value {
-                edge.quality = quality.get(&alarm.code).copied().unwrap_or_default();
-            }
-        }
+        let is_other = |code: &str| before.get(code).is_some_and(|was| quality.get(code) != Some(was));
+        let others: Vec<String> = self.edges.on().keys().filter(|code| is_other(code)).cloned().collect();
+        let ended: Vec<Observation> =
+            others.iter().flat_map(|code| self.edges.handle_one(code, None)).collect();
+        let mut edges = judged(ended, &before);
+        edges.extend(judged(self.edges.handle_level(all), &quality));
         let is_on = |code: &String| self.patient.contains_key(code) || self.technical.contains_key(code);
         quality.retain(|code, _| is_on(code));
         self.quality = quality;
         edges
     }
+}
+
+/// With what speaks against each.
+fn judged(mut edges: Vec<Observation>, quality: &BTreeMap<String, Quality>) -> Vec<Observation> {
+    for edge in &mut edges {
+        if let Value::Alarm(alarm) = &edge.value {
+            edge.quality = quality.get(&alarm.code).copied().unwrap_or_default();
+        }
+    }
+    edges
 }
 
 fn level(list: char, entries: Vec<Entry>, quality: &mut BTreeMap<String, Quality>) -> Level {
@@ -150,14 +168,22 @@ fn level(list: char, entries: Vec<Entry>, quality: &mut BTreeMap<String, Quality
         let is_set = |bit: u16| state & bit != 0;
         let flags = [(TEST, Quality::TEST), (DEMONSTRATION, Quality::DEMONSTRATION)];
         let flags = flags.into_iter().filter(|(bit, _)| is_set(*bit));
-        quality.insert(key.clone(), flags.fold(Quality::GOOD, |all, (_, flag)| all.with(flag)));
+        let against = flags.fold(Quality::GOOD, |all, (_, flag)| all.with(flag));
         let raised = Raised {
             metric: codes::event(code),
             priority: priority(kind),
             text: shown(&words, code, source, state),
             is_silenced: is_set(INHIBITED | SUSPENDED | SILENCED),
         };
-        level.insert(key, raised);
+        // Two entries of the same alert: the more urgent one counts, and a real one first of all.
+        let rank = |against: Option<&Quality>, raised: &Raised| {
+            (against == Some(&Quality::GOOD), raised.priority as u8, !raised.is_silenced)
+        };
+        let is_outdone = |there: &Raised| rank(quality.get(&key), there) >= rank(Some(&against), &raised);
+        if !level.get(&key).is_some_and(is_outdone) {
+            quality.insert(key.clone(), against);
+            level.insert(key, raised);
+        }
     }
     level
 }
@@ -233,6 +259,49 @@ mod tests {
         let ended = alarms.handle(Alerts { patient: Some(Vec::new()), technical: None });
         assert_eq!(ended[0].quality, Quality::DEMONSTRATION);
         assert_eq!(alarms.handle(of(0))[0].quality, Quality::GOOD);
+    }
+
+    #[test]
+    fn a_demonstration_that_turns_real_is_told_as_an_alarm_that_begins() {
+        let mut alarms = Alarms::default();
+        let of = |state| Alerts { patient: Some(vec![on(10, 1024, state)]), technical: None };
+        alarms.handle(of(DEMONSTRATION));
+        assert_eq!(alarms.handle(of(DEMONSTRATION)), []);
+        let turned = alarms.handle(of(0));
+        let edges: Vec<(Phase, Quality)> = turned
+            .iter()
+            .zip(told(&turned))
+            .map(|(said, alarm)| (said.quality, alarm.1))
+            .map(|(q, p)| (p, q))
+            .collect();
+        assert_eq!(edges, [(Phase::End, Quality::DEMONSTRATION), (Phase::Start, Quality::GOOD)]);
+        assert_eq!(alarms.handle(of(0)), []);
+        assert_eq!(told(&alarms.handle(of(SILENCED)))[0].1, Phase::Update);
+    }
+
+    #[test]
+    fn of_two_entries_of_one_alert_the_more_urgent_one_counts() {
+        let (high, low) = (on(10, 1024, 0), on(10, 256, SILENCED | DEMONSTRATION));
+        for entries in [vec![high.clone(), low.clone()], vec![low, high]] {
+            let mut alarms = Alarms::default();
+            let began = alarms.handle(Alerts { patient: Some(entries), technical: None });
+            assert_eq!((told(&began)[0].2, told(&began)[0].3), (Priority::High, false));
+            assert_eq!((began[0].quality, began.len()), (Quality::GOOD, 1));
+        }
+    }
+
+    #[test]
+    fn a_list_that_says_of_fewer_alerts_than_it_holds_is_not_believed() {
+        let entry = [0u8, 1, 0, 2, 4, 0, 0, 0, 0, 6, 0, 1, 0, 9, 2, 1, 0, 0];
+        let list = |count: u8, entries: usize| {
+            let body = entry.repeat(entries);
+            [&[0, count, 0, u8::try_from(body.len()).unwrap()][..], &body].concat()
+        };
+        assert_eq!(entries(&list(2, 2)).unwrap().len(), 2);
+        assert_eq!(entries(&list(0, 0)).unwrap().len(), 0);
+        for (count, held) in [(0, 1), (1, 2), (3, 2)] {
+            assert_eq!(entries(&list(count, held)), None, "{count} of {held}");
+        }
     }
 
     #[test]

@@ -218,8 +218,11 @@ fn objects<'a>(reply: &mut Reader<'a>) -> Option<Vec<Object<'a>>> {
         for _ in 0..count {
             objects.push(Object { context, handle: polled.u16()?, attributes: polled.attributes()? });
         }
+        if !polled.is_spent(6) {
+            return None;
+        }
     }
-    Some(objects)
+    list.is_spent(6).then_some(objects)
 }
 
 /// What the error of a remote operation means.

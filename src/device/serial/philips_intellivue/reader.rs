@@ -43,9 +43,17 @@ impl<'a> Reader<'a> {
         Some((count, self.sized()?))
     }
 
+    /// Whether no further element of at least so many bytes can stand here: a list whose count says less
+    /// than its length is not to be believed.
+    pub(super) const fn is_spent(&self, least: usize) -> bool {
+        self.0.len() < least
+    }
+
     /// A list of attributes: id and value.
     pub(super) fn attributes(&mut self) -> Option<Vec<(u16, &'a [u8])>> {
         let (count, mut list) = self.list()?;
-        (0..count).map(|_| Some((list.u16()?, list.sized()?.rest()))).collect()
+        let attributes =
+            (0..count).map(|_| Some((list.u16()?, list.sized()?.rest()))).collect::<Option<_>>()?;
+        list.is_spent(4).then_some(attributes)
     }
 }
