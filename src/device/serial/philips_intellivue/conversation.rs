@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::messages::{self, Answer, Created, Message};
-use super::objects::{Found, Production};
+use super::objects::{Found, NUMERIC, Production};
 use super::polls::Missed;
 use super::requests::{self, Query};
 use super::{AFTER_REFUSAL, OPENING, Phase, PhilipsIntellivue, RELEASING};
@@ -91,6 +91,7 @@ impl PhilipsIntellivue {
             Message::Polled(answer) => {
                 let found = Found::read(&answer, faults);
                 self.output.complain(&found, faults);
+                self.count_objects(&answer);
                 let Some(whole) = self.linked.take(answer.invoke, answer.link, found, faults) else { return };
                 self.who.take(&whole.found);
                 self.tell_identity();
@@ -195,6 +196,7 @@ impl PhilipsIntellivue {
         }
         let found = Found::read(answer, faults);
         self.output.complain(&found, faults);
+        self.count_objects(answer);
         let Some(whole) = self.linked.take(answer.invoke, answer.link, found, faults) else { return };
         self.polls.answered(answer.invoke, now);
         if query.asks_who() {
@@ -210,6 +212,12 @@ impl PhilipsIntellivue {
             }
             let said = self.output.tell(found, whole.is_whole);
             self.actions.extend(said.into_iter().map(Action::observe));
+        }
+    }
+
+    fn count_objects(&mut self, answer: &Answer<'_>) {
+        if answer.class == NUMERIC {
+            self.output.count_objects(answer.objects.len());
         }
     }
 
@@ -256,8 +264,8 @@ impl PhilipsIntellivue {
         if self.told.as_ref() == Some(&identity) || identity == Identity::default() {
             return;
         }
-        // In a capture the serial number can come later than the system id: still the same monitor.
-        self.output.handle_identity(self.who.system_id.as_deref().or(identity.serial.as_deref()));
+        let serial = self.who.production.as_ref().and_then(|said| said.serial.as_deref());
+        self.output.handle_identity(self.who.system_id.as_deref(), serial);
         self.told = Some(identity.clone());
         self.actions.push_back(Action::identify(identity));
     }

@@ -18,7 +18,8 @@ use crate::device::medfloat;
 use crate::device::observation::{Absent, DeviceTime, Kind, Observation, Quality, Status, Value};
 use crate::device::serial::{Faults, observation, printable, text};
 
-const NUMERIC: u16 = 6;
+/// The class of numerics.
+pub(super) const NUMERIC: u16 = 6;
 const MDS: u16 = 33;
 const PATIENT: u16 = 42;
 const ALERT_MONITOR: u16 = 54;
@@ -49,6 +50,8 @@ pub(super) struct Found {
     pub(super) strangers: BTreeSet<String>,
     /// Whether it holds data of a patient, which were thrown away.
     pub(super) has_patient: bool,
+    /// Whether a reading of it could not be read: one that is missing then was not taken away.
+    pub(super) is_damaged: bool,
 }
 
 /// A reading and the object that it is of.
@@ -105,6 +108,7 @@ impl Found {
         self.production = other.production.or(self.production.take());
         self.strangers.extend(other.strangers);
         self.has_patient |= other.has_patient;
+        self.is_damaged |= other.is_damaged;
     }
 
     fn alert_monitor(&mut self, object: &Object<'_>, faults: &mut Faults) {
@@ -143,6 +147,7 @@ impl Found {
                 }
                 Some(_) | None => {
                     faults.add(FaultKind::Malformed, "a compound value has another length than it says");
+                    self.is_damaged = true;
                 }
             }
         }
@@ -156,6 +161,7 @@ impl Found {
                 Ok(None) => {}
                 Err(TooShort) => {
                     faults.add(FaultKind::Malformed, "a numeric value is too short: not passed on");
+                    self.is_damaged = true;
                 }
             }
         }

@@ -225,10 +225,10 @@ impl Polls {
 }
 
 impl Missed {
-    /// Whether an extended poll was in vain so often that single polls shall take its place. Alerts may
-    /// be told only when they change; numerics come each second.
-    pub(super) fn ends_extended(self) -> bool {
-        self.query == Query::Numerics && self.count >= UNFED_MAX
+    /// Whether an extended poll was in vain so often that single polls shall take its place. Where alerts are
+    /// told only when they change, each poll still has its first answer.
+    pub(super) const fn ends_extended(self) -> bool {
+        self.count >= UNFED_MAX
     }
 }
 

@@ -384,6 +384,71 @@ fn an_alert_that_ended_while_the_line_was_down_gets_its_end() {
     );
 }
 
+/// An answer that holds no object at all.
+fn nothing(ids: (u16, u16), class: u16, relative: u32) -> Vec<u8> {
+    let (invoke, poll) = ids;
+    let head =
+        [&word(poll)[..], &[0, 1], &relative.to_be_bytes(), &[0xFF; 8], &[0, 1], &word(class), &[0, 0]];
+    let content = [&head.concat()[..], &[0; 4]].concat();
+    let result = [&[0, 0x21, 0, 0, 0, 0, 0xF1, 0x3B][..], &sized(&content)].concat();
+    let body = [&word(invoke)[..], &[0, 7], &sized(&result)].concat();
+    framing::frame(&[&[0xE1, 0, 0, 2, 0, 2][..], &sized(&body)].concat()).unwrap()
+}
+
+#[test]
+fn the_last_module_that_is_pulled_is_told_too() {
+    let mut scene = Scene::new(&[]);
+    scene.pass(10);
+    let (invoke, poll, _) = scene.feeds.iter().copied().find(|feed| feed.2 == 6).unwrap();
+    let values = |scene: &mut Scene| -> Vec<Value> {
+        scene.converse();
+        scene.take().0.into_iter().map(|said| said.value).collect()
+    };
+    drop(values(&mut scene));
+    scene.feeds.clear();
+    // Behind each linked answer comes one without objects: that says nothing.
+    for _ in 0..5 {
+        let relative = scene.relative();
+        scene.hear(answer((invoke, poll), 6, true, relative, &[heart_rate(60)]));
+        scene.hear(nothing((invoke, poll), 6, relative));
+    }
+    assert!(!values(&mut scene).iter().any(|value| matches!(value, Value::Absent(_))));
+    for _ in 0..6 {
+        let relative = scene.relative();
+        scene.hear(nothing((invoke, poll), 6, relative));
+    }
+    let said = values(&mut scene);
+    assert!(matches!(said.as_slice(), [Value::Absent(_)]), "{said:?}");
+}
+
+#[test]
+fn a_value_that_cannot_be_read_is_not_a_module_that_was_pulled() {
+    let mut scene = Scene::new(&[]);
+    scene.pass(10);
+    let (invoke, poll, _) = scene.feeds.iter().copied().find(|feed| feed.2 == 6).unwrap();
+    scene.feeds.clear();
+    drop(scene.take());
+    scene.now.mono = scene.now.mono + Duration::from_secs(6);
+    let short = attribute(0x0950, &[0x41, 0x82]);
+    let other = attribute(0x094B, &[0, 1, 0, 10, 0x4B, 0xB8, 0, 0, 2, 0x20, 0, 0, 0, 97]);
+    scene.hear(answer((invoke, poll), 6, true, scene.relative(), &[short, other]));
+    scene.converse();
+    let (observations, faults, _) = scene.take();
+    assert_eq!((observations.len(), faults.len()), (1, 1), "{observations:?} {faults:?}");
+    assert!(matches!(observations[0].value, Value::Decimal(_)));
+}
+
+#[test]
+fn alerts_that_no_extended_poll_brings_are_asked_for_one_by_one() {
+    let mut scene = Scene::new(&[]);
+    (scene.deaf_to, scene.on) = ("extended poll of alerts", vec![100]);
+    scene.pass(40);
+    let (observations, faults, _) = scene.take();
+    assert!(scene.count("poll of alerts") > 10, "{}", scene.count("poll of alerts"));
+    assert!(observations.iter().any(|said| matches!(said.value, Value::Alarm(_))));
+    assert!(faults.iter().any(|fault| fault.kind == FaultKind::Timeout), "{faults:?}");
+}
+
 #[test]
 fn a_patient_who_is_sent_unasked_is_in_nothing_that_comes_out() {
     const CANARY: &str = "CANARY-4711";
