@@ -10,9 +10,9 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::Setup;
 use super::readings::{self, Context};
 use super::record::{Delimiters, Record};
+use super::setup::{Begin, Setup};
 use super::wire::Frame;
 use crate::device::observation::{Observation, Quality};
 use crate::device::{Fault, FaultKind, Identity};
@@ -55,12 +55,14 @@ pub(super) struct Message {
 struct Open {
     delimiters: Delimiters,
     sender: u64,
-    /// Hash of the header; `None` where it has no time and so does not tell messages apart.
+    /// Hash of the header; `None` where it has no time of day and so does not tell messages apart.
     header: Option<u64>,
     quality: Quality,
     order: Order,
     /// The test of the last result, where its remarks may follow.
     last_test: Option<String>,
+    /// Whether its end has come.
+    is_over: bool,
 }
 
 /// What the O record says of the results below it.
@@ -104,6 +106,11 @@ impl Message {
         }
         match record.first().map(u8::to_ascii_uppercase) {
             None => Ok(()),
+            // The rest of a record with a line end in it; refused, it would come again for ever.
+            Some(b'H') if self.is_no_header(&record) => {
+                said.push(wrong(FaultKind::Malformed, "a line that is no record is skipped"));
+                Ok(())
+            }
             Some(b'H') => {
                 let open = Open::of(&record, setup).ok_or("a header record that defines no delimiters")?;
                 said.push(Said::Began(open.1));
@@ -112,10 +119,22 @@ impl Message {
             }
             Some(kind) => {
                 let open = self.open.as_mut().ok_or("a record of a message whose header did not come")?;
+                // Where nothing else tells that another analyser took over, its header must.
+                if open.is_over && kind == b'R' && setup.begin == Begin::AtOnce {
+                    return Err("a result behind the end of its message");
+                }
                 open.take(kind, &record, setup, said);
                 Ok(())
             }
         }
+    }
+}
+
+impl Message {
+    /// Whether a line within a message begins like a header and is none: its fields would be divided otherwise.
+    fn is_no_header(&self, line: &[u8]) -> bool {
+        let is_divided = |open: &Open| line.get(1).is_some_and(|next| *next == open.delimiters.field());
+        Delimiters::of_header(line).is_none() && self.open.as_ref().is_some_and(|open| !is_divided(open))
     }
 }
 
@@ -126,15 +145,16 @@ impl Open {
         let identity = identity(record, setup);
         let sender = hash(&(&identity.model, &identity.serial));
         // P production; T training, D debugging, Q quality control (LIS2-A2, field H-12).
-        let is_test = ["T", "D", "Q"].contains(&record.whole(12).as_str());
+        let is_test = record.has_any(12, &["T", "D", "Q"]);
         let quality = if is_test { Quality::TEST } else { Quality::GOOD };
         let open = Self {
             delimiters,
             sender,
-            header: record.time(14).map(|_| hash(text)),
+            header: record.has_moment(14).then(|| hash(text)),
             quality,
             order: Order::none(quality),
             last_test: None,
+            is_over: false,
         };
         Some((open, identity))
     }
@@ -172,6 +192,7 @@ impl Open {
             b'Q' => said.push(Said::Asked),
             // Nothing or N is a normal end, F one after a query (field L-3).
             b'L' => {
+                self.is_over = true;
                 let is_normal = ["", "N", "F"].contains(&record.whole(3).as_str());
                 said.push(Said::Ended { is_normal });
             }
@@ -179,7 +200,7 @@ impl Open {
         }
     }
 
-    /// What knows a result again when it is sent again. A time must be in it, else two readings that
+    /// What knows a result again when it is sent again. A time of day must be in it, else two readings that
     /// are alike could not be told apart. Left out is what may differ: its number within the message, as an
     /// analyser may go on with the first result that was not acknowledged, and that it says of itself to
     /// have been sent before.
@@ -189,7 +210,7 @@ impl Open {
             field => field,
         });
         let what = (self.sender, self.order.hash, fields.collect::<Vec<_>>());
-        if readings::time(record).is_some() || self.order.has_time {
+        if readings::TIMES.into_iter().any(|number| record.has_moment(number)) || self.order.has_time {
             return Some(hash(&what));
         }
         self.header.map(|header| hash(&(header, what)))
@@ -202,17 +223,13 @@ impl Order {
     }
 
     fn of(record: Record<'_>, quality: Quality, setup: &Setup) -> Self {
-        let is_control = match record.whole(12).as_str() {
-            "Q" => true,
-            "M" => setup.is_m_control,
-            _ => false,
-        };
+        let is_control = record.has_any(12, &["Q"]) || (setup.is_m_control && record.has_any(12, &["M"]));
         let specimen = record.components(16).into_iter().next().unwrap_or_default().to_ascii_uppercase();
         let is_blood =
             specimen.is_empty() || ["BLOOD", "SERUM", "PLASMA"].iter().any(|word| specimen.contains(word));
         let quality = if is_control { quality.with(Quality::TEST) } else { quality };
         // Requested, collected, modified.
-        let has_time = [7, 8, 23].into_iter().any(|number| record.time(number).is_some());
+        let has_time = [7, 8, 23].into_iter().any(|number| record.has_moment(number));
         let fields: Vec<&[u8]> = (3..=31).map(|number| record.field(number)).collect();
         Self { hash: hash(&fields), has_time, context: Context { quality, is_blood } }
     }

@@ -15,7 +15,7 @@
 //!
 //! **What comes again.** The frame that came last, number and text, is acknowledged and not taken
 //! twice. Of a transmission that broke off, or whose last `ACK` may not have arrived, the results are
-//! remembered ([`again`]): they are acknowledged and not told again. A result without any time in
+//! remembered ([`again`]): they are acknowledged and not told again. A result without a time of day in
 //! it, its order or its header cannot be known again: it is told twice rather than lost. So are
 //! the results of an unfinished message when this program was restarted in between: what it
 //! remembers dies with it.

@@ -68,7 +68,7 @@ pub(super) fn read(record: Record<'_>, context: Context, setup: &Setup) -> Readi
     }
     let metric = setup.glucose.filter(|_| context.is_blood && result.is_glucose);
     // No flag of the standard; with glucose meters it marks a control (tidepool uploader, Contour).
-    if metric.is_some() && result.has_flag("C") {
+    if result.is_glucose && result.has_flag("C") {
         frame.quality = frame.quality.with(Quality::TEST);
     }
     let (mut observations, needs_text) = match metric {
@@ -88,10 +88,12 @@ pub(super) fn read(record: Record<'_>, context: Context, setup: &Setup) -> Readi
     Reading { test: result.test, observations, faults }
 }
 
-/// When the test was completed, or else started. Contour meters write it where the state should be (the
-/// tidepool uploader's driver of them shows such records).
-pub(super) fn time(record: Record<'_>) -> Option<DeviceTime> {
-    [13, 12, 9].into_iter().find_map(|number| record.time(number))
+/// Where it stands when the test was completed, or else started. Contour meters write it where the state
+/// should be (the tidepool uploader's driver of them shows such records).
+pub(super) const TIMES: [usize; 3] = [13, 12, 9];
+
+fn time(record: Record<'_>) -> Option<DeviceTime> {
+    TIMES.into_iter().find_map(|number| record.time(number))
 }
 
 /// An analyser's remark on the result before it.

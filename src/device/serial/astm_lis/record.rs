@@ -85,6 +85,19 @@ impl<'a> Record<'a> {
         joined(&self.components(number), self.delimiters)
     }
 
+    /// Whether a component of a field is one of these words, in whatever case.
+    pub(super) fn has_any(self, number: usize, words: &[&str]) -> bool {
+        self.repeats(number)
+            .flat_map(|piece| self.pieces(piece, self.delimiters.component))
+            .any(|piece| words.iter().any(|word| word.eq_ignore_ascii_case(&self.text(piece))))
+    }
+
+    /// Whether a field is a time that tells more than the day: two results of a day can be alike.
+    pub(super) fn has_moment(self, number: usize) -> bool {
+        let digits = self.components(number).first().map_or(0, String::len);
+        digits >= 12 && self.time(number).is_some()
+    }
+
     /// A field as date and time.
     pub(super) fn time(self, number: usize) -> Option<DeviceTime> {
         time(self.components(number).first()?)

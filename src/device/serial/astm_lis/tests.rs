@@ -568,6 +568,67 @@ fn controls_and_training_are_tests_and_urine_is_no_blood() {
 }
 
 #[test]
+fn a_control_is_one_wherever_the_analyser_says_so() {
+    for code in ["q", "N\\Q", "N^Q", "Q\\N"] {
+        let mut talk = Talk::up();
+        talk.send(&[HEADER, &format!("O|1|||^^^GLU|R||||||{code}"), &glucose(1, "100"), "L|1|N"]);
+        assert_eq!(talk.said[0].quality, Quality::TEST, "{code}");
+    }
+    for processing in ["|q|", "|t|", "|P\\T|", "|D^1|"] {
+        let mut talk = Talk::up();
+        talk.send(&[&HEADER.replace("|P|", processing), &glucose(1, "100"), "L|1|N"]);
+        assert_eq!(talk.said[0].quality, Quality::TEST, "{processing}");
+    }
+    // Told as a text, it still is a control.
+    let mut talk = Talk::with(&[("glucose", "by-name")]);
+    talk.send(&[HEADER, "R|1|^^^Glucose|121|mg/dL^P||C/M0||202611221135", "L|1|N"]);
+    assert!(talk.said.iter().all(|said| said.quality == Quality::TEST), "{:?}", talk.said);
+}
+
+#[test]
+fn a_line_end_within_a_remark_does_not_stop_the_message() {
+    let mut talk = Talk::up();
+    let records = [HEADER, &glucose(1, "142"), "C|1|I|slightly\rhemolysed|I", "C|2|I|x\rH-index 3|I"];
+    talk.send(&[records[0], records[1], records[2], records[3], &glucose(2, "98"), "L|1|N"]);
+    talk.wait(1_000);
+    assert_eq!((talk.answers().as_str(), talk.values().len()), ("AAAAAAA", 2));
+    assert_eq!(talk.identities.len(), 1);
+}
+
+#[test]
+fn behind_the_end_of_a_message_a_result_needs_a_header() {
+    // Without ENQ nothing else tells that another analyser took over the line.
+    let mut talk = Talk::with(&[("enq", "absent")]);
+    for (number, record) in (1..).zip([HEADER, &glucose(1, "142"), "L|1|N"]) {
+        talk.hear(&last(number, record)).store();
+    }
+    talk.hear(&last(7, &glucose(2, "98"))).store().wait(1_000);
+    assert_eq!((talk.answers().as_str(), talk.values().len()), ("AAAN", 1));
+    talk.hear(&last(1, &HEADER.replace("SN4711", "SN4712"))).hear(&last(2, &glucose(2, "98"))).store();
+    assert_eq!((talk.answers().as_str(), talk.values().len()), ("AA", 2));
+}
+
+#[test]
+fn a_day_is_not_time_enough_to_know_a_result_again() {
+    let of_day = |header: &str, order: &str, result: &str| {
+        let mut talk = Talk::up();
+        talk.hear(b"\x05").hear(&last(1, header)).hear(&last(2, order)).hear(&last(3, result)).store();
+        talk.reconnect();
+        // Hours later, the same value: another reading.
+        talk.send(&[header, order, result, "L|1|N"]);
+        talk.said.len()
+    };
+    let (no_time, day) = ("H|\\^&|||GLX^2.1^SN4711", "H|\\^&|||GLX^2.1^SN4711|||||||P|1|20261122");
+    let result = "R|1|^^^GLU|142|mg/dL||N||F||||";
+    assert_eq!(of_day(no_time, "O|1", &format!("{result}20261122")), 2);
+    assert_eq!(of_day(no_time, "O|1||||R|20261122", result), 2);
+    assert_eq!(of_day(day, "O|1", result), 2);
+    assert_eq!(of_day(no_time, "O|1", &format!("{result}202611221135")), 1);
+    assert_eq!(of_day(no_time, "O|1||||R|20261122113500", result), 1);
+    assert_eq!(of_day(HEADER, "O|1", result), 1);
+}
+
+#[test]
 fn the_header_chooses_the_delimiters_and_escapes_are_read() {
     let mut talk =
         Talk::with(&[("model_component", "2"), ("serial_component", "3"), ("test_component", "0")]);
