@@ -198,6 +198,10 @@ impl PhilipsIntellivue {
         self.output.complain(&found, faults);
         self.count_objects(answer);
         let Some(whole) = self.linked.take(answer.invoke, answer.link, found, faults) else { return };
+        let has_serial = whole.found.production.as_ref().is_some_and(|said| said.serial.is_some());
+        if !has_serial && self.is_evaded(query, answer.invoke, now) {
+            return;
+        }
         self.polls.answered(answer.invoke, now);
         if query.asks_who() {
             self.handle_who(query, &whole.found, now, faults);
@@ -278,6 +282,9 @@ impl PhilipsIntellivue {
         self.heard = now;
         let words = format!("{} was refused: {}", query.words(), messages::error_words(code));
         faults.add(FaultKind::Refused, words);
+        if self.is_evaded(query, invoke, now) {
+            return;
+        }
         self.polls.answered(invoke, now);
         if query.asks_who() {
             self.handle_who(query, &Found::default(), now, faults);
@@ -290,13 +297,31 @@ impl PhilipsIntellivue {
         }
     }
 
+    /// Whether a monitor that has stated a serial number answers the question for it with none: that does not
+    /// make it another monitor, and it is asked again.
+    fn is_evaded(&mut self, query: Query, invoke: u16, now: Mono) -> bool {
+        if query != Query::Production || !self.has_stated_serial() {
+            return false;
+        }
+        if let Some(missed) = self.polls.evaded(invoke) {
+            self.handle_missed(missed, now);
+        }
+        true
+    }
+
+    /// Whether it was told on this connection with a serial number of its own.
+    fn has_stated_serial(&self) -> bool {
+        let serial = self.told.as_ref().and_then(|told| told.serial.as_deref());
+        serial.is_some() && serial != self.who.system_id.as_deref()
+    }
+
     pub(super) fn handle_missed(&mut self, missed: Missed, now: Mono) {
         self.report(FaultKind::Timeout, format!("no answer to {}", missed.query.words()));
         match missed.query {
             Query::SystemId if missed.count >= UNANSWERED_MAX => self.release(RELEASING, now),
             Query::Production if missed.count >= UNKNOWN_MAX && !self.who.is_production_certain => {
                 // It stated a serial number before: then it is not that it does not know the question.
-                if self.told.as_ref().is_some_and(|told| told.serial != self.who.system_id) {
+                if self.has_stated_serial() {
                     self.release(RELEASING, now);
                     return;
                 }

@@ -175,6 +175,11 @@ impl Polls {
         self.asked.remove(&invoke);
     }
 
+    /// Takes word that a question was answered with nothing of what was asked: it stays open.
+    pub(super) fn evaded(&mut self, invoke: u16) -> Option<Missed> {
+        self.asked.remove(&invoke).map(|asked| self.miss(asked.query))
+    }
+
     /// The polls whose time is over. Nothing is missed of an extended one: it was renewed.
     pub(super) fn expire(&mut self, now: Mono) -> Vec<Missed> {
         let over: Vec<(u16, Asked)> = self

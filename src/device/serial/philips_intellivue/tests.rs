@@ -79,6 +79,8 @@ struct Scene {
     on: Vec<u16>,
     /// Requests that stay without an answer, by a word of their name.
     deaf_to: &'static str,
+    /// Requests that get an error, by a word of their name.
+    refuses: &'static str,
     /// What was asked, by name.
     asked: Vec<&'static str>,
     /// The extended polls that are open.
@@ -102,6 +104,7 @@ impl Scene {
             rate: 60,
             on: Vec::new(),
             deaf_to: "nothing",
+            refuses: "nothing",
             asked: Vec::new(),
             feeds: Vec::new(),
             told: Vec::new(),
@@ -172,6 +175,11 @@ impl Scene {
         };
         let bytes = argument.bytes().to_vec();
         let ids = (u16::from_be_bytes([bytes[0], bytes[1]]), u16::from_be_bytes([bytes[2], bytes[3]]));
+        if MODEL.requests.get(id).unwrap().name.contains(self.refuses) {
+            let body = [&word(ids.0)[..], &word(10), &word(0)].concat();
+            self.hear(framing::frame(&[&[0xE1, 0, 0, 2, 0, 3][..], &sized(&body)].concat()).unwrap());
+            return;
+        }
         let said = match id.0 {
             2 => {
                 assert_eq!(bytes[..2], [0, 42], "the invoke id is the monitor's");
@@ -348,6 +356,27 @@ fn a_monitor_that_stops_answering_is_associated_again_and_then_left() {
     scene.asked.clear();
     scene.pass(15);
     assert_eq!(scene.count("association request"), 1);
+}
+
+#[test]
+fn an_error_in_place_of_the_serial_number_does_not_make_it_another_monitor() {
+    let mut scene = Scene::new(&[]);
+    scene.pass(10);
+    assert_eq!(scene.take().2, [Some("DE1".to_owned())]);
+    // The association is made anew, and the monitor is too busy to say who it is.
+    scene.hear(framing::frame(&[0x19, 0x2E]).unwrap());
+    scene.refuses = "production";
+    scene.pass(8);
+    scene.refuses = "nothing";
+    scene.pass(8);
+    let (observations, faults, serials) = scene.take();
+    assert_eq!(serials, [None; 0], "it is still the same");
+    assert!(!observations.is_empty() && faults.iter().any(|fault| fault.kind == FaultKind::Refused));
+    // One that never stated any goes by its system id at once.
+    let mut scene = Scene::new(&[]);
+    scene.refuses = "production";
+    scene.pass(5);
+    assert_eq!(scene.take().2, [Some("0909".to_owned())]);
 }
 
 #[test]
