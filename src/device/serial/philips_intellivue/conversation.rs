@@ -85,6 +85,10 @@ impl PhilipsIntellivue {
             Message::Created(created) => {
                 let mut found = Found::default();
                 found.mds(&created.attributes, faults);
+                // Another monitor: what the first one said is not this one's.
+                if found.system_id != self.who.system_id {
+                    self.forget_association();
+                }
                 self.who.take(&found);
                 self.tell_identity();
             }

@@ -479,6 +479,22 @@ fn alerts_that_no_extended_poll_brings_are_asked_for_one_by_one() {
 }
 
 #[test]
+fn in_a_capture_another_monitor_does_not_go_by_the_serial_number_of_the_first() {
+    let entry = [&[0, 1, 0, 8][..], &sized(b"DE1")].concat();
+    let production = answer((1, 1), 33, false, 0, &[attribute(0x092D, &list(&[entry]))]);
+    let numerics = || answer((2, 2), 6, false, 0, &[heart_rate(60)]);
+    let again = [created(0, 9), production, numerics(), created(0, 9), numerics()].concat();
+    let mut driver = PhilipsIntellivue::new(&Settings::defaults(MODEL.settings));
+    let mut hear = |bytes: Vec<u8>| -> Vec<Option<String>> {
+        driver.handle_event(&LinkEvent::Bytes(Bytes::from(bytes)), Now::default());
+        let serial = |action| if let Action::Identify(_, who) = action { Some(who.serial) } else { None };
+        std::iter::from_fn(|| driver.poll_action()).filter_map(serial).collect()
+    };
+    assert_eq!(hear(again), [Some("0909".to_owned()), Some("DE1".to_owned())]);
+    assert_eq!(hear([created(0, 8), numerics()].concat()), [Some("0808".to_owned())]);
+}
+
+#[test]
 fn a_patient_who_is_sent_unasked_is_in_nothing_that_comes_out() {
     const CANARY: &str = "CANARY-4711";
     let texts = [
