@@ -15,6 +15,7 @@ use super::record::{Delimiters, Record};
 use super::setup::{Begin, Setup};
 use super::wire::Frame;
 use crate::device::observation::{Observation, Quality};
+use crate::device::serial::text;
 use crate::device::{Fault, FaultKind, Identity};
 
 /// The longest record. A longer one is skipped and counted; the longest known are images in
@@ -239,7 +240,7 @@ impl Order {
 /// differs from maker to maker.
 fn identity(record: Record<'_>, setup: &Setup) -> Identity {
     // Some meters repeat within a component: `name^1.10\\1.03\\10.03^serial`.
-    let parts = record.outer_components(5);
+    let parts: Vec<String> = record.outer_components(5).iter().map(|words| text(words)).collect();
     let part = |number: usize| {
         let place = number.checked_sub(1)?;
         parts.get(place).filter(|words| !words.is_empty()).cloned()

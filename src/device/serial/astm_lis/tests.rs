@@ -739,6 +739,17 @@ fn a_long_test_name_does_not_push_the_value_out() {
 }
 
 #[test]
+fn a_name_without_end_is_cut() {
+    let mut talk = Talk::up();
+    let name = "é".repeat(1_500);
+    talk.send(&[&format!("H|\\^&|||{name}^2^{name}"), "L|1|N"]);
+    let said = &talk.identities[0];
+    for words in [&said.model, &said.serial] {
+        assert!(words.as_ref().is_some_and(|words| words.len() <= crate::device::observation::MAX_TEXT));
+    }
+}
+
+#[test]
 fn memory_is_bounded_whatever_comes() {
     let mut talk = Talk::with(&[("frame_numbers", "ignored")]);
     talk.hear(b"\x05").hear(&last(1, HEADER));
