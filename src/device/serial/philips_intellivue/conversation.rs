@@ -211,7 +211,7 @@ impl PhilipsIntellivue {
             self.handle_who(query, &whole.found, now, faults);
         } else if self.is_identified() {
             let found = whole.found;
-            if query == Query::Numerics && !found.readings.is_empty() {
+            if query == Query::Numerics && found.has_numerics {
                 if now < self.numerics_due {
                     return;
                 }

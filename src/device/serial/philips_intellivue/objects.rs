@@ -50,6 +50,8 @@ pub(super) struct Found {
     pub(super) strangers: BTreeSet<String>,
     /// Whether it holds data of a patient, which were thrown away.
     pub(super) has_patient: bool,
+    /// Whether it holds numerics, known ones or not.
+    pub(super) has_numerics: bool,
     /// Whether a reading of it could not be read: one that is missing then was not taken away.
     pub(super) is_damaged: bool,
 }
@@ -108,6 +110,7 @@ impl Found {
         self.production = other.production.or(self.production.take());
         self.strangers.extend(other.strangers);
         self.has_patient |= other.has_patient;
+        self.has_numerics |= other.has_numerics;
         self.is_damaged |= other.is_damaged;
     }
 
@@ -135,6 +138,7 @@ impl Found {
     }
 
     fn numeric(&mut self, object: &Object<'_>, absolute: &[u8], faults: &mut Faults) {
+        self.has_numerics = true;
         let find =
             |wanted: u16| object.attributes.iter().find(|(id, _)| *id == wanted).map(|(_, value)| *value);
         let time = find(TIME_STAMP).and_then(device_time).or_else(|| device_time(absolute));

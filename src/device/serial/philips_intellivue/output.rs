@@ -87,12 +87,11 @@ impl Output {
 
     /// The readings and edges of an answer.
     pub(super) fn tell(&mut self, found: Found, is_whole: bool) -> Vec<Observation> {
-        let has_readings = !found.readings.is_empty();
         let is_whole = is_whole && !found.is_damaged;
         self.make_room(&found.readings);
         let mut said: Vec<Observation> =
             found.readings.into_iter().filter_map(|one| self.place(one)).collect();
-        if has_readings {
+        if found.has_numerics {
             let fresh: BTreeMap<(u32, u8), Observation> =
                 said.iter().map(|one| ((one.metric.code, one.channel), one.clone())).collect();
             if is_whole {
@@ -169,7 +168,7 @@ mod tests {
             let said = observation(&mdc::PULS_RATE, value, &mdc::PER_MINUTE, Kind::Measurement);
             Reading { object: (1, *handle), observation: said }
         };
-        Found { readings: handles.iter().map(reading).collect(), ..Found::default() }
+        Found { readings: handles.iter().map(reading).collect(), has_numerics: true, ..Found::default() }
     }
 
     #[test]

@@ -451,6 +451,24 @@ fn the_last_module_that_is_pulled_is_told_too() {
 }
 
 #[test]
+fn a_module_that_is_pulled_is_told_where_only_unknown_values_are_left() {
+    let mut scene = Scene::new(&[]);
+    scene.pass(10);
+    let (invoke, poll, _) = scene.feeds.iter().copied().find(|feed| feed.2 == 6).unwrap();
+    scene.feeds.clear();
+    drop(scene.take());
+    scene.now.mono = scene.now.mono + Duration::from_secs(6);
+    let unknown = attribute(0x0950, &[0xF0, 0x93, 0, 0, 2, 0x20, 0, 0, 0, 97]);
+    scene.hear(answer((invoke, poll), 6, true, scene.relative(), &[unknown]));
+    scene.converse();
+    let (observations, ..) = scene.take();
+    assert!(
+        matches!(observations.as_slice(), [Observation { value: Value::Absent(_), .. }]),
+        "{observations:?}"
+    );
+}
+
+#[test]
 fn a_value_that_cannot_be_read_is_not_a_module_that_was_pulled() {
     let mut scene = Scene::new(&[]);
     scene.pass(10);
