@@ -88,7 +88,7 @@ static SETTINGS: [Setting; 3] = [
     Setting {
         name: "period",
         meaning: "seconds between two readings of the numerics; alerts are always fetched each second",
-        values: Values::Number { least: 1, most: 60, default: 5 },
+        values: Values::Number { least: 1, most: 10, default: 5 },
     },
 ];
 
