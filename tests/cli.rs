@@ -267,6 +267,35 @@ fn drivers_lists_the_whole_catalogue() {
 }
 
 #[test]
+fn a_driver_that_the_site_describes_is_listed_and_decodes_where_its_folder_is_named() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
+    let (exit, out, err) = output(&mut wardline(&["drivers", "--json", "--config", folder]));
+    assert_eq!(exit, code(Exit::Ok), "{err}");
+    let drivers: Value = serde_json::from_str(&out).unwrap();
+    let serial = drivers["serial"].as_array().unwrap();
+    assert_eq!(serial.len(), Catalogue::shipped().serial.len() + 1);
+    assert_eq!(serial.last().unwrap()["name"], "site:acme-warmer");
+    let capture = tempfile::NamedTempFile::new().unwrap();
+    let line = |text: &str| format!("{text}{:02X}\r\n", text.bytes().fold(0, |sum, byte| sum ^ byte));
+    let lines = line("ID,AW300417,") + &line("ST,371,38.0C,RUN,");
+    Write::write_all(&mut capture.as_file(), lines.as_bytes()).unwrap();
+    let path = capture.path().to_str().unwrap();
+    let arguments = ["decode", "serial", "--config", folder, "site:acme-warmer", path];
+    let (exit, out, err) = output(&mut wardline(&arguments));
+    assert_eq!(exit, code(Exit::Ok), "{err}");
+    assert!(err.contains("AW300417"), "{err}");
+    let first: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["value"], &first["quality"][0]),
+        (&Value::from("37.1"), &Value::from("site-configured"))
+    );
+    assert_eq!(out.lines().count(), 3, "{out}");
+    let (exit, _, err) = output(&mut wardline(&["decode", "serial", "site:acme-warmer", path]));
+    assert_eq!(exit, code(Exit::Usage));
+    assert!(err.contains("name the folder that describes it with --config"), "{err}");
+}
+
+#[test]
 fn decode_says_what_a_heart_rate_value_means() {
     // Flags 0x00: the rate in one byte (Heart Rate Service 1.0, 3.1).
     for characteristic in ["2A37", "0x2a37", "00002a37-0000-1000-8000-00805f9b34fb"] {

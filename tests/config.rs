@@ -403,7 +403,7 @@ fn devices_cannot_be_listed_in_the_gateway_file_nor_the_gateway_in_a_device_file
     assert!(gateway_problem("[[device]]\nid = \"x\"").contains("device: is not a key that is known here"));
     assert_eq!(
         device_problem(&format!("{PUMP_DEVICE}\n[uplink]\nhost = \"elsewhere\"")),
-        "devices.d/one.toml: uplink: a file of devices.d holds only [[device]] tables: it belongs in gateway.toml"
+        "devices.d/one.toml: uplink: a file of devices.d holds only [[device]] and [[line_driver]] tables: it belongs in gateway.toml"
     );
     assert!(device_problem("[device]\nid = \"x\"").contains("must be written [[device]], with two brackets"));
 }
@@ -638,7 +638,7 @@ trust = "link-only"
 #[test]
 fn every_part_of_a_rack_is_a_device_of_its_own_behind_it() {
     let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE), ("b.toml", RACK_DEVICE)]);
-    let Loaded { config, settings, notes } = folder.load().unwrap();
+    let Loaded { config, settings, notes, described: _ } = folder.load().unwrap();
     let [_, rack, low, up] = config.devices.as_slice() else { panic!("{:?}", config.devices) };
     assert_eq!((rack.rule.card.id.as_str(), rack.rule.behind), ("rack-1", None));
     assert_eq!((rack.rule.trust, rack.rule.elements.len()), (Trust::LinkOnly, 3));
@@ -658,6 +658,158 @@ fn every_part_of_a_rack_is_a_device_of_its_own_behind_it() {
     let bare = RACK_DEVICE.split("[[device.part]]").next().unwrap();
     let notes = Folder::new(GATEWAY, &[("a.toml", bare)]).load().unwrap().notes;
     assert!(notes[0].starts_with("rack-1: no slot of it is listed as a [[device.part]]"), "{notes:?}");
+}
+
+const WARMER: &str = r#"
+[[line_driver]]
+name = "warmer"
+title = "a warmer"
+class = "monitor"
+baud = 4800
+parity = "even"
+data_bits = 7
+frame = { ends = "\r\n", longest = 40 }
+[[line_driver.line]]
+starts = "T,"
+split = "separator"
+separator = ","
+[[line_driver.line.field]]
+at = 2
+metric = "MDC_TEMP"
+unit = "Cel"
+kind = "measurement"
+"#;
+
+const WARMER_DEVICE: &str = r#"
+[[device]]
+id = "warmer-1"
+asset = "W1"
+driver = "site:warmer"
+port = "/dev/serial/by-path/warmer"
+elements = "all"
+trust = "link-only"
+"#;
+
+/// All problems of these files, each as it is shown.
+fn problems_of(files: &[(&str, &str)]) -> Vec<String> {
+    let problems = Folder::new(GATEWAY, files).load().expect_err("must be refused");
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_device_of_any_file_has_a_driver_that_the_site_describes() {
+    // The file with the description comes behind the one with the device.
+    let folder = Folder::new(GATEWAY, &[("a.toml", WARMER_DEVICE), ("b.toml", WARMER)]);
+    let Loaded { config, settings, notes, described } = folder.load().unwrap();
+    let [device] = config.devices.as_slice() else { panic!("{:?}", config.devices) };
+    assert_eq!(device.rule.card.model, "site:warmer");
+    assert_eq!(device.rule.elements.iter().map(|metric| metric.reference).collect::<Vec<_>>(), ["MDC_TEMP"]);
+    let Connection::Serial { line, model, .. } = &device.connection else { panic!("{device:?}") };
+    assert_eq!(*line, Line { baud: 4_800, data_bits: 7, parity: Parity::Even, stop_bits: 1 });
+    assert_eq!(model.identity, IdentityProof::PortOnly);
+    assert_eq!(described.iter().map(|model| model.name).collect::<Vec<_>>(), ["site:warmer"]);
+    assert!(notes.is_empty(), "{notes:?}");
+    let baud =
+        settings.iter().find(|setting| setting.key == "devices.d/b.toml: line_driver[0].baud").unwrap();
+    assert_eq!((baud.value.as_str(), baud.source.as_str()), ("4800", "devices.d/b.toml"));
+    // Reading it again makes no second driver.
+    assert!(std::ptr::eq(described[0], folder.load().unwrap().described[0]));
+}
+
+#[test]
+fn a_description_that_no_device_has_is_noted() {
+    let notes = Folder::new(GATEWAY, &[("a.toml", WARMER), ("b.toml", PUMP_DEVICE)]).load().unwrap().notes;
+    assert_eq!(notes, ["site:warmer: no [[device]] has this driver: nothing is read by this description"]);
+    assert_eq!(
+        problems_of(&[("a.toml", WARMER)]),
+        [
+            "devices.d: lists no device: add a file with a [[device]], or say devices = \"none\" in gateway.toml"
+        ]
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_with_descriptions_is_named_at_once_by_file_and_key() {
+    let wrong = WARMER
+        .replace("\"monitor\"", "\"toaster\"")
+        .replace("4800", "\"4800\"")
+        .replace("longest = 40", "longest = 40, parity = 1")
+        .replace("MDC_TEMP", "MDC_TAMP");
+    let other = WARMER.replace("\"warmer\"", "\"Warmer 2\"");
+    let found = problems_of(&[("a.toml", &wrong), ("b.toml", &other), ("c.toml", WARMER_DEVICE)]);
+    let expected = [
+        "devices.d/a.toml: line_driver[0].baud: is the text \"4800\", but must be a whole number",
+        "devices.d/a.toml: line_driver[0].frame.parity: is not a key that is known here",
+        "devices.d/a.toml: line_driver[0].class: write \"monitor\"",
+        "devices.d/a.toml: line_driver[0].line.0.field.0.metric: write the reference id",
+        "devices.d/b.toml: line_driver[0].name: write 1 to 32 of the characters",
+    ];
+    // Nothing is said of the device: its description is what is wrong.
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for expected in expected {
+        assert!(found.iter().any(|found| found.starts_with(expected)), "{expected}: {found:#?}");
+    }
+}
+
+#[test]
+fn an_entry_of_a_description_that_does_not_fit_is_named_once() {
+    let line = "split = \"separator\"";
+    for (from, to, expected) in [
+        (
+            "class",
+            "poll = [3]\npolls_change_nothing = true\nclass",
+            "line_driver[0].poll.0: is 3, but must be a table",
+        ),
+        ("class", "ignore = [\"#\", 3]\nclass", "line_driver[0].ignore.1: is 3, but must be text"),
+        (
+            "at = 2",
+            "columns = [1, \"x\"]",
+            "field.0.columns.1: is the text \"x\", but must be a whole number",
+        ),
+        ("at = 2", "at = true", "field.0.at: is true, but must be a whole number"),
+        (line, &format!("{line}\nfield = 1\n[[line_driver.line]]"), "line.0.field: is 1, but must be a list"),
+    ] {
+        let text = WARMER.replacen(from, to, 1);
+        let found = problems_of(&[("a.toml", &text), ("b.toml", WARMER_DEVICE)]);
+        let of_it: Vec<_> = found.iter().filter(|found| found.contains(expected)).collect();
+        assert_eq!(of_it.len(), 1, "{expected}: {found:#?}");
+    }
+}
+
+#[test]
+fn the_names_of_descriptions_are_of_one_gateway() {
+    let same = problems_of(&[("a.toml", WARMER), ("b.toml", WARMER), ("c.toml", WARMER_DEVICE)]);
+    assert_eq!(
+        same,
+        [
+            "devices.d/b.toml: line_driver[0].name: site:warmer is taken by devices.d/a.toml: line_driver[0]: give it another name"
+        ]
+    );
+    let unknown = WARMER_DEVICE.replace("site:warmer", "site:wormer");
+    assert_eq!(
+        problems_of(&[("a.toml", WARMER), ("b.toml", &unknown)]),
+        [
+            "devices.d/b.toml: device[0].driver: \"site:wormer\" is not a known driver: did you mean \"site:warmer\"?"
+        ]
+    );
+    assert_eq!(
+        problems_of(&[("b.toml", WARMER_DEVICE)]),
+        [
+            "devices.d/b.toml: device[0].driver: \"site:warmer\" is not a known driver: no file has a [[line_driver]] with name = \"warmer\""
+        ]
+    );
+    let single = WARMER.replace("[[line_driver]]", "[line_driver]");
+    let found = problems_of(&[("a.toml", &single), ("b.toml", PUMP_DEVICE)]);
+    assert!(
+        found[0].contains("line_driver: must be written [[line_driver]], with two brackets"),
+        "{found:?}"
+    );
+    let many: String = (0..65).map(|n| WARMER.replace("\"warmer\"", &format!("\"w-{n}\""))).collect();
+    let found = problems_of(&[("a.toml", &many), ("b.toml", PUMP_DEVICE)]);
+    assert_eq!(
+        found,
+        ["devices.d/a.toml: line_driver[64].name: is one too many: at most 64 descriptions on one gateway"]
+    );
 }
 
 #[test]
@@ -1033,9 +1185,36 @@ mod any_text {
     /// Text that looks enough like a configuration to get past the parser often.
     fn toml_like() -> impl Strategy<Value = String> {
         let key = prop::sample::select(vec![
-            "devices", "device", "gateway", "uplink", "store", "keys", "status", "daemon", "id", "asset",
-            "driver", "port", "profiles", "address", "elements", "expects", "line", "host", "cap", "linger",
-            "trust", "part", "at", "settings", "é.\"=\"",
+            "devices",
+            "device",
+            "gateway",
+            "uplink",
+            "store",
+            "keys",
+            "status",
+            "daemon",
+            "id",
+            "asset",
+            "driver",
+            "port",
+            "profiles",
+            "address",
+            "elements",
+            "expects",
+            "line",
+            "host",
+            "cap",
+            "linger",
+            "trust",
+            "part",
+            "at",
+            "settings",
+            "line_driver",
+            "poll",
+            "field",
+            "columns",
+            "name",
+            "é.\"=\"",
         ]);
         let value = prop_oneof![
             prop::sample::select(vec![

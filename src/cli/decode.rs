@@ -31,12 +31,13 @@ use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::Folder;
 use super::exit::{Exit, Failure};
 use super::out;
 use crate::config::set_from_text;
-use crate::device::catalogue::{SerialModel, serial_model, serial_models};
+use crate::device::catalogue::{SerialModel, serial_models};
 use crate::device::observation::{Observation, Samples, Value};
-use crate::device::serial::Decoded;
+use crate::device::serial::{Decoded, site_line};
 use crate::device::settings::Settings;
 use crate::device::{Identity, ble, serial};
 
@@ -69,11 +70,16 @@ enum What {
         hex: Vec<String>,
     },
     /// A capture of what a device sent on a serial line.
-    #[command(after_help = "Example:\n  wardline decode serial alaris-asena capture.bin\n\n\
-        Ends with 6 when something in it must be refused; the reasons are on standard error.")]
+    #[command(
+        after_help = "Example:\n  wardline decode serial alaris-asena capture.bin\n  wardline decode serial --config /etc/wardline site:acme-warmer capture.bin\n\n\
+        Ends with 6 when something in it must be refused; the reasons are on standard error."
+    )]
     Serial {
         /// The driver: see `wardline drivers`.
         driver: String,
+        /// The folder that holds gateway.toml and devices.d, for a driver that it describes (`site:...`).
+        #[arg(long, value_name = "DIR")]
+        config: Option<PathBuf>,
         /// What is set for the driver, once for each setting: see `wardline drivers`.
         #[arg(long = "set", value_name = "NAME=VALUE")]
         settings: Vec<String>,
@@ -91,17 +97,33 @@ impl Decode {
                     .map_err(|fault| Failure::new(Exit::Refused, fault))?;
                 print(observations.iter().map(Line::from))
             }
-            What::Serial { driver, settings, file } => decode_serial(&driver, &settings, &file),
+            What::Serial { driver, config, settings, file } => {
+                let described = match config {
+                    Some(config) => Folder { config }.load_or_fail()?.described,
+                    None => Vec::new(),
+                };
+                decode_serial(find(&driver, &described)?, &settings, &file)
+            }
         }
     }
 }
 
-fn decode_serial(driver: &str, given: &[String], file: &Path) -> Result<(), Failure> {
-    let model = serial_model(driver).ok_or_else(|| {
-        let known: Vec<&str> = serial_models().iter().map(|model| model.name).collect();
-        let error = anyhow!("{driver:?} is not a known driver: known are {}", known.join(", "));
+/// The driver of a name: of this program, or one that the site describes.
+fn find(driver: &str, described: &[&'static SerialModel]) -> Result<&'static SerialModel, Failure> {
+    let mut all = serial_models().iter().chain(described).copied();
+    all.find(|model| model.name == driver).ok_or_else(|| {
+        let known: Vec<&str> = serial_models().iter().chain(described).map(|model| model.name).collect();
+        let way_out = if driver.starts_with(site_line::PREFIX) && described.is_empty() {
+            ": name the folder that describes it with --config"
+        } else {
+            ""
+        };
+        let error = anyhow!("{driver:?} is not a known driver{way_out}: known are {}", known.join(", "));
         Failure::new(Exit::Usage, error)
-    })?;
+    })
+}
+
+fn decode_serial(model: &SerialModel, given: &[String], file: &Path) -> Result<(), Failure> {
     let settings = settings(model, given).map_err(|error| Failure::new(Exit::Usage, error))?;
     let bytes = capture(file).map_err(|error| Failure::new(Exit::Failed, error))?;
     let Decoded { observations, faults, identities } = serial::decode_capture(model, &settings, &bytes);
@@ -121,7 +143,7 @@ fn decode_serial(driver: &str, given: &[String], file: &Path) -> Result<(), Fail
         return Err(Failure::silent(Exit::Refused));
     }
     if observations.is_empty() && identities.is_empty() {
-        let error = anyhow!("nothing in these {} bytes is a whole frame of {driver}", bytes.len());
+        let error = anyhow!("nothing in these {} bytes is a whole frame of {}", bytes.len(), model.name);
         return Err(Failure::new(Exit::Refused, error));
     }
     Ok(())

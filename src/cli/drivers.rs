@@ -1,4 +1,4 @@
-//! `wardline drivers`: the catalogue.
+//! `wardline drivers`: the catalogue; with `--config`, the drivers that the site describes behind it.
 //!
 //! With `--json`, one object: `{"serial": [{"name", "title", "class", "identity", "line", "requests",
 //! "parts", "settings", "quiet_ms", "reads"}], "ble": [{"name", "title", "service", "uuid",
@@ -6,9 +6,12 @@
 //! `{"word", "names"}` or `null` where one device stands behind the port, and `settings` is a list of
 //! `{"name", "meaning", "default"}` with `words` or with `least` and `most`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Folder;
 use super::exit::Failure;
 use super::out::{self, Colour, Out};
 use crate::config::Catalogue;
@@ -20,6 +23,9 @@ use crate::link::{Line, Parity};
 /// List what this program can read: every serial driver and every BLE profile.
 #[derive(Debug, Args)]
 pub(super) struct Drivers {
+    /// The folder that holds gateway.toml and devices.d: list the drivers that it describes too.
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -28,14 +34,19 @@ pub(super) struct Drivers {
 impl Drivers {
     pub(super) fn run(self) -> Result<(), Failure> {
         let catalogue = Catalogue::shipped();
+        let described = match self.config {
+            Some(config) => Folder { config }.load_or_fail()?.described,
+            None => Vec::new(),
+        };
+        let serials: Vec<&SerialModel> = catalogue.serial.iter().copied().chain(described).collect();
         let mut out = out::stdout();
         if self.json {
             out.json(&json!({
-                "serial": catalogue.serial.iter().copied().map(serial).collect::<Vec<_>>(),
+                "serial": serials.into_iter().map(serial).collect::<Vec<_>>(),
                 "ble": catalogue.ble.iter().copied().map(ble).collect::<Vec<_>>(),
             }))?;
         } else {
-            print(&mut out, &catalogue)?;
+            print(&mut out, &serials, catalogue.ble)?;
         }
         out.finish()?;
         Ok(())
@@ -115,9 +126,13 @@ fn line(line: Line) -> String {
     format!("{} {}{parity}{}", line.baud, line.data_bits, line.stop_bits)
 }
 
-fn print<W: std::io::Write>(out: &mut Out<W>, catalogue: &Catalogue) -> std::io::Result<()> {
+fn print<W: std::io::Write>(
+    out: &mut Out<W>,
+    serials: &[&SerialModel],
+    profiles: &[&BleProfile],
+) -> std::io::Result<()> {
     out.line(format_args!("{}", out.paint(Colour::Strong, "Serial drivers")))?;
-    for model in catalogue.serial {
+    for model in serials {
         let name = out.paint(Colour::Strong, model.name);
         out.line(format_args!("  {name}  {}", model.title))?;
         let class = match model.class {
@@ -145,7 +160,7 @@ fn print<W: std::io::Write>(out: &mut Out<W>, catalogue: &Catalogue) -> std::io:
         print_reads(out, model.reads)?;
     }
     out.line(format_args!("{}", out.paint(Colour::Strong, "BLE profiles")))?;
-    for profile in catalogue.ble {
+    for profile in profiles {
         let name = out.paint(Colour::Strong, profile.name);
         out.line(format_args!("  {name}  {}, service 0x{:04X}", profile.title, profile.service))?;
         print_reads(out, profile.reads)?;

@@ -2,9 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::line_driver::{Drivers, Named};
 use super::rule::Proof;
 use super::scope::Scope;
-use super::{Catalogue, Connection, Device, part, raw, rule, setting, suggest};
+use super::{Connection, Device, part, raw, rule, setting, suggest};
 use crate::device::catalogue::{BleProfile, SerialModel};
 use crate::device::nomenclature::Metric;
 use crate::link::{Line, Parity};
@@ -70,7 +71,7 @@ impl Subject {
 }
 
 /// Judges one device and its parts.
-pub(super) fn judge(scope: &mut Scope<'_>, catalogue: &Catalogue) -> Judged {
+pub(super) fn judge(scope: &mut Scope<'_>, drivers: &mut Drivers<'_>) -> Judged {
     let raw: raw::Device = scope.read();
     let mut claims = Claims::new();
     let id = scope.id("id", raw.id.clone(), "the device's name in topics and commands");
@@ -83,8 +84,8 @@ pub(super) fn judge(scope: &mut Scope<'_>, catalogue: &Catalogue) -> Judged {
             scope.problem("driver", "a device has either a `driver` (serial) or `profiles` (BLE), not both");
             (None, None, None)
         }
-        (Some(name), None) => serial(scope, &raw, name, (catalogue, &mut claims)),
-        (None, Some(names)) => ble(scope, &raw, names, (catalogue, &mut claims)),
+        (Some(name), None) => serial(scope, &raw, name, (drivers, &mut claims)),
+        (None, Some(names)) => ble(scope, &raw, names, (drivers, &mut claims)),
         (None, None) => {
             scope.missing("driver", "a `driver` (serial) or `profiles` (BLE)");
             (None, None, None)
@@ -126,10 +127,10 @@ pub(super) fn reads(connection: &Connection) -> Vec<&'static Metric> {
 }
 
 /// Where the names of drivers are looked up, and where claims are noted.
-type Context<'a> = (&'a Catalogue, &'a mut Claims);
+type Context<'a, 'c> = (&'a mut Drivers<'c>, &'a mut Claims);
 type Link = (Option<Subject>, Option<Connection>, Option<&'static str>);
 
-fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (catalogue, claims): Context<'_>) -> Link {
+fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (drivers, claims): Context<'_, '_>) -> Link {
     for (key, given) in [
         ("address", raw.address.is_some()),
         ("adapter", raw.adapter.is_some()),
@@ -139,11 +140,14 @@ fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (catalogue, clai
             scope.problem(key, "is for BLE devices: this one has a serial `driver`");
         }
     }
-    let model = catalogue.serial.iter().copied().find(|model| model.name == name);
-    if model.is_none() {
-        let known = catalogue.serial.iter().map(|model| model.name);
-        scope.problem("driver", format!("{name:?} is not a known driver{}", suggest::nearest(name, known)));
-    }
+    let model = match drivers.named(name) {
+        Named::Model(model) => Some(model),
+        Named::Refused => None,
+        Named::Unknown(way_out) => {
+            scope.problem("driver", format!("{name:?} is not a known driver{way_out}"));
+            None
+        }
+    };
     let port = port(scope, raw);
     if let Some(port) = &port {
         // Compared by what it points to: by-path and by-id may name the same port.
@@ -212,7 +216,7 @@ fn ble(
     scope: &mut Scope<'_>,
     raw: &raw::Device,
     names: &[Option<String>],
-    (catalogue, claims): Context<'_>,
+    (drivers, claims): Context<'_, '_>,
 ) -> Link {
     for (key, given) in [
         ("port", raw.port.is_some()),
@@ -225,7 +229,7 @@ fn ble(
             scope.problem(key, "is for serial devices: this one has BLE `profiles`");
         }
     }
-    let profiles = profiles(scope, names, catalogue);
+    let profiles = profiles(scope, names, drivers);
     let address = address(scope, raw.address.as_deref());
     claims.extend(address.iter().map(|address| ("address".to_owned(), format!("address {address}"))));
     let adapter = match raw.adapter.as_deref() {
@@ -252,7 +256,7 @@ fn ble(
 fn profiles(
     scope: &mut Scope<'_>,
     names: &[Option<String>],
-    catalogue: &Catalogue,
+    drivers: &Drivers<'_>,
 ) -> Option<Vec<&'static BleProfile>> {
     if names.is_empty() {
         scope.problem("profiles", "is empty: name at least one profile");
@@ -261,8 +265,9 @@ fn profiles(
     for (place, name) in names.iter().enumerate() {
         let Some(name) = name else { continue };
         let key = format!("profiles.{place}");
-        let Some(profile) = catalogue.ble.iter().copied().find(|profile| profile.name == *name) else {
-            let known = catalogue.ble.iter().map(|profile| profile.name);
+        let Some(profile) = drivers.catalogue.ble.iter().copied().find(|profile| profile.name == *name)
+        else {
+            let known = drivers.catalogue.ble.iter().map(|profile| profile.name);
             scope.problem(&key, format!("{name:?} is not a known profile{}", suggest::nearest(name, known)));
             continue;
         };

@@ -8,6 +8,7 @@ use figment::value::{Dict, Value};
 
 use super::gateway::DeviceList;
 use super::layers::{self, DEVICES_FOLDER, Environment, GATEWAY_FILE};
+use super::line_driver::{self, Drivers};
 use super::problem::Problems;
 use super::raw::SECTIONS;
 use super::scope::{Places, Scope};
@@ -18,6 +19,9 @@ use crate::envelope::keys::{TokenKey, UriError};
 
 /// The most devices of one gateway: a ward, with room to spare, and far within `DeviceIndex`.
 pub const MAX_DEVICES: usize = 1_024;
+
+/// What a file of `devices.d` may hold.
+const TABLES: [&str; 2] = ["device", line_driver::TABLE];
 
 /// Reads the layers and judges them as a whole.
 pub fn load(folder: &Path, environment: &Environment, catalogue: &Catalogue) -> Result<Loaded, Problems> {
@@ -33,8 +37,9 @@ pub fn load(folder: &Path, environment: &Environment, catalogue: &Catalogue) -> 
     let (parts, list) = gateway::judge(&mut scope, &places);
 
     let files = layers::devices(folder, &mut problems);
-    let (devices, found) =
-        judge_files(files.as_deref().unwrap_or_default(), catalogue, &mut settings, &mut problems);
+    let files_read = read_files(files.as_deref().unwrap_or_default(), &mut problems);
+    let mut drivers = judge_drivers(&files_read, catalogue, &mut settings, &mut problems);
+    let (devices, found) = judge_files(&files_read, &mut drivers, &mut settings, &mut problems);
     match (list, found) {
         (Some(DeviceList::Listed), 0) if problems.is_empty() || files.is_none() => problems.push(
             DEVICES_FOLDER,
@@ -59,8 +64,11 @@ pub fn load(folder: &Path, environment: &Environment, catalogue: &Catalogue) -> 
         shutdown_grace: parts.shutdown_grace,
         devices,
     };
-    let notes = notes(&config);
-    Ok(Loaded { config, settings, notes })
+    let unused = drivers
+        .unused()
+        .map(|name| format!("{name}: no [[device]] has this driver: nothing is read by this description"));
+    let notes = notes(&config).into_iter().chain(unused).collect();
+    Ok(Loaded { config, settings, notes, described: drivers.described() })
 }
 
 /// Reads the PKCS#11 URI of a token's key as the configuration in `folder` would.
@@ -69,19 +77,57 @@ pub fn token_key(uri: &str, folder: &Path, environment: &Environment) -> Result<
     TokenKey::parse(uri, |name| places.credential(name))
 }
 
+/// A file of `devices.d` and what it holds.
+struct DeviceFile<'a> {
+    name: &'a str,
+    figment: &'a Figment,
+    devices: Vec<Value>,
+    line_drivers: Vec<Value>,
+}
+
+fn read_files<'a>(files: &'a [(String, Figment)], problems: &mut Problems) -> Vec<DeviceFile<'a>> {
+    let read = files.iter().map(|(name, figment)| {
+        let dict = dict_of(figment, name, problems);
+        refuse_others(name, &dict, problems);
+        let devices = tables(name, &dict, "device", problems);
+        let line_drivers = tables(name, &dict, line_driver::TABLE, problems);
+        DeviceFile { name, figment, devices, line_drivers }
+    });
+    read.collect()
+}
+
+/// The drivers that a device of any file may name.
+fn judge_drivers<'a>(
+    files: &[DeviceFile<'_>],
+    catalogue: &'a Catalogue,
+    settings: &mut Vec<Setting>,
+    problems: &mut Problems,
+) -> Drivers<'a> {
+    let mut drivers = Drivers::new(catalogue);
+    for file in files {
+        for (place, values) in file.line_drivers.iter().enumerate() {
+            let prefix = format!("{}[{place}].", line_driver::TABLE);
+            if let Some(dict) = values.as_dict() {
+                settings.extend(settings_of(file.figment, &format!("{}: {prefix}", file.name), dict));
+            }
+            drivers.judge(&mut Scope::new(file.figment, values.clone(), file.name, prefix, problems));
+        }
+    }
+    drivers
+}
+
 /// The devices of all files that are well, and how many were written down at all.
 fn judge_files(
-    files: &[(String, Figment)],
-    catalogue: &Catalogue,
+    files: &[DeviceFile<'_>],
+    drivers: &mut Drivers<'_>,
     settings: &mut Vec<Setting>,
     problems: &mut Problems,
 ) -> (Vec<Device>, usize) {
     let mut devices = Vec::new();
     let mut taken = BTreeMap::new();
     let mut found = 0;
-    for (file, figment) in files {
-        let dict = dict_of(figment, file, problems);
-        for (place, values) in tables(file, &dict, problems).into_iter().enumerate() {
+    for DeviceFile { name: file, figment, devices: listed, .. } in files {
+        for (place, values) in listed.iter().cloned().enumerate() {
             found += 1;
             if found == MAX_DEVICES + 1 {
                 problems.push(file, "device", format!("more than {MAX_DEVICES} devices on one gateway"));
@@ -94,7 +140,7 @@ fn judge_files(
                 settings.extend(settings_of(figment, &format!("{file}: {prefix}"), dict));
             }
             let mut scope = Scope::new(figment, values, file, prefix, problems);
-            let judged = device::judge(&mut scope, catalogue);
+            let judged = device::judge(&mut scope, drivers);
             refuse_taken(&mut scope, &mut taken, judged.claims);
             if found <= MAX_DEVICES && found + judged.listed > MAX_DEVICES {
                 problems.push(file, "device", format!("more than {MAX_DEVICES} devices on one gateway"));
@@ -111,25 +157,30 @@ fn judge_files(
     (devices, found)
 }
 
-/// The `[[device]]` tables of a file, which may hold nothing else.
-fn tables(file: &str, dict: &Dict, problems: &mut Problems) -> Vec<Value> {
-    for key in dict.keys().filter(|key| *key != "device") {
+/// A file may hold nothing but [`TABLES`], and holds something.
+fn refuse_others(file: &str, dict: &Dict, problems: &mut Problems) {
+    for key in dict.keys().filter(|key| !TABLES.contains(&key.as_str())) {
         let way_out = if SECTIONS.contains(&key.as_str()) {
             format!(": it belongs in {GATEWAY_FILE}")
         } else {
-            suggest::nearest(key, ["device"].into_iter())
+            suggest::nearest(key, TABLES.into_iter())
         };
-        problems.push(file, key, format!("a file of {DEVICES_FOLDER} holds only [[device]] tables{way_out}"));
+        let reason =
+            format!("a file of {DEVICES_FOLDER} holds only [[device]] and [[line_driver]] tables{way_out}");
+        problems.push(file, key, reason);
     }
-    match dict.get("device") {
-        None if dict.is_empty() => {
-            problems.push(file, "", "lists no device: remove the file or add a [[device]]");
-            Vec::new()
-        }
+    if dict.is_empty() {
+        problems.push(file, "", "lists no device: remove the file or add a [[device]]");
+    }
+}
+
+/// The tables of this name in a file.
+fn tables(file: &str, dict: &Dict, name: &str, problems: &mut Problems) -> Vec<Value> {
+    match dict.get(name) {
         None => Vec::new(),
         Some(Value::Array(_, list)) => list.clone(),
         Some(_) => {
-            problems.push(file, "device", "must be written [[device]], with two brackets");
+            problems.push(file, name, format!("must be written [[{name}]], with two brackets"));
             Vec::new()
         }
     }

@@ -8,7 +8,9 @@
 //! `gateway.toml`, the environment. A variable is named `WARDLINE_`, the section, two underscores
 //! and the key, in upper case: `WARDLINE_UPLINK__HOST` is `host` in `[uplink]`. Devices are listed in
 //! `devices.d` alone, one file after another in the order of their names; such a file can hold
-//! nothing else, so that who may add a device cannot move the broker.
+//! nothing else but descriptions of devices that have no driver (`[[line_driver]]`, see
+//! `device::serial::site_line`; a device of any file has it as `driver = "site:<name>"`), so that who may
+//! add a device cannot move the broker.
 //!
 //! What stands at the places of a rack is listed below it, each a device of its own:
 //!
@@ -39,6 +41,7 @@
 mod device;
 mod gateway;
 mod layers;
+mod line_driver;
 mod load;
 mod part;
 mod peel;
@@ -95,6 +98,8 @@ pub struct Loaded {
     pub settings: Vec<Setting>,
     /// What is allowed but worth a word, for a person.
     pub notes: Vec<String>,
+    /// The drivers that the site describes, by name.
+    pub described: Vec<&'static SerialModel>,
 }
 
 /// One value that holds.

@@ -10,20 +10,28 @@ use serde::de::DeserializeOwned;
 use super::problem::MAX_PROBLEMS;
 use super::suggest;
 
+/// What an entry of a list is replaced by, one after another: nothing, an empty table, text, a number.
+const STAND_INS: usize = 4;
+
 /// Reads `T` out of `values`, calling `report` with the path of, the value at, and the reason against
 /// each key that does not fit.
 pub(super) fn peel<T: DeserializeOwned + Default>(
     mut values: Value,
     mut report: impl FnMut(&[String], Option<&Value>, String),
 ) -> T {
-    // Every round takes one key out. More rounds than problems that are kept would only count.
-    for _ in 0..MAX_PROBLEMS {
+    let mut reported: Vec<Vec<String>> = Vec::new();
+    // Every round but a few takes one key out. More rounds than problems that are kept would only count.
+    for _ in 0..MAX_PROBLEMS * STAND_INS {
         let error = match T::deserialize(&values) {
             Ok(read) => return read,
             Err(error) => error,
         };
-        report(&error.path, at(&values, &error.path), reason(&error.kind));
-        if !take_out(&mut values, &error.path) {
+        let is_news = !reported.contains(&error.path);
+        if is_news {
+            report(&error.path, at(&values, &error.path), reason(&error.kind));
+            reported.push(error.path.clone());
+        }
+        if reported.len() > MAX_PROBLEMS || !take_out(&mut values, &error.path, is_news) {
             break;
         }
     }
@@ -40,27 +48,37 @@ fn at<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
 }
 
 /// Takes a key out of its table. An entry of a list becomes empty, so that the others keep their
-/// numbers. Whether there was something to take out.
-fn take_out(value: &mut Value, path: &[String]) -> bool {
+/// numbers; where that does not fit, what may. Whether there was something to take out.
+fn take_out(value: &mut Value, path: &[String], is_news: bool) -> bool {
     let Some((first, rest)) = path.split_first() else { return false };
     match value {
         Value::Dict(_, dict) => {
             if rest.is_empty() {
                 return dict.remove(first).is_some();
             }
-            dict.get_mut(first).is_some_and(|inner| take_out(inner, rest))
+            dict.get_mut(first).is_some_and(|inner| take_out(inner, rest, is_news))
         }
         Value::Array(_, list) => {
             let Some(entry) = first.parse::<usize>().ok().and_then(|place| list.get_mut(place)) else {
                 return false;
             };
-            if rest.is_empty() {
-                *entry = Value::Empty(entry.tag(), Empty::None);
-                return true;
+            if !rest.is_empty() {
+                return take_out(entry, rest, is_news);
             }
-            take_out(entry, rest)
+            let stand_in = if is_news { Some(Value::Empty(entry.tag(), Empty::None)) } else { next(entry) };
+            stand_in.map(|stand_in| *entry = stand_in).is_some()
         }
         Value::String(..) | Value::Char(..) | Value::Bool(..) | Value::Num(..) | Value::Empty(..) => false,
+    }
+}
+
+/// What can stand for an entry of a list where this does not fit.
+fn next(stand_in: &Value) -> Option<Value> {
+    match stand_in {
+        Value::Empty(tag, _) => Some(Value::Dict(*tag, Dict::new())),
+        Value::Dict(tag, _) => Some(Value::String(*tag, String::new())),
+        Value::String(tag, _) => Some(Value::Num(*tag, 0_i64.into())),
+        Value::Num(..) | Value::Char(..) | Value::Bool(..) | Value::Array(..) => None,
     }
 }
 

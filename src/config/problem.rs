@@ -68,6 +68,16 @@ impl Problems {
         })
     }
 
+    /// Whether a problem is known of this key of this file, of a table that holds it, or of something in it.
+    pub(super) fn touches(&self, file: &str, key: &str) -> bool {
+        let is_within = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.list.iter().any(|problem| {
+            problem.file == file && (is_within(&problem.key, key) || is_within(key, &problem.key))
+        })
+    }
+
     /// Whether a file as a whole has a problem: then its missing keys are not worth a word.
     pub(super) fn covers_file(&self, file: &str) -> bool {
         self.list.iter().any(|problem| problem.file == file && problem.key.is_empty())

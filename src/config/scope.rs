@@ -97,6 +97,16 @@ impl<'a> Scope<'a> {
         self.problems.push(file.as_deref().unwrap_or(self.home), &key, reason);
     }
 
+    /// Whether nothing was found wrong in this table.
+    pub(super) fn is_well(&self) -> bool {
+        !self.problems.touches(self.home, self.prefix.trim_end_matches('.'))
+    }
+
+    /// Whether a problem is known of this key, of a table that holds it, or of something in it.
+    pub(super) fn is_known_wrong(&self, key: &str) -> bool {
+        self.problems.touches(self.home, &format!("{}{key}", self.prefix))
+    }
+
     /// The key must be there and is not. Silent when it (or its table, or its whole file) was found
     /// wrong before.
     pub(super) fn missing(&mut self, key: &str, what: &str) {

@@ -37,6 +37,12 @@ pub struct SerialModel {
     pub driver: &'static (dyn Fn(&Settings) -> Box<dyn Driver> + Send + Sync),
 }
 
+impl std::fmt::Debug for SerialModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 /// What stands behind one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parts {

@@ -332,3 +332,36 @@ mod with_samples {
         }
     }
 }
+
+/// A device that the site describes, from its lines to what leaves the gateway.
+#[test]
+fn every_record_of_a_device_that_the_site_describes_says_so() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let loaded = crate::config::load(
+        &folder,
+        &crate::config::Environment::default(),
+        &crate::config::Catalogue::shipped(),
+    );
+    let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+    let name = "site:acme-warmer";
+    let device = loaded.config.devices.into_iter().find(|device| device.rule.card.model == name).unwrap();
+    let crate::config::Connection::Serial { model, settings, .. } = device.connection else { panic!() };
+    let line = |text: &str| format!("{text}{:02X}\r\n", text.bytes().fold(0, |sum, byte| sum ^ byte));
+    let lines = line("ID,AW300417,") + &line("ST,371,38.0C,RUN,");
+    let said = crate::device::serial::decode_capture(model, &settings, lines.as_bytes());
+    assert_eq!((said.observations.len(), said.faults.as_slice()), (3, [].as_slice()));
+    let mut block = block(said.observations.into_iter().map(|(_, said)| said).collect());
+    block.header.devices = vec![DeviceCard { pseudonym: "0123456789abcdef".to_owned(), ..device.rule.card }];
+    let fhir: Vec<String> =
+        parcels(Payload::Fhir, block.clone()).iter().map(|parcel| text(parcel).to_owned()).collect();
+    let fhir = fhir.concat();
+    assert_eq!(fhir.matches("\"resourceType\":\"Observation\"").count(), 3, "{fhir}");
+    assert_eq!(fhir.matches(r#"{"url":"quality","valueCode":"site-configured"}"#).count(), 3, "{fhir}");
+    let cbor: Vec<Parcel> = parcels(Payload::Cbor, block);
+    let has =
+        |part: &[u8]| cbor.iter().flat_map(|p| p.payload.windows(part.len())).filter(|w| *w == part).count();
+    assert_eq!(has(name.as_bytes()), cbor.len(), "each parcel names its driver");
+    // The flags of each record and behind them no modality.
+    let [high, low] = Quality::SITE_CONFIGURED.bits().to_be_bytes();
+    assert_eq!(has(&[0x19, high, low, 0]), 3);
+}
