@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Random;
 use crate::config::{Config, Keys};
-use crate::device::{Report, Ticket};
+use crate::device::{Report, Settled};
 use crate::envelope::block::BlockHeader;
 use crate::envelope::keys::{Kek, KeyError, KeyRing, KeySource as _, WardKey};
 use crate::host::clock::{SystemClock, boot_id};
@@ -188,7 +188,7 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
     running.start_uplink(&config, reader, uplink_status, Box::new(move |now| beats.beat(now)))?;
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
-    let (told, durable): (Vec<_>, Vec<_>) = rules.iter().map(|_| watch::channel(Ticket::default())).unzip();
+    let (told, durable): (Vec<_>, Vec<_>) = rules.iter().map(|_| watch::channel(Settled::default())).unzip();
     let intake = Intake::new(Gatekeeper::new(rules.clone()), writer, &header, config.store.linger, told);
     let shown = running.start_intake(intake, waiting)?;
 

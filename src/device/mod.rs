@@ -37,10 +37,20 @@ pub trait Driver: Send {
     /// Takes the passing of the time that `poll_timeout` gave.
     fn handle_timeout(&mut self, now: Now);
 
-    /// Takes word that every observation up to and including `through` is on durable storage: the
-    /// moment at which a protocol with an acknowledgement may send it.
+    /// Takes word that nothing up to and including `through` is waited for any more: every observation is on
+    /// durable storage, or the site did not list its element, or it was named by `handle_refused` before.
+    /// For what was not refused, the moment at which a protocol with an acknowledgement may send it.
     fn handle_durable(&mut self, through: Ticket, now: Now) {
         let _ = (through, now);
+    }
+
+    /// Takes word that the observation of this ticket, and maybe some before it, was refused because of who the
+    /// device is: it is not the one that is expected, or did not say who it is. It is not stored and never
+    /// will be, so a protocol with an acknowledgement must not send it for anything that is not acknowledged
+    /// yet. Comes before the `handle_durable` that passes over the ticket; also to a driver that was made
+    /// after the ticket was given.
+    fn handle_refused(&mut self, ticket: Ticket, now: Now) {
+        let _ = (ticket, now);
     }
 
     /// Takes the ticket of the observation that `poll_action` gave last, if it is of the device itself.
@@ -60,6 +70,17 @@ pub trait Driver: Send {
 /// The number of an observation within its session: 1, 2, 3, ...
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
+
+/// What became of a session's observations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Nothing up to and including this one is waited for any more: it is on durable storage, or it was
+    /// refused. That the site did not list an element is its own choice, and counts as done. What was refused
+    /// for who the device is, is named by `refused` as well.
+    pub through: Ticket,
+    /// The last one that was refused because of who the device is.
+    pub refused: Ticket,
+}
 
 /// What a driver wants done.
 #[derive(Clone, Debug, PartialEq)]

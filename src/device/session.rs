@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Action, DeviceIndex, Driver, Fault, FaultKind, Identity, Part, Report, ReportBody, Ticket};
+use super::{
+    Action, DeviceIndex, Driver, Fault, FaultKind, Identity, Part, Report, ReportBody, Settled, Ticket,
+};
 use crate::backoff::{Backoff, Bounds, Random};
 use crate::link::{Link, LinkCommand, LinkError, LinkEvent};
 use crate::time::{Clock, Mono, Now};
@@ -42,8 +44,8 @@ pub struct Context {
     /// The last ticket that was given: it goes on counting when a session that panicked is made
     /// anew.
     pub tickets: Arc<AtomicU64>,
-    /// The highest ticket of the device itself (not of its parts) that is on durable storage.
-    pub durable: watch::Receiver<Ticket>,
+    /// What became of the observations of the device itself (not of its parts).
+    pub settled: watch::Receiver<Settled>,
     /// Turns true when the session shall end.
     pub stop: watch::Receiver<bool>,
 }
@@ -58,6 +60,10 @@ pub struct Session<L> {
     present: BTreeSet<Part>,
     /// When something was last said on this connection of who is there or how it is.
     heard: Mono,
+    /// The last refusal that the driver was told of.
+    refused: Ticket,
+    /// Through which ticket the driver was told that nothing is waited for.
+    through: Ticket,
 }
 
 /// Why a connection ended.
@@ -70,7 +76,16 @@ impl<L: Link> Session<L> {
     /// A session that has not begun.
     pub fn new(link: L, driver: Box<dyn Driver>, context: Context) -> Self {
         let backoff = Backoff::new(context.backoff);
-        Self { link, driver, context, backoff, present: BTreeSet::new(), heard: Mono::default() }
+        Self {
+            link,
+            driver,
+            context,
+            backoff,
+            present: BTreeSet::new(),
+            heard: Mono::default(),
+            refused: Ticket::default(),
+            through: Ticket::default(),
+        }
     }
 
     /// Opens, listens, closes and opens again until stopped.
@@ -127,9 +142,9 @@ impl<L: Link> Session<L> {
             let event = tokio::select! {
                 biased;
                 () = stopped(stop) => return Ended::Stopped,
-                through = next_durable(&mut self.context.durable) => {
+                settled = next_settled(&mut self.context.settled) => {
                     at = self.context.clock.now();
-                    self.driver.handle_durable(through, at);
+                    self.handle_settled(settled, at);
                     continue;
                 }
                 () = sleep_for(due) => {
@@ -149,6 +164,19 @@ impl<L: Link> Session<L> {
             if let LinkEvent::Down(error) = event {
                 return self.last_words(at, Ended::Link(error)).await;
             }
+        }
+    }
+
+    /// Tells the driver what became of its observations: what was refused first, so that it never acknowledges
+    /// that with what is durable behind it.
+    fn handle_settled(&mut self, settled: Settled, at: Now) {
+        if self.refused < settled.refused {
+            self.refused = settled.refused;
+            self.driver.handle_refused(settled.refused, at);
+        }
+        if self.through < settled.through {
+            self.through = settled.through;
+            self.driver.handle_durable(settled.through, at);
         }
     }
 
@@ -301,10 +329,10 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// The next word of what is durable; never again when whoever could say so is gone.
-async fn next_durable(durable: &mut watch::Receiver<Ticket>) -> Ticket {
-    match durable.changed().await {
-        Ok(()) => *durable.borrow_and_update(),
+/// The next word of what became of observations; never again when whoever could say so is gone.
+async fn next_settled(settled: &mut watch::Receiver<Settled>) -> Settled {
+    match settled.changed().await {
+        Ok(()) => *settled.borrow_and_update(),
         Err(_) => std::future::pending().await,
     }
 }

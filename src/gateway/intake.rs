@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::device::observation::Lane;
-use crate::device::{DeviceIndex, Report, ReportBody, Ticket};
+use crate::device::{DeviceIndex, Report, ReportBody, Settled, Ticket};
 use crate::envelope::block::{BlockBuilder, BlockHeader, PlainBlock};
 use crate::policy::{Admitted, Gatekeeper, Verdict, should_log};
 use crate::store::{Seq, StoreError};
@@ -69,7 +69,7 @@ pub struct Intake<S> {
 /// What is known of one session's tickets.
 struct Source {
     last: Ticket,
-    durable: watch::Sender<Ticket>,
+    settled: watch::Sender<Settled>,
 }
 
 impl<S: Durable> Intake<S> {
@@ -79,14 +79,14 @@ impl<S: Durable> Intake<S> {
         store: S,
         header: &BlockHeader,
         linger: Duration,
-        sources: Vec<watch::Sender<Ticket>>,
+        sources: Vec<watch::Sender<Settled>>,
     ) -> Self {
         let lanes = Lane::ALL.map(|lane| {
             let builder = BlockBuilder::new(header);
             (lane, Pending { builder, parked: None, due: None, durable: 0, lowest: BTreeMap::new() })
         });
         let sources =
-            sources.into_iter().map(|durable| Source { last: Ticket::default(), durable }).collect();
+            sources.into_iter().map(|settled| Source { last: Ticket::default(), settled }).collect();
         Self { gate, store, linger, lanes, sources, last_error: None, neglect: None }
     }
 
@@ -99,7 +99,8 @@ impl<S: Durable> Intake<S> {
         }
         match verdict {
             Verdict::Admit(admitted) => self.take(&admitted, ticket, now),
-            Verdict::Refuse(_) | Verdict::Noted => self.tell_source(device),
+            Verdict::Refuse(refusal) => self.tell_source(device, ticket.filter(|_| refusal.is_of_identity())),
+            Verdict::Noted => self.tell_source(device, None),
         }
         self.take_words(now);
     }
@@ -263,21 +264,22 @@ impl<S: Durable> Intake<S> {
         }
         let devices: Vec<DeviceIndex> = std::mem::take(&mut self.lane_mut(lane).lowest).into_keys().collect();
         for device in devices {
-            self.tell_source(device);
+            self.tell_source(device, None);
         }
     }
 
-    /// Tells a session up to which ticket everything is durable (or was refused, which is final).
-    fn tell_source(&self, device: DeviceIndex) {
+    /// Tells a session up to which ticket nothing is waited for any more, and which one was refused because of
+    /// who the device is, if one was just now: both in one word, so that nobody hears the one without the
+    /// other. A reading whose element is not listed is done with: the site chose so.
+    fn tell_source(&self, device: DeviceIndex, refused: Option<Ticket>) {
         let Some(source) = self.sources.get(usize::from(device.0)) else { return };
         let lowest = self.lanes.iter().filter_map(|(_, pending)| pending.lowest.get(&device)).min();
         let through = lowest.map_or(source.last, |ticket| Ticket(ticket.0.saturating_sub(1)));
-        source.durable.send_if_modified(|told| {
-            let news = *told < through;
-            if news {
-                *told = through;
-            }
-            news
+        source.settled.send_if_modified(|told| {
+            let before = *told;
+            told.through = told.through.max(through);
+            told.refused = told.refused.max(refused.unwrap_or_default());
+            before != *told
         });
     }
 

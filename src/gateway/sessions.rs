@@ -12,7 +12,7 @@ use crate::backoff::Bounds;
 use crate::config::{Connection, Device};
 use crate::device::ble::Collector;
 use crate::device::session::{Context, Session};
-use crate::device::{DeviceIndex, Part, Report, Ticket};
+use crate::device::{DeviceIndex, Part, Report, Settled};
 use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
 use crate::link::ble::{Address, BleLink, Central, Demand, Handle};
@@ -55,7 +55,7 @@ struct Maker {
     quiet: Option<Duration>,
     shared: Shared,
     tickets: Arc<AtomicU64>,
-    durable: watch::Receiver<Ticket>,
+    settled: watch::Receiver<Settled>,
 }
 
 impl Maker {
@@ -70,7 +70,7 @@ impl Maker {
             quiet: self.quiet,
             reports: self.shared.reports.clone(),
             tickets: Arc::clone(&self.tickets),
-            durable: self.durable.clone(),
+            settled: self.settled.clone(),
             stop: self.shared.stop.clone(),
         }
     }
@@ -97,13 +97,13 @@ impl Links for RealLinks {
 pub fn start(
     supervisor: &mut Supervisor,
     devices: &[Device],
-    durable: Vec<watch::Receiver<Ticket>>,
+    settled: Vec<watch::Receiver<Settled>>,
     shared: &Shared,
     links: &Arc<dyn Links>,
 ) -> Vec<Handle> {
     let centrals = start_centrals(supervisor, devices, shared, links.as_ref());
     let ports: Arc<[PathBuf]> = devices.iter().filter_map(|device| port_of(device).cloned()).collect();
-    for ((place, device), durable) in (0..).zip(devices).zip(durable) {
+    for ((place, device), settled) in (0..).zip(devices).zip(settled) {
         let maker = Maker {
             device: DeviceIndex(place),
             parts: parts_of(devices, DeviceIndex(place)),
@@ -114,7 +114,7 @@ pub fn start(
             },
             shared: shared.clone(),
             tickets: Arc::default(),
-            durable,
+            settled,
         };
         match &device.connection {
             Connection::Serial { port, line, model, settings } => {

@@ -164,6 +164,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether it was refused because of who the device is. The right device would have been heard: what was
+    /// refused must not count as taken, or whoever sent it forgets it.
+    pub const fn is_of_identity(&self) -> bool {
+        match self {
+            Self::Unidentified { .. } | Self::Mismatch { .. } => true,
+            Self::Part { .. } | Self::Element { .. } => false,
+        }
+    }
+
     /// The kind, for counting.
     pub const fn kind(&self) -> RefusalKind {
         match self {

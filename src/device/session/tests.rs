@@ -91,6 +91,11 @@ impl Driver for Echo {
 
     fn handle_timeout(&mut self, _: Now) {}
 
+    /// A refusal is shown as the ticket and a hundred.
+    fn handle_refused(&mut self, ticket: Ticket, now: Now) {
+        self.handle_durable(Ticket(100 + ticket.0), now);
+    }
+
     fn handle_durable(&mut self, through: Ticket, _: Now) {
         let id = u8::try_from(through.0).unwrap();
         self.0.push_back(Action::Command(LinkCommand::Send(crate::link::RequestId(id))));
@@ -108,7 +113,7 @@ impl Driver for Echo {
 struct Bench {
     reports: mpsc::Receiver<Report>,
     performed: mpsc::Receiver<String>,
-    durable: watch::Sender<Ticket>,
+    settled: watch::Sender<Settled>,
     stop: watch::Sender<bool>,
     session: Session<Scripted>,
 }
@@ -116,7 +121,7 @@ struct Bench {
 fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
     let (reports_in, reports) = mpsc::channel(64);
     let (performed_in, performed) = mpsc::channel(64);
-    let (durable, durable_out) = watch::channel(Ticket::default());
+    let (settled, settled_out) = watch::channel(Settled::default());
     let (stop, stop_out) = watch::channel(false);
     let link = Scripted {
         connections: connections.into_iter().map(|c| c.map(VecDeque::from)).collect(),
@@ -137,10 +142,10 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
         quiet: None,
         reports: reports_in,
         tickets: Arc::default(),
-        durable: durable_out,
+        settled: settled_out,
         stop: stop_out,
     };
-    Bench { reports, performed, durable, stop, session: Session::new(link, Box::<Echo>::default(), context) }
+    Bench { reports, performed, settled, stop, session: Session::new(link, Box::<Echo>::default(), context) }
 }
 
 /// A rack: `i2` has part 2 say who it is, `o2` gives a reading of it, `g2` takes it away.
@@ -301,13 +306,35 @@ async fn the_source_is_told_what_is_durable_and_only_then() {
     let story = async {
         said(&mut bench.reports, 3).await;
         assert!(bench.performed.try_recv().is_err(), "nothing was durable yet");
-        bench.durable.send(Ticket(1)).unwrap();
+        bench.settled.send(Settled { through: Ticket(1), ..Settled::default() }).unwrap();
         let first = bench.performed.recv().await;
         bench.stop.send(true).unwrap();
         first
     };
     let ((), first) = tokio::join!(bench.session.run(), story);
     assert_eq!(first.as_deref(), Some("Send(RequestId(1))"));
+}
+
+#[tokio::test]
+async fn a_driver_hears_of_a_refusal_once_and_before_the_durable_ticket_behind_it() {
+    let mut bench = bench(vec![Ok(vec![bytes("a")])]);
+    let story = async {
+        said(&mut bench.reports, 3).await;
+        let mut heard = Vec::new();
+        for (through, refused) in [(2, 2), (3, 2), (3, 3), (4, 3)] {
+            bench.settled.send(Settled { through: Ticket(through), refused: Ticket(refused) }).unwrap();
+            // The last thing that this word leads to.
+            let last = if heard.len() == 3 { 103 } else { through };
+            while heard.last() != Some(&format!("Send(RequestId({last}))")) {
+                heard.push(bench.performed.recv().await.unwrap());
+            }
+        }
+        bench.stop.send(true).unwrap();
+        heard
+    };
+    let ((), heard) = tokio::join!(bench.session.run(), story);
+    let shown: Vec<String> = [102, 2, 3, 103, 4].map(|id| format!("Send(RequestId({id}))")).into();
+    assert_eq!(heard, shown);
 }
 
 /// Tells one observation for each byte that comes in, and the ticket of each as the name of a fault.

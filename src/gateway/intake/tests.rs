@@ -69,15 +69,32 @@ pub(in crate::gateway) fn reading_report(ticket: u64, now: Now) -> Report {
 }
 
 /// An intake whose device may be quiet for so long.
-pub(in crate::gateway) fn intake_watching(quiet: Duration) -> (Intake<Memory>, watch::Receiver<Ticket>) {
+pub(in crate::gateway) fn intake_watching(quiet: Duration) -> (Intake<Memory>, watch::Receiver<Settled>) {
     intake_with(Some(quiet))
 }
 
-fn intake() -> (Intake<Memory>, watch::Receiver<Ticket>) {
+fn intake() -> (Intake<Memory>, watch::Receiver<Settled>) {
     intake_with(None)
 }
 
-fn intake_with(quiet: Option<Duration>) -> (Intake<Memory>, watch::Receiver<Ticket>) {
+fn intake_with(quiet: Option<Duration>) -> (Intake<Memory>, watch::Receiver<Settled>) {
+    intake_for(quiet, crate::device::Identity::default(), Trust::LinkOnly)
+}
+
+/// An intake whose device must say that this is its serial number.
+fn intake_expecting(serial: &str) -> (Intake<Memory>, watch::Receiver<Settled>) {
+    intake_for(None, said_to_be(serial), Trust::ReportedIdentity)
+}
+
+fn said_to_be(serial: &str) -> crate::device::Identity {
+    crate::device::Identity { serial: Some(serial.to_owned()), ..crate::device::Identity::default() }
+}
+
+fn intake_for(
+    quiet: Option<Duration>,
+    expects: crate::device::Identity,
+    trust: Trust,
+) -> (Intake<Memory>, watch::Receiver<Settled>) {
     let card = DeviceCard {
         id: "monitor-1".to_owned(),
         model: "masimo-ascii1".to_owned(),
@@ -86,15 +103,15 @@ fn intake_with(quiet: Option<Duration>) -> (Intake<Memory>, watch::Receiver<Tick
     };
     let rule = DeviceRule {
         card: card.clone(),
-        expects: crate::device::Identity::default(),
-        trust: Trust::LinkOnly,
+        expects,
+        trust,
         elements: vec![&SPO2, &EVT_OCCL],
         behind: None,
         quiet,
     };
     let header = BlockHeader { boot: BootId::default(), run: 1, devices: vec![card] };
-    let (durable, told) = watch::channel(Ticket::default());
-    let intake = Intake::new(Gatekeeper::new(vec![rule]), Memory::default(), &header, LINGER, vec![durable]);
+    let (settled, told) = watch::channel(Settled::default());
+    let intake = Intake::new(Gatekeeper::new(vec![rule]), Memory::default(), &header, LINGER, vec![settled]);
     (intake, told)
 }
 
@@ -141,12 +158,12 @@ fn readings_wait_for_company_and_no_longer_than_their_linger() {
         intake.handle_timeout(at(n));
     }
     assert_eq!(intake.poll_timeout(), Some(at(251).mono));
-    assert_eq!(*told.borrow(), Ticket(0), "nothing is durable yet");
+    assert_eq!(told.borrow().through, Ticket(0), "nothing is durable yet");
     intake.handle_timeout(at(250));
     assert!(intake.store.blocks.is_empty());
     intake.handle_timeout(at(251));
     assert_eq!(intake.store.blocks, [(Lane::Vital, vec![1, 2, 3])]);
-    assert_eq!(*told.borrow(), Ticket(3));
+    assert_eq!(told.borrow().through, Ticket(3));
     assert_eq!(intake.poll_timeout(), None);
 }
 
@@ -157,9 +174,9 @@ fn an_alarm_is_committed_at_once_and_the_source_is_told_only_what_is_durable_wit
     intake.handle_report(report(2, alarm(), at(1)), at(1));
     intake.handle_timeout(at(1));
     assert_eq!(intake.store.blocks, [(Lane::Alarm, vec![2])]);
-    assert_eq!(*told.borrow(), Ticket(0), "ticket 1 is not durable, so 2 is not reported");
+    assert_eq!(told.borrow().through, Ticket(0), "ticket 1 is not durable, so 2 is not reported");
     intake.handle_timeout(at(250));
-    assert_eq!(*told.borrow(), Ticket(2));
+    assert_eq!(told.borrow().through, Ticket(2));
 }
 
 #[test]
@@ -172,9 +189,12 @@ fn silence_and_its_end_are_committed_at_once_as_alarms() {
     intake.handle_report(report(1, reading(), at(20_000)), at(20_000));
     intake.handle_timeout(at(20_000));
     assert_eq!(intake.store.blocks, [(Lane::Alarm, vec![1]), (Lane::Alarm, vec![3])]);
-    assert_eq!(*told.borrow(), Ticket(0), "the gate's own words are no word of the device");
+    assert_eq!(told.borrow().through, Ticket(0), "the gate's own words are no word of the device");
     intake.handle_timeout(at(20_250));
-    assert_eq!((intake.store.blocks.last(), *told.borrow()), (Some(&(Lane::Vital, vec![2])), Ticket(1)));
+    assert_eq!(
+        (intake.store.blocks.last(), told.borrow().through),
+        (Some(&(Lane::Vital, vec![2])), Ticket(1))
+    );
 }
 
 #[test]
@@ -202,10 +222,40 @@ fn the_words_of_the_gate_wait_while_the_store_takes_nothing_and_none_is_lost() {
 }
 
 #[test]
-fn what_policy_refuses_is_final_and_counts_as_done() {
+fn what_is_refused_for_who_said_it_is_named_and_never_again_by_a_later_word() {
+    let settled = |through, refused| Settled { through: Ticket(through), refused: Ticket(refused) };
+    let (mut intake, told) = intake_expecting("SN1");
+    let identity = |serial| {
+        let body = ReportBody::Identity(said_to_be(serial));
+        Report { device: DeviceIndex(0), at: at(0), body }
+    };
+    // Before it said who it is.
+    intake.handle_report(report(1, reading(), at(0)), at(0));
+    assert_eq!(*told.borrow(), settled(1, 1));
+    // The right one: what its site does not list is done with, as before.
+    intake.handle_report(identity("SN1"), at(0));
+    intake.handle_report(report(2, reading(), at(0)), at(0));
+    intake.handle_report(report(3, Observation { metric: &PERFUSION, ..reading() }, at(0)), at(0));
+    assert_eq!(*told.borrow(), settled(1, 1), "ticket 2 is not durable");
+    // Another one on the same connection, while the block of the right one waits: its refusal is told at once.
+    intake.handle_report(identity("SN2"), at(1));
+    intake.handle_report(report(4, reading(), at(1)), at(1));
+    assert_eq!(*told.borrow(), settled(1, 4));
+    intake.handle_timeout(at(250));
+    assert_eq!(*told.borrow(), settled(4, 4));
+    // The right one again.
+    intake.handle_report(identity("SN1"), at(300));
+    intake.handle_report(report(5, reading(), at(300)), at(300));
+    intake.handle_timeout(at(550));
+    assert_eq!(*told.borrow(), settled(5, 4));
+    assert_eq!(intake.store.blocks, [(Lane::Vital, vec![1]), (Lane::Vital, vec![2])]);
+}
+
+#[test]
+fn what_is_refused_because_the_site_does_not_list_it_is_final_and_counts_as_done() {
     let (mut intake, told) = intake();
     intake.handle_report(report(1, Observation { metric: &PERFUSION, ..reading() }, at(0)), at(0));
-    assert_eq!(*told.borrow(), Ticket(1));
+    assert_eq!(*told.borrow(), Settled { through: Ticket(1), refused: Ticket(0) });
     assert_eq!(intake.poll_timeout(), None);
 }
 
@@ -233,7 +283,7 @@ fn a_store_that_fails_loses_nothing_and_holds_the_sources_back() {
         assert!(ticket < 20_000, "the intake takes without end");
     }
     assert!(intake.last_error().is_some());
-    assert_eq!(*told.borrow(), Ticket(0));
+    assert_eq!(told.borrow().through, Ticket(0));
     // Alarms still get through to the store while another lane is stuck.
     intake.store.broken = false;
     intake.handle_report(report(ticket + 1, alarm(), at(now)), at(now));
@@ -244,7 +294,7 @@ fn a_store_that_fails_loses_nothing_and_holds_the_sources_back() {
     let vital: Vec<u64> =
         intake.store.blocks.iter().filter(|(l, _)| *l == Lane::Vital).flat_map(|(_, n)| n.clone()).collect();
     assert_eq!(vital, (1..=ticket).collect::<Vec<_>>());
-    assert_eq!(*told.borrow(), Ticket(ticket + 1));
+    assert_eq!(told.borrow().through, Ticket(ticket + 1));
     assert!(!intake.must_wait());
     assert_eq!(intake.last_error(), None);
 }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::broker::{Papers, Wire};
 use super::machine::{Memory, Spread, bytes_written, per_second, processor_seconds, ratio};
 use super::ward::{DEVICES, LINGER, Readings, Spool, header, introductions, rules};
-use crate::device::{Report, ReportBody, Ticket};
+use crate::device::{Report, ReportBody, Settled, Ticket};
 use crate::gateway::intake::Intake;
 use crate::gateway::pump::{Pump, Shown};
 use crate::host::clock::SystemClock;
@@ -37,7 +37,7 @@ struct Running {
     clock: Arc<SystemClock>,
     supervisor: Supervisor,
     reports: mpsc::Sender<Report>,
-    durable: Vec<watch::Receiver<Ticket>>,
+    durable: Vec<watch::Receiver<Settled>>,
     shown: watch::Receiver<Shown>,
 }
 
@@ -46,7 +46,7 @@ impl Running {
         let rules = rules();
         let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
         let (told, durable): (Vec<_>, Vec<_>) =
-            rules.iter().map(|_| watch::channel(Ticket::default())).unzip();
+            rules.iter().map(|_| watch::channel(Settled::default())).unzip();
         let header = header(&rules);
         let intake = Intake::new(Gatekeeper::new(rules), writer, &header, linger, told);
         let (sender, shown) = watch::channel(Shown::default());
@@ -260,7 +260,7 @@ struct Bedside {
     rings: bool,
     turns: u64,
     reports: mpsc::Sender<Report>,
-    durable: watch::Receiver<Ticket>,
+    durable: watch::Receiver<Settled>,
     clock: Arc<SystemClock>,
     waits: Arc<Mutex<Vec<Duration>>>,
 }
@@ -287,7 +287,7 @@ impl Bedside {
                 }
                 self.reports.send(report).await.context("the intake ended")?;
             }
-            self.durable.wait_for(|through| *through >= last).await?;
+            self.durable.wait_for(|settled| settled.through >= last).await?;
             let wait = self.clock.now().mono.since(at.mono);
             self.waits.lock().unwrap_or_else(PoisonError::into_inner).push(wait);
         }

@@ -12,7 +12,7 @@ use crate::backoff::{Bounds, Random};
 use crate::device::catalogue::{Parts, SerialModel, serial_model};
 use crate::device::session::{Context, Session};
 use crate::device::settings::Settings;
-use crate::device::{DeviceIndex, Part, Report, ReportBody, Ticket};
+use crate::device::{DeviceIndex, Part, Report, ReportBody, Settled, Ticket};
 use crate::lab::disk::Draw;
 use crate::lab::numerics::Minute;
 use crate::lab::sim::wire::{FOLDER, MemoryLink};
@@ -73,7 +73,7 @@ impl Port {
             (sim.start)(&Start { link: path, identity: Some(usual.clone()), baud: None, parts: Some(24) })?;
         #[expect(clippy::disallowed_methods, reason = "the ward takes the supervisor's place")]
         tokio::spawn(running.device);
-        let (durable_in, durable) = watch::channel(Ticket::default());
+        let (settled_in, settled) = watch::channel(Settled::default());
         let context = Context {
             device: DeviceIndex(first),
             parts: parts(model)
@@ -84,9 +84,9 @@ impl Port {
             backoff: BACKOFF,
             quiet: Some(model.quiet),
             patience: Duration::from_secs(2),
-            reports: durable_at_once(onward.clone(), DeviceIndex(first), durable_in),
+            reports: durable_at_once(onward.clone(), DeviceIndex(first), settled_in),
             tickets: Arc::default(),
-            durable,
+            settled,
             stop: stop.clone(),
         };
         let driver = (model.driver)(&Settings::defaults(model.settings));
@@ -205,7 +205,7 @@ pub(super) fn parts(model: &SerialModel) -> impl Iterator<Item = Part> + use<> {
 fn durable_at_once(
     onward: mpsc::Sender<Report>,
     device: DeviceIndex,
-    durable: watch::Sender<Ticket>,
+    settled: watch::Sender<Settled>,
 ) -> mpsc::Sender<Report> {
     let (reports_in, mut reports) = mpsc::channel::<Report>(16);
     #[expect(clippy::disallowed_methods, reason = "the ward takes the supervisor's place")]
@@ -220,7 +220,7 @@ fn durable_at_once(
                 return;
             }
             if let Some(ticket) = ticket {
-                durable.send_replace(ticket);
+                settled.send_replace(Settled { through: ticket, refused: Ticket::default() });
             }
         }
     });

@@ -39,6 +39,12 @@ impl Again {
         self.current.clear();
     }
 
+    /// Something of what was taken was refused and is not stored. Which of it is not known here, so nothing
+    /// counts as taken: rather twice than not at all.
+    pub(super) fn handle_refused(&mut self) {
+        *self = Self::default();
+    }
+
     /// The transmission broke off, or may have for the analyser.
     pub(super) fn handle_break(&mut self) {
         for key in std::mem::take(&mut self.current) {

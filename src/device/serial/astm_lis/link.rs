@@ -133,6 +133,15 @@ impl AstmLis {
             }
             self.begin_transfer();
         }
+        let until = self.now + RECEIVER_TIMER;
+        if let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.is_refused) {
+            if self.setup.begin == Begin::WithEnq {
+                transfer.until = until;
+                self.ask_again();
+                return;
+            }
+            self.begin_transfer();
+        }
         let now = self.now;
         let (is_repeat, is_next) = self.place(&frame);
         if let Some(transfer) = &mut self.transfer {
@@ -221,7 +230,7 @@ impl AstmLis {
 
     fn begin_transfer(&mut self) {
         let until = self.now + RECEIVER_TIMER;
-        self.transfer = Some(Transfer { last: None, until, is_ended: false });
+        self.transfer = Some(Transfer { last: None, until, is_ended: false, is_refused: false });
         self.message.reset();
         self.acknowledged_at = None;
     }
@@ -268,6 +277,27 @@ impl AstmLis {
     pub(super) fn send(&mut self, request: RequestId) {
         self.owed = Owed::Nothing;
         self.actions.push_back(Action::Command(LinkCommand::Send(request)));
+    }
+
+    /// Something that was taken is refused because of who sent it. When it came before the transfer that is
+    /// under way, that one goes on: its own frames are answered when they come.
+    pub(super) fn refuse_transfer(&mut self) {
+        self.again.handle_refused();
+        let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.last.is_some()) else {
+            return;
+        };
+        if std::mem::replace(&mut transfer.is_refused, true) {
+            return;
+        }
+        transfer.is_ended = false;
+        self.message.reset();
+        self.acknowledged_at = None;
+        let detail =
+            "results are not acknowledged: the analyser is not the one that is expected here and keeps them";
+        self.actions.push_back(Action::Report(Fault::new(FaultKind::Unexpected, detail)));
+        if self.owed != Owed::Nothing {
+            self.ask_again();
+        }
     }
 
     /// When what the line holds counts as all there is.

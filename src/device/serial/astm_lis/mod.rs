@@ -13,6 +13,12 @@
 //! sends header, patient, order and the record again. While storage takes its time the
 //! analyser's timer runs (15 s): after `hold_seconds` the answer is `NAK`, so that it sends again.
 //!
+//! **Of another analyser.** Results that are refused because the analyser is not the one that the site
+//! expects are not stored, so they are not acknowledged either ([`Driver::handle_refused`]): the frame they
+//! stood in is answered `NAK`, and so is every frame until the next ENQ (without ENQ: until the next header).
+//! What of that transmission counted as taken does not any more. The analyser keeps its results, and tells them
+//! when the site expects it. Results whose element the site does not list are acknowledged: it chose so.
+//!
 //! **What comes again.** The frame that came last, number and text, is acknowledged and not taken
 //! twice. Of a transmission that broke off, or whose last `ACK` may not have arrived, the results are
 //! remembered ([`again`]): they are acknowledged and not told again. A result without a time of day in
@@ -28,7 +34,7 @@
 //! acknowledged), records that cannot be read. A result record is always told in some form; other
 //! records that cannot be read are acknowledged, as the same would come again.
 //!
-//! What never happens: `ACK` for a result that is not stored; a result before its message said who
+//! What never happens: `ACK` for a result that is not stored (but one whose element the site does not list); a result before its message said who
 //! sends it; patient, specimen number or operator in anything that leaves this module.
 //!
 //! Identity is what the header claims. It comes with every message and not with every frame: an
@@ -133,6 +139,8 @@ struct Transfer {
     until: Mono,
     /// Whether the last message has ended, and normally.
     is_ended: bool,
+    /// Whether something of it was refused because of who sends it: nothing more of it is taken.
+    is_refused: bool,
 }
 
 /// What is on its way to durable storage.
@@ -220,6 +228,11 @@ impl Driver for AstmLis {
     fn handle_durable(&mut self, through: Ticket, now: Now) {
         self.now = now.mono;
         self.tickets.durable = self.tickets.durable.max(through);
+    }
+
+    fn handle_refused(&mut self, _: Ticket, now: Now) {
+        self.now = now.mono;
+        self.refuse_transfer();
     }
 
     fn handle_ticket(&mut self, ticket: Ticket) {

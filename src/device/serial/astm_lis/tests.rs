@@ -113,6 +113,12 @@ impl Talk {
         self
     }
 
+    /// The last that was told is refused because of who said it, all before it is on storage.
+    fn refuse(&mut self) -> &mut Self {
+        self.driver.handle_refused(Ticket(self.tickets), self.now);
+        self.store()
+    }
+
     fn reconnect(&mut self) {
         self.event(&LinkEvent::Down(LinkError::HungUp));
         self.event(&LinkEvent::Up);
@@ -201,6 +207,70 @@ fn six_times_kept_waiting_ends_the_message_and_its_results_are_known_when_it_com
     talk.send(&[&later, &glucose(1, "142"), &glucose(2, "98"), "L|1|N"]);
     assert_eq!(talk.answers(), "AAAAA");
     assert_eq!(talk.values(), ["142 mg/dL", "98 mg/dL"]);
+}
+
+#[test]
+fn results_of_another_analyser_are_never_acknowledged_and_wait_there_until_it_is_expected() {
+    let mut talk = Talk::up();
+    let (header, result) = (last(1, HEADER), last(2, &glucose(1, "142")));
+    talk.hear(b"\x05").hear(&header).hear(&result).wait(1_000);
+    assert_eq!(talk.answers(), "AA");
+    talk.refuse().wait(500);
+    assert_eq!(talk.answers(), "N");
+    // Sent again, and with a number that would be the next one: nothing of this transmission counts any more.
+    for frame in [&result, &result, &last(3, "L|1|N")] {
+        talk.hear(frame).wait(10_500).store();
+        assert_eq!(talk.answers(), "N");
+    }
+    assert_eq!(talk.said.len(), 1);
+    talk.hear(b"\x04");
+    // Now the site expects it: the same message is taken, told and acknowledged.
+    talk.send(&[HEADER, &glucose(1, "142"), "L|1|N"]);
+    assert_eq!(talk.answers(), "AAAA");
+    assert_eq!(talk.values(), ["142 mg/dL"; 2]);
+    assert_eq!(talk.faults.len(), 2, "{:?}", talk.faults);
+}
+
+#[test]
+fn a_refusal_is_not_outrun_by_what_is_durable_behind_it() {
+    // Two messages in one transmission, the first of another analyser; its refusal comes after its time is over.
+    let mut talk = Talk::up();
+    let result = last(2, &glucose(1, "142"));
+    talk.hear(b"\x05").hear(&last(1, HEADER)).hear(&result).wait(10_000);
+    assert_eq!(talk.answers(), "AAN");
+    talk.hear(&result).refuse().wait(500);
+    assert_eq!(talk.answers(), "N");
+    // It gives up before the word comes: what it sends again is no repetition.
+    talk.hear(b"\x04").hear(b"\x05").hear(&last(1, HEADER)).hear(&result).hear(b"\x04");
+    assert_eq!(talk.answers(), "AA");
+    talk.refuse().send(&[HEADER, &glucose(1, "142"), "L|1|N"]);
+    assert_eq!((talk.answers().as_str(), talk.said.len()), ("AAAA", 3));
+}
+
+#[test]
+fn the_right_analyser_goes_on_after_another_one_was_refused() {
+    let mut talk = Talk::up();
+    talk.hear(b"\x05").hear(&last(1, HEADER)).hear(&last(2, &glucose(1, "142"))).refuse().wait(500);
+    assert_eq!(talk.answers(), "AAN");
+    talk.hear(b"\x04");
+    let own = HEADER.replace("SN4711", "SN1");
+    talk.send(&[&own, &glucose(1, "98"), "L|1|N"]);
+    assert_eq!(talk.answers(), "AAAA");
+    // Word of a refusal comes when the next transmission has begun: that one is not the one.
+    talk.hear(b"\x05").refuse().hear(&last(1, &own)).hear(&last(2, &glucose(2, "77"))).store();
+    assert_eq!(talk.answers(), "AAA");
+}
+
+#[test]
+fn without_enq_a_refused_message_ends_with_the_next_header() {
+    let mut talk = Talk::with(&[("enq", "absent")]);
+    let result = last(2, &glucose(1, "142"));
+    talk.hear(&last(1, HEADER)).hear(&result).refuse().wait(500);
+    assert_eq!(talk.answers(), "AN");
+    talk.hear(&result).wait(500).store();
+    assert_eq!((talk.answers().as_str(), talk.said.len()), ("N", 1), "no header");
+    talk.hear(&last(1, HEADER)).hear(&result).store();
+    assert_eq!((talk.answers().as_str(), talk.said.len()), ("AA", 2));
 }
 
 #[test]
