@@ -13,5 +13,6 @@ mod power;
 mod racks;
 mod radio;
 mod refusals;
+mod serial_models;
 mod shutdown;
 mod silence;
