@@ -1,6 +1,8 @@
 //! What must never reach the broker. (What must never reach the disk or the log: `tests/secrets`.)
 
-use wardline::lab::sim::{Trouble, alaris};
+use std::time::Duration;
+
+use wardline::lab::sim::{Trouble, alaris, astm};
 use wardline::lab::stage;
 
 use crate::support::{Bench, PATIENCE, within};
@@ -54,4 +56,50 @@ async fn a_pump_that_is_exchanged_on_its_port_is_silenced_at_once() {
     // Between the exchange and the next statement of identity there is one moment in which the new
     // values are read under the old name: `set` came before the exchange, so one poll may slip in.
     assert!(bench.consumer.with(of_the_other) <= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analyser_that_is_not_expected_keeps_its_results_until_it_is() {
+    let mut bench = Bench::new().await;
+    bench.serve().await;
+    let acknowledged = astm::Ledger::default();
+    let setup = astm::Setup {
+        link: Some(bench.path().join("poc-1")),
+        serial: "AN-000124".to_owned(),
+        rest: Duration::from_millis(200),
+        ledger: acknowledged.clone(),
+        ..astm::Setup::default()
+    };
+    let (device, analyser) = astm::analyser(setup).unwrap();
+    bench.beside(device);
+    let results =
+        [("GLU", "98"), ("LAC", "2.1")].map(|(test, value)| astm::Reading::new(test, value, "mg/dL"));
+    analyser.set(astm::Values { results: results.into(), is_control: false });
+    bench.configure(&stage::serial_device("poc-1", "astm-lis", &analyser.path(), "AN-000123"));
+    let mut daemon = bench.start();
+    // It gives the message up, and sends it again: the first result of each is refused.
+    bench
+        .status("the message to be refused twice", |status| {
+            status
+                .devices
+                .iter()
+                .all(|device| device.refused.get("mismatch").is_some_and(|count| *count >= 4))
+        })
+        .await;
+    assert_eq!(acknowledged.all(), [""; 0], "acknowledged and not stored");
+    // The one that is expected stands there from here on, with the same message.
+    analyser.trouble(Trouble::Identity("AN-000123".to_owned()));
+    let of_glucose = |ledger: &wardline::lab::ledger::Ledger| {
+        ledger.kept.iter().filter(|(_, reading)| reading.value == "98").count()
+    };
+    within("its results", bench.consumer.wait_for(|ledger| of_glucose(ledger) > 0)).await;
+    within("its acknowledgement", async {
+        while acknowledged.all().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
+    assert_eq!(acknowledged.all(), ["GLU=98 mg/dL", "LAC=2.1 mg/dL"]);
+    assert_eq!(bench.consumer.with(|ledger| of_glucose(ledger)), 1);
 }

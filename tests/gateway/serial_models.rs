@@ -44,7 +44,7 @@ impl Bedside {
         let start = Start { link, identity: Some(identity.to_owned()), ..Start::default() };
         let running = (sim.start)(&start).unwrap();
         bench.beside(running.device);
-        running.remote.play(&minutes()[0]);
+        running.remote.play(minutes().first().unwrap());
         let places: BTreeSet<String> = running.remote.shown().into_iter().map(|shown| shown.at).collect();
         let places: Vec<String> = places.into_iter().filter(|at| !at.is_empty()).collect();
         assert_eq!(is_rack, !places.is_empty(), "{}: {places:?}", sim.name);
