@@ -67,7 +67,8 @@ pub(super) static MODEL: SerialModel = SerialModel {
     identity: IdentityProof::PortOnly,
     parts: Parts::One,
     settings: &SETTINGS,
-    quiet: Duration::from_secs(15),
+    // The longest `every` and a pause of the line.
+    quiet: Duration::from_secs(75),
     driver: &|settings| Box::new(Nonin::new(settings)),
 };
 

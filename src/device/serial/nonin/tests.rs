@@ -135,6 +135,13 @@ fn silence_opens_the_line_again() {
     assert_eq!(driver.poll_timeout(), None);
 }
 
+#[test]
+fn readings_that_are_wanted_seldom_are_no_silence() {
+    let Values::Number { most, .. } = SETTINGS[0].values else { panic!() };
+    let every = Duration::from_secs(u64::try_from(most).unwrap());
+    assert!(MODEL.quiet >= every + QUIET_MAX, "a healthy oximeter says nothing for {every:?}");
+}
+
 proptest! {
     #[test]
     fn any_cut_reads_the_same(cuts in proptest::collection::vec(1usize..90, 0..12), is_format_7 in any::<bool>()) {
