@@ -101,6 +101,10 @@ const STARTS_MAX: u32 = 6;
 /// How soon a refused command is said again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(300);
 
+/// A list that the device does not seem to have is asked for again so much later: it may only have been a
+/// bad moment of the line, and alarms stand in one of them.
+const OPTIONAL_AGAIN: Duration = Duration::from_secs(60);
+
 /// An identification that could not be read is asked for again so much later.
 const WHO_AGAIN: Duration = Duration::from_secs(5);
 
@@ -115,6 +119,17 @@ enum Phase {
     Talking,
     /// Hung up: nothing until the next `Up`.
     Closed,
+}
+
+/// What is known of a command since the communication was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    /// It was not answered yet.
+    Unknown,
+    /// It was answered.
+    Answered,
+    /// It was not answered twice, and never before.
+    Missing,
 }
 
 /// A command whose answer is outstanding.
@@ -138,6 +153,8 @@ struct Medibus {
     asked: Option<Asked>,
     /// When each command is due, by place; `None`: not again before the next ICC.
     due: [Option<Mono>; Query::COUNT],
+    /// What the device has shown of each command, by place.
+    offers: [Offer; Query::COUNT],
     /// ICC without an answer in a row.
     starts: u32,
     /// Whether the device has said who it is since the last doubt.
@@ -169,6 +186,7 @@ impl Medibus {
             phase: Phase::Listening,
             asked: None,
             due: [None; Query::COUNT],
+            offers: [Offer::Unknown; Query::COUNT],
             starts: 0,
             is_identified: false,
             told: None,
@@ -204,9 +222,9 @@ impl Medibus {
     fn handle_started(&mut self, now: Mono) {
         self.phase = Phase::Talking;
         self.is_identified = false;
-        self.quality = Quality::GOOD;
         self.starts = 0;
         self.due = [Some(now); Query::COUNT];
+        self.offers = [Offer::Unknown; Query::COUNT];
     }
 
     fn handle_bytes(&mut self, bytes: &[u8], now: Mono) {
@@ -217,7 +235,10 @@ impl Medibus {
         for piece in self.framer.take(bytes) {
             self.handle_piece(&piece, now, &mut faults);
         }
-        if self.framer.is_in_reply()
+        // Bytes of the real-time stream alone do not show that the reply goes on.
+        let is_more_than_stream = bytes.iter().any(|byte| *byte < 0x80);
+        if is_more_than_stream
+            && self.framer.is_in_reply()
             && let Some(asked) = &mut self.asked
         {
             asked.until = asked.until.max(now + PAUSE_MAX).min(asked.latest);
@@ -253,6 +274,7 @@ impl Medibus {
         if asked.query.code() == frame.code {
             self.asked = None;
             self.set_due(asked.query, Some(now + asked.query.period()));
+            self.set_offer(asked.query, Offer::Answered);
             if asked.query == Query::Start {
                 self.handle_started(now);
             } else {
@@ -282,12 +304,17 @@ impl Medibus {
                 ));
                 self.set_due(Query::Start, Some(now));
             }
+        } else if self.offer_of(asked.query) == Offer::Missing {
+            // Told when it was found missing.
+            self.set_due(asked.query, Some(now + OPTIONAL_AGAIN));
         } else if !asked.repeated {
             self.report(format!("no answer to {name}, asked again"));
             self.ask(asked.query, true, now);
-        } else if asked.query.is_optional() {
-            self.report(format!("no answer to {name} a second time: not asked again"));
-            self.set_due(asked.query, None);
+        } else if asked.query.is_optional() && self.offer_of(asked.query) == Offer::Unknown {
+            let seconds = OPTIONAL_AGAIN.as_secs();
+            self.report(format!("no answer to {name} a second time: asked only every {seconds} s"));
+            self.set_offer(asked.query, Offer::Missing);
+            self.set_due(asked.query, Some(now + OPTIONAL_AGAIN));
             // In a silence this long the cable can have gone to another device.
             self.is_identified = false;
             self.set_due(Query::Who, Some(now));
@@ -333,6 +360,16 @@ impl Medibus {
 
     fn due_of(&self, query: Query) -> Option<Mono> {
         self.due.get(usize::from(query.place())).copied().flatten()
+    }
+
+    fn offer_of(&self, query: Query) -> Offer {
+        self.offers.get(usize::from(query.place())).copied().unwrap_or(Offer::Unknown)
+    }
+
+    fn set_offer(&mut self, query: Query, offer: Offer) {
+        if let Some(known) = self.offers.get_mut(usize::from(query.place())) {
+            *known = offer;
+        }
     }
 
     fn set_due(&mut self, query: Query, at: Option<Mono>) {

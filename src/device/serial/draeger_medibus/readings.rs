@@ -11,7 +11,7 @@ use super::wire::Frame;
 use super::{Medibus, Phase, WHO_AGAIN, alarm_codes, metrics};
 use crate::device::alarms::{Level, Raised};
 use crate::device::nomenclature as mdc;
-use crate::device::observation::{Absent, Kind, Observation, Priority, Value};
+use crate::device::observation::{Absent, Kind, Observation, Priority, Quality, Value};
 use crate::device::serial::{Faults, observation, text};
 use crate::device::{Action, FaultKind};
 use crate::time::Mono;
@@ -51,6 +51,9 @@ impl Medibus {
         }
         self.alarms_of = Some(said.clone());
         if self.told.as_ref() != Some(&said) {
+            if self.told.is_some() {
+                self.quality = Quality::GOOD;
+            }
             self.told = Some(said.clone());
             self.actions.push_back(Action::identify(said));
         }

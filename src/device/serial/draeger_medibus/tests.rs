@@ -264,16 +264,76 @@ fn a_lost_answer_is_asked_for_once_more_and_then_all_begins_again() {
 
 #[test]
 fn a_device_without_the_second_code_page_is_read_all_the_same() {
-    let mut talk = Talk::running();
+    let mut talk = Talk::up();
     talk.until(Query::Alarms2);
     talk.wait();
     talk.wait();
     assert_eq!(talk.outstanding(), Query::Who);
     talk.say(&usual(Query::Who));
+    let began = talk.now.mono;
     for _ in 0..20 {
         talk.say(&usual(talk.outstanding()));
         talk.wait();
         assert_ne!(talk.outstanding(), Query::Alarms2);
+    }
+    // It may only have been a bad moment of the line: asked again, once and seldom.
+    talk.until(Query::Alarms2);
+    let pause = talk.now.mono.since(began);
+    assert!(pause >= Duration::from_secs(50) && pause <= Duration::from_secs(70), "{pause:?}");
+    talk.wait();
+    assert_ne!(talk.outstanding(), Query::Alarms2);
+    talk.until(Query::Alarms2);
+    let told = talk.say(&reply(0x2E, ";9CLECKAGE     "));
+    assert_eq!(observations(&told).len(), 1);
+}
+
+#[test]
+fn a_page_that_was_answered_is_not_given_up_for_one_bad_moment() {
+    let mut talk = Talk::running();
+    talk.until(Query::Alarms2);
+    talk.say(&reply(0x2E, ";9CLECKAGE     "));
+    talk.wait();
+    talk.until(Query::Alarms2);
+    talk.wait();
+    talk.wait();
+    assert_eq!(talk.outstanding(), Query::Start, "the communication is begun again");
+    talk.until(Query::Alarms2);
+    let told = talk.say(&usual(Query::Alarms2));
+    let [Observation { value: Value::Alarm(alarm), .. }] = observations(&told)[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((alarm.code.as_str(), alarm.phase.as_str()), ("CP2:9C", "end"));
+}
+
+#[test]
+fn a_stream_that_goes_on_does_not_hold_up_a_reply_whose_end_was_lost() {
+    let mut talk = Talk::running();
+    talk.until(Query::Measured1);
+    let sent = talk.sent.len();
+    talk.say(b"\x01$7D 2");
+    let began = talk.now.mono;
+    while talk.sent.len() == sent {
+        talk.say(&[0xD7, 0x80, 0x90]);
+        talk.now.mono = talk.now.mono + Duration::from_millis(20);
+        talk.driver.handle_timeout(talk.now);
+        talk.drain();
+    }
+    assert!(talk.now.mono.since(began) < Duration::from_secs(2), "the device hears nothing that long");
+}
+
+#[test]
+fn what_a_simulation_shows_is_marked_while_its_messages_cannot_be_read() {
+    let mut talk = Talk::running();
+    talk.until(Query::Texts);
+    talk.say(&reply(0x2A, "620\x03"));
+    talk.say(&command(0x51));
+    for texts in ["620", "0E5BIPAP\x03"] {
+        talk.until(Query::Texts);
+        talk.say(&reply(0x2A, texts));
+        talk.until(Query::Measured1);
+        let told = talk.say(&usual(Query::Measured1));
+        let quality = if texts == "620" { Quality::DEMONSTRATION } else { Quality::GOOD };
+        assert!(observations(&told).iter().all(|said| said.quality == quality), "{texts}: {told:?}");
     }
 }
 
