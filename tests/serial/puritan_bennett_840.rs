@@ -139,7 +139,7 @@ async fn a_ventilator_that_does_not_know_the_full_report_is_read_all_the_same() 
     bench.record.until("a report", |record| !record.values(TIDAL).is_empty()).await;
     assert_eq!(
         bench.record.faults().iter().map(|fault| fault.kind).collect::<Vec<_>>(),
-        [FaultKind::Refused]
+        [FaultKind::Refused; 2]
     );
     assert_only_requests(model(NAME), &bench.control.received());
 }

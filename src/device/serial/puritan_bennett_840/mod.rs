@@ -6,7 +6,7 @@
 //! The conversation: after `Up` everything is thrown away for longer than a report takes; then the report is
 //! asked for at its period. Without a byte for [`PATIENCE`] it is asked for again; without a whole report for
 //! [`LOST`] the line is opened again. `SNDF` is asked first; a ventilator that calls that command unknown
-//! is asked `SNDA` until the line is opened again.
+//! twice in a row, and has not answered it before, is asked `SNDA` until the line is opened again.
 //!
 //! Every report holds the ventilator's number (field 6), so every value is told under the number that
 //! stands beside it. A report has no checksum: a digit that the line turned into another digit passes. Therefore
@@ -117,6 +117,10 @@ const SETTLE: Duration = Duration::from_millis(1_400);
 /// How long nothing may come before the report is asked for again (facts 3.3).
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// So often in a row `SNDF` has to be called unknown before `SNDA` is asked: the line can spoil one request,
+/// and the short report lacks most alarms.
+const REFUSALS_MAX: u32 = 2;
+
 /// How long no whole report may come before the line is opened again (facts 3.3), counted from the
 /// request.
 const LOST: Duration = Duration::from_secs(10);
@@ -144,6 +148,10 @@ struct PuritanBennett840 {
     phase: Phase,
     /// Which report is asked for on this connection.
     form: Form,
+    /// Whether `SNDF` was answered on this connection.
+    has_full: bool,
+    /// How often in a row the request was called unknown.
+    refusals: u32,
     /// When the line counts as lost.
     lost_at: Mono,
     /// Who speaks on this connection.
@@ -164,6 +172,8 @@ impl PuritanBennett840 {
             framer: Delimited::new(wire::DELIMITERS),
             phase: Phase::Listening,
             form: if settings.word("ask") == "SNDA" { Form::Short } else { Form::Full },
+            has_full: false,
+            refusals: 0,
             lost_at: Mono::default(),
             known: None,
             doubtful: None,
@@ -230,6 +240,8 @@ impl PuritanBennett840 {
             (Span::Report(report), Phase::Waiting { form, asked, .. }) if form == report.form => {
                 self.phase = Phase::Resting { until: (asked + self.period()).max(now) };
                 self.lost_at = now + self.period() + LOST;
+                self.has_full |= form == Form::Full;
+                self.refusals = 0;
                 self.handle_report(report, faults);
             }
             (Span::UnknownCommand, Phase::Waiting { form, asked, .. }) => {
@@ -246,7 +258,13 @@ impl PuritanBennett840 {
     }
 
     fn handle_refusal(&mut self, form: Form, faults: &mut Faults) {
+        self.refusals = self.refusals.saturating_add(1);
+        let may_be_spoiled = self.has_full || self.refusals < REFUSALS_MAX;
         if form == Form::Full && self.settings.word("ask") != "SNDF" {
+            if may_be_spoiled {
+                faults.add(FaultKind::Refused, "the ventilator does not know the request: asked again");
+                return;
+            }
             self.form = Form::Short;
             let detail = "the ventilator does not know SNDF, SNDA is asked instead: set `ask = \"SNDA\"` to \
                           keep to it";
@@ -287,7 +305,9 @@ impl PuritanBennett840 {
             self.doubtful = None;
             return true;
         }
-        let must_confirm = self.known.is_some() && self.phase != Phase::Listening;
+        // Right after a reconnect it is the ventilator whose alarms are kept.
+        let is_new = self.known.is_none() && self.alarms_of.as_ref().is_none_or(|owner| owner == said);
+        let must_confirm = !is_new && self.phase != Phase::Listening;
         if must_confirm && self.doubtful.as_ref() != Some(said) {
             self.doubtful = Some(said.clone());
             faults.add(FaultKind::Unexpected, "a report has another number: held until the next one");

@@ -184,9 +184,11 @@ fn a_report_on_its_way_is_waited_for() {
 #[test]
 fn an_unknown_command_is_told_with_the_way_out_and_the_other_report_is_asked() {
     let mut talk = Talk::up();
-    let refused = talk.say("UNKNOWN CMD\r");
-    assert_eq!(faults(&refused), [FaultKind::Refused]);
-    assert_eq!(sent(&talk.pass(Duration::from_secs(2))), ["SNDA"]);
+    for next in ["SNDF", "SNDA"] {
+        let refused = talk.say("UNKNOWN CMD\r");
+        assert_eq!(faults(&refused), [FaultKind::Refused]);
+        assert_eq!(sent(&talk.pass(Duration::from_secs(2))), [next]);
+    }
     let actions = talk.turn(&report("MISCA", &[(35, "0.38")]));
     assert!(observed(&actions).iter().any(|said| said.metric == &mdc::VOL_AWAY_TIDAL));
     let Action::Report(fault) = &talk.say("UNKNOWN CMD\r")[0] else { panic!() };
@@ -196,6 +198,34 @@ fn an_unknown_command_is_told_with_the_way_out_and_the_other_report_is_asked() {
     let mut talk = Talk::up_with(&settings);
     talk.say("UNKNOWN CMD\r");
     assert_eq!(sent(&talk.pass(Duration::from_secs(2))), ["SNDF"]);
+}
+
+#[test]
+fn a_request_that_the_line_spoiled_costs_no_alarm() {
+    let mut talk = Talk::up();
+    let on = report("MISCF", &[(115, "LOW"), (124, "HIGH")]);
+    assert_eq!(alarms(&talk.turn(&on)).len(), 2);
+    for _ in 0..3 {
+        talk.say("UNKNOWN CMD\r");
+        assert_eq!(sent(&talk.pass(Duration::from_secs(2))), ["SNDF"], "the short report lacks most alarms");
+    }
+    assert_eq!(alarms(&talk.turn(&on)), []);
+}
+
+#[test]
+fn another_number_right_after_a_reconnect_counts_when_two_reports_have_it() {
+    let mut talk = Talk::up();
+    let on = report("MISCF", &[(110, "HIGH")]);
+    talk.turn(&on);
+    talk.event(&LinkEvent::Down(crate::link::LinkError::HungUp));
+    talk.event(&LinkEvent::Up);
+    talk.pass(SETTLE);
+    // One digit that the line turned into another.
+    let once = talk.turn(&report("MISCF", &[(6, "840 3510012845"), (110, "HIGH")]));
+    assert_eq!((observed(&once).len(), faults(&once)), (0, vec![FaultKind::Unexpected]));
+    let back = talk.turn(&on);
+    assert!(matches!(&back[0], Action::Identify(_, who) if who.serial.as_deref() == Some("3510012345")));
+    assert_eq!(alarms(&back), [], "it has been on all the time");
 }
 
 #[test]
