@@ -28,16 +28,27 @@ impl MaquetServoI {
             Block::Refused(length) => {
                 faults
                     .add(FaultKind::Checksum, format!("the checksum of a block of {length} bytes is wrong"));
-                self.breath_phase = None;
+                self.handle_loss(now);
             }
             Block::TooLong(length) => {
                 faults.add(FaultKind::Framing, format!("a block does not end within {length} bytes"));
-                self.breath_phase = None;
+                self.handle_loss(now);
             }
             Block::Noise(count) => {
                 faults.add(FaultKind::Framing, format!("{count} bytes belong to no block"));
+                self.handle_loss(now);
             }
             Block::Host => self.heard = None,
+        }
+    }
+
+    /// What was lost can have been a block of alarms, and a stream tells an alarm only when it changes. So the
+    /// stream is stopped for a round of questions.
+    fn handle_loss(&mut self, now: Mono) {
+        self.breath_phase = None;
+        if matches!(self.phase, Phase::Streaming { .. }) {
+            self.stream_due = now + STREAM_AGAIN;
+            self.stop_stream(now);
         }
     }
 

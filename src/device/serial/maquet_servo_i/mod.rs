@@ -15,7 +15,7 @@
 //! answer is checked; and each round ends with the question for the serial number (`RSEN`): only when
 //! it is the same as before is the round told. While curves stream nothing can be asked. What comes then
 //! goes out under the last identity, until the stream is stopped, at the latest after half an hour, for
-//! a round. A ventilator that was exchanged within a stream does not stream: it has to be told to.
+//! a round; so it is when a block came spoiled, which can have been an alarm. A ventilator that was exchanged within a stream does not stream: it has to be told to.
 //!
 //! What remains: the checksum is an XOR of 8 bits, so one in 256 spoiled answers looks whole. Its form
 //! (number of values, digits) catches most of these.

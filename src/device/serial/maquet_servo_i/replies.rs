@@ -66,7 +66,11 @@ impl MaquetServoI {
                 faults.add(kind, detail);
                 self.handle_failure(asked, now);
             }
-            (Piece::Broken(kind, detail), _) => faults.add(kind, detail),
+            (Piece::Broken(kind, detail), _) => {
+                // In a capture it can have been a question: what follows is not the answer to the one before it.
+                self.heard = None;
+                faults.add(kind, detail);
+            }
             (Piece::Text(_), _) => {
                 faults.add(FaultKind::Unexpected, "a message came although nothing was asked");
             }

@@ -361,6 +361,38 @@ fn a_stream_is_stopped_to_ask_who_streams() {
 }
 
 #[test]
+fn a_spoiled_block_of_a_stream_costs_no_edge_of_an_alarm() {
+    let on = || framed(&format!("0001{}", "0000".repeat(35)));
+    let mut block = vec![b'E'];
+    block.extend(1u16.to_be_bytes());
+    block.extend([0u8; 70]);
+    block.push(0x7F);
+    block.push(wire::xor(&block));
+    let broken = |at: usize, to: u8| [&block[..at], &[to], &block[at + 1..]].concat();
+    for spoiled in [broken(2, 2), broken(0, b'Z')] {
+        let (mut talk, _) = Talk::running("on");
+        assert_eq!(std::mem::take(&mut talk.asked), ["RADC"]);
+        let began = talk.now.mono;
+        let mut told = talk.say(&spoiled);
+        told.extend(talk.say(&[0x80, 0x10, 0x00, 0x7F, 0xEF]));
+        assert!(!faults(&told).is_empty() && observed(&told, "MDC_EVT_ALARM").is_empty(), "{told:?}");
+        talk.instead.push(("RADAE", on()));
+        let told = talk.until("RSEN", 1);
+        assert_eq!(observed(&told, "MDC_EVT_ALARM").len(), 1);
+        assert!(talk.now.mono.since(began) < Duration::from_secs(3), "the alarm is asked for at once");
+    }
+}
+
+#[test]
+fn an_answer_behind_a_spoiled_question_of_a_capture_is_no_serial_number() {
+    let capture =
+        [framed("RSEN"), b"RPAI17\x04".to_vec(), framed("CANARY 010203-1234"), framed("RSEN")].concat();
+    let Decoded { observations, faults, identities } = decode_capture(&MODEL, &settings("off"), &capture);
+    let all = format!("{observations:?} {faults:?} {identities:?}");
+    assert!(!all.contains("CANARY") && !all.contains("1234"), "{all}");
+}
+
+#[test]
 fn what_is_set_for_it_is_what_it_reads() {
     let mut all = settings("on");
     all.set_number(&MODEL.settings[2], 113).unwrap();
