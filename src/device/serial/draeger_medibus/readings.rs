@@ -4,7 +4,7 @@
 //! knows is told once on a connection, by its number alone.
 
 use super::codes::{self, Page};
-use super::queries::Query;
+use super::queries::{OWN_IDENTIFICATION, Query};
 use super::replies::{self, Entry};
 use super::texts::{self, Topic};
 use super::wire::Frame;
@@ -40,6 +40,11 @@ impl Medibus {
     fn read_identity(&mut self, data: &[u8], now: Mono) -> Result<(), &'static str> {
         if data.is_empty() && self.phase == Phase::Listening {
             return Ok(());
+        }
+        if data == OWN_IDENTIFICATION {
+            // Such a line answers everything, also that no alarm is on.
+            self.set_due(Query::Who, Some(now + WHO_AGAIN));
+            return Err("the line sends back what it is sent: check the cable");
         }
         let Some(said) = replies::identity(data) else {
             self.set_due(Query::Who, Some(now + WHO_AGAIN));

@@ -338,6 +338,26 @@ fn what_a_simulation_shows_is_marked_while_its_messages_cannot_be_read() {
 }
 
 #[test]
+fn a_line_that_sends_back_what_it_is_sent_is_no_device() {
+    let mut talk = Talk::up();
+    let mut told = Vec::new();
+    for _ in 0..50 {
+        while let [first, rest @ ..] = &talk.sent[..] {
+            let (first, rest) = (*first, rest.to_vec());
+            talk.sent = rest;
+            told.extend(talk.say(first));
+            assert!(told.len() < 1_000, "it answers itself without end");
+        }
+        told.extend(talk.wait());
+    }
+    let is_told = |action: &Action| matches!(action, Action::Identify(..) | Action::Observe(..));
+    assert!(!told.iter().any(is_told), "{told:?}");
+    let is_cable =
+        |action: &Action| matches!(action, Action::Report(fault) if fault.detail.contains("cable"));
+    assert!(told.iter().any(is_cable), "{told:?}");
+}
+
+#[test]
 fn a_refusal_is_followed_by_a_second_try_and_not_by_a_storm() {
     let mut talk = Talk::running();
     talk.until(Query::Measured1);
@@ -458,9 +478,69 @@ fn the_profile_decides_where_the_lists_disagree() {
     assert_eq!(reference(&settings), "DRAEGER_COMPL_FRAC");
     settings.set_word(&MODEL.settings[0], "medibus-x").unwrap();
     assert_eq!(reference(&settings), "MDC_VOL_MINUTE_AWAY_INSP");
+    // The frequency of IPPV there, the least rate here.
+    for (profile, reference) in [("medibus", "DRAEGER_RR_MAND"), ("medibus-x", "DRAEGER_RR_MIN")] {
+        settings.set_word(&MODEL.settings[0], profile).unwrap();
+        let read = decode_capture(&MODEL, &settings, &reply(0x29, "0A 12.0")).observations;
+        assert_eq!(read[0].1.metric.reference, reference);
+    }
+}
+
+/// What a device in trouble answers.
+fn troubled(query: Query, kind: u8, noise: &[u8]) -> Vec<u8> {
+    match kind {
+        0 => Vec::new(),
+        1 => noise.to_vec(),
+        2 => reply(0x15, ""),
+        3 => reply(query.code(), "\x02 odd"),
+        4 => command(0x51),
+        5 => command(0x55),
+        6 => usual(Query::Who),
+        7 => [command(0x30), usual(query)].concat(),
+        8 => usual(query).split_at(4).0.to_vec(),
+        9 => [usual(query), usual(query)].concat(),
+        _ => usual(query),
+    }
 }
 
 proptest! {
+    #[test]
+    fn after_any_trouble_everything_is_asked_again(
+        troubles in proptest::collection::vec((0u8..24, proptest::collection::vec(any::<u8>(), 0..20)), 0..200)
+    ) {
+        let mut talk = Talk::up();
+        let began = talk.now.mono;
+        for (kind, noise) in troubles {
+            if talk.driver.poll_timeout().is_none() {
+                talk.event(&LinkEvent::Down(crate::link::LinkError::HungUp));
+                talk.event(&LinkEvent::Up);
+            }
+            let before = talk.sent.len();
+            talk.say(&troubled(talk.outstanding(), kind, &noise));
+            if talk.sent.len() == before && talk.driver.poll_timeout().is_some() {
+                talk.wait();
+            }
+        }
+        let seconds = talk.now.mono.since(began).as_secs();
+        prop_assert!(talk.sent.len() < 1_000, "{} frames in {seconds} s", talk.sent.len());
+        if talk.driver.poll_timeout().is_none() {
+            talk.event(&LinkEvent::Up);
+        }
+        let well = talk.now.mono;
+        let mut asked = BTreeSet::new();
+        while talk.now.mono.since(well) < Duration::from_secs(80) {
+            let before = talk.sent.len();
+            asked.insert(talk.outstanding().place());
+            talk.say(&usual(talk.outstanding()));
+            if talk.sent.len() == before {
+                talk.wait();
+            }
+        }
+        for query in [Query::Alarms1, Query::Alarms2, Query::Measured1, Query::Texts, Query::Settings] {
+            prop_assert!(asked.contains(&query.place()), "{query:?} is not asked any more");
+        }
+    }
+
     #[test]
     fn any_cut_of_a_capture_reads_the_same(cuts in proptest::collection::vec(1usize..40, 0..40)) {
         let capture: Vec<u8> = Query::ALL.into_iter().flat_map(usual).collect();

@@ -59,7 +59,7 @@ pub(super) static CODEPAGE_2: [Row; 51] = [
     row(0x7D, &own::TIME_LOW_MAX, &mdc::SECOND),
 ];
 
-pub(super) static SETTINGS: [Row; 81] = [
+pub(super) static SETTINGS: [Row; 82] = [
     row(0x01, &mdc::CONC_AWAY_O2_INSP, &mdc::PERCENT),
     row(0x02, &mdc::VENT_FLOW_INSP, &mdc::LITRE_PER_MINUTE),
     row(0x03, &own::SIGH_INTERVAL, &mdc::DIMENSIONLESS),
@@ -69,7 +69,8 @@ pub(super) static SETTINGS: [Row; 81] = [
     row(0x07, &own::IE_I, &mdc::DIMENSIONLESS),
     row(0x08, &own::IE_E, &mdc::DIMENSIONLESS),
     row(0x09, &mdc::RESP_RATE, &mdc::PER_MINUTE),
-    row(0x0A, &own::RR_MAND, &mdc::PER_MINUTE),
+    only(Profile::Classic, 0x0A, &own::RR_MAND, &mdc::PER_MINUTE),
+    only(Profile::Extended, 0x0A, &own::RR_MIN, &mdc::PER_MINUTE),
     row(0x0B, &mdc::VENT_PRESS_AWAY_END_EXP_POS, &mdc::MILLIBAR),
     row(0x0C, &own::PEEP_SIGH, &mdc::MILLIBAR),
     row(0x0D, &own::PRESS_LOW, &mdc::MILLIBAR),
