@@ -116,6 +116,9 @@ struct MaquetServoI {
     due: Mono,
     software_due: Mono,
     stream_due: Mono,
+    /// Whether something was left out since the start, and when all may be started again for it.
+    has_left_out: bool,
+    renew_at: Mono,
     tables: Tables,
     scales: BTreeMap<u16, Scale>,
     /// The greatest alarm channel that this ventilator may know.
@@ -159,6 +162,8 @@ impl MaquetServoI {
             due: Mono::default(),
             software_due: Mono::default(),
             stream_due: Mono::default(),
+            has_left_out: false,
+            renew_at: Mono::default(),
             tables: Tables::default(),
             scales: BTreeMap::new(),
             alarm_most: u16::MAX,
@@ -209,6 +214,7 @@ impl MaquetServoI {
         self.plan = VecDeque::from([Asked::Type]);
         self.tables = Tables::default();
         self.scales.clear();
+        self.has_left_out = false;
         // In BASIC mode it refused these too.
         (self.has_overview, self.has_time, self.alarm_most) = (true, true, u16::MAX);
         self.drop_held();

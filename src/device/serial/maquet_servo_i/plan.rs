@@ -18,6 +18,10 @@ const SETTING_ROUNDS: u32 = 5;
 /// The period of what of the identity cannot change without a power cycle.
 const SOFTWARE_PERIOD: Duration = Duration::from_secs(30 * 60);
 
+/// The tables are defined again at most so often for readings that cannot be had: it takes seconds, in which
+/// no alarm is read.
+const RENEW_AFTER: Duration = Duration::from_secs(60);
+
 impl MaquetServoI {
     /// The plan is done: makes the next one. False: there is nothing to do yet.
     pub(super) fn go_on(&mut self, now: Mono) -> bool {
@@ -35,6 +39,7 @@ impl MaquetServoI {
             }
             Stage::Tables => {
                 (self.round, self.due, self.software_due) = (0, now, now + SOFTWARE_PERIOD);
+                self.renew_at = now + RENEW_AFTER;
                 (Stage::Rounds, VecDeque::new())
             }
             Stage::Rounds if self.due <= now => (Stage::Rounds, self.next_round(now)),

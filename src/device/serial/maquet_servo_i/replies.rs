@@ -84,7 +84,11 @@ impl MaquetServoI {
             self.hang_up("three questions in a row without a right answer");
             return;
         }
-        if asked != Asked::Wake {
+        // The alarms of the round wait for its end: readings that cannot be had must not keep them.
+        let is_left_out = matches!(asked, Asked::Read(Group::Breath | Group::Setting))
+            && self.unanswered.saturating_add(1) >= UNANSWERED_MAX;
+        self.has_left_out |= is_left_out;
+        if asked != Asked::Wake && !is_left_out {
             self.plan.push_front(asked);
         }
         self.wake(now);
@@ -115,7 +119,8 @@ impl MaquetServoI {
             return;
         }
         faults.add(FaultKind::Malformed, format!("the answer to {} has another form", asked.name()));
-        if asked.is_optional() {
+        // Once can be the line: an answer that is spoiled can have a right checksum.
+        if asked.is_optional() && self.unanswered > 0 {
             self.do_without(asked);
         } else {
             self.handle_failure(asked, now);
@@ -179,6 +184,11 @@ impl MaquetServoI {
             self.restarts = 0;
             self.tell_identity(faults);
             self.tell_held();
+            if self.has_left_out && self.renew_at <= now {
+                // The tables are perhaps not what they are taken for.
+                self.restart(now);
+                return true;
+            }
             let may_stream = !self.tables.curve.is_empty() && !self.is_standby && self.stream_due <= now;
             if may_stream {
                 self.plan.push_back(Asked::Stream);
@@ -219,6 +229,8 @@ impl MaquetServoI {
     fn handle_error(&mut self, asked: Asked, number: u8, now: Mono, faults: &mut Faults) {
         if number == STANDBY {
             self.is_standby = true;
+            // What is refused for now besides readings is made up for later.
+            self.has_left_out |= !matches!(asked, Asked::Read(_));
             // The alarms cannot be read in standby; that there are none can.
             if asked == Asked::Read(Group::Alarm) && self.overview == Some(0) {
                 self.held_level = Some(Level::new());

@@ -259,6 +259,38 @@ fn an_answer_about_another_channel_gives_no_scale() {
 }
 
 #[test]
+fn one_answer_of_another_form_costs_no_channel() {
+    let mut talk = Talk::with("off");
+    talk.instead.push(("RCCO200", framed("0001")));
+    talk.instead.push(("RALO", framed("x")));
+    talk.event(&LinkEvent::Up);
+    let told = talk.until("RSEN", 2);
+    assert_eq!(faults(&told), vec![FaultKind::Malformed; 2]);
+    assert_eq!(observed(&told, "MDC_RESP_RATE").len(), 1);
+    assert_eq!(observed(&told, "MAQUET_ALARM_STATE").len(), 1);
+}
+
+#[test]
+fn tables_that_were_refused_in_standby_are_defined_later() {
+    let mut talk = Talk::with("off");
+    talk.instead.push(("SDADB", framed("ER17")));
+    talk.event(&LinkEvent::Up);
+    let told = talk.until("RSEN", 40);
+    assert!(!observed(&told, "MDC_RESP_RATE").is_empty(), "readings are never asked for");
+}
+
+#[test]
+fn readings_that_cannot_be_had_cost_no_alarm() {
+    let (mut talk, _) = Talk::running("off");
+    talk.instead.push(("RADAE", framed(&format!("0001{}", "0000".repeat(35)))));
+    for _ in 0..8 {
+        talk.instead.push(("RADAB", framed("00010002")));
+    }
+    let told = talk.until("RSEN", 4);
+    assert_eq!(observed(&told, "MDC_EVT_ALARM").len(), 2, "it begins and ends");
+}
+
+#[test]
 fn an_interface_that_has_forgotten_its_tables_is_started_again() {
     for (question, error) in [("RADAE", "ER16"), ("RSEN", "ER10"), ("RADAS", "ER11")] {
         let (mut talk, _) = Talk::running("off");
@@ -403,7 +435,67 @@ fn what_is_set_for_it_is_what_it_reads() {
     assert!(Options::of(&settings("off")).curves.is_empty());
 }
 
+/// What a ventilator in trouble answers; `None`: what it usually does.
+fn troubled(kind: u8, noise: &[u8]) -> Option<Vec<u8>> {
+    Some(match kind {
+        0 => Vec::new(),
+        1 => noise.to_vec(),
+        2 => framed("ER10"),
+        3 => framed("ER16"),
+        4 => framed("ER17"),
+        5 => framed("ER18"),
+        6 => framed("*"),
+        7 => framed("00010002"),
+        8 => b"ER17\x04".to_vec(),
+        9 => framed("ER19"),
+        _ => return None,
+    })
+}
+
 proptest! {
+    #[test]
+    fn after_any_trouble_the_rounds_go_on(
+        curves in any::<bool>(),
+        troubles in proptest::collection::vec((0u8..40, proptest::collection::vec(any::<u8>(), 0..20)), 0..300)
+    ) {
+        let mut talk = Talk::with(if curves { "on" } else { "off" });
+        talk.event(&LinkEvent::Up);
+        let (began, mut written) = (talk.now.mono, 0);
+        for (kind, noise) in troubles {
+            if talk.driver.poll_timeout().is_none() {
+                talk.event(&LinkEvent::Down(LinkError::HungUp));
+                talk.event(&LinkEvent::Up);
+            }
+            let asked = std::mem::take(&mut talk.asked);
+            written += asked.len();
+            let asked = asked.last().cloned();
+            let usual = asked.as_ref().and_then(|asked| talk.answer(asked));
+            match troubled(kind, &noise).filter(|_| asked.is_some()).or(usual) {
+                Some(reply) if !reply.is_empty() => drop(talk.say(&reply)),
+                Some(_) | None => drop(talk.wait()),
+            }
+        }
+        prop_assert!(written < 400, "{written} messages in {:?}", talk.now.mono.since(began));
+        let (well, mut told) = (talk.now.mono, Vec::new());
+        let mut serials = 0;
+        while serials < 60 {
+            if talk.driver.poll_timeout().is_none() {
+                talk.event(&LinkEvent::Up);
+            }
+            let asked = std::mem::take(&mut talk.asked).pop();
+            serials += u32::from(asked.as_deref() == Some("RSEN"));
+            let reply = asked.as_ref().and_then(|asked| talk.answer(asked));
+            told.extend(match reply {
+                Some(reply) => talk.say(&reply),
+                None => talk.wait(),
+            });
+            prop_assert!(told.len() < 20_000, "the rounds do not come back");
+        }
+        let took = talk.now.mono.since(well);
+        prop_assert!(!observed(&told, "MDC_VENT_MODE").is_empty() && !observed(&told, "MDC_RESP_RATE").is_empty());
+        prop_assert!(took < Duration::from_secs(800), "{took:?}");
+    }
+
     #[test]
     fn noise_in_a_stream_makes_no_panic_and_no_question_but_escape(
         parts in proptest::collection::vec(proptest::collection::vec(prop_oneof![any::<u8>(), Just(0x80), Just(0x7F), Just(b'E')], 0..200), 1..20)
