@@ -1,5 +1,6 @@
 //! Conversations with the driver: what it asks, what it answers, what it believes, what it tells.
 
+use super::queries::OWN_IDENTIFICATION;
 use super::*;
 use crate::device::observation::{Kind, Observation, Value};
 use crate::device::serial::{Decoded, decode_capture};

@@ -116,8 +116,8 @@ struct MaquetServoI {
     due: Mono,
     software_due: Mono,
     stream_due: Mono,
-    /// Whether something was left out since the start, and when all may be started again for it.
-    has_left_out: bool,
+    /// What was left out since the start, counted, and when all may be started again for it.
+    left_out: u32,
     renew_at: Mono,
     tables: Tables,
     scales: BTreeMap<u16, Scale>,
@@ -162,7 +162,7 @@ impl MaquetServoI {
             due: Mono::default(),
             software_due: Mono::default(),
             stream_due: Mono::default(),
-            has_left_out: false,
+            left_out: 0,
             renew_at: Mono::default(),
             tables: Tables::default(),
             scales: BTreeMap::new(),
@@ -214,7 +214,7 @@ impl MaquetServoI {
         self.plan = VecDeque::from([Asked::Type]);
         self.tables = Tables::default();
         self.scales.clear();
-        self.has_left_out = false;
+        self.left_out = 0;
         // In BASIC mode it refused these too.
         (self.has_overview, self.has_time, self.alarm_most) = (true, true, u16::MAX);
         self.drop_held();

@@ -87,7 +87,7 @@ impl MaquetServoI {
         // The alarms of the round wait for its end: readings that cannot be had must not keep them.
         let is_left_out = matches!(asked, Asked::Read(Group::Breath | Group::Setting))
             && self.unanswered.saturating_add(1) >= UNANSWERED_MAX;
-        self.has_left_out |= is_left_out;
+        self.left_out = self.left_out.saturating_add(u32::from(is_left_out));
         if asked != Asked::Wake && !is_left_out {
             self.plan.push_front(asked);
         }
@@ -184,7 +184,7 @@ impl MaquetServoI {
             self.restarts = 0;
             self.tell_identity(faults);
             self.tell_held();
-            if self.has_left_out && self.renew_at <= now {
+            if self.left_out > 0 && self.renew_at <= now {
                 // The tables are perhaps not what they are taken for.
                 self.restart(now);
                 return true;
@@ -230,7 +230,7 @@ impl MaquetServoI {
         if number == STANDBY {
             self.is_standby = true;
             // What is refused for now besides readings is made up for later.
-            self.has_left_out |= !matches!(asked, Asked::Read(_));
+            self.left_out = self.left_out.saturating_add(u32::from(!matches!(asked, Asked::Read(_))));
             // The alarms cannot be read in standby; that there are none can.
             if asked == Asked::Read(Group::Alarm) && self.overview == Some(0) {
                 self.held_level = Some(Level::new());

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::device::observation::{Absent, Kind, Phase as AlarmPhase, Priority, Value};
+use crate::device::observation::{Absent, Kind, Observation, Phase as AlarmPhase, Priority, Value};
 use crate::device::serial::{Decoded, decode_capture};
 use bytes::Bytes;
 use proptest::prelude::*;
