@@ -9,6 +9,7 @@
 //! the communication. The device commands too, at any time, also within a reply: it is answered at once and
 //! once. A command without an answer is said once more; after a second silence, a STOP or a refusal the
 //! communication is begun again with ICC, and nothing is believed before the device has said who it is.
+//! A list that was never answered since is asked for again every [`OPTIONAL_AGAIN`]: not every device has it.
 //!
 //! The protocol has no serial number. What a device says of itself is the number of its kind, its name and
 //! its revisions: so two devices of one kind cannot be told apart, and the configuration has to say that
