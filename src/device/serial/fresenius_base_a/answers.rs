@@ -281,6 +281,12 @@ impl FreseniusBaseA {
         } else {
             self.doubt(address);
         }
+        // Whether it is the line: so that silent modules are not taken for a silent base, and after lost
+        // answers the base says again who it is.
+        let base = Ask { address: 0, query: Query::Id };
+        if self.plan.front() != Some(&base) {
+            self.plan.push_front(base);
+        }
     }
 
     /// Counts a round in vain; gives how many there were in a row.

@@ -56,7 +56,9 @@ impl Station {
     /// Everything of the connection goes; the alarms that are on stay, to be compared again.
     pub(super) fn reset(&mut self) {
         let (edges, edges_of) = (std::mem::take(&mut self.edges), self.edges_of.take());
-        *self = Self { part: self.part, edges, edges_of, ..Self::default() };
+        // The words go with the edges: the first of them that comes alone must not end what the other says.
+        let (part, alarm, error) = (self.part, self.alarm, self.error);
+        *self = Self { part, alarm, error, edges, edges_of, ..Self::default() };
     }
 
     /// Its session is closed and nobody knows who stands there.

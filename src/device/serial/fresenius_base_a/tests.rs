@@ -692,6 +692,38 @@ fn an_alarm_that_ended_while_the_line_was_down_gets_its_end() {
     assert!(!told.iter().any(|line| line.starts_with("1:MDC_EVT")), "{told:?}");
 }
 
+/// The answer to LE names the alarm before the error: the first of them must not end the other.
+#[test]
+fn an_error_that_goes_on_over_a_reconnect_is_not_told_anew() {
+    let mut talk = Talk::running();
+    talk.base.variables = "a0001;e12";
+    assert!(noted(&talk.go_on(3)).contains(&"1:MDC_EVT_ALARM=E:12 start".to_owned()));
+    talk.event(&LinkEvent::Down(LinkError::HungUp));
+    talk.asked = None;
+    talk.event(&LinkEvent::Up);
+    let told = noted(&talk.go_on(5));
+    assert!(told.iter().any(|line| line == "1:FRESENIUS_ERROR_WORD=0x12"), "{told:?}");
+    assert!(!told.iter().any(|line| line.contains("MDC_EVT")), "{told:?}");
+}
+
+/// A base answers for the modules that it cannot reach; where it does not, the others must not suffer.
+#[test]
+fn three_modules_that_say_nothing_do_not_cost_the_others() {
+    let mut talk = Talk::with(&defaults());
+    talk.base.serials = [Some("B1"), Some("M1"), Some("M2"), Some("M3"), Some("M4"), None];
+    talk.event(&LinkEvent::Up);
+    let mut actions = Vec::new();
+    while talk.now.mono < Mono::default() + Duration::from_secs(60) {
+        let is_silent = talk.asked.as_deref().is_some_and(|asked| ["1", "2", "3"].contains(&&asked[..1]));
+        if is_silent {
+            talk.asked = None;
+        }
+        actions.extend(talk.step());
+    }
+    assert!(!actions.contains(&Action::Command(LinkCommand::HangUp)));
+    assert!(noted(&actions).contains(&"4:MDC_FLOW_FLUID_PUMP=3.5".to_owned()), "{:?}", noted(&actions));
+}
+
 fn capture() -> Vec<u8> {
     let mut bytes = Vec::new();
     for message in [
