@@ -29,10 +29,11 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::Faults;
+use super::{Faults, observation};
 use crate::device::catalogue::{Class, IdentityProof, Parts, SerialModel};
 use crate::device::framing::{Break, Delimited, Piece};
 use crate::device::nomenclature as mdc;
+use crate::device::observation::{Kind, Value};
 use crate::device::settings::Settings;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity};
 use crate::link::{AllowSet, Line as LineSettings, LinkCommand, LinkEvent, Parity};
@@ -55,6 +56,7 @@ pub(super) static MODEL: SerialModel = SerialModel {
         &mdc::DRUG_NAME,
         &mdc::PUMP_STAT,
         &codes::SOUNDING,
+        &codes::PUMPS,
         &codes::VT1,
         &codes::TV1,
         &mdc::EVT_ALARM,
@@ -68,7 +70,8 @@ pub(super) static MODEL: SerialModel = SerialModel {
     identity: IdentityProof::Reported,
     parts: Parts::Many { word: "pump", names: &["1", "2", "3"] },
     settings: &SETTINGS,
-    quiet: Duration::from_secs(45),
+    // With three pumps and the slowest pace of the settings a turn takes 60 s; a reply may be lost besides.
+    quiet: Duration::from_secs(90),
     driver: &|settings| Box::new(HospiraPlumAPlus::new(settings)),
 };
 
@@ -109,7 +112,9 @@ struct HospiraPlumAPlus {
     last: Ask,
     pumps: [Pump; 3],
     is_chain_told: bool,
-    /// Questions in a row that nobody answered.
+    /// Whether any pump has answered in this turn.
+    is_turn_answered: bool,
+    /// Questions in a row that were not answered, but for those to numbers that nobody is known to have.
     missed: u32,
     discarded: usize,
     actions: VecDeque<Action>,
@@ -129,6 +134,7 @@ impl HospiraPlumAPlus {
             last: Ask::Probe,
             pumps: [1, 2, 3].map(Pump::new),
             is_chain_told: false,
+            is_turn_answered: false,
             missed: 0,
             discarded: 0,
             actions: VecDeque::new(),
@@ -140,7 +146,7 @@ impl HospiraPlumAPlus {
         // The alarms that are on are kept: they are compared again once each pump has answered.
         self.pumps.iter_mut().for_each(Pump::reset);
         self.actions.clear();
-        (self.is_chain_told, self.missed, self.discarded) = (false, 0, 0);
+        (self.is_chain_told, self.is_turn_answered, self.missed, self.discarded) = (false, false, 0, 0);
         self.last = Ask::Probe;
         self.phase = Phase::Settling { until: now + SETTLE };
     }
@@ -219,6 +225,18 @@ impl HospiraPlumAPlus {
         let mut out = Vec::new();
         pump.handle(kind, fields, &self.mapping, (&mut out, faults));
         self.actions.extend(out);
+        self.is_turn_answered = true;
+    }
+
+    /// Which pumps answer, at the end of a turn: the chain is an asset of its own, and is watched for silence.
+    fn tell_chain(&mut self) {
+        if !std::mem::take(&mut self.is_turn_answered) {
+            return;
+        }
+        let bit = |pump: &Pump| u32::from(pump.told.is_some()) << pump.part.0.saturating_sub(1);
+        let bits = self.pumps.iter().map(bit).fold(0, |all, bit| all | bit);
+        let said = observation(&codes::PUMPS, Value::Bits(bits), &mdc::DIMENSIONLESS, Kind::State);
+        self.actions.push_back(Action::observe(said));
     }
 
     /// The question that is outstanding was answered.
@@ -234,7 +252,12 @@ impl HospiraPlumAPlus {
 
     fn handle_silence(&mut self, ask: Ask, now: Mono) {
         self.framer.reset();
-        self.missed = self.missed.saturating_add(1);
+        let is_anybody_there = self.pumps.iter().any(|pump| pump.told.is_some());
+        let is_nobodys =
+            ask.pump().and_then(|at| self.pumps.get(usize::from(at))).is_some_and(|pump| pump.told.is_none());
+        if !(is_anybody_there && is_nobodys) {
+            self.missed = self.missed.saturating_add(1);
+        }
         let mut out = Vec::new();
         if let Some(pump) = ask.pump().and_then(|at| self.pumps.get_mut(usize::from(at))) {
             pump.missed = pump.missed.saturating_add(1);
@@ -288,6 +311,9 @@ impl HospiraPlumAPlus {
     }
 
     fn send(&mut self, ask: Ask, now: Mono) {
+        if ask.pump() <= self.last.pump() && matches!(ask, Ask::Numbers(_)) {
+            self.tell_chain();
+        }
         self.last = ask;
         self.phase = Phase::Waiting { ask, since: now, until: now + self.patience };
         self.actions.push_back(Action::Command(LinkCommand::Send(ask.id())));

@@ -88,6 +88,11 @@ impl Pump {
     ) {
         let field = |at: usize| fields.get(at).map_or("", |field| field.trim());
         let serial = (mapping.is_field1_serial && !field(0).is_empty()).then(|| text(field(0)));
+        if mapping.is_field1_serial && serial.is_none() {
+            let detail = format!("a reply of pump {} does not hold its own id: not passed on", self.part.0);
+            faults.add(FaultKind::Malformed, detail);
+            return;
+        }
         self.identify(Identity { serial, ..Identity::default() }, out);
         let part = self.part;
         let mut tell = |said: Observation| out.push(Action::Observe(part, said));

@@ -408,6 +408,67 @@ fn an_alarm_that_ended_while_the_line_was_down_gets_its_end() {
     assert!(noted(&talk.go_on(5)).contains(&"1:MDC_EVT_FLUID_LINE_AIR=AD1 end".to_owned()));
 }
 
+/// Its entry is watched for silence like any other.
+#[test]
+fn the_chain_itself_says_which_of_its_pumps_answer() {
+    let mut talk = Talk::up();
+    let chain = |actions: &[Action]| -> Vec<String> {
+        noted(actions).into_iter().filter(|line| line.starts_with("0:")).collect()
+    };
+    let told = chain(&talk.go_on(60));
+    assert!(told.len() >= 10, "{told:?}");
+    assert_eq!(told.last().unwrap(), "0:HOSPIRA_PUMPS=3");
+    talk.pumps[0] = None;
+    let told = chain(&talk.go_on(120));
+    assert_eq!(told.last().unwrap(), "0:HOSPIRA_PUMPS=2");
+}
+
+/// Numbers that nobody has are asked again and again: that is no reason to doubt the line.
+#[test]
+fn a_single_pump_is_never_hung_up_on_however_few_misses_are_allowed() {
+    let mut talk = Talk::with(&set(&[("missed", "2")]));
+    talk.pumps = [USUAL, None, None];
+    talk.event(&LinkEvent::Up);
+    let actions = talk.go_on(120);
+    assert!(!actions.contains(&Action::Command(LinkCommand::HangUp)));
+    assert!(noted(&actions).iter().filter(|line| line.starts_with("1:MDC_FLOW")).count() > 20);
+}
+
+#[test]
+fn where_the_first_field_is_the_pumps_own_id_a_reply_without_it_is_nobodys() {
+    let mut talk = Talk::up_with(&set(&[("field1", "serial")]));
+    talk.pumps = [Some(("A17", "125;500;12.5;D", "OD1;S")), None, None];
+    talk.go_on(6);
+    talk.pumps[0] = Some(("", "7;500;12.5;D", "OK;S"));
+    let actions = talk.go_on(6);
+    assert!(noted(&actions).iter().all(|line| line.starts_with("0:")), "{:?}", noted(&actions));
+    assert!(faults(&actions).contains(&FaultKind::Malformed));
+    talk.pumps[0] = Some(("A17", "125;500;12.5;D", "OD1;S"));
+    let told = noted(&talk.go_on(20));
+    assert!(!told.iter().any(|line| line.contains("EVT") || line.contains(" is ")), "{told:?}");
+}
+
+/// As slow as the settings allow, with three pumps, nobody may be called silent.
+#[test]
+fn no_setting_makes_a_healthy_pump_quiet_for_too_long() {
+    for words in [[("pace_ms", "10000"), ("patience_ms", "10000")], [("pace_ms", "300"), ("missed", "60")]] {
+        let mut talk = Talk::with(&set(&words));
+        talk.pumps = [USUAL; 3];
+        talk.event(&LinkEvent::Up);
+        let mut last = [talk.now.mono; 4];
+        while talk.now.mono < Mono::default() + Duration::from_secs(600) {
+            for action in talk.step() {
+                if let Action::Observe(Part(part), _) = action {
+                    let gap =
+                        talk.now.mono.since(std::mem::replace(&mut last[usize::from(part)], talk.now.mono));
+                    // One reply may be lost besides.
+                    assert!(gap + Duration::from_secs(10) < MODEL.quiet, "{part}: {gap:?}");
+                }
+            }
+        }
+    }
+}
+
 fn capture() -> Vec<u8> {
     let mut bytes = b"T@0;ISTA;2FAD\r".to_vec();
     bytes.extend(b"T@1;IDV1;VT1;TV1;DN1;85E7\r");
