@@ -46,7 +46,8 @@ pub(in super::super) static MODEL: SerialModel = SerialModel {
     identity: IdentityProof::Reported,
     parts: Parts::Many { word: "slot", names: places::NAMES },
     settings: &SETTINGS,
-    quiet: Duration::from_secs(50),
+    // A full rack takes 31 s for a round. When its answer is lost near the end, the last pump is heard after 85 s.
+    quiet: Duration::from_secs(120),
     driver: &|settings| Box::new(BbraunBcc::new(settings)),
 };
 

@@ -30,6 +30,30 @@ pub(super) struct Rack {
     told: Option<Identity>,
 }
 
+/// Whether a segment can only be the answer to `ADMIN:VERSION`.
+fn is_version(segment: &Segment) -> bool {
+    let is_one = |name: &str| name.starts_with('V') && name.contains(|c: char| c.is_ascii_digit());
+    segment.place == Place::Rack && segment.only().is_some_and(is_one)
+}
+
+/// Whether a block can be an answer. A rack that missed an ACK says the last block of its reply again,
+/// when the next question is out already.
+fn is_answer(ask: Ask, segments: &[Segment]) -> bool {
+    let is_alive = matches!(segments, [only] if only.only() == Some("GNACK"));
+    match ask {
+        Ask::Alive => is_alive,
+        Ask::Version => !is_alive,
+        Ask::Memory => !is_alive && !matches!(segments, [only] if is_version(only)),
+        Ask::Slot(part) => {
+            let is_of_slot = |segment: &Segment| match segment.place {
+                Place::Rack => segment.get("GNERR").is_some(),
+                Place::Slot(other) => other == part,
+            };
+            segments.is_empty() || segments.iter().any(is_of_slot)
+        }
+    }
+}
+
 impl BbraunBcc {
     /// Reads a block whatever it answers, as a listener does.
     pub(super) fn overhear(&mut self, block: &Block<'_>, now: Now, faults: &mut Faults) {
@@ -38,9 +62,8 @@ impl BbraunBcc {
         }
         let segments = reply::segments(block.data, faults);
         self.rack.is_known = true;
-        let is_version = |name: &str| name.starts_with('V') && name.contains(|c: char| c.is_ascii_digit());
         match segments.as_slice() {
-            [only] if only.place == Place::Rack && only.only().is_some_and(is_version) => {
+            [only] if is_version(only) => {
                 self.rack.firmware = only.only().map(text);
                 self.tell_rack();
             }
@@ -60,8 +83,7 @@ impl BbraunBcc {
         faults: &mut Faults,
     ) -> bool {
         let segments = reply::segments(block.data, faults);
-        let is_alive = matches!(segments.as_slice(), [only] if only.only() == Some("GNACK"));
-        if is_alive != (ask == Ask::Alive) {
+        if !is_answer(ask, &segments) {
             faults.add(FaultKind::Unexpected, format!("what came is no answer to {}", ask.name()));
             return false;
         }
@@ -121,6 +143,8 @@ impl BbraunBcc {
             self.note_strange(segment, faults);
             let place = segment.place;
             match (place, segment.get("GNERR")) {
+                // It has no pumps, and a clock.
+                (Place::Rack, Some("11")) => self.handle_rack(segment, now, faults),
                 (Place::Rack | Place::Slot(_), Some(code)) => self.handle_error(place, code, faults),
                 (Place::Rack, None) => self.handle_rack(segment, now, faults),
                 (Place::Slot(part), None) => {

@@ -55,6 +55,9 @@ static NUMBERS: [Number; 11] = [
 static WORDS: [(&str, &Metric); 3] =
     [("INSOL", &mdc::DRUG_NAME), ("INSOLSN", &codes::DRUG_SHORT), ("INSOLID", &codes::DRUG_ID)];
 
+/// How many mode flags a pump has.
+const MODE_FLAGS: u8 = 12;
+
 /// Stands in `INRMT` when there is no time left to tell.
 const NO_TIME: &str = "65535";
 
@@ -171,7 +174,9 @@ fn modes(segment: &Segment, meaning: Meaning, faults: &mut Faults) -> Vec<Observ
             state(&codes::POWER, if is_external { "external" } else { "battery" });
         }
     }
-    if !flags.is_empty() {
+    // Of a list that a block has cut in two the other flags would look as if they were 0.
+    let is_whole = (1..=MODE_FLAGS).all(|number| segment.names().any(|name| name == format!("INM{number}")));
+    if is_whole && !flags.is_empty() {
         let bit = |(number, is_set): &(u8, bool)| u32::from(*is_set) << number.saturating_sub(1);
         let bits = flags.iter().map(bit).fold(0, |all, bit| all | bit);
         said.push(observation(&codes::MODE_FLAGS, Value::Bits(bits), &mdc::DIMENSIONLESS, Kind::State));

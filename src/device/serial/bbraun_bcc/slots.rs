@@ -77,11 +77,13 @@ impl Slots {
         }
     }
 
-    /// Another rack speaks: all pumps are others.
+    /// Another rack speaks, or the same one under another name: everybody has to say again who they are.
+    /// Alarms are kept as over a new connection.
     pub(super) fn handle_other_rack(&mut self, actions: &mut Vec<Action>) {
-        let gone = std::mem::take(&mut self.0).into_iter().filter(|(_, slot)| slot.is_told);
+        let gone = self.0.iter().filter(|(_, slot)| slot.is_told);
         actions
-            .extend(gone.map(|(part, _)| Action::Gone(part, "another rack answers on the port".to_owned())));
+            .extend(gone.map(|(part, _)| Action::Gone(*part, "another rack answers on the port".to_owned())));
+        self.handle_up();
     }
 
     /// A reply to a question for everything begins.

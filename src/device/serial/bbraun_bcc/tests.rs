@@ -437,6 +437,133 @@ fn another_bed_id_is_another_rack() {
     assert_eq!(noted(&talk.say(&pump(1, "50113", 7, "9")))[..2], ["1-3 is 7", "1-3 9"]);
 }
 
+/// People change the name of a bed; the pumps stay where they are, and what is on goes on.
+#[test]
+fn alarms_are_kept_when_the_bed_gets_another_name() {
+    for (is_on, serial, expected) in [
+        ("1", 7, vec!["1-3 is 7", "1-3 9"]),
+        ("0", 7, vec!["1-3 is 7", "1-3 9", "1-3 bcc:INA3 end"]),
+        ("0", 8, vec!["1-3 is 8", "1-3 9"]),
+    ] {
+        let flagged = |seconds: u64, serial: u32, is_on: &str| {
+            pump(seconds, "50113", serial, "9").replace("INA3,0", &format!("INA3,{is_on}"))
+        };
+        let mut talk = Talk::running();
+        talk.say(&flagged(214, 7, "1"));
+        talk.poll();
+        talk.bed = "Other";
+        talk.say(&flagged(224, serial, is_on));
+        assert_eq!(noted(&talk.say("225,50100,GNACK,0")), ["1-3 gone"]);
+        talk.say("225,50100,V3.30");
+        talk.poll();
+        let told = noted(&talk.begin(&flagged(235, serial, is_on)));
+        assert_eq!(told, expected);
+    }
+}
+
+/// A rack that missed the ACK sends its last block again, when the next question is out already.
+#[test]
+fn a_last_block_that_comes_late_again_is_no_answer_to_the_next_question() {
+    let mut talk = Talk::running();
+    talk.say(&[pump(214, "50113", 7, "1"), pump(214, "5012A", 8, "2")].join("\x1E"));
+    talk.poll();
+    let seconds = talk.seconds;
+    let without = pump(seconds, "50113", 7, "1");
+    assert_eq!(sent(&talk.say(&without)), ["ACK", "MEM:GETSLOT 2A"]);
+    let again = talk.say(&without);
+    assert_eq!(
+        (noted(&again), sent(&again), faults(&again)),
+        (vec![], vec!["ACK".to_owned()], vec![FaultKind::Unexpected])
+    );
+    assert_eq!(noted(&talk.say(&pump(seconds, "5012A", 8, "2"))), ["2-A 2"]);
+    // Likewise the version, behind which everything was asked for.
+    let mut talk = Talk::running();
+    let again = talk.say("214,50100,V3.30");
+    assert_eq!((sent(&again), faults(&again)), (vec!["ACK".to_owned()], vec![FaultKind::Unexpected]));
+    assert_eq!(noted(&talk.say(&pump(214, "50113", 7, "1"))), ["1-3 is 7", "1-3 1", "rack is V3.30"]);
+}
+
+#[test]
+fn a_rack_without_pumps_is_not_silent() {
+    let mut talk = Talk::running();
+    for _ in 0..3 {
+        let told = talk.say(&format!("{},50100,GNERR,11", talk.seconds));
+        let is_clock = |action: &Action| matches!(action, Action::Observe(Part::WHOLE, said) if said.metric == &codes::UPTIME);
+        assert!(told.iter().any(is_clock), "{told:?}");
+        assert_eq!(faults(&told), []);
+        talk.poll();
+    }
+}
+
+/// What is not said is not 0.
+#[test]
+fn mode_flags_that_a_block_cut_in_two_are_not_told_as_all_of_them() {
+    let flags = |range: std::ops::RangeInclusive<u8>| -> String {
+        range.map(|n| format!("214,50113,INM{n},1")).collect::<Vec<_>>().join("\x1E")
+    };
+    let bits = |actions: &[Action]| -> Vec<Value> {
+        let of = |action: &Action| match action {
+            Action::Observe(_, said) if said.metric == &codes::MODE_FLAGS => Some(said.value.clone()),
+            Action::Observe(..)
+            | Action::Command(_)
+            | Action::Identify(..)
+            | Action::Gone(..)
+            | Action::Report(_) => None,
+        };
+        actions.iter().filter_map(of).collect()
+    };
+    let mut talk = Talk::running();
+    let whole = talk.begin(&format!("214,50113,INSERNUM,7\x1E{}", flags(1..=12)));
+    assert_eq!(bits(&whole), [Value::Bits(0xFFF)]);
+    for at in 1..12 {
+        let mut talk = Talk::running();
+        let mut actions = talk.begin(&format!("214,50113,INSERNUM,7\x1E{}", flags(1..=at)));
+        actions.extend(talk.say(&format!("{}\x1E214,50113,INA1,0", flags(at + 1..=12))));
+        actions.extend(talk.say("214,50113,INSERNUM,7"));
+        assert!(bits(&actions).iter().all(|bits| *bits == Value::Bits(0xFFF)), "{at}: {:?}", bits(&actions));
+    }
+}
+
+/// 24 pumps with 1,200 bytes each at 9,600 baud, one answer lost on the way, and the version never told.
+#[test]
+fn a_full_rack_is_not_silent_when_one_answer_is_lost() {
+    let mut settings = Settings::defaults(MODEL.settings);
+    let poll = MODEL.settings.iter().find(|row| row.name == "poll").unwrap();
+    settings.set_number(poll, 15).unwrap();
+    let mut talk = Talk::new(&[]);
+    talk.driver = (MODEL.driver)(&settings);
+    talk.event(&LinkEvent::Up);
+    let (mut asked, mut replies) = (talk.wait(), 0);
+    let mut last = None;
+    while replies < 6 {
+        let names = sent(&asked);
+        let actions = match names.last().map(String::as_str) {
+            Some("ADMIN:ALIVE") => talk.say(&format!("{},50100,GNACK,0", talk.seconds)),
+            Some("MEM:GET") => {
+                replies += 1;
+                let mut said = Vec::new();
+                for slot in 1..=24u32 {
+                    said.extend(talk.pass(Duration::from_millis(1_250)));
+                    if (replies, slot) == (4, 24) {
+                        break;
+                    }
+                    let data = pump(talk.seconds, &format!("5011{slot:02}"), slot, "1");
+                    let block = talk.block(&data, slot == 24);
+                    said.extend(talk.bytes(&block));
+                    if slot == 24 {
+                        let now = talk.now.mono;
+                        let gap = now.since(last.replace(now).unwrap_or(now));
+                        assert!(gap < MODEL.quiet, "{gap:?}");
+                    }
+                }
+                said
+            }
+            _ => talk.wait(),
+        };
+        asked = actions;
+    }
+}
+
 #[test]
 fn alarms_are_kept_over_a_reconnect_of_the_same_pump_and_forgotten_for_another() {
     for (serial, expected) in
