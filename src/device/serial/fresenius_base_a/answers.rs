@@ -84,6 +84,13 @@ impl FreseniusBaseA {
             faults.add(FaultKind::Unexpected, detail);
             return;
         }
+        let answer = Some((origin, message.map(str::to_owned)));
+        if !self.is_taken && self.last_answer == answer {
+            // The base missed the ACK; the command that is outstanding it has not even taken.
+            faults.add(FaultKind::Unexpected, format!("an answer of {origin} came again"));
+            return;
+        }
+        self.last_answer = answer;
         self.unanswered = 0;
         self.phase = if copies > 1 { Phase::Draining { until: now + super::PATIENCE } } else { Phase::Idle };
         if status == Status::Refused {

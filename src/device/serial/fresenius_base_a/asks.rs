@@ -32,6 +32,7 @@ impl FreseniusBaseA {
     /// Writes a command.
     pub(super) fn send(&mut self, ask: Ask) {
         let Ask { address, query } = ask;
+        self.is_taken = false;
         self.write(&match query {
             Query::Open => Write::Open(address),
             Query::Kind => Write::Fixed(address, b'b'),

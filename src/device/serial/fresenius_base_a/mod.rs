@@ -140,6 +140,10 @@ struct FreseniusBaseA {
     is_storm: bool,
     /// Whether the answer that is outstanding was asked for again (NAK).
     was_refused: bool,
+    /// Whether the command that is outstanding was taken (ACK).
+    is_taken: bool,
+    /// The last answer, to know it when it is sent again.
+    last_answer: Option<(u8, Option<String>)>,
     unanswered: u32,
     discarded: usize,
     /// What a host asked each last, in a capture of both sides.
@@ -160,6 +164,8 @@ impl FreseniusBaseA {
             life_signs: VecDeque::new(),
             is_storm: false,
             was_refused: false,
+            is_taken: false,
+            last_answer: None,
             unanswered: 0,
             discarded: 0,
             overheard: [None; 6],
@@ -192,7 +198,7 @@ impl FreseniusBaseA {
                     }
                     self.handle_life_sign(now, &mut faults);
                 }
-                Item::Accepted => {}
+                Item::Accepted => self.is_taken = true,
                 Item::Refused(reason) => self.handle_nak(reason, now, &mut faults),
                 Item::Piece(piece) => self.handle_piece(&piece, now, &mut faults),
             }

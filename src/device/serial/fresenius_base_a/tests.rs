@@ -706,6 +706,30 @@ fn an_error_that_goes_on_over_a_reconnect_is_not_told_anew() {
     assert!(!told.iter().any(|line| line.contains("MDC_EVT")), "{told:?}");
 }
 
+/// A base that missed the ACK sends its answer again. It stands before the ACK of the next command, and is no
+/// answer to that: a serial number is no drug, a drug no serial number.
+#[test]
+fn an_answer_that_is_sent_again_is_none_to_the_next_command() {
+    let mut talk = Talk::running();
+    talk.until("1LP");
+    let variables = talk.base.answer("1LE;aemdrks");
+    let again = talk.bytes(&framed(&variables));
+    assert_eq!((noted(&again), faults(&again)), (vec![], vec![FaultKind::Unexpected]));
+    assert_eq!(again[0], Action::Command(Write::Ack.command().unwrap()));
+    talk.say("1C;PROPOFOL 1%");
+    let again = talk.bytes(&framed("1C;PROPOFOL 1%"));
+    assert_eq!((noted(&again), faults(&again)), (vec![], vec![FaultKind::Unexpected]));
+    let told = noted(&talk.say("1C;M1"));
+    assert_eq!(told.last().unwrap(), "1:MDC_DRUG_NAME_TYPE=PROPOFOL 1%");
+    // Where the ACK of a command was lost its answer counts all the same.
+    talk.until("1LE;aemdrks");
+    assert_eq!(faults(&talk.bytes(&framed("1C;a0000;d0011"))), []);
+    talk.asked = None;
+    talk.until("1LN");
+    talk.say("1C;M1");
+    assert!(noted(&talk.actions).contains(&"1:MDC_FLOW_FLUID_PUMP=1.7".to_owned()));
+}
+
 /// A base answers for the modules that it cannot reach; where it does not, the others must not suffer.
 #[test]
 fn three_modules_that_say_nothing_do_not_cost_the_others() {
