@@ -17,6 +17,10 @@ const DRUG_PERIOD: Duration = Duration::from_secs(10);
 /// others.
 const REST: Duration = Duration::from_secs(10);
 
+/// How long a module that refused a list is asked singly, and not for what it refused: a refusal by mistake
+/// must not keep an alarm on for ever.
+const SINGLY: Duration = Duration::from_secs(5 * 60);
+
 impl FreseniusBaseA {
     /// A round begins with the base.
     pub(super) fn plan_base(&mut self) {
@@ -35,6 +39,9 @@ impl FreseniusBaseA {
         let mut queries = Vec::new();
         if !station.is_open {
             queries.extend([Query::Open, Query::Kind, Query::Id]);
+        }
+        if station.all_due.is_some_and(|due| due <= now) {
+            (station.singly, station.all_due) = (None, None);
         }
         match &station.singly {
             None => queries.push(Query::Variables(None)),
@@ -246,6 +253,7 @@ impl FreseniusBaseA {
                 let letters = self.mapping.variables();
                 if let Some(station) = self.station(address) {
                     station.singly = Some(letters.clone());
+                    station.all_due = Some(now + SINGLY);
                 }
                 let singly = letters.into_iter().map(|letter| Query::Variables(Some(letter)));
                 for query in singly.rev() {

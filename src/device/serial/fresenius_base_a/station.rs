@@ -34,6 +34,8 @@ pub(super) struct Station {
     pub(super) drug_due: Option<Mono>,
     /// The variables that it knows, when it does not take them all at once.
     pub(super) singly: Option<Vec<u8>>,
+    /// When it is tried again with all at once.
+    pub(super) all_due: Option<Mono>,
     held: Vec<Observation>,
     held_words: Vec<Word>,
     alarm: u64,

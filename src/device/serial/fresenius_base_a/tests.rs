@@ -593,6 +593,27 @@ fn a_module_that_takes_no_lists_is_asked_singly() {
     assert_eq!(again.len(), 6, "what it does not know is not asked again: {again:?}");
 }
 
+/// A variable that was refused once may be that of the alarms: what is on must not stay on for ever.
+#[test]
+fn a_variable_that_was_refused_once_is_asked_again_later() {
+    let mut talk = Talk::running();
+    talk.until("1LE;aemdrks");
+    talk.say("1I;0A");
+    talk.until("1LE;a");
+    talk.say("1I;0A");
+    let seconds = talk.now.mono;
+    talk.until("1LE;m");
+    while !talk.asked.as_deref().is_some_and(|asked| asked.starts_with("1LE") && asked.contains('a')) {
+        assert!(talk.now.mono.since(seconds) < Duration::from_secs(400), "it is never asked again");
+        let asked = talk.asked.clone().filter(|asked| asked.starts_with("1LE;"));
+        match asked {
+            Some(asked) => talk.say(&format!("1C;{}00", &asked[4..])),
+            None => talk.step(),
+        };
+    }
+    assert!(talk.now.mono.since(seconds) > Duration::from_secs(200), "not in every round");
+}
+
 #[test]
 fn a_module_without_an_identification_says_so_and_is_told_as_nobody() {
     let mut talk = Talk::up();
