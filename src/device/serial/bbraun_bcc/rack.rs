@@ -143,10 +143,9 @@ impl BbraunBcc {
             self.note_strange(segment, faults);
             let place = segment.place;
             match (place, segment.get("GNERR")) {
-                // It has no pumps, and a clock.
-                (Place::Rack, Some("11")) => self.handle_rack(segment, now, faults),
+                // A rack that has no pumps (11) has a clock.
+                (Place::Rack, None | Some("11")) => self.handle_rack(segment, now, faults),
                 (Place::Rack | Place::Slot(_), Some(code)) => self.handle_error(place, code, faults),
-                (Place::Rack, None) => self.handle_rack(segment, now, faults),
                 (Place::Slot(part), None) => {
                     let time = self.clock.time(segment.seconds, now);
                     let manner = Manner { meaning: self.meaning, time, may_wait };
