@@ -188,10 +188,13 @@ impl BbraunBcc {
                 matches!(piece, Piece::Broken(..)) || (is_damaged && matches!(piece, Piece::Noise(_)));
             self.handle_piece(&piece, now, &mut faults);
         }
-        if let Phase::Waiting { until, nak_at, .. } = &mut self.phase
-            && (is_damaged || nak_at.is_some())
-        {
-            *nak_at = Some((now.mono + HUSH).min(*until));
+        if let Phase::Waiting { until, nak_at, .. } = &mut self.phase {
+            if self.framer.held() > 0 {
+                *until = (*until).max(now.mono + HUSH);
+            }
+            if is_damaged || nak_at.is_some() {
+                *nak_at = Some((now.mono + HUSH).min(*until));
+            }
         }
         self.ask_next(now.mono);
         self.actions.extend(faults.into_actions());

@@ -483,6 +483,22 @@ fn a_last_block_that_comes_late_again_is_no_answer_to_the_next_question() {
     assert_eq!(noted(&talk.say(&pump(214, "50113", 7, "1"))), ["1-3 is 7", "1-3 1", "rack is V3.30"]);
 }
 
+/// A rack that thinks for long begins its block just before the patience ends.
+#[test]
+fn nobody_speaks_into_a_block_that_is_still_coming() {
+    let mut talk = Talk::running();
+    assert_eq!(sent(&talk.pass(Duration::from_millis(4_900))), Vec::<String>::new());
+    let block = talk.block(&pump(214, "50113", 7, "1"), true);
+    for piece in block.chunks(20) {
+        let actions = talk.bytes(piece);
+        assert!(!sent(&actions).contains(&"NAK".to_owned()), "{actions:?}");
+        if actions.is_empty() {
+            assert_eq!(sent(&talk.pass(Duration::from_millis(60))), Vec::<String>::new());
+        }
+    }
+    talk.poll();
+}
+
 #[test]
 fn a_rack_without_pumps_is_not_silent() {
     let mut talk = Talk::running();
