@@ -577,6 +577,18 @@ fn an_unstable_port_is_taken_where_it_is_said() {
 }
 
 #[test]
+fn the_same_mistake_in_two_files_is_named_in_both() {
+    let nameless = PUMP_DEVICE.replace("id = \"pump-1\"\n", "");
+    assert_ne!(nameless, PUMP_DEVICE);
+    let second = nameless.replace("by-path/one", "by-path/two").replace("A1", "A3");
+    let folder = Folder::new(GATEWAY, &[("a.toml", &nameless), ("b.toml", &second)]);
+    let text = folder.load().unwrap_err().to_string();
+    for file in ["a.toml", "b.toml"] {
+        assert!(text.contains(&format!("devices.d/{file}: device[0].id: is missing")), "{text}");
+    }
+}
+
+#[test]
 fn no_two_devices_share_an_id_an_asset_a_port_or_an_address() {
     let second = PUMP_DEVICE.replace("by-path/one", "by-path/two").replace("A1", "A3");
     let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE), ("b.toml", &second)]);

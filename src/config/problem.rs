@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::layers::DEVICES_FOLDER;
+
 /// The most problems that are kept: past that, one more does not help the reader, and a file of
 /// nothing but mistakes must not cost unbounded work.
 pub const MAX_PROBLEMS: usize = 200;
@@ -59,12 +61,15 @@ impl Problems {
     }
 
     /// Whether a problem with this key, or with a table that holds it, is already known: what
-    /// follows from it need not be said again.
-    pub(super) fn covers(&self, key: &str) -> bool {
+    /// follows from it need not be said again. A key of `gateway.toml` may have been found wrong in
+    /// another layer; a file of devices stands for itself.
+    pub(super) fn covers(&self, file: &str, key: &str) -> bool {
+        let is_layered = !file.starts_with(DEVICES_FOLDER);
         self.list.iter().any(|problem| {
-            key == problem.key
+            let is_held = key == problem.key
                 || (!problem.key.is_empty()
-                    && key.strip_prefix(&problem.key).is_some_and(|rest| rest.starts_with(['.', '['])))
+                    && key.strip_prefix(&problem.key).is_some_and(|rest| rest.starts_with(['.', '['])));
+            is_held && (is_layered || problem.file == file)
         })
     }
 

@@ -111,7 +111,7 @@ impl<'a> Scope<'a> {
     /// wrong before.
     pub(super) fn missing(&mut self, key: &str, what: &str) {
         let full = format!("{}{key}", self.prefix);
-        if !self.problems.covers(&full) && !self.problems.covers_file(self.home) {
+        if !self.problems.covers(self.home, &full) && !self.problems.covers_file(self.home) {
             self.problems.push(self.home, &full, format!("is missing: {what}"));
         }
     }
