@@ -20,7 +20,7 @@ struct Device {
     /// Who it said it was while everything was well.
     identity: Option<Identity>,
     /// Who it last said it was.
-    present: Option<Identity>,
+    present: Option<Present>,
     /// Whether it was heard while everything was well.
     was_there: bool,
     heard: u64,
@@ -30,6 +30,29 @@ struct Device {
     values: BTreeMap<&'static str, BTreeSet<String>>,
     /// The alarms that are on.
     on: BTreeSet<String>,
+}
+
+/// Who last spoke, as far as it is known.
+#[derive(Default)]
+struct Present {
+    serial: Option<String>,
+    model: Option<String>,
+}
+
+impl Present {
+    fn take_over(&mut self, said: &Identity) {
+        for (known, said) in [(&mut self.serial, &said.serial), (&mut self.model, &said.model)] {
+            if said.is_some() {
+                known.clone_from(said);
+            }
+        }
+    }
+}
+
+fn is_other(before: &Present, said: &Identity) -> bool {
+    [(&before.serial, &said.serial), (&before.model, &said.model)]
+        .into_iter()
+        .any(|(before, said)| before.is_some() && said.is_some() && before != said)
 }
 
 /// The account of the ward.
@@ -169,11 +192,11 @@ impl Ledger {
         let Some(device) = self.devices.get_mut(usize::from(report.device.0)) else { return };
         match &report.body {
             ReportBody::Identity(said) => {
-                // Another device's alarms are not this one's.
-                if device.present.as_ref().is_some_and(|before| before != said) {
+                // Another device's alarms are not this one's; one that has not said all yet is no other.
+                if device.present.as_ref().is_some_and(|before| is_other(before, said)) {
                     device.on.clear();
                 }
-                device.present = Some(said.clone());
+                device.present.get_or_insert_default().take_over(said);
                 if !is_judged {
                     device.identity = Some(said.clone());
                 }
