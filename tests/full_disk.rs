@@ -161,7 +161,7 @@ impl Ward {
                             assert_eq!(gap.lane, lane, "told in the lane that lost it");
                             told += gap.count;
                         }
-                        Entry::Observation(_) => panic!("no observation was stored"),
+                        Entry::Observation(_) | Entry::Event(_) => panic!("no observation was stored"),
                     }
                 }
                 reader.acknowledge(seq).unwrap();

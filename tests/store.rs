@@ -76,6 +76,7 @@ fn next_of(reader: &mut Reader, lane: Lane) -> Option<(Seq, PlainBlock)> {
 fn text(block: &PlainBlock) -> String {
     match block.read().unwrap().1.into_iter().next().unwrap() {
         Entry::Gap(gap) => gap.reason,
+        Entry::Event(event) => panic!("{event:?}"),
         Entry::Observation(record) => panic!("{record:?}"),
     }
 }

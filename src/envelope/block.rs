@@ -1,6 +1,6 @@
 //! A block: the canonical records of one group commit, before it is sealed and after it is opened.
 //!
-//! In: [`Admitted`] observations and [`Gap`]s. Out: a [`PlainBlock`], whose bytes leave it only
+//! In: [`Admitted`] observations, [`Gap`]s and [`Event`]s. Out: a [`PlainBlock`], whose bytes leave it only
 //! through the seal. What can go wrong: the block is full; a record names a device that is not in
 //! the header. What never happens: a block grows past [`MAX_RECORDS`] or [`MAX_BYTES`].
 
@@ -10,6 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::record::{self, Draft, Entry, FormatError, Gap, MAX_RECORD};
 use super::wire::{MAX_STR, Put, Take};
+use crate::policy::event::Event;
 use crate::policy::{Admitted, DeviceCard};
 use crate::time::{BootId, ClockSync, Mono, Now, Wall};
 
@@ -92,10 +93,20 @@ impl BlockBuilder {
 
     /// Adds word of something that was dropped.
     pub fn push_gap(&mut self, gap: &Gap) -> Result<(), NotTaken> {
+        self.push_alone(|records| record::put_gap(records, gap))
+    }
+
+    /// Adds what the gateway itself has to say.
+    pub fn push_event(&mut self, event: &Event) -> Result<(), NotTaken> {
+        self.push_alone(|records| record::put_event(records, event))
+    }
+
+    /// Adds what names no device of the header and has its stamps in itself.
+    fn push_alone(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), NotTaken> {
         if self.is_full() {
             return Err(NotTaken::Full);
         }
-        record::put_gap(&mut self.records, gap);
+        put(&mut self.records);
         self.count += 1;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The canonical record: explicit little-endian bytes, version first (`FORMAT.md`).
 //!
-//! In: observations and gaps. Out: bytes, and from bytes the same again. A thing has one form only:
+//! In: observations, gaps and events. Out: bytes, and from bytes the same again. A thing has one form only:
 //! whatever is read without an error gives the same bytes when it is written again.
 
 use super::wire::{Put, Take};
@@ -10,6 +10,7 @@ use crate::device::observation::{
     Absent, Alarm, DeviceTime, Kind, Lane, MAX_SAMPLES, Observation, Phase, Priority, Quality, Samples,
     Status, Value,
 };
+use crate::policy::event::{Detection, Event};
 use crate::time::{ClockSync, Mono, Now, Wall};
 
 /// One thing that is stored and sent.
@@ -19,6 +20,8 @@ pub enum Entry {
     Observation(Record),
     /// Word of observations that had to be dropped.
     Gap(Gap),
+    /// What the gateway itself has to say.
+    Event(Event),
 }
 
 /// An observation as read back.
@@ -70,6 +73,7 @@ pub const MAX_RECORD: usize = 600;
 /// First byte of a record: version in the high four bits, sort in the low four.
 const OBSERVATION_V1: u8 = 0x11;
 const GAP_V1: u8 = 0x12;
+const EVENT_V1: u8 = 0x13;
 
 // Which of the fields that are mostly absent a record has. A field that is announced is never the
 // value that its absence stands for, so that a record has one form only.
@@ -143,7 +147,41 @@ pub(super) fn put_gap(out: &mut Vec<u8>, gap: &Gap) {
     out.put_str(&gap.reason);
 }
 
-/// Reads one record or gap.
+/// Writes an event. Its stamps stand alone, as those of a gap do.
+pub(super) fn put_event(out: &mut Vec<u8>, event: &Event) {
+    let Event { detection, phase, device, detail, at } = event;
+    out.put_u8(EVENT_V1);
+    out.put_u8(detection.code());
+    out.put_u8(phase_code(*phase) | if at.sync == ClockSync::Synced { EVENT_SYNCED } else { 0 });
+    out.put_varint(at.mono.as_nanos());
+    out.put_signed(at.wall.as_millis());
+    out.put_varint(u64::from(at.max_error_us));
+    out.put_str(device);
+    out.put_str(detail);
+}
+
+/// Of the byte with an event's phase: the wall clock followed a reference.
+const EVENT_SYNCED: u8 = 0x08;
+
+fn take_event(take: &mut Take<'_>) -> Result<Event, FormatError> {
+    let detection = Detection::of_code(take.u8()?).ok_or(FormatError::Field("detection"))?;
+    let codes = take.u8()?;
+    let at = Now {
+        mono: Mono::from_nanos(take.varint()?),
+        wall: Wall::from_millis(take.signed()?),
+        sync: if codes & EVENT_SYNCED != 0 { ClockSync::Synced } else { ClockSync::Unsynced },
+        max_error_us: take.small("max_error")?,
+    };
+    Ok(Event {
+        detection,
+        phase: phase_of(codes & !EVENT_SYNCED).ok_or(FormatError::Field("phase"))?,
+        device: take.str("device id")?.to_owned(),
+        detail: take.str("detail")?.to_owned(),
+        at,
+    })
+}
+
+/// Reads one record, gap or event.
 pub(super) fn take_entry(take: &mut Take<'_>, base: &Now) -> Result<Entry, FormatError> {
     match take.u8()? {
         OBSERVATION_V1 => take_observation(take, base).map(Entry::Observation),
@@ -154,6 +192,7 @@ pub(super) fn take_entry(take: &mut Take<'_>, base: &Now) -> Result<Entry, Forma
             last: Wall::from_millis(take.signed()?),
             reason: take.str("reason")?.to_owned(),
         })),
+        EVENT_V1 => take_event(take).map(Entry::Event),
         other if other >> 4 == 1 => Err(FormatError::Field("record")),
         other => Err(FormatError::Version(other >> 4)),
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::device::observation::Lane;
 use crate::device::{DeviceIndex, Report, ReportBody, Settled, Ticket};
 use crate::envelope::block::{BlockBuilder, BlockHeader, PlainBlock};
+use crate::policy::event::{Event, Word};
 use crate::policy::{Admitted, Gatekeeper, Verdict, should_log};
 use crate::store::{Seq, StoreError};
 use crate::time::{Mono, Now};
@@ -193,15 +194,38 @@ impl<S: Durable> Intake<S> {
         while !self.is_stuck(Lane::Alarm)
             && let Some(word) = self.gate.poll_words()
         {
-            let place = usize::from(word.device().0);
-            if let Some((rule, state)) = self.gate.snapshot().nth(place)
-                && should_log(state.silences())
-            {
-                let (device, silent) = (rule.card.id.as_str(), state.silent_since().is_some());
-                tracing::warn!(device, silent, "the device was silent for longer than it may be");
+            match word {
+                Word::Of(word) => {
+                    self.log_silence(&word);
+                    self.take(&word, None, now);
+                }
+                Word::Event(event) => self.take_event(&event, now),
             }
-            self.take(&word, None, now);
         }
+    }
+
+    fn log_silence(&self, word: &Admitted) {
+        let place = usize::from(word.device().0);
+        if let Some((rule, state)) = self.gate.snapshot().nth(place)
+            && should_log(state.silences())
+        {
+            let (device, silent) = (rule.card.id.as_str(), state.silent_since().is_some());
+            tracing::warn!(device, silent, "the device was silent for longer than it may be");
+        }
+    }
+
+    /// An event is as urgent as an alarm and goes with them.
+    fn take_event(&mut self, event: &Event, now: Now) {
+        let (detection, phase) = (event.detection.as_str(), event.phase.as_str());
+        tracing::warn!(detection, phase, device = event.device, detail = event.detail, "event");
+        let pending = self.lane_mut(Lane::Alarm);
+        if let Err(error) = pending.builder.push_event(event) {
+            // Cannot be: there was room before.
+            tracing::error!(%error, "an event was lost: a defect of this program");
+            return;
+        }
+        pending.due.get_or_insert(now.mono);
+        self.commit_if_full(Lane::Alarm, now);
     }
 
     fn take(&mut self, admitted: &Admitted, ticket: Option<Ticket>, now: Now) {

@@ -1,4 +1,4 @@
-//! A consumer at the far end: its own mutual-TLS client, subscribed to `d/v1/#` and `s/v1/#`, that
+//! A consumer at the far end: its own mutual-TLS client, subscribed to `d/v1/#`, `e/v1/#` and `s/v1/#`, that
 //! writes what it sees into a [`Ledger`].
 
 use std::path::PathBuf;
@@ -87,6 +87,7 @@ pub async fn run(settings: Settings, shared: Shared) -> anyhow::Result<()> {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                 client.subscribe("d/v1/#", QoS::AtLeastOnce).await?;
+                client.subscribe("e/v1/#", QoS::AtLeastOnce).await?;
                 client.subscribe("s/v1/#", QoS::AtLeastOnce).await?;
             }
             Ok(Event::Incoming(Packet::SubAck(_))) => {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::heads::{Beat, Heads};
-use super::payload::{Reading, read_cbor, read_fhir};
+use super::payload::{Reading, read_cbor, read_events, read_fhir};
 use crate::time::Mono;
 
 /// Broken payloads that are remembered in words.
@@ -52,6 +52,8 @@ pub struct Ledger {
     pub alarms: Vec<(u64, String)>,
     /// Records lost on the gateway that it told of itself.
     pub gaps: u64,
+    /// What the gateways found, each event once: detection, activity, device.
+    pub events: Vec<(String, String, String)>,
     /// Heartbeats.
     pub heartbeats: u64,
     /// How far each gateway's store has come, by the gateway's place in the topics.
@@ -105,6 +107,9 @@ impl Ledger {
     pub fn take(&mut self, delivery: Delivery<'_>) {
         let taken = if let Some(("s", place)) = delivery.topic.split_once("/v1/") {
             self.take_status(place, delivery)
+        } else if delivery.topic.starts_with("e/v1/") {
+            self.publishes += 1;
+            self.take_events(delivery)
         } else {
             self.publishes += 1;
             self.try_take(delivery)
@@ -148,6 +153,18 @@ impl Ledger {
         self.heartbeats += 1;
         let setbacks = self.gateways.entry(place.to_owned()).or_default().take(beat);
         self.setbacks.extend(setbacks.into_iter().map(|setback| format!("{place}: {setback}")));
+        Ok(())
+    }
+
+    fn take_events(&mut self, delivery: Delivery<'_>) -> anyhow::Result<()> {
+        anyhow::ensure!(!delivery.retained, "events must not be retained");
+        anyhow::ensure!(delivery.content_type == "application/json", "not JSON");
+        let found = read_events(delivery.payload)?;
+        for (key, event) in found {
+            if self.keys.insert(key) {
+                self.events.push(event);
+            }
+        }
         Ok(())
     }
 

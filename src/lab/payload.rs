@@ -118,6 +118,22 @@ impl Item {
     }
 }
 
+/// The events of an OCSF payload: the key, and detection, activity and device of each.
+pub fn read_events(payload: &[u8]) -> anyhow::Result<Vec<(String, (String, String, String))>> {
+    let findings: Vec<Json> = serde_json::from_slice(payload)?;
+    let text = |value: &Json, path: &str| {
+        let found = value.pointer(path).and_then(Json::as_str);
+        found.map(str::to_owned).with_context(|| format!("no {path}"))
+    };
+    let read = |finding: &Json| {
+        ensure!(finding.get("class_uid") == Some(&Json::from(2004)), "another class");
+        let device = text(finding, "/resources/1/uid").unwrap_or_default();
+        let said = (text(finding, "/finding_info/analytic/uid")?, text(finding, "/activity_name")?, device);
+        Ok((text(finding, "/metadata/uid")?, said))
+    };
+    findings.iter().map(read).collect()
+}
+
 /// Reads a CBOR publish.
 pub fn read_cbor(payload: &[u8]) -> anyhow::Result<Vec<Reading>> {
     let mut decoder = Decoder::new(payload);

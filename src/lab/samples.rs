@@ -15,24 +15,30 @@ use crate::device::observation::{
 use crate::envelope::block::BlockHeader;
 use crate::envelope::record::{Entry, Gap, Record};
 use crate::policy::DeviceCard;
+use crate::policy::event::{Detection, Event};
 use crate::store::{Seq, StoreId};
 use crate::time::{BootId, ClockSync, Mono, Now, Wall};
 use crate::uplink::Payload;
 use crate::uplink::encode::{Block, Encoder};
-use crate::uplink::parcel::Stream;
+use crate::uplink::parcel::{Format, Stream};
 use crate::uplink::topic::Topics;
 
-/// Writes them into a folder, which is made if need be: `*.json` FHIR, `*.cbor` CBOR. Gives their
+/// Writes them into a folder, which is made if need be: `*.json` FHIR, `*.cbor` CBOR, `*.ocsf` events. Gives their
 /// number.
 pub fn sample_payloads(folder: &Path) -> anyhow::Result<usize> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     let mut count = 0;
-    for (payload, suffix) in [(Payload::Fhir, "json"), (Payload::Cbor, "cbor")] {
+    for payload in [Payload::Fhir, Payload::Cbor] {
         let topics = Topics::new("north", "icu-2", "gw-7")?;
         let mut encoder = Encoder::new(payload, topics, "gw-7", StoreId([0xa5; 16]));
         let mut plan = encoder.plan(sample_block(), Stream::Backlog)?;
         while let Some(parcel) = encoder.next_parcel(&mut plan, Now::default()) {
             let name = parcel.topic.rsplit('/').take(2).collect::<Vec<_>>().join("-");
+            let suffix = match parcel.format {
+                Format::Fhir => "json",
+                Format::Cbor => "cbor",
+                Format::Ocsf => "ocsf",
+            };
             let path = folder.join(format!("{name}.{suffix}"));
             let mut file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
             file.write_all(&parcel.payload)?;
@@ -72,7 +78,24 @@ pub fn sample_block() -> Block {
         last: Wall::from_millis(1_795_304_460_000),
         reason: "the disk was full".to_owned(),
     }));
+    entries.extend(events().map(Entry::Event));
     Block { seq: Seq { lane: Lane::Vital, segment: 3, block: 14 }, header, entries }
+}
+
+/// Every detection in every phase, of a device and of the gateway.
+fn events() -> impl Iterator<Item = Event> {
+    let of = |(detection, phase, device): (Detection, Phase, &str)| Event {
+        detection,
+        phase,
+        device: device.to_owned(),
+        detail: "its \"serial\" is not the one in the allowlist".to_owned(),
+        at: now(7),
+    };
+    let all = Detection::ALL.iter().flat_map(|detection| {
+        [(Phase::Start, "pump-1"), (Phase::Update, "pump-1"), (Phase::End, "pump-1"), (Phase::Start, "")]
+            .map(|(phase, device)| (*detection, phase, device))
+    });
+    all.map(of)
 }
 
 fn now(number: u64) -> Now {

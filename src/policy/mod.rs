@@ -10,11 +10,14 @@
 //! or sent.
 //!
 //! Silence is data: when nothing of a device was admitted for longer than its rule says it may be
-//! quiet, the gate itself says so (see `silence`), and when it is over, from when to when it was.
+//! quiet, the gate itself says so (see `silence`), and when it is over, from when to when it was. That a
+//! device is another one, and that the right one is there again, is an [`Event`](event::Event): it
+//! goes to a topic of the gateway, as nothing may leave under the name of a device that is not there.
 //!
 //! A value outside what is plausible is flagged and passes: dropping it would hide the moment at
 //! which a person should look.
 
+pub mod event;
 mod identity;
 mod silence;
 mod state;
@@ -29,6 +32,7 @@ use crate::device::observation::{Lane, Observation, Quality, Value};
 use crate::device::{DeviceIndex, Identity, Report, ReportBody};
 use crate::time::Now;
 
+use event::Word;
 pub use identity::{Mismatch, mismatch};
 pub use state::{DeviceState, LinkState, RefusalKind, should_log};
 
@@ -193,7 +197,7 @@ pub struct Gatekeeper {
     /// When the first look at the silence was taken: nothing was known before.
     begun: Option<Now>,
     /// The gate's own words that were not fetched yet.
-    words: VecDeque<Admitted>,
+    words: VecDeque<Word>,
 }
 
 impl Gatekeeper {
@@ -227,7 +231,11 @@ impl Gatekeeper {
                 state.handle_down(reason, report.at);
                 Verdict::Noted
             }
-            ReportBody::Identity(stated) => state.handle_identity(rule, stated),
+            ReportBody::Identity(stated) => {
+                let (verdict, event) = state.handle_identity(rule, stated, report.at);
+                self.words.extend(event.map(Word::Event));
+                verdict
+            }
             ReportBody::Unlisted(part) => {
                 let device = rule.card.id.clone();
                 state.refuse(Refusal::Part { device, part: part.0 })
@@ -263,7 +271,8 @@ impl Gatekeeper {
     fn handle_sign(&mut self, device: DeviceIndex, at: Now) {
         let place = usize::from(device.0);
         if let (Some(rule), Some(state)) = (self.rules.get(place), self.states.get_mut(place)) {
-            self.words.extend(state.handle_sign(rule, self.begun, (device, at)));
+            let told = state.handle_sign(rule, self.begun, (device, at));
+            self.words.extend(told.into_iter().map(Word::Of));
         }
     }
 
@@ -272,13 +281,14 @@ impl Gatekeeper {
     pub fn handle_silence(&mut self, now: Now) {
         let begun = *self.begun.get_or_insert(now);
         for ((place, rule), state) in (0..).zip(&self.rules).zip(&mut self.states) {
-            self.words.extend(state.handle_silence(rule, begun, (DeviceIndex(place), now)));
+            let told = state.handle_silence(rule, begun, (DeviceIndex(place), now));
+            self.words.extend(told.map(Word::Of));
         }
     }
 
-    /// The gate's own words: the edges of a device's silence. To be asked after every report and every look
-    /// at the silence, until it gives `None`.
-    pub fn poll_words(&mut self) -> Option<Admitted> {
+    /// The gate's own words: the edges of a device's silence, and events. To be asked after every report and
+    /// every look at the silence, until it gives `None`.
+    pub fn poll_words(&mut self) -> Option<Word> {
         self.words.pop_front()
     }
 

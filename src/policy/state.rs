@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::event::{Detection, Event};
 use super::identity::mismatch;
 use super::silence::Known;
 use super::{Admitted, DeviceRule, Refusal, Trust, Verdict};
-use crate::device::observation::Observation;
+use crate::device::observation::{Observation, Phase};
 use crate::device::{DeviceIndex, FaultKind, Identity};
 use crate::time::Now;
 
@@ -219,7 +220,17 @@ impl DeviceState {
         self.link = down;
     }
 
-    pub(super) fn handle_identity(&mut self, rule: &DeviceRule, stated: Identity) -> Verdict {
+    /// The event is an edge: of a device that goes on to say that it is another one there is no second.
+    pub(super) fn handle_identity(
+        &mut self,
+        rule: &DeviceRule,
+        stated: Identity,
+        at: Now,
+    ) -> (Verdict, Option<Event>) {
+        let event = |phase, detail| {
+            let device = rule.card.id.clone();
+            Event { detection: Detection::Identity, phase, device, detail, at }
+        };
         let found = mismatch(&rule.expects, &stated);
         let changed = self.stated.as_ref() != Some(&stated);
         self.stated = Some(stated);
@@ -227,8 +238,10 @@ impl DeviceState {
             self.worth_logging = changed || !self.identified;
             self.identified = true;
             self.fruitless = 0;
-            self.quarantine = None;
-            return Verdict::Noted;
+            let over = self.quarantine.take().map(|_| {
+                event(Phase::End, "the device that the allowlist expects is there again".to_owned())
+            });
+            return (Verdict::Noted, over);
         };
         let refusal = Refusal::Mismatch {
             device: rule.card.id.clone(),
@@ -237,8 +250,14 @@ impl DeviceState {
             expected: found.expected,
         };
         self.identified = false;
-        self.quarantine = Some(refusal.clone());
-        self.refuse(refusal)
+        let begun = self.quarantine.replace(refusal.clone()).is_none().then(|| {
+            let field = found.field;
+            let detail = format!(
+                "its {field} is not the one in the allowlist: nothing of it passes until the right device speaks; what it said is in the status and the log of the gateway"
+            );
+            event(Phase::Start, detail)
+        });
+        (self.refuse(refusal), begun)
     }
 
     /// Why nothing of it may pass at the moment, whatever it is.

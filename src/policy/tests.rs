@@ -1,3 +1,5 @@
+mod events;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -302,6 +304,10 @@ fn watching() -> Gatekeeper {
 /// What the gate itself says: of which device, with which number, which edge.
 fn words(gate: &mut Gatekeeper) -> Vec<(DeviceIndex, u64, Phase, String)> {
     std::iter::from_fn(|| gate.poll_words())
+        .filter_map(|word| match word {
+            Word::Of(word) => Some(word),
+            Word::Event(_) => None,
+        })
         .map(|word| {
             let said = word.observation();
             assert_eq!((said.metric.reference, word.lane()), ("MDC_EVT_COMM_LOST", Lane::Alarm));

@@ -151,6 +151,7 @@ fn text_of(block: &PlainBlock) -> String {
             }
         },
         Entry::Gap(gap) => format!("gap {}: {}", gap.count, gap.reason),
+        Entry::Event(event) => format!("event {event:?}"),
     }
 }
 

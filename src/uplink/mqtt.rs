@@ -27,10 +27,11 @@ use rumqttc::{
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
 
-use super::parcel::{Age, Parcel};
+use super::Config;
+use super::encode::ocsf;
+use super::parcel::{Age, Format, Parcel};
 use super::topic::Topics;
 use super::trouble::{LinkError, classify_tls};
-use super::{Config, Payload};
 
 /// The largest packet that is taken or sent.
 const MAX_PACKET: u32 = 256 * 1024;
@@ -75,7 +76,6 @@ pub struct Link {
     client: AsyncClient,
     /// What happens to it.
     pub events: mpsc::Receiver<LinkEvent>,
-    payload: Payload,
     _keep: oneshot::Sender<()>,
 }
 
@@ -116,7 +116,7 @@ pub fn connect(
     let (events_in, events) = mpsc::channel(4);
     let (keep, dropped) = oneshot::channel();
     let job = Job { event_loop: Box::new(event_loop), events: events_in, dropped, broker };
-    Ok((Link { client, events, payload: config.payload, _keep: keep }, job))
+    Ok((Link { client, events, _keep: keep }, job))
 }
 
 /// What is said on the status topic.
@@ -127,9 +127,10 @@ fn status_payload(run: &str, state: &str) -> String {
 impl Link {
     /// Starts a publish. The future gives what becomes of it. `None` when the connection is over.
     pub fn publish(&self, parcel: &Parcel) -> Option<impl Future<Output = Reply> + Send + use<>> {
-        let (schema, content_type, utf8) = match self.payload {
-            Payload::Fhir => ("fhir-r4-bundle/1", "application/fhir+json; fhirVersion=4.0", 1),
-            Payload::Cbor => ("wardline-cbor/1", "application/cbor", 0),
+        let (schema, content_type, utf8) = match parcel.format {
+            Format::Fhir => ("fhir-r4-bundle/1", "application/fhir+json; fhirVersion=4.0", 1),
+            Format::Cbor => ("wardline-cbor/1", "application/cbor", 0),
+            Format::Ocsf => (ocsf::SCHEMA, "application/json", 1),
         };
         let mut user = vec![
             ("schema".to_owned(), schema.to_owned()),

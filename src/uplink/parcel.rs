@@ -41,12 +41,25 @@ pub struct Parcel {
     pub topic: String,
     /// What it says.
     pub payload: Bytes,
+    /// How that is written.
+    pub format: Format,
     /// How many records it carries.
     pub count: u32,
     /// The idempotency keys of its first and last record.
     pub keys: (String, String),
     /// Whether its records are live or held back.
     pub age: Age,
+}
+
+/// How a payload is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// FHIR R4 as JSON.
+    Fhir,
+    /// CBOR by `observations.cddl`.
+    Cbor,
+    /// OCSF as JSON: events.
+    Ocsf,
 }
 
 /// Whether records are live.

@@ -33,6 +33,8 @@ pub enum Class {
     Wave,
     /// Word of observations that had to be dropped.
     Gap,
+    /// What the gateway itself has to say: not under `d/`, see [`Topics::events`].
+    Event,
 }
 
 impl Class {
@@ -43,6 +45,7 @@ impl Class {
             Self::Alarm => "alarm",
             Self::Wave => "wave",
             Self::Gap => "gap",
+            Self::Event => "security",
         }
     }
 }
@@ -72,6 +75,11 @@ impl Topics {
     pub fn data(&self, device: &str, class: Class) -> Result<String, TopicError> {
         let device = checked("device", device)?;
         Ok(format!("d/v1/{}/{device}/{class}", self.place))
+    }
+
+    /// Where the gateway says what concerns its safety. Never retained.
+    pub fn events(&self) -> String {
+        format!("e/v1/{}/{}", self.place, Class::Event)
     }
 
     /// Where the gateway says that it is online, and the broker that it is not. Retained.
@@ -106,6 +114,7 @@ mod tests {
     #[test]
     fn topics_have_the_form_that_the_cloud_expects() {
         assert_eq!(topics().data("pump-1", Class::Alarm).unwrap(), "d/v1/north/icu-2/gw-7/pump-1/alarm");
+        assert_eq!(topics().events(), "e/v1/north/icu-2/gw-7/security");
         assert_eq!(topics().status(), "s/v1/north/icu-2/gw-7/status");
         assert_eq!(topics().heartbeat(), "s/v1/north/icu-2/gw-7/heartbeat");
     }

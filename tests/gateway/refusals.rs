@@ -27,11 +27,18 @@ async fn a_pump_that_is_another_one_never_produces_a_byte_at_the_broker() {
     let wrong = status.devices.iter().find(|device| device.id == "pump-2").unwrap();
     assert!(wrong.quarantine.as_ref().is_some_and(|why| why.contains("8002-99999")), "{wrong:?}");
     assert_eq!(wrong.admitted, 0);
+    within("the event", bench.consumer.wait_for(|ledger| !ledger.events.is_empty())).await;
     assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
     bench.consumer.with(|ledger| {
         assert!(ledger.devices.contains_key("pump-1"));
         assert!(!ledger.devices.contains_key("pump-2"), "the wrong pump reached the broker");
+        assert_eq!(ledger.complaints, [""; 0]);
+        assert_eq!(ledger.events, [identity_event("Create", "pump-2")]);
     });
+}
+
+fn identity_event(activity: &str, device: &str) -> (String, String, String) {
+    ("identity-mismatch".to_owned(), activity.to_owned(), device.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +56,14 @@ async fn a_pump_that_is_exchanged_on_its_port_is_silenced_at_once() {
     bench
         .status("refusals", |status| status.devices.iter().all(|d| d.refused.values().sum::<u64>() > 5))
         .await;
+    // The right one stands there again: the event is over.
+    pump.set(alaris::Values::default());
+    pump.trouble(Trouble::Identity("8002-51733".to_owned()));
+    within("the end of the event", bench.consumer.wait_for(|ledger| ledger.events.len() > 1)).await;
+    assert_eq!(
+        bench.consumer.with(|ledger| ledger.events.clone()),
+        [identity_event("Create", "pump-1"), identity_event("Close", "pump-1")]
+    );
     assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
     let of_the_other = |ledger: &mut wardline::lab::ledger::Ledger| {
         ledger.kept.iter().filter(|(_, reading)| reading.value.starts_with("99.9")).count()

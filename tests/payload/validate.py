@@ -1,4 +1,4 @@
-"""Samples against the R4 JSON schema, fhir.resources (R4B) and the CDDL; makes the broken copies."""
+"""Samples against the R4 JSON schema, fhir.resources (R4B), the CDDL and OCSF; makes the broken copies."""
 
 import copy
 import json
@@ -10,6 +10,7 @@ import jsonschema
 import pycddl
 from fhir.resources.R4B.bundle import Bundle
 from fhir.resources.R4B.observation import Observation
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 payloads, findings, schema_path, cddl_path = map(pathlib.Path, sys.argv[1:5])
 mutants = findings / "mutants"
@@ -175,7 +176,42 @@ def cbor():
     return rejected
 
 
-rejected = fhir() + cbor()
+OCSF_MUTANTS = {
+    "no-class": drop("class_uid"),
+    "class-of-another-category": put(3, "category_uid"),
+    "activity-that-is-none": put(17, "activity_id"),
+    "time-as-text": put("now", "time"),
+    "no-time": drop("time"),
+    "no-title": drop("finding_info", "title"),
+    "no-product": drop("metadata", "product"),
+    "severity-as-a-word": put("high", "severity_id"),
+    "field-of-our-own": put("x", "patient"),
+}
+
+
+def ocsf():
+    samples = sorted(payloads.glob("*.ocsf"))
+    assert samples, f"no *.ocsf in {payloads}"
+    known = OcsfJsonSchemaEmbedded(get_ocsf_schema(version="1.7.0"))
+    validator = jsonschema.Draft202012Validator(known.get_class_schema(class_name="detection_finding"))
+    findings_of = [(path, finding) for path in samples for finding in json.loads(path.read_text())]
+    assert findings_of, "no event among the samples"
+    for path, finding in findings_of:
+        for error in validator.iter_errors(finding):
+            failures.append(f"{path.name}: OCSF: {error.message[:200]}")
+        if finding["type_uid"] != finding["class_uid"] * 100 + finding["activity_id"]:
+            failures.append(f"{path.name}: OCSF: type_uid is not of its class and activity")
+    rejected = []
+    for name, change in OCSF_MUTANTS.items():
+        broken = copy.deepcopy(findings_of[0][1])
+        change(broken)
+        (mutants / f"{name}.ocsf").write_text(json.dumps(broken))
+        if next(validator.iter_errors(broken), None) is not None:
+            rejected.append(f"{name}.ocsf")
+    return rejected
+
+
+rejected = fhir() + cbor() + ocsf()
 (findings / "rejected-python.txt").write_text("".join(f"{name}\n" for name in rejected))
 for failure in failures:
     print(failure, file=sys.stderr)

@@ -4,11 +4,11 @@
 #   tests/payload/validate.sh SCRATCH PAYLOADS
 #
 # SCRATCH   a folder for the validators and their findings; kept between runs it saves their installation
-# PAYLOADS  a folder of *.json (FHIR Bundles) and *.cbor, as `wardline-lab sample-payloads` writes it
+# PAYLOADS  a folder of *.json (FHIR Bundles), *.cbor and *.ocsf (events), as `wardline-lab sample-payloads` writes it
 #
 # Passes when every sample is accepted by every validator, and every deliberately broken copy is
 # rejected by at least one: R4 JSON schema, fhir.resources (R4B), medplum with the R4 vital-signs
-# profile, UCUM, and the CDDL for CBOR.
+# profile, UCUM, the CDDL for CBOR, and the OCSF 1.7 schema for events.
 set -eu
 [ $# -eq 2 ] || { echo "usage: $0 SCRATCH PAYLOADS" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,7 +19,7 @@ payloads=$(cd "$2" && pwd)
 if [ ! -e "$scratch/python/ready" ]; then
     python3 -m venv "$scratch/python"
     "$scratch/python/bin/pip" install --quiet --disable-pip-version-check \
-        fhir.resources==8.3.0 jsonschema==4.25.1 cbor2==5.6.5 pycddl==0.6.4
+        fhir.resources==8.3.0 jsonschema==4.25.1 cbor2==5.6.5 pycddl==0.6.4 ocsf-json-schema==1.2.0
     touch "$scratch/python/ready"
 fi
 if [ ! -e "$scratch/node/ready" ]; then

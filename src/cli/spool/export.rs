@@ -3,10 +3,13 @@
 //! An observation has the fields of `wardline decode`, and before them: `key` (its idempotency key), `lane`,
 //! `acknowledged` (whether the broker has it), `at` (when the gateway knew, UTC), `synced` (whether the clock
 //! followed a reference), `device`, `model`, `pseudonym`, `security`, `run` and `seq`. A gap record has `key`,
-//! `lane`, `acknowledged` and `gap`: `count`, `first`, `last`, `reason`.
+//! `lane`, `acknowledged` and `gap`: `count`, `first`, `last`, `reason`. An event has the same and `event`: `at`,
+//! `detection`, `phase`, `device`, `detail`.
 //!
 //! What never happens: a byte leaves before the audit log says who takes what and why; a file is written that
 //! others can read, or in the place of another.
+
+mod lines;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -14,12 +17,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use ring::digest;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::super::Folder;
 use super::super::confirm;
-use super::super::decode::Line;
 use super::super::exit::{Exit, Failure};
 use super::super::out;
 use super::super::progress::Progress;
@@ -27,14 +28,13 @@ use super::moment::Moment;
 use super::target::{Target, failure};
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
-use crate::envelope::record::Entry;
 use crate::host::atomic_file::NewFile;
 use crate::host::audit::AuditLog;
 use crate::host::clock::SystemClock;
-use crate::store::inspect::{Found, Hold, Wanted, read_blocks};
+use crate::store::inspect::{Hold, Wanted, read_blocks};
 use crate::store::{StoreError, StoreId};
-use crate::time::{Clock, ClockSync, Wall};
-use crate::uplink::encode::key::Keys;
+use crate::time::{Clock, Wall};
+use lines::write_block;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -208,6 +208,7 @@ struct Taken {
     store: Option<StoreId>,
     observations: u64,
     gaps: u64,
+    events: u64,
     blocks: u64,
     unread: u64,
     segments: Vec<String>,
@@ -221,6 +222,7 @@ impl Taken {
         put("store", json!(self.store.map(|store| store.to_string())));
         put("observations", json!(self.observations));
         put("gaps", json!(self.gaps));
+        put("events", json!(self.events));
         put("blocks", json!(self.blocks));
         put("unread_blocks", json!(self.unread));
         put("unread_segments", json!(self.segments.len()));
@@ -230,10 +232,10 @@ impl Taken {
     }
 
     fn tell(&self, to: &Path, log: &Path) {
-        let Self { observations, gaps, blocks, bytes, sha256, .. } = self;
+        let Self { observations, gaps, events, blocks, bytes, sha256, .. } = self;
         let to = if to == Path::new("-") { "standard output".to_owned() } else { to.display().to_string() };
         out::remark(format_args!(
-            "{observations} observations and {gaps} gap records of {blocks} blocks, {bytes} bytes, are in {to}"
+            "{observations} observations, {gaps} gap records and {events} events of {blocks} blocks, {bytes} bytes, are in {to}"
         ));
         out::remark(format_args!("SHA-256 {sha256}; noted in {}", log.display()));
         for segment in &self.segments {
@@ -297,93 +299,4 @@ fn read_all(
     taken.unread = unread.blocks.saturating_add(unreadable);
     taken.segments = unread.segments;
     Ok(())
-}
-
-/// `false` when the block authenticates and holds something that no version of this program wrote.
-fn write_block(
-    found: &Found,
-    range: &Range,
-    taken: &mut Taken,
-    writer: &mut BufWriter<Sink>,
-) -> anyhow::Result<bool> {
-    let Ok((header, entries)) = found.block.read() else { return Ok(false) };
-    let keys = Keys::new(found.store, found.seq);
-    taken.blocks += 1;
-    for (index, entry) in entries.iter().enumerate() {
-        let place =
-            Place { key: keys.of(index), lane: found.seq.lane.as_str(), acknowledged: found.is_acknowledged };
-        match entry {
-            Entry::Gap(gap) if range.holds(gap.first, gap.last) => {
-                let (first, last) = (gap.first.to_string(), gap.last.to_string());
-                let gap_words = GapWords { count: gap.count, first, last, reason: &gap.reason };
-                line(writer, &GapLine { place, gap: gap_words })?;
-                taken.gaps += 1;
-            }
-            Entry::Observation(record) if range.holds(record.at.wall, record.at.wall) => {
-                let Some(card) = header.devices.get(usize::from(record.device)) else { return Ok(false) };
-                line(
-                    writer,
-                    &ObservationLine {
-                        place,
-                        at: record.at.wall.to_string(),
-                        synced: record.at.sync == ClockSync::Synced,
-                        device: &card.id,
-                        model: &card.model,
-                        pseudonym: &card.pseudonym,
-                        security: card.security,
-                        run: format!("{:016x}", header.run),
-                        seq: record.seq,
-                        observation: Line::from(&record.observation),
-                    },
-                )?;
-                taken.observations += 1;
-            }
-            Entry::Gap(_) | Entry::Observation(_) => {}
-        }
-    }
-    Ok(true)
-}
-
-fn line(writer: &mut BufWriter<Sink>, value: &impl Serialize) -> anyhow::Result<()> {
-    serde_json::to_writer(&mut *writer, value)?;
-    writer.write_all(b"\n")?;
-    Ok(())
-}
-
-#[derive(Serialize)]
-struct Place {
-    key: String,
-    lane: &'static str,
-    acknowledged: bool,
-}
-
-#[derive(Serialize)]
-struct ObservationLine<'a> {
-    #[serde(flatten)]
-    place: Place,
-    at: String,
-    synced: bool,
-    device: &'a str,
-    model: &'a str,
-    pseudonym: &'a str,
-    security: &'a str,
-    run: String,
-    seq: u64,
-    #[serde(flatten)]
-    observation: Line<'a>,
-}
-
-#[derive(Serialize)]
-struct GapLine<'a> {
-    #[serde(flatten)]
-    place: Place,
-    gap: GapWords<'a>,
-}
-
-#[derive(Serialize)]
-struct GapWords<'a> {
-    count: u64,
-    first: String,
-    last: String,
-    reason: &'a str,
 }

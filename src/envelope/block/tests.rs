@@ -9,9 +9,14 @@ use crate::device::observation::{
     Absent, Alarm, DeviceTime, Kind, Lane, Observation, Phase, Priority, Quality, Samples, Status, Value,
 };
 use crate::envelope::record::Record;
+use crate::policy::event::Detection;
 
 fn text() -> impl Strategy<Value = String> {
     "[a-zäöü☃ ]{0,60}"
+}
+
+fn phase() -> impl Strategy<Value = Phase> {
+    prop::sample::select(vec![Phase::Start, Phase::Update, Phase::End])
 }
 
 fn value() -> impl Strategy<Value = Value> {
@@ -24,7 +29,6 @@ fn value() -> impl Strategy<Value = Value> {
     ]);
     let priority =
         prop::sample::select(vec![Priority::Unstated, Priority::Low, Priority::Medium, Priority::High]);
-    let phase = prop::sample::select(vec![Phase::Start, Phase::Update, Phase::End]);
     prop_oneof![
         (any::<i64>(), any::<i8>()).prop_map(|(m, e)| Value::Decimal(Decimal::new(m, e))),
         absent.prop_map(Value::Absent),
@@ -33,7 +37,7 @@ fn value() -> impl Strategy<Value = Value> {
         (any::<u32>(), any::<i8>(), prop::collection::vec(any::<i16>(), 0..40)).prop_map(
             |(period_us, exponent, values)| Value::Samples(Samples { period_us, exponent, values })
         ),
-        (text(), text(), phase, priority, any::<bool>()).prop_map(
+        (text(), text(), phase(), priority, any::<bool>()).prop_map(
             |(code, text, phase, priority, is_silenced)| Value::Alarm(Alarm {
                 code,
                 text,
@@ -89,6 +93,11 @@ fn entry() -> impl Strategy<Value = Entry> {
             let (first, last) = (Wall::from_millis(first), Wall::from_millis(last));
             Entry::Gap(Gap { lane, count, first, last, reason })
         }),
+        1 => (prop::sample::select(Detection::ALL), phase(), text(), text(), stamp()).prop_map(
+            |(detection, phase, device, detail, at)| {
+                Entry::Event(Event { detection, phase, device, detail, at })
+            }
+        ),
     ]
 }
 
@@ -111,6 +120,7 @@ fn build(builder: &mut BlockBuilder, entries: &[Entry]) -> PlainBlock {
         match entry {
             Entry::Observation(record) => builder.push_record(record).unwrap(),
             Entry::Gap(gap) => builder.push_gap(gap).unwrap(),
+            Entry::Event(event) => builder.push_event(event).unwrap(),
         }
     }
     builder.finish()

@@ -34,12 +34,12 @@ impl Durable for Memory {
         let (_, entries) = block.read().unwrap();
         let numbers = entries.iter().map(|entry| match entry {
             Entry::Observation(record) => record.seq,
-            Entry::Gap(_) => 0,
+            Entry::Gap(_) | Entry::Event(_) => 0,
         });
         self.blocks.push((lane, numbers.collect()));
         self.walls.extend(entries.iter().filter_map(|entry| match entry {
             Entry::Observation(record) => Some(record.at.wall.as_millis()),
-            Entry::Gap(_) => None,
+            Entry::Gap(_) | Entry::Event(_) => None,
         }));
         Ok(Seq { lane, segment: 1, block: u32::try_from(self.blocks.len()).unwrap() })
     }
@@ -248,7 +248,10 @@ fn what_is_refused_for_who_said_it_is_named_and_never_again_by_a_later_word() {
     intake.handle_report(report(5, reading(), at(300)), at(300));
     intake.handle_timeout(at(550));
     assert_eq!(*told.borrow(), settled(5, 4));
-    assert_eq!(intake.store.blocks, [(Lane::Vital, vec![1]), (Lane::Vital, vec![2])]);
+    // In the alarm lane: that it is another one, and that the right one is there again.
+    let [event, one, over, two] = intake.store.blocks.as_slice() else { panic!("{:?}", intake.store.blocks) };
+    assert_eq!((event, over), (&(Lane::Alarm, vec![0]), &(Lane::Alarm, vec![0])));
+    assert_eq!((one, two), (&(Lane::Vital, vec![1]), &(Lane::Vital, vec![2])));
 }
 
 #[test]

@@ -59,6 +59,7 @@ pub(super) fn content(block: &PlainBlock) -> Result<Content, String> {
                 why = gap.reason;
             }
             Entry::Observation(record) => return Err(format!("an observation of nobody: {record:?}")),
+            Entry::Event(event) => return Err(format!("an event that nobody told: {event:?}")),
         }
     }
     let Some(first) = numbers.first().copied() else { return Ok(Content::Told { count: told, why }) };

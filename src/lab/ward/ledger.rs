@@ -8,6 +8,7 @@ use super::port::{Port, parts};
 use crate::device::observation::{Observation, Phase, Value};
 use crate::device::{DeviceIndex, Identity, Report, ReportBody};
 use crate::lab::bench::machine::processor_seconds;
+use crate::policy::event::{Event, Word};
 use crate::policy::{Admitted, DeviceCard, DeviceRule, Trust, Verdict};
 use crate::time::Now;
 
@@ -63,6 +64,8 @@ pub struct Ledger {
     port_of: Vec<usize>,
     wrong: Vec<String>,
     wrongs: u64,
+    /// What the gate found and has not called over.
+    events: BTreeSet<String>,
     memory: Vec<f64>,
     minutes: u32,
     processor: f64,
@@ -125,6 +128,7 @@ impl Ledger {
             port_of,
             wrong: Vec::new(),
             wrongs: 0,
+            events: BTreeSet::new(),
             memory: Vec::new(),
             minutes,
             processor: processor_seconds(),
@@ -220,9 +224,25 @@ impl Ledger {
         }
     }
 
-    /// The gate's own word about a device: no word of the device.
-    pub(super) fn judge_word(&mut self, word: &Admitted) {
-        self.take(word.device(), word.observation());
+    /// The gate's own word: no word of the device.
+    pub(super) fn judge_word(&mut self, word: &Word) {
+        match word {
+            Word::Of(word) => self.take(word.device(), word.observation()),
+            Word::Event(event) => self.judge_event(event),
+        }
+    }
+
+    /// Events begin and end in turn, as alarms do.
+    fn judge_event(&mut self, event: &Event) {
+        let name = format!("{} {}", event.detection.as_str(), event.device);
+        let is_new = match event.phase {
+            Phase::Start => self.events.insert(name.clone()),
+            Phase::Update => self.events.contains(&name),
+            Phase::End => self.events.remove(&name),
+        };
+        if !is_new {
+            self.tell(format!("event {name}: {} out of turn", event.phase.as_str()));
+        }
     }
 
     fn count(&mut self, admitted: &Admitted) {

@@ -25,7 +25,7 @@ fn check_damaged(folder: &Path, words: &[String], what: &str) -> (usize, u64) {
         while let Some((seq, block)) = next_of(&mut reader, Lane::Vital) {
             match &block.read().unwrap().1[0] {
                 Entry::Gap(gap) => told += gap.count,
-                Entry::Observation(_) => present.push(text_of(&block)),
+                Entry::Observation(_) | Entry::Event(_) => present.push(text_of(&block)),
             }
             reader.acknowledge(seq).unwrap();
         }

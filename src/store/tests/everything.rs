@@ -89,7 +89,7 @@ impl Small {
                     is_drained = false;
                     match &block.read().unwrap().1[0] {
                         Entry::Gap(gap) => told += gap.count,
-                        Entry::Observation(_) => {
+                        Entry::Observation(_) | Entry::Event(_) => {
                             let text = text_of(&block);
                             assert!(self.words.contains(&text), "{what}: {text:?} was never stored");
                             assert!(given.insert(text), "{what}: given twice");

@@ -10,6 +10,7 @@ pub mod cbor;
 pub mod fhir;
 mod json;
 pub mod key;
+pub mod ocsf;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,13 +18,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Payload;
-use super::parcel::{Age, Parcel, ROOM_BESIDE, Stream, TARGET_PAYLOAD};
+use super::parcel::{Age, Format, Parcel, ROOM_BESIDE, Stream, TARGET_PAYLOAD};
 use super::topic::{Class, TopicError, Topics, WHOLE_GATEWAY};
 use crate::device::observation::{Kind, Lane};
 use crate::envelope::block::BlockHeader;
 use crate::envelope::record::{Entry, Gap, Record};
 use crate::envelope::wipe::wipe;
 use crate::policy::DeviceCard;
+use crate::policy::event::Event;
 use crate::store::{Seq, StoreId};
 use crate::time::Now;
 use key::Keys;
@@ -126,6 +128,7 @@ impl Encoder {
         for (index, entry) in block.entries.iter().enumerate() {
             let group = match entry {
                 Entry::Gap(_) => (None, Class::Gap),
+                Entry::Event(_) => (None, Class::Event),
                 Entry::Observation(record) => {
                     if block.header.devices.get(usize::from(record.device)).is_none() {
                         return Err(EncodeError::Device { index, device: record.device });
@@ -139,7 +142,13 @@ impl Encoder {
         for ((device, class), indices) in groups {
             let card = device.and_then(|device| block.header.devices.get(usize::from(device)));
             let id = card.map_or(WHOLE_GATEWAY, |card| card.id.as_str());
-            planned.push(Group { device, topic: self.topics.data(id, class)?, indices, sent: 0 });
+            let topic = match class {
+                Class::Event => self.topics.events(),
+                Class::Observations | Class::Alarm | Class::Wave | Class::Gap => {
+                    self.topics.data(id, class)?
+                }
+            };
+            planned.push(Group { device, class, topic, indices, sent: 0 });
         }
         // The last group is taken first.
         planned.reverse();
@@ -155,10 +164,20 @@ impl Encoder {
             Context { keys: &plan.keys, header: &plan.block.header, device, gateway: &self.gateway };
         let rest = group.indices.get(group.sent..).unwrap_or_default();
         let items = rest.iter().filter_map(|index| item(&plan.block.entries, *index));
-        self.buffer.clear();
-        let count = match self.payload {
-            Payload::Fhir => fhir::write(&mut self.buffer, context, items, self.target),
-            Payload::Cbor => cbor::write(&mut self.buffer, context, items, self.target),
+        let format = match (group.class, self.payload) {
+            (Class::Event, _) => Format::Ocsf,
+            (_, Payload::Fhir) => Format::Fhir,
+            (_, Payload::Cbor) => Format::Cbor,
+        };
+        let buffer = &mut self.buffer;
+        buffer.clear();
+        let count = match format {
+            Format::Fhir => fhir::write(buffer, context, items, self.target),
+            Format::Cbor => cbor::write(buffer, context, items, self.target),
+            Format::Ocsf => {
+                let events = rest.iter().filter_map(|index| event(&plan.block.entries, *index));
+                ocsf::write(buffer, &plan.keys, &self.gateway, events, self.target)
+            }
         };
         let payload = Bytes::copy_from_slice(&self.buffer);
         // The buffer stays; the last parcel of an evening must not stay in it.
@@ -176,6 +195,7 @@ impl Encoder {
             last: plan.groups.is_empty(),
             topic,
             payload,
+            format,
             count: u32::try_from(count).unwrap_or(u32::MAX),
             keys: (plan.keys.of(first), plan.keys.of(last)),
             age,
@@ -195,6 +215,7 @@ pub struct Plan {
 #[derive(Debug)]
 struct Group {
     device: Option<u16>,
+    class: Class,
     topic: String,
     indices: Vec<usize>,
     sent: usize,
@@ -204,8 +225,17 @@ fn item(entries: &[Entry], index: usize) -> Option<Item<'_>> {
     let body = match entries.get(index)? {
         Entry::Observation(record) => Body::Record(record),
         Entry::Gap(gap) => Body::Gap(gap),
+        // In a group and a format of its own.
+        Entry::Event(_) => return None,
     };
     Some(Item { index, body })
+}
+
+fn event(entries: &[Entry], index: usize) -> Option<(usize, &Event)> {
+    match entries.get(index)? {
+        Entry::Event(event) => Some((index, event)),
+        Entry::Observation(_) | Entry::Gap(_) => None,
+    }
 }
 
 fn class(record: &Record, lane: Lane) -> Class {
@@ -219,13 +249,17 @@ fn class(record: &Record, lane: Lane) -> Class {
 /// Whether the record of this index is live. Where time says it, both clocks must agree: time since
 /// boot says nothing about a record of an earlier boot, wall time nothing when it was set meanwhile.
 fn age(plan: &Plan, index: usize, now: Now) -> Age {
-    let Some(Entry::Observation(record)) = plan.block.entries.get(index) else { return Age::Historical };
+    let at = match plan.block.entries.get(index) {
+        Some(Entry::Observation(record)) => record.at,
+        Some(Entry::Event(event)) => event.at,
+        Some(Entry::Gap(_)) | None => return Age::Historical,
+    };
     let is_live = match plan.stream {
         Stream::Live => true,
         Stream::Backlog => false,
         Stream::Alarm | Stream::Bulk => {
-            let since_boot = now.mono >= record.at.mono && now.mono.since(record.at.mono) <= LIVE_WITHIN;
-            let apart = now.wall.as_millis().abs_diff(record.at.wall.as_millis());
+            let since_boot = now.mono >= at.mono && now.mono.since(at.mono) <= LIVE_WITHIN;
+            let apart = now.wall.as_millis().abs_diff(at.wall.as_millis());
             since_boot && u128::from(apart) <= LIVE_WITHIN.as_millis()
         }
     };

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 use super::*;
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature as n;
-use crate::device::observation::{Observation, Quality, Status, Value};
+use crate::device::observation::{Observation, Phase, Quality, Status, Value};
 use crate::time::{BootId, Mono, Wall};
 
 /// Holds an Observation against the specification where no validator does: what the HL7 PHD and `PoCD`
@@ -272,10 +272,21 @@ mod with_samples {
     use crate::lab::payload::{read_cbor, read_fhir};
     use crate::lab::samples::sample_block;
 
+    /// Without the events, which have one format only.
+    fn observed(payload: Payload) -> Vec<Parcel> {
+        let all = parcels(payload, sample_block()).into_iter();
+        all.filter(|parcel| parcel.format != Format::Ocsf).collect()
+    }
+
+    fn records() -> usize {
+        let entries = sample_block().entries;
+        entries.iter().filter(|entry| !matches!(entry, Entry::Event(_))).count()
+    }
+
     #[test]
     fn every_sample_passes_our_own_check() {
         let mut count = 0;
-        for parcel in parcels(Payload::Fhir, sample_block()) {
+        for parcel in observed(Payload::Fhir) {
             let bundle: Json = serde_json::from_str(text(&parcel)).unwrap();
             for entry in bundle["entry"].as_array().unwrap() {
                 let resource = &entry["resource"];
@@ -283,20 +294,16 @@ mod with_samples {
                 count += 1;
             }
         }
-        assert_eq!(count, sample_block().entries.len());
+        assert_eq!(count, records());
     }
 
     #[test]
     fn both_formats_say_the_same_to_a_reader_of_their_own() {
-        let fhir: Vec<_> = parcels(Payload::Fhir, sample_block())
-            .iter()
-            .flat_map(|p| read_fhir(&p.payload).unwrap())
-            .collect();
-        let cbor: Vec<_> = parcels(Payload::Cbor, sample_block())
-            .iter()
-            .flat_map(|p| read_cbor(&p.payload).unwrap())
-            .collect();
-        assert_eq!(fhir.len(), sample_block().entries.len());
+        let fhir: Vec<_> =
+            observed(Payload::Fhir).iter().flat_map(|p| read_fhir(&p.payload).unwrap()).collect();
+        let cbor: Vec<_> =
+            observed(Payload::Cbor).iter().flat_map(|p| read_cbor(&p.payload).unwrap()).collect();
+        assert_eq!(fhir.len(), records());
         for (a, b) in fhir.iter().zip(&cbor) {
             assert_eq!((&a.key, a.seq, &a.run, a.code), (&b.key, b.seq, &b.run, b.code));
         }
@@ -364,4 +371,30 @@ fn every_record_of_a_device_that_the_site_describes_says_so() {
     // The flags of each record and behind them no modality.
     let [high, low] = Quality::SITE_CONFIGURED.bits().to_be_bytes();
     assert_eq!(has(&[0x19, high, low, 0]), 3);
+}
+
+#[test]
+fn an_event_is_a_finding_on_the_topic_of_the_gateway_whatever_the_payload() {
+    use crate::policy::event::{Detection, Event};
+    for payload in [Payload::Fhir, Payload::Cbor] {
+        let mut block = block(vec![rate(Value::Decimal(Decimal::new(2, 0)))]);
+        for phase in [Phase::Start, Phase::End] {
+            let device = "pump-2".to_owned();
+            let detail = "its serial is another one".to_owned();
+            let at = Now { wall: Wall::from_millis(1_795_304_400_123), ..Now::default() };
+            let detection = Detection::Identity;
+            block.entries.push(Entry::Event(Event { detection, phase, device, detail, at }));
+        }
+        let all = parcels(payload, block);
+        let [events, obs] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!((obs.count, obs.last, events.count), (1, true, 2));
+        assert_eq!(events.topic, "e/v1/north/icu-2/gw-7/security");
+        assert_eq!(events.format, Format::Ocsf);
+        let json: serde_json::Value = serde_json::from_slice(&events.payload).unwrap();
+        assert_eq!(json[0]["metadata"]["uid"], events.keys.0.as_str());
+        assert_eq!(json[1]["metadata"]["uid"], events.keys.1.as_str());
+        assert_eq!((&json[0]["type_uid"], &json[1]["type_uid"]), (&200_401.into(), &200_403.into()));
+        assert_eq!(json[0]["time"], 1_795_304_400_123i64);
+        assert_eq!(json[0]["resources"][1]["uid"], "pump-2");
+    }
 }

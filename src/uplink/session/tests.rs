@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::device::observation::Lane;
-use crate::uplink::parcel::Age;
+use crate::uplink::parcel::{Age, Format};
 
 struct Most;
 
@@ -47,6 +47,7 @@ fn parcel(stream: Stream, block: u32, topic: &str, last: bool) -> Parcel {
         last,
         topic: topic.to_owned(),
         payload: Bytes::from_static(b"payload"),
+        format: Format::Fhir,
         count: 10,
         keys: (String::new(), String::new()),
         age: Age::Live,

@@ -1,0 +1,123 @@
+//! What the gateway itself has to say of safety: an event, apart from the observations of any device.
+//!
+//! In: an edge that policy found (a device that is another one, and the right one again). Out: an
+//! [`Event`], which goes the way of every record (block, store, uplink) in the alarm lane, and to a
+//! topic of the gateway. What never happens: a serial number, a reading or a name is in one; it names
+//! the device by its id, and what exactly was stated is for the log and the status at the gateway.
+
+use crate::device::observation::Phase;
+use crate::time::Now;
+
+/// The longest text of an event, in bytes.
+pub const MAX_DETAIL: usize = 256;
+
+/// Something that a person who looks after the gateway should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What was found.
+    pub detection: Detection,
+    /// Whether it begins, goes on or is over.
+    pub phase: Phase,
+    /// The id of the device that it concerns; empty when it is the gateway itself.
+    pub device: String,
+    /// In words, for a person.
+    pub detail: String,
+    /// When the gateway knew.
+    pub at: Now,
+}
+
+/// Writes the table of detections: the enum and what is known of each.
+macro_rules! detections {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $word:literal, $severity:ident, $title:literal;)*) => {
+        /// What was found.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Detection { $($(#[$doc])* $name,)* }
+
+        impl Detection {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// As stored.
+            pub const fn code(self) -> u8 {
+                match self { $(Self::$name => $code),* }
+            }
+
+            /// As shown to people and machines.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word),* }
+            }
+
+            /// What it is, for a person.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title),* }
+            }
+
+            /// How grave it is.
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$name => Severity::$severity),* }
+            }
+        }
+    };
+}
+
+detections! {
+    /// A device said that it is another one: nothing of it passes.
+    Identity = 1, "identity-mismatch", High, "a device is not the one that the allowlist expects";
+}
+
+impl Detection {
+    /// The detection of a code.
+    pub fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.iter().copied().find(|known| known.code() == code)
+    }
+}
+
+/// How grave something is: the `severity_id` of OCSF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// To be known.
+    Informational = 1,
+    /// To be looked at some time.
+    Low = 2,
+    /// To be looked at soon.
+    Medium = 3,
+    /// To be looked at now.
+    High = 4,
+}
+
+impl Severity {
+    /// The OCSF word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Informational => "Informational",
+            Self::Low => "Low",
+            Self::Medium => "Medium",
+            Self::High => "High",
+        }
+    }
+}
+
+/// What the gate has to say by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Word {
+    /// About an asset, under its name: an edge of its silence.
+    Of(super::Admitted),
+    /// About the safety of the gateway.
+    Event(Event),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_words_are_one_to_one() {
+        for (place, detection) in Detection::ALL.iter().enumerate() {
+            assert_eq!(Detection::of_code(detection.code()), Some(*detection));
+            let others = Detection::ALL.iter().skip(place + 1);
+            assert!(others.clone().all(|other| other.as_str() != detection.as_str()));
+            assert!(others.clone().all(|other| other.code() != detection.code()));
+        }
+        assert_eq!(Detection::of_code(0), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! What the gate says of safety: edges, and nothing that tells a device's serial number.
+
+use super::*;
+use crate::policy::event::{Detection, Event, MAX_DETAIL};
+
+fn events(gate: &mut Gatekeeper) -> Vec<Event> {
+    std::iter::from_fn(|| gate.poll_words())
+        .filter_map(|word| match word {
+            Word::Event(event) => Some(event),
+            Word::Of(_) => None,
+        })
+        .collect()
+}
+
+fn says(serial: &str) -> ReportBody {
+    ReportBody::Identity(identity(serial))
+}
+
+#[test]
+fn another_device_is_one_event_and_the_right_one_ends_it() {
+    let mut gate = gatekeeper();
+    for (at, serial) in [(1, "800-9"), (2, "800-9"), (3, "800-7")] {
+        says_at(&mut gate, PUMP, at, says(serial));
+        says_at(&mut gate, PUMP, at, reading(&HEART_RATE, "70"));
+    }
+    let told = events(&mut gate);
+    let [begun] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((begun.detection, begun.phase, begun.at), (Detection::Identity, Phase::Start, seconds(1)));
+    assert_eq!(begun.device, "pump");
+    // Unplugging and plugging is no end: the right device must speak.
+    says_at(&mut gate, PUMP, 4, ReportBody::Down("unplugged".to_owned()));
+    says_at(&mut gate, PUMP, 5, ReportBody::Up);
+    assert_eq!(events(&mut gate), []);
+    says_at(&mut gate, PUMP, 6, says("800-1"));
+    says_at(&mut gate, PUMP, 7, says("800-1"));
+    let told = events(&mut gate);
+    let [over] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((over.phase, over.at), (Phase::End, seconds(6)));
+    says_at(&mut gate, PUMP, 8, says("800-9"));
+    assert_eq!(events(&mut gate).len(), 1, "again is a new event");
+}
+
+#[test]
+fn the_right_device_is_no_event() {
+    let mut gate = gatekeeper();
+    says_at(&mut gate, PUMP, 1, says("800-1"));
+    says_at(&mut gate, PUMP, 2, ReportBody::Down("unplugged".to_owned()));
+    says_at(&mut gate, PUMP, 3, says("800-1"));
+    assert_eq!(events(&mut gate), []);
+}
+
+#[test]
+fn an_event_tells_no_serial_number_and_fits_its_place() {
+    let mut gate = gatekeeper();
+    says_at(&mut gate, PUMP, 1, says("800-9"));
+    for event in events(&mut gate) {
+        assert!(!event.detail.contains("800-"), "{event:?}");
+        assert!(event.detail.len() <= MAX_DETAIL, "{event:?}");
+    }
+}
