@@ -182,7 +182,7 @@ OCSF_MUTANTS = {
     "activity-that-is-none": put(17, "activity_id"),
     "time-as-text": put("now", "time"),
     "no-time": drop("time"),
-    "no-title": drop("finding_info", "title"),
+    "no-finding": drop("finding_info"),
     "no-product": drop("metadata", "product"),
     "severity-as-a-word": put("high", "severity_id"),
     "field-of-our-own": put("x", "patient"),
