@@ -88,6 +88,7 @@ pub fn edge(code: &str, raised: &Raised, phase: Phase) -> Observation {
         unit: &mdc::DIMENSIONLESS,
         modality: 0,
         kind: Kind::Alarm,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,

@@ -6,6 +6,7 @@ use super::nomenclature::Metric;
 use super::observation::Observation;
 use super::settings::{Setting, Settings};
 use super::{Driver, Fault, Part};
+use crate::link::gatt::Filter;
 use crate::link::{AllowSet, Characteristic, Line};
 
 /// A device model on a serial line.
@@ -98,12 +99,67 @@ pub struct BleProfile {
     pub title: &'static str,
     /// The service's 16-bit UUID.
     pub service: u16,
+    /// What is read on every connection before anything is subscribed to: features, what is fixed, the
+    /// start of a session. What the device does not offer is told to the decoder as such.
+    pub asks: &'static [Characteristic],
     /// What is subscribed to (notify or indicate).
     pub subscribes: &'static [Characteristic],
+    /// Of these, what speaks only when somebody measures or asks: its silence means nothing.
+    pub episodic: &'static [Characteristic],
+    /// How the records are fetched that the device keeps, if its service has such; by its own control point,
+    /// which is not among `subscribes`.
+    pub stored: Option<Stored>,
     /// Everything that it can report.
     pub reads: &'static [&'static Metric],
-    /// Makes observations of one value of one of its characteristics.
-    pub decode: fn(Characteristic, &[u8]) -> Result<Vec<Observation>, Fault>,
+    /// Makes the decoder of one connection.
+    pub decoder: fn() -> Box<dyn Decoder>,
+}
+
+/// How a service gives the records that it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// By a Record Access Control Point (2A52).
+    RecordAccess {
+        /// By what records are counted.
+        filter: Filter,
+    },
+    /// By the Record Access Control Point of an insulin pump (2B27).
+    Pump,
+}
+
+/// Makes observations of what one service of one connected device says. Made anew for every connection.
+pub trait Decoder: Send {
+    /// Takes the answer to one of the profile's `asks`; `None`: the device does not offer it, or did not
+    /// give it. What is given back says what it states besides (a battery, a run time).
+    fn handle_read(&mut self, of: Characteristic, value: Option<&[u8]>) -> Result<Vec<Observation>, Fault> {
+        let _ = (of, value);
+        Ok(Vec::new())
+    }
+
+    /// Takes one value of a characteristic that was subscribed to. An observation that came out of a record
+    /// of the device carries the record's number.
+    fn handle_value(&mut self, of: Characteristic, value: &[u8]) -> Result<Vec<Observation>, Fault>;
+
+    /// Takes the end of a transfer of records, or of the connection: gives what still waited for its other
+    /// half.
+    fn handle_end(&mut self) -> Vec<Observation> {
+        Vec::new()
+    }
+
+    /// Something to be read because of what was said just now (a status that changed), if anything. Its
+    /// answer comes by `handle_read`.
+    fn poll_ask(&mut self) -> Option<Characteristic> {
+        None
+    }
+}
+
+/// The decoder of a profile whose values each stand alone.
+pub struct Plain(pub fn(Characteristic, &[u8]) -> Result<Vec<Observation>, Fault>);
+
+impl Decoder for Plain {
+    fn handle_value(&mut self, of: Characteristic, value: &[u8]) -> Result<Vec<Observation>, Fault> {
+        (self.0)(of, value)
+    }
 }
 
 /// Every serial device model, by name.

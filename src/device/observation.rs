@@ -21,6 +21,9 @@ pub struct Observation {
     pub modality: u32,
     /// Setting, measurement, state or alarm.
     pub kind: Kind,
+    /// The device's own number of the record that it came out of: what one record says stands together by
+    /// it, and what a device stored is in its own order by it.
+    pub record: Option<u32>,
     /// The device's own time, raw.
     pub device_time: Option<DeviceTime>,
     /// Whether the value is final.
@@ -325,9 +328,9 @@ impl fmt::Debug for Quality {
     }
 }
 
-/// A device's own clock reading: local to the device, without a zone, kept exactly as it came. A
-/// month or day of 0 is the device's word for "unknown".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a device says of when: its own clock's reading, local to the device, kept exactly as it came,
+/// and beside it what is known of that clock. None of it ever replaces another part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceTime {
     /// Year; 0 is unknown.
     pub year: u16,
@@ -341,11 +344,25 @@ pub struct DeviceTime {
     pub minute: u8,
     /// Second.
     pub second: u8,
+    /// Thousandths of a second.
+    pub millis: u16,
+    /// Milliseconds on a counter of the device that is no calendar; the calendar fields are 0 then.
+    pub ticks: Option<u64>,
+    /// Minutes between the clock and what the device shows its user: to be added for the user-facing time.
+    pub offset: Option<i16>,
+    /// Quarters of an hour from UTC to the clock, daylight saving time included, where the device says.
+    pub zone: Option<i8>,
+    /// By how many milliseconds the device's clock (or counter, since 1970-01-01) was ahead of the gateway's
+    /// when both were read on the same connection: without this the stamp cannot be placed.
+    pub ahead: Option<i64>,
+    /// The clock was set since: the stamp is of an older timeline, and `ahead` says nothing of it.
+    pub is_of_older_timeline: bool,
 }
 
 impl fmt::Display for DeviceTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { year, month, day, hour, minute, second } = self;
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+        let Self { year, month, day, hour, minute, second, millis, .. } = self;
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+        if *millis == 0 { Ok(()) } else { write!(f, ".{millis:03}") }
     }
 }

@@ -11,5 +11,6 @@ pub mod keys;
 mod pack;
 pub mod record;
 pub mod seal;
+mod stamp;
 pub mod wipe;
 pub mod wire;

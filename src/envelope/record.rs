@@ -3,12 +3,12 @@
 //! In: observations, gaps and events. Out: bytes, and from bytes the same again. A thing has one form only:
 //! whatever is read without an error gives the same bytes when it is written again.
 
+use super::stamp;
 use super::wire::{Put, Take};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature;
 use crate::device::observation::{
-    Absent, Alarm, DeviceTime, Kind, Lane, MAX_SAMPLES, Observation, Phase, Priority, Quality, Samples,
-    Status, Value,
+    Absent, Alarm, Kind, Lane, MAX_SAMPLES, Observation, Phase, Priority, Quality, Samples, Status, Value,
 };
 use crate::policy::event::{Detection, Event};
 use crate::time::{ClockSync, Mono, Now, Wall};
@@ -84,7 +84,7 @@ const MODALITY: u8 = 1 << 3;
 const DEVICE_TIME: u8 = 1 << 4;
 const PRELIMINARY: u8 = 1 << 5;
 const QUALITY: u8 = 1 << 6;
-const KNOWN_FLAGS: u8 = 0x7F;
+const STAMP: u8 = 1 << 7;
 
 /// An observation to be written: what a [`Record`] holds, borrowed.
 #[derive(Clone, Copy)]
@@ -98,7 +98,7 @@ pub(super) struct Draft<'a> {
 /// Writes an observation; its stamp as the distance from `base`.
 pub(super) fn put_observation(out: &mut Vec<u8>, draft: Draft<'_>, base: &Now) {
     let Draft { device, seq, at, observation } = draft;
-    let Observation { metric, channel, value, unit, modality, kind, device_time, status, quality } =
+    let Observation { metric, channel, value, unit, modality, kind, record, device_time, status, quality } =
         observation;
     let mut flags = 0;
     let mut announce = |flag, present: bool| flags |= if present { flag } else { 0 };
@@ -109,6 +109,7 @@ pub(super) fn put_observation(out: &mut Vec<u8>, draft: Draft<'_>, base: &Now) {
     announce(DEVICE_TIME, device_time.is_some());
     announce(PRELIMINARY, *status == Status::Preliminary);
     announce(QUALITY, *quality != Quality::GOOD);
+    announce(STAMP, stamp::has_more(*record, *device_time));
 
     out.put_u8(OBSERVATION_V1);
     out.put_u8(flags);
@@ -129,7 +130,10 @@ pub(super) fn put_observation(out: &mut Vec<u8>, draft: Draft<'_>, base: &Now) {
         out.put_varint(u64::from(*modality));
     }
     if let Some(time) = *device_time {
-        put_device_time(out, time);
+        stamp::put_clock(out, time);
+    }
+    if stamp::has_more(*record, *device_time) {
+        stamp::put_more(out, *record, *device_time);
     }
     if *quality != Quality::GOOD {
         out.put_varint(u64::from(quality.bits()));
@@ -200,9 +204,6 @@ pub(super) fn take_entry(take: &mut Take<'_>, base: &Now) -> Result<Entry, Forma
 
 fn take_observation(take: &mut Take<'_>, base: &Now) -> Result<Record, FormatError> {
     let flags = take.u8()?;
-    if flags & !KNOWN_FLAGS != 0 {
-        return Err(FormatError::Field("flags"));
-    }
     let tags = take.u8()?;
     let device = take.small("device")?;
     let seq = take.varint()?;
@@ -214,7 +215,9 @@ fn take_observation(take: &mut Take<'_>, base: &Now) -> Result<Record, FormatErr
     let max_error_us = announced(has(MAX_ERROR), base.max_error_us, "max_error", || take.small("max_error"))?;
     let channel = announced(has(CHANNEL), 0, "channel", || take.u8())?;
     let modality = announced(has(MODALITY), 0, "modality", || take.small("modality"))?;
-    let device_time = if has(DEVICE_TIME) { Some(take_device_time(take)?) } else { None };
+    let device_time = if has(DEVICE_TIME) { Some(stamp::take_clock(take)?) } else { None };
+    let (record, device_time) =
+        if has(STAMP) { stamp::take_more(take, device_time)? } else { (None, device_time) };
     let quality = announced(has(QUALITY), 0, "quality", || take.small("quality"))?;
     Ok(Record {
         device,
@@ -232,6 +235,7 @@ fn take_observation(take: &mut Take<'_>, base: &Now) -> Result<Record, FormatErr
             unit,
             modality,
             kind: kind_of(tags >> 4).ok_or(FormatError::Field("kind"))?,
+            record,
             device_time,
             status: if has(PRELIMINARY) { Status::Preliminary } else { Status::Final },
             quality: Quality::from_bits(quality),
@@ -333,17 +337,6 @@ fn take_samples(take: &mut Take<'_>) -> Result<Samples, FormatError> {
         values.push(i16::try_from(value).map_err(|_| FormatError::Field("samples"))?);
     }
     Ok(Samples { period_us, exponent, values })
-}
-
-fn put_device_time(out: &mut Vec<u8>, time: DeviceTime) {
-    out.put_u16(time.year);
-    out.put_bytes(&[time.month, time.day, time.hour, time.minute, time.second]);
-}
-
-fn take_device_time(take: &mut Take<'_>) -> Result<DeviceTime, FormatError> {
-    let year = take.u16()?;
-    let [month, day, hour, minute, second] = take.array()?;
-    Ok(DeviceTime { year, month, day, hour, minute, second })
 }
 
 /// The distance between two instants, modulo 2^64: exact both ways.

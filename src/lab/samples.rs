@@ -114,6 +114,7 @@ pub fn measured(metric: &'static n::Metric, unit: &'static n::Unit, value: Value
         unit,
         modality: 0,
         kind: Kind::Measurement,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,
@@ -126,7 +127,15 @@ fn number(mantissa: i64, exponent: i8) -> Value {
 
 fn oximeter() -> Vec<(u16, Observation)> {
     let spo2 = |value| measured(&n::SPO2, &n::PERCENT, value);
-    let time = DeviceTime { year: 2026, month: 11, day: 21, hour: 23, minute: 40, second: 0 };
+    let time = DeviceTime {
+        year: 2026,
+        month: 11,
+        day: 21,
+        hour: 23,
+        minute: 40,
+        second: 0,
+        ..DeviceTime::default()
+    };
     let mut all = vec![
         // MDC_MODALITY_SPOT and MDC_MODALITY_FAST (HL7 PHD guide, pulse oximeter).
         Observation { modality: 150_588, device_time: Some(time), ..spo2(number(97, 0)) },

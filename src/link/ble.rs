@@ -12,8 +12,8 @@
 //! link watches the disconnect events beside it.
 //!
 //! What never happens: a connection to an address that is not on the allowlist (a link can only
-//! wait for the entry that the central made of it); a write to a characteristic (there is no call
-//! of one in this folder); a link left half open after a failed attempt.
+//! wait for the entry that the central made of it); a write of anything but what [`gatt`](super::gatt)
+//! can make; a link left half open after a failed attempt.
 //!
 //! Limits that come from below: BlueZ confirms an indication by itself before a value reaches this
 //! process; services of one device that have the same UUID collapse to one; a value that is read

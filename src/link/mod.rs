@@ -6,6 +6,7 @@
 //! What never happens: a byte that is not in the device model's [`AllowSet`] is written. A driver
 //! cannot hand bytes to a link at all; it names an entry of the set, and the link looks it up.
 
+pub mod gatt;
 pub mod replay;
 pub mod serial;
 
@@ -102,7 +103,10 @@ impl AllowSet {
                 request.fill.is_none().then_some(Cow::Borrowed(request.bytes))
             }
             LinkCommand::Fill(id, argument) => self.get(id)?.fill?(argument.bytes()).map(Cow::Owned),
-            LinkCommand::Read(_) | LinkCommand::Subscribe(_) | LinkCommand::HangUp => None,
+            LinkCommand::Read(_)
+            | LinkCommand::Subscribe(_)
+            | LinkCommand::Write(_)
+            | LinkCommand::HangUp => None,
         }
     }
 
@@ -170,6 +174,8 @@ pub enum LinkEvent {
     ReadDone(Characteristic, Result<Bytes, String>),
     /// A subscription that was asked for has ended; the error is in words for a person.
     Subscribed(Characteristic, Result<(), String>),
+    /// A write that was asked for has ended; the error is in words for a person.
+    Written(Characteristic, Result<(), String>),
     /// The link is gone. Nothing more comes until it is opened again.
     Down(LinkError),
 }
@@ -185,6 +191,8 @@ pub enum LinkCommand {
     Read(Characteristic),
     /// Subscribe to notifications or indications, whichever it offers (BLE).
     Subscribe(Characteristic),
+    /// Write one of the few things that may be written to a characteristic (BLE).
+    Write(gatt::GattWrite),
     /// Close the link; the session opens it again after its back-off.
     HangUp,
 }

@@ -105,6 +105,7 @@ impl ReplayLink {
             | LinkEvent::Bytes(_)
             | LinkEvent::ReadDone(..)
             | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..)
             | LinkEvent::Down(_) => true,
         })
     }
@@ -168,6 +169,9 @@ impl Link for ReplayLink {
             LinkCommand::Subscribe(what) => {
                 self.subscribed.insert(what);
                 self.answers.push_back(LinkEvent::Subscribed(what, Ok(())));
+            }
+            LinkCommand::Write(write) => {
+                self.answers.push_back(LinkEvent::Written(write.to(), Ok(())));
             }
             LinkCommand::HangUp => self.end(),
         }

@@ -130,6 +130,10 @@ impl Link for SerialLink {
                 self.close().await;
                 Ok(())
             }
+            LinkCommand::Write(write) => Err(LinkError::Denied {
+                what: format!("characteristic {:?}", write.to()),
+                reason: format!("{} is a serial line: it has none", self.port.display()),
+            }),
             LinkCommand::Read(what) | LinkCommand::Subscribe(what) => Err(LinkError::Denied {
                 what: format!("characteristic {what:?}"),
                 reason: format!("{} is a serial line: it has none", self.port.display()),

@@ -73,6 +73,7 @@ fn edge(phase: Phase, text: String) -> Observation {
         unit: &mdc::DIMENSIONLESS,
         modality: 0,
         kind: Kind::Alarm,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,

@@ -60,6 +60,7 @@ fn observation(metric: &'static Metric, value: &str) -> Observation {
         unit: &MILLILITRE_PER_HOUR,
         modality: 0,
         kind: Kind::Measurement,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,

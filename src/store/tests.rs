@@ -110,6 +110,7 @@ fn block_of(count: u64, text: &str) -> PlainBlock {
             unit: &DIMENSIONLESS,
             modality: 0,
             kind: Kind::State,
+            record: None,
             device_time: None,
             status: Status::Final,
             quality: Quality::GOOD,

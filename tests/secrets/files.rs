@@ -59,6 +59,7 @@ fn observation(metric: &'static Metric, unit: &'static Unit, kind: Kind, value: 
         unit,
         modality: 0,
         kind,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,

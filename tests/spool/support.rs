@@ -234,6 +234,7 @@ impl Ward {
                 channel: 0,
                 modality: 0,
                 kind: Kind::Measurement,
+                record: None,
                 device_time: None,
                 status: Status::Final,
                 quality: Quality::GOOD,

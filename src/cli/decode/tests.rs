@@ -11,6 +11,7 @@ fn spo2(value: Value) -> Observation {
         unit: &PERCENT,
         modality: 0,
         kind: Kind::Measurement,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,
@@ -32,10 +33,12 @@ fn a_number_keeps_the_precision_of_the_device() {
 
 #[test]
 fn everything_that_the_device_said_is_there() {
-    let time = DeviceTime { year: 2026, month: 0, day: 7, hour: 1, minute: 2, second: 3 };
+    let time =
+        DeviceTime { year: 2026, month: 0, day: 7, hour: 1, minute: 2, second: 3, ..DeviceTime::default() };
     let full = Observation {
         channel: 2,
         modality: 150_588,
+        record: None,
         device_time: Some(time),
         status: Status::Preliminary,
         quality: Quality::QUESTIONABLE.with(Quality::STORED),

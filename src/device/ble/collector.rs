@@ -2,7 +2,8 @@
 //!
 //! In: the events of a BLE link. Out: reads and subscriptions, the identity, observations, faults.
 //! On every connection, in this order: the Device Information strings are read; when all reads have
-//! ended the identity is given; then the profiles' characteristics are subscribed to. So no reading
+//! ended the identity is given; then what the profiles ask for is read (features, the start of a session),
+//! and their characteristics are subscribed to. So no reading
 //! can come before the identity; a value that arrives earlier all the same (left over from an older
 //! subscription) is dropped and reported.
 //!
@@ -14,12 +15,13 @@
 //!
 //! What never happens: anything is written to the device.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::device::catalogue::BleProfile;
+use crate::device::catalogue::{BleProfile, Decoder};
+use crate::device::observation::Observation;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity};
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
@@ -46,12 +48,9 @@ const DEVICE_INFORMATION: u16 = 0x180A;
 /// Maker, model, serial number, firmware revision (DIS 1.2): the order of the fields of [`Asked`].
 const STRINGS: [u16; 4] = [0x2A29, 0x2A24, 0x2A25, 0x2A26];
 
-/// Characteristics that speak only when somebody measures: their silence means nothing.
-const EPISODIC: [u16; 1] = [0x2A5E];
-
 /// The driver of a device with one or more profiles.
 pub struct Collector {
-    profiles: Vec<&'static BleProfile>,
+    profiles: Vec<Profile>,
     phase: Phase,
     /// When the present phase is given up, or the stream counts as silent.
     deadline: Option<Mono>,
@@ -59,8 +58,22 @@ pub struct Collector {
     identify_at: Option<Mono>,
     asked: Option<Asked>,
     identity: Identity,
+    /// What was asked of the device for its profiles and has not been answered.
+    asking: BTreeSet<Characteristic>,
     subscriptions: Vec<Subscription>,
     actions: VecDeque<Action>,
+}
+
+/// A profile and its decoder of the present connection.
+struct Profile {
+    row: &'static BleProfile,
+    decoder: Box<dyn Decoder>,
+}
+
+impl Profile {
+    fn new(row: &'static BleProfile) -> Self {
+        Self { row, decoder: (row.decoder)() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +82,8 @@ enum Phase {
     Down,
     /// The Device Information strings are being read.
     Identifying,
+    /// What the profiles ask for is being read.
+    Asking,
     /// Subscriptions are being made; values may already come.
     Subscribing,
     /// Values come.
@@ -95,20 +110,25 @@ impl Collector {
     /// A device that offers these profiles.
     pub fn new(profiles: Vec<&'static BleProfile>) -> Self {
         Self {
-            profiles,
+            profiles: profiles.into_iter().map(Profile::new).collect(),
             phase: Phase::Down,
             deadline: None,
             identify_at: None,
             asked: None,
             identity: Identity::default(),
+            asking: BTreeSet::new(),
             subscriptions: Vec::new(),
             actions: VecDeque::new(),
         }
     }
 
     fn reset(&mut self) {
-        let profiles = std::mem::take(&mut self.profiles);
+        let profiles = self.profiles.iter().map(|profile| profile.row).collect();
+        // What a record still waited for does not come any more.
+        let late = self.profiles.iter_mut().flat_map(|profile| profile.decoder.handle_end());
+        let late: Vec<Action> = late.map(Action::observe).filter(|_| self.phase != Phase::Down).collect();
         *self = Self::new(profiles);
+        self.actions.extend(late);
     }
 
     fn ask_who_it_is(&mut self, now: Mono) {
@@ -163,14 +183,65 @@ impl Collector {
             self.actions.push_back(Action::identify(identity));
         }
         if first {
+            self.ask(now);
+        }
+    }
+
+    /// Reads what the profiles ask for; when there is nothing, or it has come, subscribes.
+    fn ask(&mut self, now: Mono) {
+        self.phase = Phase::Asking;
+        self.deadline = Some(now + SETUP_LIMIT);
+        self.asking = self.profiles.iter().flat_map(|profile| profile.row.asks).copied().collect();
+        let reads = self.asking.iter().map(|of| Action::Command(LinkCommand::Read(*of)));
+        self.actions.extend(reads);
+        if self.asking.is_empty() {
             self.subscribe(now);
+        }
+    }
+
+    /// Hands an answer to the decoder whose profile asked. What the device does not offer is normal; what
+    /// it did not give is told, and the decoder does without.
+    fn handle_answer(&mut self, of: Characteristic, result: &Result<Bytes, String>, now: Mono) {
+        if !self.asking.remove(&of) {
+            return self.report(FaultKind::Unexpected, format!("a read of {of:?} that nobody asked for"));
+        }
+        let value = match result {
+            Ok(value) => Some(value.as_ref()),
+            Err(reason) => {
+                if reason != NOT_OFFERED {
+                    self.report(FaultKind::Refused, format!("{of:?} could not be read: {reason}"));
+                }
+                None
+            }
+        };
+        if let Some(profile) = self.profiles.iter_mut().find(|profile| profile.row.service == of.service) {
+            let outcome = profile.decoder.handle_read(of, value);
+            self.take(outcome);
+        }
+        if self.phase == Phase::Asking && self.asking.is_empty() {
+            self.subscribe(now);
+        }
+    }
+
+    /// What a decoder made, and what it wants to know besides.
+    fn take(&mut self, outcome: Result<Vec<Observation>, Fault>) {
+        match outcome {
+            Ok(observations) => self.actions.extend(observations.into_iter().map(Action::observe)),
+            Err(fault) => self.actions.push_back(Action::Report(fault)),
+        }
+        for profile in &mut self.profiles {
+            while let Some(of) = profile.decoder.poll_ask() {
+                if self.asking.insert(of) {
+                    self.actions.push_back(Action::Command(LinkCommand::Read(of)));
+                }
+            }
         }
     }
 
     fn subscribe(&mut self, now: Mono) {
         self.phase = Phase::Subscribing;
         self.deadline = Some(now + SETUP_LIMIT);
-        let wanted = self.profiles.iter().flat_map(|profile| profile.subscribes);
+        let wanted = self.profiles.iter().flat_map(|profile| profile.row.subscribes);
         self.subscriptions = wanted
             .map(|characteristic| Subscription { characteristic: *characteristic, outcome: Outcome::Pending })
             .collect();
@@ -199,13 +270,13 @@ impl Collector {
 
     /// A profile may leave some of its characteristics out, but not all.
     fn conclude_subscriptions(&mut self, now: Mono) {
-        let offers = |profile: &&&BleProfile| {
+        let offers = |profile: &&Profile| {
             self.subscriptions.iter().any(|entry| {
-                entry.outcome == Outcome::Subscribed && profile.subscribes.contains(&entry.characteristic)
+                entry.outcome == Outcome::Subscribed && profile.row.subscribes.contains(&entry.characteristic)
             })
         };
         if let Some(profile) = self.profiles.iter().find(|profile| !offers(profile)) {
-            let (service, title) = (profile.service, profile.title);
+            let (service, title) = (profile.row.service, profile.row.title);
             let detail = format!("it offers nothing of {title} ({service:04X}): correct its `profiles`");
             return self.give_up(FaultKind::Refused, detail);
         }
@@ -214,30 +285,32 @@ impl Collector {
     }
 
     fn silence_deadline(&self, now: Mono) -> Option<Mono> {
-        let streams = self.subscriptions.iter().any(|entry| {
-            entry.outcome == Outcome::Subscribed && !EPISODIC.contains(&entry.characteristic.uuid)
-        });
+        let is_episodic =
+            |of: &Characteristic| self.profiles.iter().any(|profile| profile.row.episodic.contains(of));
+        let streams = self
+            .subscriptions
+            .iter()
+            .any(|entry| entry.outcome == Outcome::Subscribed && !is_episodic(&entry.characteristic));
         streams.then(|| now + SILENCE_LIMIT)
     }
 
     fn handle_value(&mut self, of: Characteristic, value: &[u8], now: Mono) {
         match self.phase {
             Phase::Down => return,
-            Phase::Identifying => {
+            Phase::Identifying | Phase::Asking => {
                 let detail = format!("a value of {of:?} before the device said who it is: dropped");
                 return self.report(FaultKind::Unexpected, detail);
             }
             Phase::Subscribing => {}
             Phase::Running => self.deadline = self.silence_deadline(now),
         }
-        let Some(profile) = self.profiles.iter().find(|profile| profile.subscribes.contains(&of)) else {
+        let known = |profile: &&mut Profile| profile.row.subscribes.contains(&of);
+        let Some(profile) = self.profiles.iter_mut().find(known) else {
             return self
                 .report(FaultKind::Unexpected, format!("a value of {of:?}, which nobody subscribed to"));
         };
-        match (profile.decode)(of, value) {
-            Ok(observations) => self.actions.extend(observations.into_iter().map(Action::observe)),
-            Err(fault) => self.actions.push_back(Action::Report(fault)),
-        }
+        let outcome = profile.decoder.handle_value(of, value);
+        self.take(outcome);
     }
 
     fn report(&mut self, kind: FaultKind, detail: String) {
@@ -252,6 +325,7 @@ impl Collector {
         self.deadline = None;
         self.identify_at = None;
         self.asked = None;
+        self.asking.clear();
     }
 }
 
@@ -267,7 +341,14 @@ impl Driver for Collector {
             }
             LinkEvent::Down(_) => self.reset(),
             LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) if self.phase == Phase::Down => {}
-            LinkEvent::ReadDone(of, result) => self.handle_read(*of, result, now),
+            LinkEvent::Written(..) if self.phase == Phase::Down => {}
+            LinkEvent::Written(to, _) => {
+                self.report(FaultKind::Unexpected, format!("a write to {to:?} that nobody made"));
+            }
+            LinkEvent::ReadDone(of, result) if of.service == DEVICE_INFORMATION => {
+                self.handle_read(*of, result, now);
+            }
+            LinkEvent::ReadDone(of, result) => self.handle_answer(*of, result, now),
             LinkEvent::Subscribed(to, result) => self.handle_subscribed(*to, result, now),
             LinkEvent::Value(of, value) => self.handle_value(*of, value, now),
             LinkEvent::Bytes(bytes) => {
@@ -282,6 +363,7 @@ impl Driver for Collector {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             let detail = match self.phase {
                 Phase::Running => "no value for a minute",
+                Phase::Asking => "reading what its profiles ask for did not end in time",
                 Phase::Subscribing => "subscribing did not end in time",
                 Phase::Down | Phase::Identifying => "reading who it is did not end in time",
             };

@@ -14,7 +14,7 @@
 
 use super::octets::Octets;
 use crate::device::Fault;
-use crate::device::catalogue::BleProfile;
+use crate::device::catalogue::{BleProfile, Plain};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{
     ENERGY_EXPENDED, HEART_RATE, KILOJOULE, MILLISECOND, Metric, PER_MINUTE, RR_INTERVAL, Unit,
@@ -30,9 +30,12 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     name: "heart-rate",
     title: "Heart Rate",
     service: SERVICE,
+    asks: &[],
     subscribes: &[MEASUREMENT],
+    episodic: &[],
+    stored: None,
     reads: &[&HEART_RATE, &RR_INTERVAL, &ENERGY_EXPENDED],
-    decode,
+    decoder: || Box::new(Plain(decode)),
 };
 
 const RATE_IS_16_BIT: u8 = 1;
@@ -81,6 +84,7 @@ fn measured(metric: &'static Metric, number: Decimal, unit: &'static Unit, quali
         unit,
         modality: 0,
         kind: Kind::Measurement,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality,

@@ -31,7 +31,7 @@ pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         let list = list.collect::<Vec<_>>().join(", ");
         return Err(Fault::new(FaultKind::Unexpected, format!("{uuid:04X} is not known; known are {list}")));
     };
-    (profile.decode)(characteristic, value)
+    (profile.decoder)().handle_value(characteristic, value)
 }
 
 /// The fault of a decoder that was handed a characteristic of another service.

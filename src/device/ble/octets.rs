@@ -60,7 +60,15 @@ impl<'a> Octets<'a> {
     /// A Date Time (2A08), exactly as it came.
     pub(super) fn date_time(&mut self, field: &'static str) -> Result<DeviceTime, Fault> {
         let [low, high, month, day, hour, minute, second] = self.take(field)?;
-        Ok(DeviceTime { year: u16::from_le_bytes([low, high]), month, day, hour, minute, second })
+        Ok(DeviceTime {
+            year: u16::from_le_bytes([low, high]),
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            ..DeviceTime::default()
+        })
     }
 
     fn take<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Fault> {

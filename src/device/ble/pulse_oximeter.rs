@@ -20,7 +20,7 @@
 
 use super::octets::Octets;
 use crate::device::Fault;
-use crate::device::catalogue::BleProfile;
+use crate::device::catalogue::{BleProfile, Plain};
 use crate::device::nomenclature::{
     DIMENSIONLESS, Metric, PER_MINUTE, PERCENT, PERFUSION, PULSE_OXIM_RATE, PULSE_OXIM_STATUS, SPO2, Unit,
 };
@@ -36,9 +36,12 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     name: "pulse-oximeter",
     title: "Pulse Oximeter",
     service: SERVICE,
+    asks: &[],
     subscribes: &[SPOT_CHECK, CONTINUOUS],
+    episodic: &[SPOT_CHECK],
+    stored: None,
     reads: &[&SPO2, &PULSE_OXIM_RATE, &PERFUSION, &PULSE_OXIM_STATUS],
-    decode,
+    decoder: || Box::new(Plain(decode)),
 };
 
 /// 11073-10404 modalities: `MDC_MODALITY_FAST`, `_SLOW`, `_SPOT`; and none stated.
@@ -167,6 +170,7 @@ impl Reading {
             unit: number.unit,
             modality: number.modality,
             kind,
+            record: None,
             device_time: self.time,
             status,
             quality: self.quality,

@@ -108,7 +108,10 @@ fn an_unknown_characteristic_names_the_known_ones() {
 fn a_decoder_refuses_a_characteristic_of_another_service() {
     let other = Characteristic { service: 0x1809, uuid: 0x2A37 };
     for profile in ble_profiles() {
-        assert_eq!((profile.decode)(other, &[0, 72]).unwrap_err().kind, FaultKind::Unexpected);
+        assert_eq!(
+            (profile.decoder)().handle_value(other, &[0, 72]).unwrap_err().kind,
+            FaultKind::Unexpected
+        );
     }
 }
 
@@ -149,7 +152,7 @@ proptest! {
     fn arbitrary_octets_never_panic_and_stay_bounded(value in proptest::collection::vec(any::<u8>(), 0..64)) {
         for profile in ble_profiles() {
             for characteristic in profile.subscribes {
-                if let Ok(read) = (profile.decode)(*characteristic, &value) {
+                if let Ok(read) = (profile.decoder)().handle_value(*characteristic, &value) {
                     prop_assert!(!read.is_empty() && read.len() <= value.len());
                 }
             }

@@ -132,6 +132,7 @@ fn observation(metric: &'static Metric, value: Value, unit: &'static Unit, kind:
         unit,
         modality: 0,
         kind,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,

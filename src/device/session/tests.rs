@@ -85,6 +85,7 @@ impl Driver for Echo {
             LinkEvent::Value(..)
             | LinkEvent::ReadDone(..)
             | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..)
             | LinkEvent::Down(_) => {}
         }
     }
@@ -184,6 +185,7 @@ fn reading() -> Observation {
         unit: &DIMENSIONLESS,
         modality: 0,
         kind: Kind::State,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,
@@ -351,6 +353,7 @@ impl Driver for Counting {
                 unit: &DIMENSIONLESS,
                 modality: 0,
                 kind: Kind::State,
+                record: None,
                 device_time: None,
                 status: Status::Final,
                 quality: Quality::GOOD,

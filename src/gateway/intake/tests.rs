@@ -127,6 +127,7 @@ fn reading() -> Observation {
         unit: &PERCENT,
         modality: 0,
         kind: Kind::Measurement,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,

@@ -128,6 +128,7 @@ impl Readings {
             hour: clock(turn / 3_600 % 24),
             minute: clock(turn / 60 % 60),
             second: seconds,
+            ..DeviceTime::default()
         };
         let observation = Observation { device_time: Some(time), ..measured(metric, unit, number(value)) };
         self.numbered(device, observation, at)
@@ -176,6 +177,7 @@ fn measured(metric: &'static Metric, unit: &'static Unit, value: Value) -> Obser
         unit,
         modality: 0,
         kind: Kind::Measurement,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,

@@ -1,6 +1,6 @@
 //! A connection that stands: its values, its operations, its end.
 //!
-//! In: reads and subscriptions that wait for their turn. Out: link events, one at a time. Operations
+//! In: reads, writes and subscriptions that wait for their turn. Out: link events, one at a time. Operations
 //! run one after the other; values are delivered before the end that they preceded.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -8,7 +8,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use btleplug::api::bleuuid::{BleUuid as _, uuid_from_u16};
-use btleplug::api::{self, CharPropFlags, Peripheral as _, ValueNotification};
+use btleplug::api::{self, CharPropFlags, Peripheral as _, ValueNotification, WriteType};
 use btleplug::platform::Peripheral;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::central::{Peer, Radio};
 use super::{Address, Security};
+use crate::link::gatt::GattWrite;
 use crate::link::{Characteristic, LinkCommand, LinkError, LinkEvent, NOT_OFFERED};
 
 /// A read or a subscription takes two or three connection intervals of at most four seconds. Without
@@ -125,7 +126,8 @@ impl Connection {
                 operations.subscribed.insert(to);
                 Some(subscribe(peripheral, to).boxed())
             }
-            // The other two are never put in line.
+            Some(LinkCommand::Write(write)) => Some(self::write(peripheral, write).boxed()),
+            // The others are never put in line.
             Some(LinkCommand::Send(_) | LinkCommand::Fill(..) | LinkCommand::HangUp) | None => None,
         };
     }
@@ -187,6 +189,15 @@ async fn subscribe(peripheral: Peripheral, to: Characteristic) -> LinkEvent {
         Some(found) => answer(peripheral.subscribe(&found)).await,
     };
     LinkEvent::Subscribed(to, result)
+}
+
+async fn write(peripheral: Peripheral, write: GattWrite) -> LinkEvent {
+    let to = write.to();
+    let result = match offered(&peripheral, to) {
+        None => Err(NOT_OFFERED.to_owned()),
+        Some(found) => answer(peripheral.write(&found, write.octets(), WriteType::WithResponse)).await,
+    };
+    LinkEvent::Written(to, result)
 }
 
 async fn answer<T>(operation: impl Future<Output = Result<T, btleplug::Error>>) -> Result<T, String> {

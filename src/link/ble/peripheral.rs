@@ -281,7 +281,7 @@ impl Link for BleLink {
                 self.ready.push_back(LinkEvent::Down(LinkError::HungUp));
                 return Ok(());
             }
-            LinkCommand::Read(_) | LinkCommand::Subscribe(_) => {}
+            LinkCommand::Read(_) | LinkCommand::Subscribe(_) | LinkCommand::Write(_) => {}
         }
         let asked = self.connection.as_mut().ok_or("it is not connected").and_then(|open| open.ask(command));
         asked.map_err(|reason| self.target.lost("asking it", &reason))

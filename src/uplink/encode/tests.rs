@@ -112,6 +112,7 @@ fn rate(value: Value) -> Observation {
         unit: &n::MILLILITRE_PER_HOUR,
         modality: 0,
         kind: Kind::Setting,
+        record: None,
         device_time: None,
         status: Status::Final,
         quality: Quality::GOOD,

@@ -336,7 +336,10 @@ impl Driver for AlarisAsena {
                 }
                 self.phase = if self.phase == Phase::Listening { Phase::Listening } else { Phase::Closed };
             }
-            LinkEvent::Value(..) | LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) => {}
+            LinkEvent::Value(..)
+            | LinkEvent::ReadDone(..)
+            | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..) => {}
         }
     }
 

@@ -187,7 +187,10 @@ impl Driver for AstmLis {
             LinkEvent::Up => self.handle_up(),
             LinkEvent::Bytes(bytes) => self.handle_bytes(bytes),
             LinkEvent::Down(_) => self.handle_down(),
-            LinkEvent::Value(..) | LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) => {}
+            LinkEvent::Value(..)
+            | LinkEvent::ReadDone(..)
+            | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..) => {}
         }
     }
 

@@ -188,6 +188,7 @@ fn time(words: &str) -> Option<DeviceTime> {
         hour: number(8)?,
         minute: number(10)?,
         second: number(12)?,
+        ..DeviceTime::default()
     };
     let is_a_time = (1..=12).contains(&time.month)
         && (1..=31).contains(&time.day)

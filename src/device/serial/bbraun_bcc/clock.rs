@@ -57,6 +57,7 @@ impl RackClock {
             hour: time.hour(),
             minute: time.minute(),
             second: time.second(),
+            ..DeviceTime::default()
         })
     }
 }

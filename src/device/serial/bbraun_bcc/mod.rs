@@ -355,7 +355,10 @@ impl Driver for BbraunBcc {
                 }
                 self.actions.extend(faults.into_actions());
             }
-            LinkEvent::Value(..) | LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) => {}
+            LinkEvent::Value(..)
+            | LinkEvent::ReadDone(..)
+            | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..) => {}
         }
     }
 

@@ -137,6 +137,7 @@ pub(super) fn clock(data: &[u8]) -> Option<DeviceTime> {
         hour: number(hour)?,
         minute: number(minute)?,
         second,
+        ..DeviceTime::default()
     };
     let is_possible = (1..=31).contains(&time.day) && time.hour < 24 && time.minute < 60 && time.second < 60;
     is_possible.then_some(time)
@@ -223,7 +224,15 @@ mod tests {
     /// The five forms of mdpnp's test, and the others that the page of facts has.
     #[test]
     fn every_form_of_the_date_is_read() {
-        let at = |second| DeviceTime { year: 2014, month: 10, day: 7, hour: 9, minute: 33, second };
+        let at = |second| DeviceTime {
+            year: 2014,
+            month: 10,
+            day: 7,
+            hour: 9,
+            minute: 33,
+            second,
+            ..DeviceTime::default()
+        };
         for words in
             [" 9:33 7-OCT-14", " 9:33:00 7-OKT-14", " 9:33 07-OCT-14", "09:33 7-OKT-14", "09:33:00 07-OKT-14"]
         {

@@ -336,7 +336,10 @@ impl Driver for FreseniusBaseA {
                     self.actions.extend(faults.into_actions());
                 }
             }
-            LinkEvent::Value(..) | LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) => {}
+            LinkEvent::Value(..)
+            | LinkEvent::ReadDone(..)
+            | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..) => {}
         }
     }
 

@@ -335,7 +335,10 @@ impl Driver for HospiraPlumAPlus {
                     self.actions.extend(faults.into_actions());
                 }
             }
-            LinkEvent::Value(..) | LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) => {}
+            LinkEvent::Value(..)
+            | LinkEvent::ReadDone(..)
+            | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..) => {}
         }
     }
 

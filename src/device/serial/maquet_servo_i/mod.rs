@@ -286,7 +286,10 @@ impl Driver for MaquetServoI {
                 self.actions.extend(faults.into_actions());
             }
             LinkEvent::Down(_) => self.phase = Phase::Closed,
-            LinkEvent::Value(..) | LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) => {}
+            LinkEvent::Value(..)
+            | LinkEvent::ReadDone(..)
+            | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..) => {}
         }
     }
 

@@ -266,6 +266,7 @@ fn time(text: &str) -> Option<DeviceTime> {
         hour: part(4)?,
         minute: part(6)?,
         second: part(8)?,
+        ..DeviceTime::default()
     };
     let is_sound =
         time.month <= 12 && time.day <= 31 && time.hour < 24 && time.minute < 60 && time.second < 60;

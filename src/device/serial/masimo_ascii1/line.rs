@@ -195,5 +195,13 @@ fn numbers(word: &str, separator: char) -> Option<[u8; 3]> {
 fn device_time([month, day, year]: [u8; 3], [hour, minute, second]: [u8; 3]) -> Option<DeviceTime> {
     let is_a_time =
         (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 60;
-    is_a_time.then(|| DeviceTime { year: 2000 + u16::from(year), month, day, hour, minute, second })
+    is_a_time.then(|| DeviceTime {
+        year: 2000 + u16::from(year),
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        ..DeviceTime::default()
+    })
 }

@@ -219,7 +219,7 @@ fn device_time(date: &str, time: &str) -> Result<Option<DeviceTime>, &'static st
     // The oximeters are of 1997 and later.
     let year = u16::from(year) + if year >= 90 { 1900 } else { 2000 };
     let is_a_time = (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 60;
-    Ok(is_a_time.then_some(DeviceTime { year, month, day, hour, minute, second }))
+    Ok(is_a_time.then_some(DeviceTime { year, month, day, hour, minute, second, ..DeviceTime::default() }))
 }
 
 fn two_digits(word: &str) -> Option<u8> {

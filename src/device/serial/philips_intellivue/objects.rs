@@ -254,7 +254,15 @@ fn device_time(bytes: &[u8]) -> Option<DeviceTime> {
     let &[century, year, month, day, hour, minute, second] = fields.as_slice() else { return None };
     let is_possible = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60;
     let year = u16::from(century) * 100 + u16::from(year);
-    (is_possible && second < 60).then_some(DeviceTime { year, month, day, hour, minute, second })
+    (is_possible && second < 60).then_some(DeviceTime {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        ..DeviceTime::default()
+    })
 }
 
 /// Maker and model.

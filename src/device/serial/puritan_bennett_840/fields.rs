@@ -102,7 +102,7 @@ pub(super) fn time(report: &Report) -> Option<DeviceTime> {
     let (hour, minute) = report.field(5).split_once(':')?;
     let (hour, minute) = (hour.parse::<u8>().ok()?, minute.parse::<u8>().ok()?);
     let is_a_time = (1..=31).contains(&day) && hour < 24 && minute < 60;
-    is_a_time.then_some(DeviceTime { year, month, day, hour, minute, second: 0 })
+    is_a_time.then_some(DeviceTime { year, month, day, hour, minute, second: 0, ..DeviceTime::default() })
 }
 
 /// The readings and settings of a report.

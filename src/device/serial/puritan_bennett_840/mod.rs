@@ -292,7 +292,10 @@ impl Driver for PuritanBennett840 {
                 self.actions.extend(faults.into_actions());
             }
             LinkEvent::Down(_) => self.phase = Phase::Closed,
-            LinkEvent::Value(..) | LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) => {}
+            LinkEvent::Value(..)
+            | LinkEvent::ReadDone(..)
+            | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..) => {}
         }
     }
 

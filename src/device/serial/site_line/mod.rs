@@ -268,7 +268,10 @@ impl Driver for SiteLine {
                 }
             }
             LinkEvent::Down(_) => self.phase = Phase::Closed,
-            LinkEvent::Value(..) | LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) => {}
+            LinkEvent::Value(..)
+            | LinkEvent::ReadDone(..)
+            | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..) => {}
         }
     }
 

@@ -1,0 +1,275 @@
+//! Everything that may ever be written to a characteristic: the allow set of BLE.
+//!
+//! In: what a profile needs of its device (stored records, the time, the consent of a user, the state of
+//! an insulin pump). Out: a [`GattWrite`], which the link writes as it is. Its octets are private and
+//! made here only, so what has no function here cannot be written: no start, stop or change of a
+//! therapy, no alarm limit, no calibration, no session of a sensor, no reset.
+//!
+//! Sources: GATT Specification Supplement ("Record Access Control Point", "Current Time", "User Control
+//! Point"); Insulin Delivery Service 1.0.2, Status Reader Control Point and Record Access Control Point.
+
+use super::{Argument, Characteristic};
+
+/// The Record Access Control Point.
+pub const RECORD_ACCESS: u16 = 0x2A52;
+/// Current Time, and the service it stands in.
+pub const CURRENT_TIME: Characteristic = Characteristic { service: 0x1805, uuid: 0x2A2B };
+/// The User Control Point.
+pub const USER_CONTROL: Characteristic = Characteristic { service: 0x181C, uuid: 0x2A9F };
+/// The Status Reader Control Point of an insulin pump.
+pub const PUMP_STATUS_READER: Characteristic = Characteristic { service: 0x183A, uuid: 0x2B24 };
+/// The Record Access Control Point of an insulin pump: other codes than [`RECORD_ACCESS`].
+pub const PUMP_RECORD_ACCESS: Characteristic = Characteristic { service: 0x183A, uuid: 0x2B27 };
+
+/// One write, with its octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GattWrite {
+    to: Characteristic,
+    octets: Argument,
+}
+
+/// By what the records of a device are counted: the filter of its Record Access Control Point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// It knows only all of them (pulse oximeter).
+    None,
+    /// Sequence number, two octets (glucose meter); time offset in minutes (continuous glucose monitor).
+    Short,
+    /// Record number, four octets (generic health sensor).
+    Long,
+}
+
+/// The permission to delete records on a device. There is none but what the device's own entry in the
+/// configuration says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MayDelete(());
+
+impl MayDelete {
+    /// From the setting of the device's entry.
+    pub const fn of_setting(is_allowed: bool) -> Option<Self> {
+        if is_allowed { Some(Self(())) } else { None }
+    }
+}
+
+/// Records of a device: all, or from a number on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// All.
+    All,
+    /// From this number on.
+    From(u32),
+}
+
+/// What an insulin pump may be asked: reads of its state, none of which changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PumpQuery {
+    /// The boluses that run.
+    ActiveBolusIds,
+    /// The basal rate that runs.
+    ActiveBasalRate,
+    /// Today's insulin.
+    TotalDailyInsulin,
+    /// Insulin that is still at work.
+    InsulinOnBoard,
+    /// Insulin delivered since the pump was made.
+    DeliveredInsulin,
+}
+
+impl PumpQuery {
+    /// The op code (Insulin Delivery Service 1.0.2, Status Reader Control Point).
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::ActiveBolusIds => 0x0330,
+            Self::ActiveBasalRate => 0x0365,
+            Self::TotalDailyInsulin => 0x0395,
+            Self::DeliveredInsulin => 0x03C0,
+            Self::InsulinOnBoard => 0x03F3,
+        }
+    }
+}
+
+// Record Access Control Point: op codes and operators.
+const REPORT: u8 = 0x01;
+const DELETE: u8 = 0x02;
+const ABORT: u8 = 0x03;
+const COUNT: u8 = 0x04;
+const ALL: u8 = 0x01;
+const UP_TO: u8 = 0x02;
+const FROM: u8 = 0x03;
+/// The filter type of a number (sequence number, time offset, record number).
+const BY_NUMBER: u8 = 0x01;
+
+// The same of an insulin pump (Hamming codes).
+const PUMP_REPORT: u8 = 0x33;
+const PUMP_ABORT: u8 = 0x55;
+const PUMP_ALL: u8 = 0x33;
+const PUMP_FROM: u8 = 0x55;
+const PUMP_BY_SEQUENCE: u8 = 0x0F;
+const PUMP_NULL: u8 = 0x0F;
+
+impl GattWrite {
+    fn new(to: Characteristic, octets: &[u8]) -> Option<Self> {
+        Argument::new(octets).map(|octets| Self { to, octets })
+    }
+
+    /// Where it goes.
+    pub const fn to(&self) -> Characteristic {
+        self.to
+    }
+
+    /// Its octets.
+    pub fn octets(&self) -> &[u8] {
+        self.octets.bytes()
+    }
+
+    /// Asks a service for stored records. `None` when its filter cannot say from where on.
+    pub fn report(service: u16, filter: Filter, which: Records) -> Option<Self> {
+        Self::records(service, REPORT, filter, which)
+    }
+
+    /// Asks how many records there are.
+    pub fn count(service: u16, filter: Filter, which: Records) -> Option<Self> {
+        Self::records(service, COUNT, filter, which)
+    }
+
+    /// Ends the procedure that runs.
+    pub fn abort(service: u16) -> Option<Self> {
+        Self::new(Characteristic { service, uuid: RECORD_ACCESS }, &[ABORT, 0])
+    }
+
+    /// Deletes the records up to a number, or all where the device cannot say up to which. Those must be
+    /// durable.
+    pub fn delete(service: u16, filter: Filter, last: u32, _may: MayDelete) -> Option<Self> {
+        let to = Characteristic { service, uuid: RECORD_ACCESS };
+        match filter {
+            Filter::None => Self::new(to, &[DELETE, ALL]),
+            Filter::Short => {
+                let [low, high] = u16::try_from(last).ok()?.to_le_bytes();
+                Self::new(to, &[DELETE, UP_TO, BY_NUMBER, low, high])
+            }
+            Filter::Long => {
+                let [a, b, c, d] = last.to_le_bytes();
+                Self::new(to, &[DELETE, UP_TO, BY_NUMBER, a, b, c, d])
+            }
+        }
+    }
+
+    fn records(service: u16, op_code: u8, filter: Filter, which: Records) -> Option<Self> {
+        let to = Characteristic { service, uuid: RECORD_ACCESS };
+        match (which, filter) {
+            (Records::All, _) => Self::new(to, &[op_code, ALL]),
+            (Records::From(_), Filter::None) => None,
+            (Records::From(first), Filter::Short) => {
+                let [low, high] = u16::try_from(first).ok()?.to_le_bytes();
+                Self::new(to, &[op_code, FROM, BY_NUMBER, low, high])
+            }
+            (Records::From(first), Filter::Long) => {
+                let [a, b, c, d] = first.to_le_bytes();
+                Self::new(to, &[op_code, FROM, BY_NUMBER, a, b, c, d])
+            }
+        }
+    }
+
+    /// Sets the device's clock: the ten octets of a Current Time, as local time of the ward.
+    pub fn current_time(time: &[u8; 10]) -> Option<Self> {
+        Self::new(CURRENT_TIME, time)
+    }
+
+    /// Says that a user of the device consents (op code 0x02), with the number that the user chose.
+    pub fn consent(index: u8, code: u16) -> Option<Self> {
+        let [low, high] = code.to_le_bytes();
+        Self::new(USER_CONTROL, &[0x02, index, low, high])
+    }
+
+    /// Asks an insulin pump for its state. `counter` is the next one of this characteristic, where the pump
+    /// protects its messages.
+    pub fn pump_query(query: PumpQuery, counter: Option<u8>) -> Option<Self> {
+        Self::protected(PUMP_STATUS_READER, &query.code().to_le_bytes(), counter)
+    }
+
+    /// Asks an insulin pump for its history.
+    pub fn pump_report(which: Records, counter: Option<u8>) -> Option<Self> {
+        match which {
+            Records::All => Self::protected(PUMP_RECORD_ACCESS, &[PUMP_REPORT, PUMP_ALL], counter),
+            Records::From(first) => {
+                let [a, b, c, d] = first.to_le_bytes();
+                let octets = [PUMP_REPORT, PUMP_FROM, PUMP_BY_SEQUENCE, a, b, c, d];
+                Self::protected(PUMP_RECORD_ACCESS, &octets, counter)
+            }
+        }
+    }
+
+    /// Ends the transfer of an insulin pump's history.
+    pub fn pump_abort(counter: Option<u8>) -> Option<Self> {
+        Self::protected(PUMP_RECORD_ACCESS, &[PUMP_ABORT, PUMP_NULL], counter)
+    }
+
+    /// With counter and checksum, where the device protects its messages.
+    fn protected(to: Characteristic, octets: &[u8], counter: Option<u8>) -> Option<Self> {
+        let mut out = octets.to_vec();
+        if let Some(counter) = counter {
+            out.push(counter);
+            let crc = e2e_crc(&out);
+            out.extend(crc.to_le_bytes());
+        }
+        Self::new(to, &out)
+    }
+}
+
+/// The E2E-CRC of continuous glucose monitors and insulin pumps: CRC-16/MCRF4XX (reflected polynomial
+/// 0x8408, start 0xFFFF, no final change), little-endian at the end of what it protects.
+pub fn e2e_crc(octets: &[u8]) -> u16 {
+    octets.iter().fold(0xFFFF, |crc, octet| {
+        (0..8).fold(crc ^ u16::from(*octet), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0x8408 } else { crc >> 1 })
+    })
+}
+
+/// The ATT error in the words of a failed operation, if they name one: BlueZ says `Operation failed with
+/// ATT error: 0x80`.
+pub fn att_error(words: &str) -> Option<u8> {
+    let (_, code) = words.rsplit_once("ATT error: 0x")?;
+    let digits: String = code.chars().take_while(char::is_ascii_hexdigit).collect();
+    u8::from_str_radix(&digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_the_published_one() {
+        // CRC catalogue, CRC-16/MCRF4XX, check value.
+        assert_eq!(e2e_crc(b"123456789"), 0x6F91);
+        assert_eq!(e2e_crc(&[]), 0xFFFF);
+    }
+
+    #[test]
+    fn writes_have_the_octets_of_the_specifications() {
+        let octets = |write: Option<GattWrite>| write.unwrap().octets().to_vec();
+        assert_eq!(octets(GattWrite::report(0x1808, Filter::Short, Records::All)), [1, 1]);
+        assert_eq!(octets(GattWrite::report(0x1808, Filter::Short, Records::From(0x0102))), [1, 3, 1, 2, 1]);
+        assert_eq!(octets(GattWrite::count(0x1840, Filter::Long, Records::From(5))), [4, 3, 1, 5, 0, 0, 0]);
+        assert_eq!(octets(GattWrite::abort(0x181F)), [3, 0]);
+        assert_eq!(octets(GattWrite::consent(1, 0x1234)), [2, 1, 0x34, 0x12]);
+        assert_eq!(octets(GattWrite::pump_query(PumpQuery::ActiveBasalRate, None)), [0x65, 0x03]);
+        let protected = octets(GattWrite::pump_report(Records::From(7), Some(3)));
+        assert_eq!(protected[..8], [0x33, 0x55, 0x0F, 7, 0, 0, 0, 3]);
+        assert_eq!(protected[8..], e2e_crc(&protected[..8]).to_le_bytes());
+        let may = MayDelete::of_setting(true).unwrap();
+        assert_eq!(octets(GattWrite::delete(0x1808, Filter::Short, 9, may)), [2, 2, 1, 9, 0]);
+        assert_eq!(MayDelete::of_setting(false), None);
+    }
+
+    #[test]
+    fn what_a_filter_cannot_say_is_not_said() {
+        assert_eq!(GattWrite::report(0x1822, Filter::None, Records::From(1)), None);
+        assert_eq!(GattWrite::report(0x1808, Filter::Short, Records::From(0x1_0000)), None);
+    }
+
+    #[test]
+    fn an_att_error_is_read_out_of_its_words() {
+        assert_eq!(att_error("Operation failed with ATT error: 0xfd"), Some(0xFD));
+        assert_eq!(att_error("Operation failed with ATT error: 0x80 (reserved)"), Some(0x80));
+        assert_eq!(att_error("Not connected"), None);
+    }
+}
