@@ -15,6 +15,7 @@ pub mod framing;
 pub mod medfloat;
 pub mod nomenclature;
 pub mod observation;
+pub mod placing;
 pub mod serial;
 pub mod session;
 pub mod settings;

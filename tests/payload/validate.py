@@ -142,7 +142,7 @@ def values_are_known(publish):
             )
         )
 
-    return 8 not in publish or all(known(record[13]) for record in publish[9] if len(record) == 14)
+    return 8 not in publish or all(known(record[13]) for record in publish[9] if len(record) == 16)
 
 
 def cbor():
