@@ -100,12 +100,12 @@ fn record(out: &mut Vec<u8>, index: usize, record: &Record) -> Written {
     clock(&mut e, observed.device_time)
 }
 
-/// What is known of the device's clock beside its reading; null when nothing is.
+/// What is known of the device's clock beside its reading; empty when nothing is.
 fn clock(e: &mut Encoder<&mut Vec<u8>>, time: Option<DeviceTime>) -> Written {
-    let Some(time) = time.filter(DeviceTime::says_more) else { return e.null()?.ok() };
+    let Some(time) = time.filter(DeviceTime::says_more) else { return e.array(0)?.ok() };
     e.array(5)?;
     e.encode(time.offset)?.encode(time.zone)?.encode(time.ahead)?.encode(time.ticks)?;
-    e.bool(time.is_of_older_timeline)?.ok()
+    e.u8(u8::from(time.is_of_older_timeline))?.ok()
 }
 
 fn value(e: &mut Encoder<&mut Vec<u8>>, value: &Value) -> Written {
