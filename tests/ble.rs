@@ -541,7 +541,7 @@ on_a_private_bus! {
         ward.bluez.add(Emulated::pulse_oximeter(OXIMETER, "SN-2").bonded());
         let mut link = BleLink::new(ward.central.clone(), address(BELT), vec![HEART], Demand::Bonded);
         let error = open(&mut link).await.unwrap_err();
-        assert!(matches!(&error, LinkError::Denied { reason, .. } if reason.contains("bond")), "{error}");
+        assert!(matches!(&error, LinkError::Insecure { reason, .. } if reason.contains("pair it")), "{error}");
         assert!(!ward.bluez.look(|world| world.is_connected(BELT)));
         assert_eq!(ward.bluez.look(|world| world.count(BELT, "StartNotify")), 0);
 

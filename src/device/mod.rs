@@ -204,6 +204,8 @@ pub enum ReportBody {
     Up,
     /// The link is down, and why.
     Down(String),
+    /// The link was refused because the keys that the device's rule demands are not there.
+    Insecure,
     /// The device said who it is.
     Identity(Identity),
     /// A reading, an alarm, a state; with its number in the session.

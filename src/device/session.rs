@@ -109,6 +109,11 @@ impl<L: Link> Session<L> {
             self.link.close().await;
             let Ended::Link(error) = ended else { return };
             let now = self.context.clock.now();
+            if matches!(error, LinkError::Insecure { .. })
+                && self.report(now, self.context.device, ReportBody::Insecure).await.is_break()
+            {
+                return;
+            }
             if self.report_down(now, &error.to_string()).await.is_break() {
                 return;
             }

@@ -330,6 +330,7 @@ fn ticket_of(report: &Report) -> Option<Ticket> {
     match &report.body {
         ReportBody::Observation(ticket, _) => Some(*ticket),
         ReportBody::Up
+        | ReportBody::Insecure
         | ReportBody::Down(_)
         | ReportBody::Identity(_)
         | ReportBody::Fault(_)

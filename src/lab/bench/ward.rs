@@ -323,6 +323,7 @@ mod tests {
         let tickets = first.iter().chain(&second).map(|report| match &report.body {
             ReportBody::Observation(ticket, _) => ticket.0,
             ReportBody::Up
+            | ReportBody::Insecure
             | ReportBody::Down(_)
             | ReportBody::Identity(_)
             | ReportBody::Fault(_)

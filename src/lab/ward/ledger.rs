@@ -211,6 +211,7 @@ impl Ledger {
             }
             ReportBody::Observation(..)
             | ReportBody::Up
+            | ReportBody::Insecure
             | ReportBody::Down(_)
             | ReportBody::Fault(_)
             | ReportBody::Unlisted(_) => {}
