@@ -86,6 +86,7 @@ fn fhir_value(resource: &Json) -> anyhow::Result<String> {
     }
     text(&resource["valueSampledData"]["data"])
         .or_else(|| text(&resource["valueString"]))
+        .or_else(|| text(&resource["valueDateTime"]))
         .or_else(|| text(&resource["valueCodeableConcept"]["coding"][0]["code"]))
         .or_else(|| text(&resource["valueCodeableConcept"]["text"]))
         .or_else(|| text(&resource["dataAbsentReason"]["coding"][0]["code"]))

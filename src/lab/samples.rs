@@ -161,6 +161,11 @@ fn oximeter() -> Vec<(u16, Observation)> {
             ..spo2(number(94, 0))
         },
         Observation { record: Some(9), device_time: Some(older), ..spo2(number(95, 0)) },
+        Observation {
+            kind: Kind::State,
+            device_time: Some(DeviceTime { ahead: Some(2_000), ..time }),
+            ..measured(&n::TIME_ABS, &n::DIMENSIONLESS, Value::Text(time.to_string()))
+        },
         measured(&n::PULSE_OXIM_RATE, &n::PER_MINUTE, number(61, 0)),
         measured(&n::PERFUSION, &n::PERCENT, number(200, -2)),
     ];

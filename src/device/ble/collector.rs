@@ -271,9 +271,11 @@ impl Collector {
     /// A profile may leave some of its characteristics out, but not all.
     fn conclude_subscriptions(&mut self, now: Mono) {
         let offers = |profile: &&Profile| {
-            self.subscriptions.iter().any(|entry| {
-                entry.outcome == Outcome::Subscribed && profile.row.subscribes.contains(&entry.characteristic)
-            })
+            profile.row.subscribes.is_empty()
+                || self.subscriptions.iter().any(|entry| {
+                    entry.outcome == Outcome::Subscribed
+                        && profile.row.subscribes.contains(&entry.characteristic)
+                })
         };
         if let Some(profile) = self.profiles.iter().find(|profile| !offers(profile)) {
             let (service, title) = (profile.row.service, profile.row.title);

@@ -7,6 +7,7 @@
 //! reserved flag bits are ignored, octets after the known fields are kept out, a field that its
 //! flag announces must be whole or the value is refused as a whole.
 
+mod clock;
 mod collector;
 mod heart_rate;
 mod octets;
@@ -21,11 +22,15 @@ use super::{Fault, FaultKind};
 use crate::link::Characteristic;
 
 /// The table of BLE profiles.
-pub(super) static PROFILES: &[&BleProfile] = &[&heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+pub(super) static PROFILES: &[&BleProfile] =
+    &[&clock::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
-    let known = || PROFILES.iter().flat_map(|profile| profile.subscribes.iter().map(move |c| (profile, *c)));
+    let of = |profile: &'static BleProfile| {
+        profile.subscribes.iter().chain(profile.asks).map(move |c| (profile, *c))
+    };
+    let known = || PROFILES.iter().copied().flat_map(of);
     let Some((profile, characteristic)) = known().find(|(_, known)| known.uuid == uuid) else {
         let list = known().map(|(profile, known)| format!("{:04X} ({})", known.uuid, profile.name));
         let list = list.collect::<Vec<_>>().join(", ");

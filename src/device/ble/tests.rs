@@ -27,7 +27,8 @@ fn written(observation: &Observation) -> Json {
         Value::Decimal(number) => out["value"] = json!(number.to_string()),
         Value::Absent(why) => out["absent"] = json!(why.code()),
         Value::Bits(bits) => out["bits"] = json!(bits),
-        other @ (Value::Text(_) | Value::Alarm(_) | Value::Samples(_)) => {
+        Value::Text(text) => out["text"] = json!(text),
+        other @ (Value::Alarm(_) | Value::Samples(_)) => {
             panic!("no profile gives {other:?}")
         }
     }

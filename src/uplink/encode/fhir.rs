@@ -15,10 +15,11 @@ mod context;
 use super::json::{decimal, instant, raw, string, whole};
 use super::{Body, Context, Item};
 use crate::device::decimal::Decimal;
-use crate::device::nomenclature::Unit;
+use crate::device::nomenclature::{TIME_ABS, Unit};
 use crate::device::observation::{Absent, Alarm, Kind, Observation, Quality, Samples, Value};
 use crate::envelope::record::{Gap, Record};
 use crate::policy::DeviceCard;
+use crate::time::{Wall, civil_millis};
 use context::{details, effective, identifiers, if_none_exist};
 
 /// The system of the record's idempotency key.
@@ -115,9 +116,25 @@ fn observation(out: &mut Vec<u8>, context: Context<'_>, card: &DeviceCard, index
     components(out, observed);
 }
 
+/// Whether it is a device's own clock: the coincident time stamp of the PHD guide.
+fn is_clock(observed: &Observation) -> bool {
+    observed.metric.code == TIME_ABS.code
+}
+
+/// What a device's clock read, as if it stood in the zone of the gateway (UTC), as the guide assumes.
+fn clock_reading(observed: &Observation) -> Option<Wall> {
+    let time = observed.device_time.filter(|time| is_clock(observed) && time.ticks.is_none())?;
+    let (date, clock) =
+        ((time.year, time.month, time.day), (time.hour, time.minute, time.second, time.millis));
+    civil_millis(date, clock).map(Wall::from_millis)
+}
+
 fn meta(out: &mut Vec<u8>, guide: Guide, observed: &Observation) {
     let profile = match (&observed.value, guide) {
         (Value::Alarm(_), _) => None,
+        (Value::Text(_) | Value::Absent(_), Guide::Personal) if is_clock(observed) => {
+            Some("phd/StructureDefinition/PhdCoincidentTimeStampObservation")
+        }
         (Value::Samples(_), Guide::Personal) => Some("phd/StructureDefinition/PhdRtsaObservation"),
         (Value::Samples(_), Guide::PointOfCare) => {
             Some("pocd/StructureDefinition/RealTimeSampleArrayObservation")
@@ -218,10 +235,16 @@ fn value(out: &mut Vec<u8>, card: &DeviceCard, observed: &Observation) {
         }
         Value::Absent(reason) => absent(out, *reason),
         Value::Text(text) if text.trim().is_empty() => absent(out, Absent::Unknown),
-        Value::Text(text) => {
-            raw(out, r#""valueString":"#);
-            string(out, text);
-        }
+        Value::Text(text) => match clock_reading(observed) {
+            Some(reading) => {
+                raw(out, r#""valueDateTime":"#);
+                instant(out, reading);
+            }
+            None => {
+                raw(out, r#""valueString":"#);
+                string(out, text);
+            }
+        },
         Value::Bits(bits) => {
             let _ = write!(out, r#""valueString":"0x{bits:08x}""#);
         }

@@ -315,12 +315,12 @@ mod with_samples {
         let value = |all: &[crate::lab::payload::Reading], seq| {
             all.iter().find(|reading| reading.seq == Some(seq)).unwrap().value.clone()
         };
-        assert_eq!((value(&fhir, 12), value(&cbor, 12)), ("2.0".to_owned(), "2.00".to_owned()));
+        assert_eq!((value(&fhir, 13), value(&cbor, 13)), ("2.0".to_owned(), "2.00".to_owned()));
         assert_eq!(
-            (value(&fhir, 13), value(&cbor, 13)),
+            (value(&fhir, 14), value(&cbor, 14)),
             ("not-a-number".to_owned(), "not-a-number".to_owned())
         );
-        assert_eq!((value(&fhir, 25), value(&cbor, 25)), ("AL_OCCLU".to_owned(), "AL_OCCLU".to_owned()));
+        assert_eq!((value(&fhir, 26), value(&cbor, 26)), ("AL_OCCLU".to_owned(), "AL_OCCLU".to_owned()));
         let waves = |all: &[crate::lab::payload::Reading]| {
             all.iter().filter(|reading| reading.value == "-12 0 E 340").count()
         };
