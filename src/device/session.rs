@@ -255,6 +255,7 @@ impl<L: Link> Session<L> {
                 }
                 None => vec![(whole, ReportBody::Unlisted(part))],
             },
+            Action::Commit => vec![(whole, ReportBody::Commit)],
             Action::Gone(part, why) => match self.context.parts.get(&part).copied() {
                 Some(device) if self.present.remove(&part) => vec![(device, ReportBody::Down(why))],
                 Some(_) | None => Vec::new(),
@@ -288,8 +289,11 @@ impl<L: Link> Session<L> {
                         return ControlFlow::Break(Ended::Link(error));
                     }
                 }
-                said
-                @ (Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Report(_)) => {
+                said @ (Action::Identify(..)
+                | Action::Observe(..)
+                | Action::Commit
+                | Action::Gone(..)
+                | Action::Report(_)) => {
                     for (device, body) in self.said(said, at) {
                         self.report(at, device, body).await?;
                     }

@@ -227,6 +227,8 @@ impl Gatekeeper {
                 self.words.extend(state.handle_up(rule, report.at).map(Word::Event));
                 Verdict::Noted
             }
+            // The gate holds nothing back.
+            ReportBody::Commit => Verdict::Noted,
             ReportBody::Insecure => {
                 self.words.extend(state.handle_insecure(rule, report.at).map(Word::Event));
                 Verdict::Noted

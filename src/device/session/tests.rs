@@ -257,6 +257,7 @@ fn told(body: ReportBody) -> String {
     match body {
         ReportBody::Up => "up".to_owned(),
         ReportBody::Insecure => "insecure".to_owned(),
+        ReportBody::Commit => "commit".to_owned(),
         ReportBody::Down(why) => format!("down: {why}"),
         ReportBody::Identity(_) => "identity".to_owned(),
         ReportBody::Fault(fault) => fault.detail,
@@ -406,6 +407,7 @@ async fn a_driver_is_told_the_ticket_of_each_of_its_readings_over_connections_an
                 ReportBody::Fault(fault) => heard.push(fault.detail),
                 ReportBody::Up
                 | ReportBody::Insecure
+                | ReportBody::Commit
                 | ReportBody::Down(_)
                 | ReportBody::Identity(_)
                 | ReportBody::Unlisted(_) => {}

@@ -324,6 +324,7 @@ mod tests {
             ReportBody::Observation(ticket, _) => ticket.0,
             ReportBody::Up
             | ReportBody::Insecure
+            | ReportBody::Commit
             | ReportBody::Down(_)
             | ReportBody::Identity(_)
             | ReportBody::Fault(_)

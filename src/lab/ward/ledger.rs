@@ -212,6 +212,7 @@ impl Ledger {
             ReportBody::Observation(..)
             | ReportBody::Up
             | ReportBody::Insecure
+            | ReportBody::Commit
             | ReportBody::Down(_)
             | ReportBody::Fault(_)
             | ReportBody::Unlisted(_) => {}

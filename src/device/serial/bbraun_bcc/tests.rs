@@ -136,7 +136,11 @@ fn sent(actions: &[Action]) -> Vec<String> {
             let slot = text.split_once('#').map(|(_, slot)| slot.chars().take(2).collect::<String>());
             Some(format!("{name}{}", slot.map_or_else(String::new, |slot| format!(" {slot}"))))
         }
-        Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Report(_) => None,
+        Action::Identify(..)
+        | Action::Observe(..)
+        | Action::Commit
+        | Action::Gone(..)
+        | Action::Report(_) => None,
     };
     actions.iter().filter_map(name).collect()
 }
@@ -162,7 +166,7 @@ fn noted(actions: &[Action]) -> Vec<String> {
             let Value::Decimal(rate) = said.value else { panic!("{said:?}") };
             Some(format!("{} {rate}", place(part)))
         }
-        Action::Observe(..) | Action::Command(_) | Action::Report(_) => None,
+        Action::Observe(..) | Action::Command(_) | Action::Commit | Action::Report(_) => None,
     };
     actions.iter().filter_map(note).collect()
 }
@@ -191,7 +195,11 @@ fn requests_carry_the_bed_id_that_the_rack_gave() {
     let frames = |actions: &[Action]| -> Vec<Vec<u8>> {
         let frame = |action: &Action| match action {
             Action::Command(command) => Some(MODEL.requests.frame(*command).unwrap().into_owned()),
-            Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Report(_) => None,
+            Action::Identify(..)
+            | Action::Observe(..)
+            | Action::Commit
+            | Action::Gone(..)
+            | Action::Report(_) => None,
         };
         actions.iter().filter_map(frame).collect()
     };
@@ -411,7 +419,11 @@ fn readings_carry_the_racks_time_by_the_gateways_clock() {
     let time = |actions: &[Action]| {
         let of = |action: &Action| match action {
             Action::Observe(_, said) => said.device_time.map(|time| time.to_string()),
-            Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Report(_) => None,
+            Action::Command(_)
+            | Action::Identify(..)
+            | Action::Commit
+            | Action::Gone(..)
+            | Action::Report(_) => None,
         };
         actions.iter().find_map(of).unwrap()
     };
@@ -523,6 +535,7 @@ fn mode_flags_that_a_block_cut_in_two_are_not_told_as_all_of_them() {
             Action::Observe(..)
             | Action::Command(_)
             | Action::Identify(..)
+            | Action::Commit
             | Action::Gone(..)
             | Action::Report(_) => None,
         };
@@ -731,7 +744,7 @@ proptest! {
                             prop_assert_eq!(&rate.to_string(), &known[&part]);
                         }
                     }
-                    Action::Command(LinkCommand::HangUp) | Action::Report(_) => {}
+                    Action::Command(LinkCommand::HangUp) | Action::Commit | Action::Report(_) => {}
                     Action::Command(command) => prop_assert!(connected && MODEL.requests.frame(command).is_some()),
                 }
             }

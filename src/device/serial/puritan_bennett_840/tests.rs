@@ -83,6 +83,7 @@ fn sent(actions: &[Action]) -> Vec<&'static str> {
         Action::Command(_)
         | Action::Observe(..)
         | Action::Identify(..)
+        | Action::Commit
         | Action::Gone(..)
         | Action::Report(_) => None,
     };
@@ -386,7 +387,7 @@ proptest! {
                     Action::Command(LinkCommand::Send(id)) => prop_assert!(MODEL.requests.get(id).is_some()),
                     Action::Command(other) => prop_assert_eq!(other, LinkCommand::HangUp),
                     Action::Report(_) => {}
-                    Action::Gone(..) => prop_assert!(false, "it has no parts"),
+                    Action::Commit | Action::Gone(..) => prop_assert!(false, "it has no parts"),
                 }
             }
         }

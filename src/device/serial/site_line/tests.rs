@@ -89,6 +89,7 @@ fn sent(actions: &[Action]) -> Vec<u8> {
         Action::Command(_)
         | Action::Observe(..)
         | Action::Identify(..)
+        | Action::Commit
         | Action::Gone(..)
         | Action::Report(_) => None,
     };
@@ -567,7 +568,7 @@ proptest! {
                     }
                     Action::Command(other) => prop_assert_eq!(other, LinkCommand::HangUp),
                     Action::Report(_) => {}
-                    Action::Gone(..) => prop_assert!(false, "it has no parts"),
+                    Action::Commit | Action::Gone(..) => prop_assert!(false, "it has no parts"),
                 }
             }
         }
