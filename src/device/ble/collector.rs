@@ -312,7 +312,12 @@ impl Collector {
                 .report(FaultKind::Unexpected, format!("a value of {of:?}, which nobody subscribed to"));
         };
         let outcome = profile.decoder.handle_value(of, value);
+        // BlueZ has confirmed the indication already: the device keeps no copy.
+        let at_once = profile.row.episodic.contains(&of);
         self.take(outcome);
+        if at_once {
+            self.actions.push_back(Action::Commit);
+        }
     }
 
     fn report(&mut self, kind: FaultKind, detail: String) {
