@@ -66,14 +66,12 @@ pub fn ahead(time: DeviceTime, now: Now) -> Option<i64> {
 
 /// The reading in milliseconds since 1970, as if it were UTC; of a counter, its own.
 fn millis(time: DeviceTime) -> Option<i64> {
-    match time.ticks {
-        Some(ticks) => i64::try_from(ticks).ok(),
-        None => {
-            let date = (time.year, time.month, time.day);
-            let clock = (time.hour, time.minute, time.second, time.millis);
-            if time.year == 0 { None } else { civil_millis(date, clock) }
-        }
+    if let Some(ticks) = time.ticks {
+        return i64::try_from(ticks).ok();
     }
+    let date = (time.year, time.month, time.day);
+    let clock = (time.hour, time.minute, time.second, time.millis);
+    if time.year == 0 { None } else { civil_millis(date, clock) }
 }
 
 #[cfg(test)]

@@ -129,8 +129,11 @@ impl Item {
     }
 }
 
+/// What an event says: detection, activity, device.
+pub type Finding = (String, String, String);
+
 /// The events of an OCSF payload: the key, and detection, activity and device of each.
-pub fn read_events(payload: &[u8]) -> anyhow::Result<Vec<(String, (String, String, String))>> {
+pub fn read_events(payload: &[u8]) -> anyhow::Result<Vec<(String, Finding)>> {
     let findings: Vec<Json> = serde_json::from_slice(payload)?;
     let text = |value: &Json, path: &str| {
         let found = value.pointer(path).and_then(Json::as_str);

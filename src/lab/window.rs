@@ -93,6 +93,7 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// Lets the daemon take one value, and kills it. Gives how long after.
+#[expect(clippy::disallowed_methods, reason = "what is measured is real time")]
 async fn one(
     folder: &Path,
     (bus, bluez): (&Bus, &Bluez),
@@ -129,6 +130,7 @@ const fn spot_check(number: u16) -> [u8; 5] {
 }
 
 /// Waits until the first value of this run is on the disk.
+#[expect(clippy::disallowed_methods, reason = "the lab asks as a person would")]
 async fn durable(folder: &Path) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {

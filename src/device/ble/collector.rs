@@ -347,8 +347,8 @@ impl Driver for Collector {
                 self.ask_who_it_is(now);
             }
             LinkEvent::Down(_) => self.reset(),
-            LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) if self.phase == Phase::Down => {}
-            LinkEvent::Written(..) if self.phase == Phase::Down => {}
+            LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) | LinkEvent::Written(..)
+                if self.phase == Phase::Down => {}
             LinkEvent::Written(to, _) => {
                 self.report(FaultKind::Unexpected, format!("a write to {to:?} that nobody made"));
             }

@@ -235,16 +235,15 @@ fn value(out: &mut Vec<u8>, card: &DeviceCard, observed: &Observation) {
         }
         Value::Absent(reason) => absent(out, *reason),
         Value::Text(text) if text.trim().is_empty() => absent(out, Absent::Unknown),
-        Value::Text(text) => match clock_reading(observed) {
-            Some(reading) => {
+        Value::Text(text) => {
+            if let Some(reading) = clock_reading(observed) {
                 raw(out, r#""valueDateTime":"#);
                 instant(out, reading);
-            }
-            None => {
+            } else {
                 raw(out, r#""valueString":"#);
                 string(out, text);
             }
-        },
+        }
         Value::Bits(bits) => {
             let _ = write!(out, r#""valueString":"0x{bits:08x}""#);
         }
