@@ -188,7 +188,13 @@ impl Monitor {
             return self.tell(record, feature, self.trusted_start());
         };
         waiting.push(record);
-        if waiting.len() < MOST_WAITING { Vec::new() } else { self.release(None) }
+        if waiting.len() < MOST_WAITING {
+            return Vec::new();
+        }
+        let told = self.release(None);
+        // The doubt is still the same.
+        self.waiting = Some(Vec::new());
+        told
     }
 
     /// Tells what waited.
