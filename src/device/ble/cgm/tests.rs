@@ -280,7 +280,8 @@ fn the_collector_reads_status_after_the_start_and_before_it_subscribes() {
             }
             Action::Command(other) => panic!("{other:?}"),
             Action::Observe(_, said) => edges_told.extend(edges(&[said])),
-            _ => {}
+            Action::Identify(..) => {}
+            other @ (Action::Gone(..) | Action::Report(_)) => panic!("{other:?}"),
         }
     }
     assert_eq!(reads, [0x2A29, 0x2A24, 0x2A25, 0x2A26, 0x2AA8, 0x2AAA, 0x2AAB, 0x2AA9]);
