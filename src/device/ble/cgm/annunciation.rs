@@ -1,8 +1,8 @@
 //! What the sensor says of itself and of the patient beside its values: three octets of bits.
 //!
 //! Sensor Status Annunciation (CGMS 1.0.2, 3.1.1.5 and 3.3; GATT Specification Supplement, "CGM Measurement").
-//! An octet that is left out says nothing of its kind is on: the published sensor implementations leave out an
-//! octet that is zero.
+//! An octet that is left out says nothing of its kind is on: the published sensors (Nordic's nRF5 SDK, Zephyr)
+//! leave out an octet that is zero. That is an inference from them, not a rule read in the specification.
 //!
 //! An alarm is what somebody at the bedside has to know. The rest is state: session stopped, time synchronisation
 //! required (a gateway that only reads cannot give it; the values are flagged instead), calibration not allowed,

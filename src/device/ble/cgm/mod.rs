@@ -26,7 +26,7 @@
 //!   It waits, with all after it, until start and status are read again; then all are told. A status that went back
 //!   in time is a new session's. If its start is still the old one, the start is not to be trusted any more.
 //! - *Octet order.* Status, calibration and temperature, warning, as the specification has them. The sensor code
-//!   of one chip maker sends them the other way round; nothing in a record tells.
+//!   of Nordic's nRF5 SDK (`nrf_ble_cgms`) sends them the other way round; nothing in a record tells.
 
 mod annunciation;
 #[allow(
