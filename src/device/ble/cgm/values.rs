@@ -3,8 +3,8 @@
 //! In: the octets of one value. Out: its fields, or a fault that names what is wrong. A device whose feature says
 //! "E2E-CRC" puts one at the end of each value, and of each record of a measurement (GATT Specification
 //! Supplement, "CRC calculation"): a value without it, or with another, is refused as a whole. Real transmitters
-//! (Medtronic Guardian 4, captures of OpenGuardian) send CRC-16/CCITT-FALSE (not reflected polynomial 0x1021, start 0xFFFF) there: those are refused
-//! too, as nothing tells them from damaged ones.
+//! (Medtronic Guardian 4, as captured by `OpenGuardian`) send CRC-16/CCITT-FALSE there (polynomial 0x1021, not
+//! reflected, start 0xFFFF): those are refused too, as nothing tells them from damaged ones.
 
 use super::annunciation::Annunciation;
 use super::session::SessionStart;
