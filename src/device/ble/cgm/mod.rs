@@ -15,6 +15,7 @@
 //!   date, or in doubt, it is the minutes alone, on the device's own counter. After 65,535 minutes (45 days)
 //!   the offset can count no further; what a sensor does then no text at hand says.
 //! - *Record* is the time offset: by it the records are asked for. It counts within one session only.
+//!   Edges of alarms carry none: the record alone, asked for again, does not give them.
 //! - *Stored* is every record that is older than the sensor's own "now", which Status says, or than one that was
 //!   seen before.
 //! - *Alarms* are edges of the annunciation, out of Status, and out of records that are not older than it and

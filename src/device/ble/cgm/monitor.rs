@@ -219,8 +219,9 @@ impl Monitor {
         let level = is_current.then(|| said.level());
         let edges = level.into_iter().flat_map(|level| self.alarms.handle_level(level));
         let device_time = Some(time_of(start, offset));
-        let place = |one| Observation { record: Some(u32::from(offset)), device_time, ..one };
-        told.chain(edges).map(place).collect()
+        // An edge is what is new against the record before: the record alone, asked for again, does not give it.
+        let of_record = told.map(|one| Observation { record: Some(u32::from(offset)), ..one });
+        of_record.chain(edges).map(|one| Observation { device_time, ..one }).collect()
     }
 }
 

@@ -77,7 +77,7 @@ fn an_alarm_is_told_when_it_begins_and_when_it_ends() {
     let told = says(&mut monitor, &[(120, 0)]);
     assert_eq!(edges(&told), ["WARNING-0 end", "WARNING-2 end"]);
     let ends: Vec<_> = told.iter().filter(|one| matches!(one.value, Value::Alarm(_))).collect();
-    assert!(ends.iter().all(|one| one.record == Some(120)));
+    assert!(ends.iter().all(|one| one.record.is_none()));
     assert!(ends.iter().all(|one| shown(one.device_time.unwrap()) == "2026-03-01T14:00:00"));
 }
 
