@@ -7,12 +7,17 @@
 //! reserved flag bits are ignored, octets after the known fields are kept out, a field that its
 //! flag announces must be whole or the value is refused as a whole.
 
+mod blood_pressure_record;
 mod collector;
+mod elapsed_time;
 mod heart_rate;
 mod octets;
 mod pulse_oximeter;
+mod segments;
 
+pub use blood_pressure_record::blood_pressure_record;
 pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
+pub use elapsed_time::{ElapsedClock, clock};
 pub use octets::MAX_VALUE;
 
 use super::catalogue::BleProfile;
