@@ -10,6 +10,7 @@
 mod blood_pressure_record;
 mod collector;
 mod elapsed_time;
+mod ghs;
 mod heart_rate;
 mod octets;
 mod pulse_oximeter;
@@ -26,7 +27,7 @@ use super::{Fault, FaultKind};
 use crate::link::Characteristic;
 
 /// The table of BLE profiles.
-pub(super) static PROFILES: &[&BleProfile] = &[&heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+pub(super) static PROFILES: &[&BleProfile] = &[&ghs::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
