@@ -242,13 +242,16 @@ mod tests {
         #[test]
         fn a_calendar_reads_back_as_its_count(count in 0u64..252_455_616_000_000) {
             let time = calendar(count).unwrap();
-            let years = (2000..u64::from(time.year)).map(|year| if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 366 } else { 365 }).sum::<u64>();
-            let february = if time.year % 4 == 0 && (time.year % 100 != 0 || time.year % 400 == 0) { 29 } else { 28 };
-            let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+            let has_29 = |year: u64| u64::from(year.is_multiple_of(400) || !year.is_multiple_of(100) && year.is_multiple_of(4));
+            let year = u64::from(time.year);
+            let lengths = [31, 28 + has_29(year), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
             prop_assert!((1..=12).contains(&time.month) && time.day >= 1);
-            prop_assert!(u64::from(time.day) <= lengths[usize::from(time.month) - 1]);
-            let days = years + lengths[..usize::from(time.month) - 1].iter().sum::<u64>() + u64::from(time.day) - 1;
-            let seconds = ((days * 24 + u64::from(time.hour)) * 60 + u64::from(time.minute)) * 60 + u64::from(time.second);
+            let (before, month) = lengths.split_at(usize::from(time.month) - 1);
+            prop_assert!(u64::from(time.day) <= month[0]);
+            let years: u64 = (2000..year).map(|year| 365 + has_29(year)).sum();
+            let days = years + before.iter().sum::<u64>() + u64::from(time.day) - 1;
+            let hours = days * 24 + u64::from(time.hour);
+            let seconds = (hours * 60 + u64::from(time.minute)) * 60 + u64::from(time.second);
             prop_assert_eq!(seconds * 1_000 + u64::from(time.millis), count);
         }
     }

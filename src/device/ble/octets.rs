@@ -64,8 +64,8 @@ impl<'a> Octets<'a> {
 
     /// Six octets.
     pub(super) fn u48(&mut self, field: &'static str) -> Result<u64, Fault> {
-        let [a, b, c, d, e, f] = self.take(field)?;
-        Ok(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+        let octets: [u8; 6] = self.take(field)?;
+        Ok(octets.iter().rev().fold(0, |all, octet| all << 8 | u64::from(*octet)))
     }
 
     /// As many octets as something before them said.

@@ -103,13 +103,10 @@ fn single(class: u8, octets: &mut Octets<'_>, common: &Context, found: &mut Foun
         }
         _ => {
             let raw = value::simple(class, octets)?;
-            match context.code {
-                Some(code) => found.push(code, raw, &context),
-                None => {
-                    let detail = format!("{WHAT} has no observation type");
-                    return Err(Fault::new(FaultKind::Malformed, detail));
-                }
-            }
+            let Some(code) = context.code else {
+                return Err(Fault::new(FaultKind::Malformed, format!("{WHAT} has no observation type")));
+            };
+            found.push(code, raw, &context);
         }
     }
     found.push_status(&context);

@@ -49,12 +49,13 @@ impl MeasurementStatus {
 
     /// The value, unless the sensor itself says that it is none of the patient's.
     pub(super) fn gate(self, value: Value) -> Value {
-        match value {
-            Value::Absent(_) => value,
-            _ if self.has(Self::TEST_DATA | Self::INVALID) => Value::Absent(Absent::Error),
-            _ if self.has(Self::NOT_AVAILABLE) => Value::Absent(Absent::Unknown),
-            _ => value,
+        if matches!(value, Value::Absent(_)) {
+            return value;
         }
+        if self.has(Self::TEST_DATA | Self::INVALID) {
+            return Value::Absent(Absent::Error);
+        }
+        if self.has(Self::NOT_AVAILABLE) { Value::Absent(Absent::Unknown) } else { value }
     }
 
     pub(super) const fn status(self) -> Status {

@@ -178,9 +178,10 @@ impl Wave<'_> {
         if self.dimension != 1 {
             return Err(format!("{} samples per period; how they lie is not known", self.dimension));
         }
-        let Ok(width @ 1..=4) = usize::try_from(self.width) else {
-            return Err(format!("samples of {} octets", self.width));
-        };
+        let width = usize::from(self.width);
+        if !(1..=4).contains(&width) {
+            return Err(format!("samples of {width} octets"));
+        }
         let raw = self.data.chunks_exact(width);
         let count = raw.len();
         if count == 0 || count > MAX_SAMPLES {
@@ -249,7 +250,9 @@ fn narrow(mut values: Vec<i128>, mut exponent: i8) -> Option<(Vec<i16>, i8)> {
         if values.iter().any(|value| value % 10 != 0) {
             return None;
         }
-        values.iter_mut().for_each(|value| *value /= 10);
+        for value in &mut values {
+            *value /= 10;
+        }
         exponent = exponent.checked_add(1)?;
     }
 }
