@@ -242,7 +242,10 @@ mod tests {
         #[test]
         fn a_calendar_reads_back_as_its_count(count in 0u64..252_455_616_000_000) {
             let time = calendar(count).unwrap();
-            let has_29 = |year: u64| u64::from(year.is_multiple_of(400) || !year.is_multiple_of(100) && year.is_multiple_of(4));
+            let has_29 = |year: u64| {
+                let is_leap = year.is_multiple_of(400) || !year.is_multiple_of(100) && year.is_multiple_of(4);
+                u64::from(is_leap)
+            };
             let year = u64::from(time.year);
             let lengths = [31, 28 + has_29(year), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
             prop_assert!((1..=12).contains(&time.month) && time.day >= 1);

@@ -323,8 +323,8 @@ proptest! {
         let ten_thousandths = |(mantissa, exponent): (i32, i8)| {
             i128::from(mantissa) * 10i128.pow(u32::try_from(exponent + 4).unwrap())
         };
-        let expected: Vec<i128> =
-            samples.iter().map(|raw| i128::from(*raw) * ten_thousandths(scale) + ten_thousandths(offset)).collect();
+        let (scale, offset) = (ten_thousandths(scale), ten_thousandths(offset));
+        let expected: Vec<i128> = samples.iter().map(|raw| i128::from(*raw) * scale + offset).collect();
         let found = observation::read(&message, None).unwrap();
         if let Some(observation) = found.observations.first() {
             let Value::Samples(Samples { period_us: 4_000, exponent, values }) = &observation.value else {
