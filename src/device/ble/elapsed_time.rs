@@ -12,10 +12,12 @@
 //!   what is to be added for the local time: `offset`, in minutes. A clock in local time has it as `zone`.
 //! - A tick counter, and a count that lies behind the year 9999, is no calendar: `ticks`, in milliseconds.
 //! - Tenths of a millisecond are cut off.
-//! - By what the clock was set (the source octet) is left out: nothing is decided by it.
+//! - A clock whose source octet says that it is not synchronised (7: two openly licensed tables of the source
+//!   have it alike) is flagged `clock-not-set`, the one word for "do not go by its clock"; a tick counter is
+//!   none. By what else it was set is left out.
 
 use super::octets::Octets;
-use crate::device::observation::DeviceTime;
+use crate::device::observation::{DeviceTime, Quality};
 use crate::device::{Fault, FaultKind};
 
 const TICKS: u8 = 1;
@@ -27,6 +29,8 @@ const CURRENT_TIMELINE: u8 = 1 << 5;
 const EPOCH_2000: i64 = 946_684_800_000;
 
 const NEEDS_SETTING: u8 = 1;
+
+const NOT_SYNCHRONISED: u8 = 7;
 
 /// What a Current Elapsed Time says: the device's clock at the moment of the reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +63,20 @@ pub fn clock(value: &[u8]) -> Result<ElapsedClock, Fault> {
     })
 }
 
-/// Reads an Elapsed Time within a value.
-pub(super) fn elapsed_time(octets: &mut Octets<'_>) -> Result<DeviceTime, Fault> {
-    Ok(Elapsed::read(octets)?.device_time())
+/// Reads an Elapsed Time within a value, and what it says against itself.
+pub(super) fn elapsed_time(octets: &mut Octets<'_>) -> Result<(DeviceTime, Quality), Fault> {
+    let elapsed = Elapsed::read(octets)?;
+    let is_clock_unset = !elapsed.has(TICKS) && elapsed.source == NOT_SYNCHRONISED;
+    let quality = if is_clock_unset { Quality::CLOCK_NOT_SET } else { Quality::GOOD };
+    Ok((elapsed.device_time(), quality))
 }
 
 struct Elapsed {
     flags: u8,
     /// Milliseconds.
     count: u64,
+    /// By what the clock was set.
+    source: u8,
     zone: i8,
 }
 
@@ -75,7 +84,7 @@ impl Elapsed {
     fn read(octets: &mut Octets<'_>) -> Result<Self, Fault> {
         let flags = octets.u8("time flags")?;
         let count = octets.u48("time")?;
-        let _set_by = octets.u8("time source")?;
+        let source = octets.u8("time source")?;
         let zone = octets.u8("time zone")?.cast_signed();
         // 48 bits times 1,000 stay far below 64 bits.
         let count = match flags >> 2 & 0b11 {
@@ -84,7 +93,7 @@ impl Elapsed {
             2 => count,
             _ => count / 10,
         };
-        Ok(Self { flags, count, zone })
+        Ok(Self { flags, count, source, zone })
     }
 
     const fn has(&self, flag: u8) -> bool {
@@ -169,7 +178,7 @@ mod tests {
     }
 
     fn read(flags: u8, count: u64, zone: i8) -> DeviceTime {
-        elapsed_time(&mut Octets::reassembled("value", &value(flags, count, zone, &[]))).unwrap()
+        elapsed_time(&mut Octets::reassembled("value", &value(flags, count, zone, &[]))).unwrap().0
     }
 
     #[test]
@@ -177,7 +186,8 @@ mod tests {
         // ST's example sensor: 690,724,210 s.
         let time =
             elapsed_time(&mut Octets::reassembled("value", &[0x22, 0x72, 0x9D, 0x2B, 0x29, 0, 0, 6, 0]))
-                .unwrap();
+                .unwrap()
+                .0;
         // date -u -d @$((946684800 + 690724210))
         assert_eq!(time.to_string(), "2021-11-20T11:50:10");
         assert_eq!((time.zone, time.offset, time.ticks), (Some(0), None, None));

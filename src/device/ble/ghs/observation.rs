@@ -38,6 +38,8 @@ pub(super) struct Found {
 struct Context {
     code: Option<u32>,
     time: Option<DeviceTime>,
+    /// What the time says against itself.
+    clock: Quality,
     status: MeasurementStatus,
     supplemental: Vec<u32>,
 }
@@ -131,7 +133,8 @@ fn fields(octets: &mut Octets<'_>, common: &Context) -> Result<Context, Fault> {
         context.code = Some(octets.u32("observation type")?);
     }
     if has(1) {
-        context.time = Some(elapsed_time(octets)?);
+        let (time, clock) = elapsed_time(octets)?;
+        (context.time, context.clock) = (Some(time), clock);
     }
     if has(2) {
         octets.u32("measurement duration")?;
@@ -251,6 +254,6 @@ fn observation(
         record: None,
         device_time: context.time,
         status: status.status(),
-        quality: status.quality(),
+        quality: status.quality().with(context.clock),
     }
 }
