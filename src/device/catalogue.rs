@@ -6,7 +6,7 @@ use super::nomenclature::Metric;
 use super::observation::Observation;
 use super::settings::{Setting, Settings};
 use super::{Driver, Fault, Part};
-use crate::link::gatt::Filter;
+use crate::link::gatt::{Filter, GattWrite};
 use crate::link::{AllowSet, Characteristic, Line};
 
 /// A device model on a serial line.
@@ -149,6 +149,18 @@ pub trait Decoder: Send {
     /// Something to be read because of what was said just now (a status that changed), if anything. Its
     /// answer comes by `handle_read`.
     fn poll_ask(&mut self) -> Option<Characteristic> {
+        None
+    }
+
+    /// Something to be written once the subscriptions stand (a sensor that sends nothing live until it is
+    /// told to), if anything. How the write ended is not told to the decoder.
+    fn poll_write(&mut self) -> Option<GattWrite> {
+        None
+    }
+
+    /// Something wrong beside what the last call gave: a part of a value that could not be read, a segment
+    /// that was lost. What made the whole value useless is the error of that call itself.
+    fn poll_fault(&mut self) -> Option<Fault> {
         None
     }
 }

@@ -1,12 +1,14 @@
 //! Everything that may ever be written to a characteristic: the allow set of BLE.
 //!
-//! In: what a profile needs of its device (stored records, the time, the consent of a user, the state of
-//! an insulin pump). Out: a [`GattWrite`], which the link writes as it is. Its octets are private and
-//! made here only, so what has no function here cannot be written: no start, stop or change of a
-//! therapy, no alarm limit, no calibration, no session of a sensor, no reset.
+//! In: what a profile needs of its device (stored records, live observations, the time, the consent of a
+//! user, the state of an insulin pump). Out: a [`GattWrite`], which the link writes as it is. Its octets
+//! are private and made here only, so what has no function here cannot be written: no start, stop or
+//! change of a therapy, no alarm limit, no calibration, no session of a sensor, no reset.
 //!
 //! Sources: GATT Specification Supplement ("Record Access Control Point", "Current Time", "User Control
-//! Point"); Insulin Delivery Service 1.0.2, Status Reader Control Point and Record Access Control Point.
+//! Point"); the GHS Control Point as two implementations have it (Philips' sensor simulator, Realtek's
+//! `ghss_gatt_svc.h`; the Generic Health Sensor Service itself was not at hand); Insulin Delivery Service
+//! 1.0.2, Status Reader Control Point and Record Access Control Point.
 
 use super::{Argument, Characteristic};
 
@@ -16,6 +18,8 @@ pub const RECORD_ACCESS: u16 = 0x2A52;
 pub const CURRENT_TIME: Characteristic = Characteristic { service: 0x1805, uuid: 0x2A2B };
 /// The User Control Point.
 pub const USER_CONTROL: Characteristic = Characteristic { service: 0x181C, uuid: 0x2A9F };
+/// The control point of a generic health sensor.
+pub const HEALTH_SENSOR_CONTROL: Characteristic = Characteristic { service: 0x1840, uuid: 0x2BF4 };
 /// The Status Reader Control Point of an insulin pump.
 pub const PUMP_STATUS_READER: Characteristic = Characteristic { service: 0x183A, uuid: 0x2B24 };
 /// The Record Access Control Point of an insulin pump: other codes than [`RECORD_ACCESS`].
@@ -107,6 +111,10 @@ const PUMP_FROM: u8 = 0x55;
 const PUMP_BY_SEQUENCE: u8 = 0x0F;
 const PUMP_NULL: u8 = 0x0F;
 
+// GHS Control Point: op codes, which stand alone.
+const START_LIVE: u8 = 0x01;
+const STOP_LIVE: u8 = 0x02;
+
 impl GattWrite {
     fn new(to: Characteristic, octets: &[u8]) -> Option<Self> {
         Argument::new(octets).map(|octets| Self { to, octets })
@@ -181,6 +189,12 @@ impl GattWrite {
         Self::new(USER_CONTROL, &[0x02, index, low, high])
     }
 
+    /// Has a generic health sensor send its live observations on this connection, or send them no more.
+    /// What it measures, and what it keeps, stays the same.
+    pub fn live_observations(start: bool) -> Option<Self> {
+        Self::new(HEALTH_SENSOR_CONTROL, &[if start { START_LIVE } else { STOP_LIVE }])
+    }
+
     /// Asks an insulin pump for its state. `counter` is the next one of this characteristic, where the pump
     /// protects its messages.
     pub fn pump_query(query: PumpQuery, counter: Option<u8>) -> Option<Self> {
@@ -251,6 +265,10 @@ mod tests {
         assert_eq!(octets(GattWrite::count(0x1840, Filter::Long, Records::From(5))), [4, 3, 1, 5, 0, 0, 0]);
         assert_eq!(octets(GattWrite::abort(0x181F)), [3, 0]);
         assert_eq!(octets(GattWrite::consent(1, 0x1234)), [2, 1, 0x34, 0x12]);
+        assert_eq!(octets(GattWrite::live_observations(true)), [1]);
+        assert_eq!(octets(GattWrite::live_observations(false)), [2]);
+        let to = GattWrite::live_observations(true).unwrap().to();
+        assert_eq!((to.service, to.uuid), (0x1840, 0x2BF4));
         assert_eq!(octets(GattWrite::pump_query(PumpQuery::ActiveBasalRate, None)), [0x65, 0x03]);
         let protected = octets(GattWrite::pump_report(Records::From(7), Some(3)));
         assert_eq!(protected[..8], [0x33, 0x55, 0x0F, 7, 0, 0, 0, 3]);

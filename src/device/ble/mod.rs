@@ -7,14 +7,20 @@
 //! reserved flag bits are ignored, octets after the known fields are kept out, a field that its
 //! flag announces must be whole or the value is refused as a whole.
 
+mod blood_pressure_record;
 mod cgm;
 mod clock;
 mod collector;
+mod elapsed_time;
+mod ghs;
 mod heart_rate;
 mod octets;
 mod pulse_oximeter;
+mod segments;
 
+pub use blood_pressure_record::blood_pressure_record;
 pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
+pub use elapsed_time::{ElapsedClock, clock};
 pub use octets::MAX_VALUE;
 
 use super::catalogue::BleProfile;
@@ -24,7 +30,7 @@ use crate::link::Characteristic;
 
 /// The table of BLE profiles.
 pub(super) static PROFILES: &[&BleProfile] =
-    &[&cgm::PROFILE, &clock::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+    &[&cgm::PROFILE, &clock::PROFILE, &ghs::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {

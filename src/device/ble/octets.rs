@@ -30,6 +30,11 @@ impl<'a> Octets<'a> {
         Ok(Self { rest: value, what })
     }
 
+    /// What was put together of segments, or a part of it: bounded by who put it together.
+    pub(super) const fn reassembled(what: &'static str, value: &'a [u8]) -> Self {
+        Self { rest: value, what }
+    }
+
     /// Whether nothing is left.
     pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()
@@ -50,6 +55,36 @@ impl<'a> Octets<'a> {
     pub(super) fn u24(&mut self, field: &'static str) -> Result<u32, Fault> {
         let [low, middle, high] = self.take(field)?;
         Ok(u32::from_le_bytes([low, middle, high, 0]))
+    }
+
+    /// Four octets.
+    pub(super) fn u32(&mut self, field: &'static str) -> Result<u32, Fault> {
+        Ok(u32::from_le_bytes(self.take(field)?))
+    }
+
+    /// Six octets.
+    pub(super) fn u48(&mut self, field: &'static str) -> Result<u64, Fault> {
+        let octets: [u8; 6] = self.take(field)?;
+        Ok(octets.iter().rev().fold(0, |all, octet| all << 8 | u64::from(*octet)))
+    }
+
+    /// As many octets as something before them said.
+    pub(super) fn bytes(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], Fault> {
+        let Some((octets, rest)) = self.rest.split_at_checked(count) else {
+            return Err(self.not_whole(count, field));
+        };
+        self.rest = rest;
+        Ok(octets)
+    }
+
+    /// How many octets are left.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// A medfloat32.
+    pub(super) fn float(&mut self, field: &'static str) -> Result<Value, Fault> {
+        Ok(medfloat::float(self.u32(field)?))
     }
 
     /// A medfloat16.
@@ -73,12 +108,15 @@ impl<'a> Octets<'a> {
 
     fn take<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Fault> {
         let Some((octets, rest)) = self.rest.split_first_chunk::<N>() else {
-            let (what, left) = (self.what, self.rest.len());
-            let detail = format!("{what} ends in its {field}: {left} of {N} octets");
-            return Err(Fault::new(FaultKind::Malformed, detail));
+            return Err(self.not_whole(N, field));
         };
         self.rest = rest;
         Ok(*octets)
+    }
+
+    fn not_whole(&self, count: usize, field: &'static str) -> Fault {
+        let (what, left) = (self.what, self.rest.len());
+        Fault::new(FaultKind::Malformed, format!("{what} ends in its {field}: {left} of {count} octets"))
     }
 }
 
@@ -107,5 +145,19 @@ mod tests {
         let fault = octets.u16("last field").unwrap_err();
         assert_eq!(fault.to_string(), "malformed: value ends in its last field: 1 of 2 octets");
         assert!(!octets.is_empty(), "a field that is not whole takes nothing");
+        assert_eq!((octets.left(), octets.bytes(1, "d")), (1, Ok(&[7][..])));
+        assert!(octets.is_empty());
+        assert_eq!(
+            octets.bytes(3, "end").unwrap_err().to_string(),
+            "malformed: value ends in its end: 0 of 3 octets"
+        );
+    }
+
+    #[test]
+    fn the_longer_fields_are_little_endian_too() {
+        let mut octets = Octets::reassembled("value", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0x6C, 1, 0, 0xFF]);
+        assert_eq!(octets.u32("a"), Ok(0x0403_0201));
+        assert_eq!(octets.u48("b"), Ok(0x0A09_0807_0605));
+        assert_eq!(octets.float("c"), Ok(Value::Decimal(crate::device::decimal::Decimal::new(364, -1))));
     }
 }

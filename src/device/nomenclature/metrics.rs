@@ -401,4 +401,110 @@ rows! { Metric METRICS:
     ECG_AMPL_ST_V5 = { code: 131_847, reference: "MDC_ECG_AMPL_ST_V5", label: "ST segment, lead V5", loinc: None, plausible: Some((-30, 30)) };
     /// ST segment in lead V6.
     ECG_AMPL_ST_V6 = { code: 131_848, reference: "MDC_ECG_AMPL_ST_V6", label: "ST segment, lead V6", loinc: None, plausible: Some((-30, 30)) };
+    // Personal health devices (HL7 PHD guide, section "Nomenclature codes"; 11073-10101 by way of the tables of
+    // openly licensed sensor software).
+    /// How good the signal of a pulse oximeter is.
+    SAT_O2_QUAL = { code: 150_320, reference: "MDC_SAT_O2_QUAL", label: "quality of the oximetry signal", loinc: None, plausible: None };
+    /// Temperature in the ear.
+    TEMP_EAR = { code: 188_428, reference: "MDC_TEMP_EAR", label: "temperature, ear", loinc: None, plausible: Some((20, 45)) };
+    /// Temperature of a finger.
+    TEMP_FINGER = { code: 188_432, reference: "MDC_TEMP_FINGER", label: "temperature, finger", loinc: None, plausible: Some((10, 45)) };
+    /// Temperature of a toe.
+    TEMP_TOE = { code: 188_448, reference: "MDC_TEMP_TOE", label: "temperature, toe", loinc: None, plausible: Some((10, 45)) };
+    /// Temperature in the armpit.
+    TEMP_AXILLA = { code: 188_452, reference: "MDC_TEMP_AXILLA", label: "temperature, armpit", loinc: None, plausible: Some((20, 45)) };
+    /// Temperature in the gastrointestinal tract.
+    TEMP_GIT = { code: 188_456, reference: "MDC_TEMP_GIT", label: "temperature, gastrointestinal", loinc: None, plausible: Some((20, 45)) };
+    /// Body height.
+    LEN_BODY_ACTUAL = { code: 188_740, reference: "MDC_LEN_BODY_ACTUAL", label: "body height", loinc: Some("8302-2"), plausible: None };
+    /// Body fat, of the weight.
+    BODY_FAT = { code: 188_748, reference: "MDC_BODY_FAT", label: "body fat", loinc: None, plausible: Some((0, 100)) };
+    /// Body mass index.
+    RATIO_MASS_BODY_LEN_SQ = { code: 188_752, reference: "MDC_RATIO_MASS_BODY_LEN_SQ", label: "body mass index", loinc: Some("39156-5"), plausible: None };
+    /// Fat-free mass.
+    MASS_BODY_FAT_FREE = { code: 188_756, reference: "MDC_MASS_BODY_FAT_FREE", label: "fat-free mass", loinc: None, plausible: None };
+    /// Soft lean mass.
+    MASS_BODY_SOFT_LEAN = { code: 188_760, reference: "MDC_MASS_BODY_SOFT_LEAN", label: "soft lean mass", loinc: None, plausible: None };
+    /// Body water.
+    BODY_WATER = { code: 188_764, reference: "MDC_BODY_WATER", label: "body water", loinc: None, plausible: None };
+    /// Glycated haemoglobin.
+    CONC_HBA1C = { code: 160_220, reference: "MDC_CONC_HBA1C", label: "HbA1c", loinc: None, plausible: None };
+    /// What a glucose meter says of itself, its strip and its sample.
+    GLU_METER_DEV_STATUS = { code: 8_417_752, reference: "MDC_GLU_METER_DEV_STATUS", label: "glucose meter status", loinc: None, plausible: None };
+    /// Carbohydrate, at no stated meal.
+    CTXT_GLU_CARB = { code: 8_417_764, reference: "MDC_CTXT_GLU_CARB", label: "carbohydrate", loinc: None, plausible: None };
+    /// Carbohydrate: breakfast.
+    CTXT_GLU_CARB_BREAKFAST = { code: 8_417_768, reference: "MDC_CTXT_GLU_CARB_BREAKFAST", label: "carbohydrate, breakfast", loinc: None, plausible: None };
+    /// Carbohydrate: lunch.
+    CTXT_GLU_CARB_LUNCH = { code: 8_417_772, reference: "MDC_CTXT_GLU_CARB_LUNCH", label: "carbohydrate, lunch", loinc: None, plausible: None };
+    /// Carbohydrate: dinner.
+    CTXT_GLU_CARB_DINNER = { code: 8_417_776, reference: "MDC_CTXT_GLU_CARB_DINNER", label: "carbohydrate, dinner", loinc: None, plausible: None };
+    /// Carbohydrate: snack.
+    CTXT_GLU_CARB_SNACK = { code: 8_417_780, reference: "MDC_CTXT_GLU_CARB_SNACK", label: "carbohydrate, snack", loinc: None, plausible: None };
+    /// Carbohydrate: drink.
+    CTXT_GLU_CARB_DRINK = { code: 8_417_784, reference: "MDC_CTXT_GLU_CARB_DRINK", label: "carbohydrate, drink", loinc: None, plausible: None };
+    /// Carbohydrate: supper.
+    CTXT_GLU_CARB_SUPPER = { code: 8_417_788, reference: "MDC_CTXT_GLU_CARB_SUPPER", label: "carbohydrate, supper", loinc: None, plausible: None };
+    /// Carbohydrate: brunch.
+    CTXT_GLU_CARB_BRUNCH = { code: 8_417_792, reference: "MDC_CTXT_GLU_CARB_BRUNCH", label: "carbohydrate, brunch", loinc: None, plausible: None };
+    /// Medication, of no stated kind.
+    CTXT_MEDICATION = { code: 8_417_796, reference: "MDC_CTXT_MEDICATION", label: "medication", loinc: None, plausible: None };
+    /// Insulin: rapid-acting.
+    CTXT_MEDICATION_RAPIDACTING = { code: 8_417_800, reference: "MDC_CTXT_MEDICATION_RAPIDACTING", label: "insulin, rapid-acting", loinc: None, plausible: None };
+    /// Insulin: short-acting.
+    CTXT_MEDICATION_SHORTACTING = { code: 8_417_804, reference: "MDC_CTXT_MEDICATION_SHORTACTING", label: "insulin, short-acting", loinc: None, plausible: None };
+    /// Insulin: intermediate-acting.
+    CTXT_MEDICATION_INTERMEDIATEACTING = { code: 8_417_808, reference: "MDC_CTXT_MEDICATION_INTERMEDIATEACTING", label: "insulin, intermediate-acting", loinc: None, plausible: None };
+    /// Insulin: long-acting.
+    CTXT_MEDICATION_LONGACTING = { code: 8_417_812, reference: "MDC_CTXT_MEDICATION_LONGACTING", label: "insulin, long-acting", loinc: None, plausible: None };
+    /// Insulin: premixed.
+    CTXT_MEDICATION_PREMIX = { code: 8_417_816, reference: "MDC_CTXT_MEDICATION_PREMIX", label: "insulin, premixed", loinc: None, plausible: None };
+    /// The health of the patient at a glucose measurement.
+    CTXT_GLU_HEALTH = { code: 8_417_820, reference: "MDC_CTXT_GLU_HEALTH", label: "health at the glucose measurement", loinc: None, plausible: None };
+    /// Where the sample of a glucose measurement was taken.
+    CTXT_GLU_SAMPLELOCATION = { code: 8_417_844, reference: "MDC_CTXT_GLU_SAMPLELOCATION", label: "site of the glucose sample", loinc: None, plausible: None };
+    /// How a glucose measurement stands to a meal.
+    CTXT_GLU_MEAL = { code: 8_417_864, reference: "MDC_CTXT_GLU_MEAL", label: "meal at the glucose measurement", loinc: None, plausible: None };
+    /// Who made a glucose measurement.
+    CTXT_GLU_TESTER = { code: 8_417_884, reference: "MDC_CTXT_GLU_TESTER", label: "who measured glucose", loinc: None, plausible: None };
+    /// Doses that a dispenser of fixed doses gave (an inhaler).
+    AI_MED_DISPENSED_FIXED = { code: 8_532_992, reference: "MDC_AI_MED_DISPENSED_FIXED", label: "doses dispensed", loinc: None, plausible: None };
+    /// What a dispenser of variable doses gave (a pen).
+    AI_MED_DISPENSED_VARIABLE = { code: 8_532_993, reference: "MDC_AI_MED_DISPENSED_VARIABLE", label: "medication dispensed", loinc: None, plausible: None };
+    /// Temperature of the room.
+    TEMP_ROOM = { code: 188_508, reference: "MDC_TEMP_ROOM", label: "room temperature", loinc: None, plausible: None };
+    /// Relative humidity of the room.
+    REL_HUMIDITY_MICROENV = { code: 184_292, reference: "MDC_REL_HUMIDITY_MICROENV", label: "relative humidity", loinc: None, plausible: None };
+    /// Charge of the battery.
+    ATTR_VAL_BATT_CHARGE = { code: 67_996, reference: "MDC_ATTR_VAL_BATT_CHARGE", label: "battery", loinc: None, plausible: Some((0, 100)) };
+    /// What a blood pressure monitor says of its measurement.
+    BLOOD_PRESSURE_MEASUREMENT_STATUS = { code: 8_410_608, reference: "MDC_BLOOD_PRESSURE_MEASUREMENT_STATUS", label: "blood pressure measurement status", loinc: None, plausible: None };
+    /// Electrocardiogram, of no stated lead.
+    ECG_ELEC_POTL = { code: 131_328, reference: "MDC_ECG_ELEC_POTL", label: "ECG", loinc: None, plausible: None };
+    /// Electrocardiogram, lead I.
+    ECG_ELEC_POTL_I = { code: 131_329, reference: "MDC_ECG_ELEC_POTL_I", label: "ECG, lead I", loinc: None, plausible: None };
+    /// Electrocardiogram, lead II.
+    ECG_ELEC_POTL_II = { code: 131_330, reference: "MDC_ECG_ELEC_POTL_II", label: "ECG, lead II", loinc: None, plausible: None };
+    /// Electrocardiogram, lead V1.
+    ECG_ELEC_POTL_V1 = { code: 131_331, reference: "MDC_ECG_ELEC_POTL_V1", label: "ECG, lead V1", loinc: None, plausible: None };
+    /// Electrocardiogram, lead V2.
+    ECG_ELEC_POTL_V2 = { code: 131_332, reference: "MDC_ECG_ELEC_POTL_V2", label: "ECG, lead V2", loinc: None, plausible: None };
+    /// Electrocardiogram, lead V3.
+    ECG_ELEC_POTL_V3 = { code: 131_333, reference: "MDC_ECG_ELEC_POTL_V3", label: "ECG, lead V3", loinc: None, plausible: None };
+    /// Electrocardiogram, lead V4.
+    ECG_ELEC_POTL_V4 = { code: 131_334, reference: "MDC_ECG_ELEC_POTL_V4", label: "ECG, lead V4", loinc: None, plausible: None };
+    /// Electrocardiogram, lead V5.
+    ECG_ELEC_POTL_V5 = { code: 131_335, reference: "MDC_ECG_ELEC_POTL_V5", label: "ECG, lead V5", loinc: None, plausible: None };
+    /// Electrocardiogram, lead V6.
+    ECG_ELEC_POTL_V6 = { code: 131_336, reference: "MDC_ECG_ELEC_POTL_V6", label: "ECG, lead V6", loinc: None, plausible: None };
+    /// Electrocardiogram, lead III.
+    ECG_ELEC_POTL_III = { code: 131_389, reference: "MDC_ECG_ELEC_POTL_III", label: "ECG, lead III", loinc: None, plausible: None };
+    /// Electrocardiogram, lead AVR.
+    ECG_ELEC_POTL_AVR = { code: 131_390, reference: "MDC_ECG_ELEC_POTL_AVR", label: "ECG, lead AVR", loinc: None, plausible: None };
+    /// Electrocardiogram, lead AVL.
+    ECG_ELEC_POTL_AVL = { code: 131_391, reference: "MDC_ECG_ELEC_POTL_AVL", label: "ECG, lead AVL", loinc: None, plausible: None };
+    /// Electrocardiogram, lead AVF.
+    ECG_ELEC_POTL_AVF = { code: 131_392, reference: "MDC_ECG_ELEC_POTL_AVF", label: "ECG, lead AVF", loinc: None, plausible: None };
+    /// Plethysmogram of a pulse oximeter.
+    PULS_OXIM_PLETH = { code: 150_452, reference: "MDC_PULS_OXIM_PLETH", label: "plethysmogram", loinc: None, plausible: None };
 }

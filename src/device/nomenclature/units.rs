@@ -114,4 +114,21 @@ rows! { Unit UNITS:
     MILLIGRAM_PER_DECILITRE_PER_MINUTE = { code: 67_114_049, ucum: "mg/dL/min", symbol: "mg/dL/min" };
     /// `MDC_DIM_X_G`.
     GRAM = { code: 263_872, ucum: "g", symbol: "g" };
+    // Personal health devices.
+    /// `MDC_DIM_LB`.
+    POUND = { code: 263_904, ucum: "[lb_av]", symbol: "lb" };
+    /// `MDC_DIM_X_M`.
+    METRE = { code: 263_424, ucum: "m", symbol: "m" };
+    /// `MDC_DIM_CENTI_M`.
+    CENTIMETRE = { code: 263_441, ucum: "cm", symbol: "cm" };
+    /// `MDC_DIM_INCH`.
+    INCH = { code: 263_520, ucum: "[in_i]", symbol: "in" };
+    /// `MDC_DIM_MILLI_G`.
+    MILLIGRAM = { code: 263_890, ucum: "mg", symbol: "mg" };
+    /// `MDC_DIM_KG_PER_M_SQ`.
+    KILOGRAM_PER_M2 = { code: 264_096, ucum: "kg/m2", symbol: "kg/m²" };
+    /// `MDC_DIM_INTL_UNIT`.
+    INTERNATIONAL_UNIT = { code: 267_616, ucum: "[IU]", symbol: "IU" };
+    /// `MDC_DIM_INTL_UNIT_PER_HR`.
+    INTERNATIONAL_UNIT_PER_HOUR = { code: 267_840, ucum: "[IU]/h", symbol: "IU/h" };
 }
