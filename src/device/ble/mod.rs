@@ -8,7 +8,9 @@
 //! flag announces must be whole or the value is refused as a whole.
 
 mod collector;
+mod health_thermometer;
 mod heart_rate;
+mod occasion;
 mod octets;
 mod pulse_oximeter;
 
@@ -21,9 +23,11 @@ use super::{Fault, FaultKind};
 use crate::link::Characteristic;
 
 /// The table of BLE profiles.
-pub(super) static PROFILES: &[&BleProfile] = &[&heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+pub(super) static PROFILES: &[&BleProfile] =
+    &[&health_thermometer::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
 
-/// What one value of a characteristic says, whichever profile lists the characteristic.
+/// What one value of a characteristic says, whichever profile lists the characteristic, and as far as it
+/// stands alone: nothing was read of the device before.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
     let known = || PROFILES.iter().flat_map(|profile| profile.subscribes.iter().map(move |c| (profile, *c)));
     let Some((profile, characteristic)) = known().find(|(_, known)| known.uuid == uuid) else {
@@ -31,7 +35,10 @@ pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         let list = list.collect::<Vec<_>>().join(", ");
         return Err(Fault::new(FaultKind::Unexpected, format!("{uuid:04X} is not known; known are {list}")));
     };
-    (profile.decoder)().handle_value(characteristic, value)
+    let mut decoder = (profile.decoder)();
+    let mut said = decoder.handle_value(characteristic, value)?;
+    said.extend(decoder.handle_end());
+    Ok(said)
 }
 
 /// The fault of a decoder that was handed a characteristic of another service.

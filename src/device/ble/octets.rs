@@ -52,6 +52,16 @@ impl<'a> Octets<'a> {
         Ok(u32::from_le_bytes([low, middle, high, 0]))
     }
 
+    /// Four octets.
+    pub(super) fn u32(&mut self, field: &'static str) -> Result<u32, Fault> {
+        Ok(u32::from_le_bytes(self.take(field)?))
+    }
+
+    /// A medfloat32.
+    pub(super) fn float(&mut self, field: &'static str) -> Result<Value, Fault> {
+        Ok(medfloat::float(self.u32(field)?))
+    }
+
     /// A medfloat16.
     pub(super) fn sfloat(&mut self, field: &'static str) -> Result<Value, Fault> {
         Ok(medfloat::sfloat(self.u16(field)?))
@@ -71,6 +81,15 @@ impl<'a> Octets<'a> {
         })
     }
 
+    /// Refuses octets after the last field: for what has one length only.
+    pub(super) fn end(&self) -> Result<(), Fault> {
+        let (what, left) = (self.what, self.rest.len());
+        if left == 0 {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::Malformed, format!("{what} is longer than its fields: {left} octets left")))
+    }
+
     fn take<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Fault> {
         let Some((octets, rest)) = self.rest.split_first_chunk::<N>() else {
             let (what, left) = (self.what, self.rest.len());
@@ -80,6 +99,17 @@ impl<'a> Octets<'a> {
         self.rest = rest;
         Ok(*octets)
     }
+}
+
+/// Whether a calendar and a clock can show this time (GATT Specification Supplement, "Date Time":
+/// years from 1582; month and day may be 0, unknown).
+pub(super) fn is_calendar_time(time: DeviceTime) -> bool {
+    (1582..=9999).contains(&time.year)
+        && time.month <= 12
+        && time.day <= 31
+        && time.hour <= 23
+        && time.minute <= 59
+        && time.second <= 59
 }
 
 #[cfg(test)]
@@ -107,5 +137,10 @@ mod tests {
         let fault = octets.u16("last field").unwrap_err();
         assert_eq!(fault.to_string(), "malformed: value ends in its last field: 1 of 2 octets");
         assert!(!octets.is_empty(), "a field that is not whole takes nothing");
+        let fault = octets.end().unwrap_err();
+        assert_eq!(fault.to_string(), "malformed: value is longer than its fields: 1 octets left");
+        assert_eq!(octets.u8("last octet"), Ok(0x07));
+        assert_eq!(octets.end(), Ok(()));
+        assert_eq!(Octets::new("value", &[1, 2, 3, 4]).unwrap().u32("e"), Ok(0x0403_0201));
     }
 }

@@ -20,6 +20,33 @@ fn octets(vector: &Json) -> (u16, Vec<u8>) {
     (u16::from_str_radix(vector["characteristic"].as_str().unwrap(), 16).unwrap(), value)
 }
 
+/// What a vector's value says to a decoder that was told what its `asks` say (characteristic: hex). Before
+/// it, what these say.
+fn read(profile: &BleProfile, vector: &Json) -> Result<(Vec<Observation>, Vec<Observation>), Fault> {
+    let (_, value) = octets(vector);
+    read_octets(profile, vector, &value)
+}
+
+/// The same with other octets in the place of the vector's.
+fn read_octets(
+    profile: &BleProfile,
+    vector: &Json,
+    value: &[u8],
+) -> Result<(Vec<Observation>, Vec<Observation>), Fault> {
+    let (uuid, _) = octets(vector);
+    let mut decoder = (profile.decoder)();
+    let mut asked = Vec::new();
+    for (of, hex) in vector["asks"].as_object().into_iter().flatten() {
+        let (uuid, answer) = octets(&json!({ "characteristic": of, "hex": hex }));
+        let of = Characteristic { service: profile.service, uuid };
+        asked.extend(decoder.handle_read(of, Some(&answer))?);
+    }
+    let of = Characteristic { service: profile.service, uuid };
+    let mut said = decoder.handle_value(of, value)?;
+    said.extend(decoder.handle_end());
+    Ok((asked, said))
+}
+
 /// An observation as the vectors write it: what is usual is left out.
 fn written(observation: &Observation) -> Json {
     let mut out = json!({ "code": observation.metric.code, "unit": observation.unit.ucum });
@@ -54,11 +81,10 @@ fn every_vector_of_every_profile_reads_as_it_says() {
         for vector in &vectors {
             let name = vector["name"].as_str().unwrap();
             assert!(vector["source"].is_string() && vector["licence"].is_string(), "{name} has no source");
-            let (uuid, value) = octets(vector);
-            match decode(uuid, &value) {
-                Ok(read) => {
-                    let read: Vec<Json> = read.iter().map(written).collect();
-                    assert_eq!(Json::from(read), vector["observations"], "{} {name}", profile.name);
+            match read(profile, vector) {
+                Ok((_, said)) => {
+                    let said: Vec<Json> = said.iter().map(written).collect();
+                    assert_eq!(Json::from(said), vector["observations"], "{} {name}", profile.name);
                 }
                 Err(fault) => {
                     assert_eq!(
@@ -80,10 +106,10 @@ fn every_vector_of_every_profile_reads_as_it_says() {
 fn a_vector_cut_at_any_length_is_refused_or_says_a_prefix_of_the_same() {
     for profile in ble_profiles() {
         for vector in vectors(profile) {
-            let (uuid, value) = octets(&vector);
-            let Ok(whole) = decode(uuid, &value) else { continue };
+            let (_, value) = octets(&vector);
+            let Ok((_, whole)) = read(profile, &vector) else { continue };
             for length in 0..value.len() {
-                let Ok(shorter) = decode(uuid, &value[..length]) else { continue };
+                let Ok((_, shorter)) = read_octets(profile, &vector, &value[..length]) else { continue };
                 assert!(whole.starts_with(&shorter), "{vector}: {length} octets say something else");
                 let missing = whole.len() - shorter.len();
                 let intervals_only = whole[shorter.len()..].iter().all(|o| o.metric.code == 147_240);
@@ -139,9 +165,10 @@ fn the_table_gives_every_name_service_and_characteristic_once() {
 fn a_profile_reports_only_what_its_row_lists_and_the_vectors_show_all_of_it() {
     for profile in ble_profiles() {
         let listed: BTreeSet<u32> = profile.reads.iter().map(|metric| metric.code).collect();
-        let values = vectors(profile).into_iter().map(|vector| octets(&vector));
-        let read = values.filter_map(|(uuid, value)| decode(uuid, &value).ok()).flatten();
-        assert_eq!(read.map(|observation| observation.metric.code).collect::<BTreeSet<_>>(), listed);
+        let vectors = vectors(profile);
+        let said = vectors.iter().filter_map(|vector| read(profile, vector).ok());
+        let said = said.flat_map(|(asked, said)| asked.into_iter().chain(said));
+        assert_eq!(said.map(|observation| observation.metric.code).collect::<BTreeSet<_>>(), listed);
     }
 }
 
@@ -152,7 +179,9 @@ proptest! {
     fn arbitrary_octets_never_panic_and_stay_bounded(value in proptest::collection::vec(any::<u8>(), 0..64)) {
         for profile in ble_profiles() {
             for characteristic in profile.subscribes {
-                if let Ok(read) = (profile.decoder)().handle_value(*characteristic, &value) {
+                let mut decoder = (profile.decoder)();
+                if let Ok(mut read) = decoder.handle_value(*characteristic, &value) {
+                    read.extend(decoder.handle_end());
                     prop_assert!(!read.is_empty() && read.len() <= value.len());
                 }
             }

@@ -382,4 +382,15 @@ rows! { Metric METRICS:
     ECG_AMPL_ST_V5 = { code: 131_847, reference: "MDC_ECG_AMPL_ST_V5", label: "ST segment, lead V5", loinc: None, plausible: Some((-30, 30)) };
     /// ST segment in lead V6.
     ECG_AMPL_ST_V6 = { code: 131_848, reference: "MDC_ECG_AMPL_ST_V6", label: "ST segment, lead V6", loinc: None, plausible: Some((-30, 30)) };
+    // BLE profiles.
+    /// Axillary temperature.
+    TEMP_AXILLA = { code: 188_452, reference: "MDC_TEMP_AXILLA", label: "axillary temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Temperature at the ear lobe.
+    TEMP_EAR = { code: 188_428, reference: "MDC_TEMP_EAR", label: "ear temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Temperature at a finger.
+    TEMP_FINGER = { code: 188_432, reference: "MDC_TEMP_FINGER", label: "finger temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Temperature in the gastro-intestinal tract.
+    TEMP_GIT = { code: 188_456, reference: "MDC_TEMP_GIT", label: "gastro-intestinal temperature", loinc: None, plausible: Some((15, 45)) };
+    /// Temperature at a toe.
+    TEMP_TOE = { code: 188_448, reference: "MDC_TEMP_TOE", label: "toe temperature", loinc: None, plausible: Some((15, 45)) };
 }
