@@ -7,6 +7,7 @@
 //! reserved flag bits are ignored, octets after the known fields are kept out, a field that its
 //! flag announces must be whole or the value is refused as a whole.
 
+mod blood_pressure;
 mod collector;
 mod health_thermometer;
 mod heart_rate;
@@ -24,7 +25,7 @@ use crate::link::Characteristic;
 
 /// The table of BLE profiles.
 pub(super) static PROFILES: &[&BleProfile] =
-    &[&health_thermometer::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+    &[&blood_pressure::PROFILE, &health_thermometer::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic, and as far as it
 /// stands alone: nothing was read of the device before.

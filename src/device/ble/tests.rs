@@ -69,6 +69,9 @@ fn written(observation: &Observation) -> Json {
     }
     if let Some(time) = observation.device_time {
         out["time"] = json!(time.to_string());
+        if let Some(minutes) = time.offset {
+            out["offset"] = json!(minutes);
+        }
     }
     out
 }

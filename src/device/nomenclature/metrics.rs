@@ -393,4 +393,6 @@ rows! { Metric METRICS:
     TEMP_GIT = { code: 188_456, reference: "MDC_TEMP_GIT", label: "gastro-intestinal temperature", loinc: None, plausible: Some((15, 45)) };
     /// Temperature at a toe.
     TEMP_TOE = { code: 188_448, reference: "MDC_TEMP_TOE", label: "toe temperature", loinc: None, plausible: Some((15, 45)) };
+    /// What a blood pressure monitor says against its measurement: the bits of its measurement status.
+    BLOOD_PRESSURE_MEASUREMENT_STATUS = { code: 8_410_608, reference: "MDC_BLOOD_PRESSURE_MEASUREMENT_STATUS", label: "blood pressure measurement status", loinc: None, plausible: None };
 }
