@@ -7,13 +7,16 @@
 //! reserved flag bits are ignored, octets after the known fields are kept out, a field that its
 //! flag announces must be whole or the value is refused as a whole.
 
+mod battery;
 mod blood_pressure;
+mod body_composition;
 mod collector;
 mod health_thermometer;
 mod heart_rate;
 mod occasion;
 mod octets;
 mod pulse_oximeter;
+mod weight_scale;
 
 pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
 pub use octets::MAX_VALUE;
@@ -24,8 +27,15 @@ use super::{Fault, FaultKind};
 use crate::link::Characteristic;
 
 /// The table of BLE profiles.
-pub(super) static PROFILES: &[&BleProfile] =
-    &[&blood_pressure::PROFILE, &health_thermometer::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+pub(super) static PROFILES: &[&BleProfile] = &[
+    &battery::PROFILE,
+    &blood_pressure::PROFILE,
+    &body_composition::PROFILE,
+    &health_thermometer::PROFILE,
+    &heart_rate::PROFILE,
+    &pulse_oximeter::PROFILE,
+    &weight_scale::PROFILE,
+];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic, and as far as it
 /// stands alone: nothing was read of the device before.

@@ -18,11 +18,6 @@ impl Occasion {
         Self { time: None, status, quality: Quality::GOOD }
     }
 
-    /// Its time, if it has one.
-    pub(super) const fn time(&self) -> Option<DeviceTime> {
-        self.time
-    }
-
     /// The device's time, kept as it came. One that no calendar has (month 13 is on sale, year 0 is
     /// "unknown") stays too, flagged `clock-not-set`: the one word for "do not go by its clock".
     pub(super) fn take_time(&mut self, time: DeviceTime) {

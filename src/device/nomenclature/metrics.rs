@@ -395,4 +395,18 @@ rows! { Metric METRICS:
     TEMP_TOE = { code: 188_448, reference: "MDC_TEMP_TOE", label: "toe temperature", loinc: None, plausible: Some((15, 45)) };
     /// What a blood pressure monitor says against its measurement: the bits of its measurement status.
     BLOOD_PRESSURE_MEASUREMENT_STATUS = { code: 8_410_608, reference: "MDC_BLOOD_PRESSURE_MEASUREMENT_STATUS", label: "blood pressure measurement status", loinc: None, plausible: None };
+    /// Body height.
+    LEN_BODY_ACTUAL = { code: 188_740, reference: "MDC_LEN_BODY_ACTUAL", label: "body height", loinc: Some("8302-2"), plausible: Some((10, 300)) };
+    /// Body mass index.
+    RATIO_MASS_BODY_LEN_SQ = { code: 188_752, reference: "MDC_RATIO_MASS_BODY_LEN_SQ", label: "body mass index", loinc: Some("39156-5"), plausible: Some((5, 200)) };
+    /// The part of the body that is fat.
+    BODY_FAT = { code: 188_748, reference: "MDC_BODY_FAT", label: "body fat", loinc: None, plausible: Some((0, 100)) };
+    /// The mass of the body without its fat.
+    MASS_BODY_FAT_FREE = { code: 188_756, reference: "MDC_MASS_BODY_FAT_FREE", label: "fat-free mass", loinc: None, plausible: None };
+    /// The mass of the body's soft lean tissue.
+    MASS_BODY_SOFT_LEAN = { code: 188_760, reference: "MDC_MASS_BODY_SOFT_LEAN", label: "soft lean mass", loinc: None, plausible: None };
+    /// The mass of the body's water.
+    BODY_WATER = { code: 188_764, reference: "MDC_BODY_WATER", label: "body water mass", loinc: None, plausible: None };
+    /// The charge of the device's battery.
+    VAL_BATT_CHARGE = { code: 67_996, reference: "MDC_ATTR_VAL_BATT_CHARGE", label: "battery charge", loinc: None, plausible: Some((0, 100)) };
 }

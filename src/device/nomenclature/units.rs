@@ -110,4 +110,13 @@ rows! { Unit UNITS:
     FAHRENHEIT = { code: 266_560, ucum: "[degF]", symbol: "°F" };
     /// `MDC_DIM_X_G`.
     GRAM = { code: 263_872, ucum: "g", symbol: "g" };
+    // BLE profiles.
+    /// `MDC_DIM_LB`.
+    POUND = { code: 263_904, ucum: "[lb_av]", symbol: "lb" };
+    /// `MDC_DIM_CENTI_M`.
+    CENTIMETRE = { code: 263_441, ucum: "cm", symbol: "cm" };
+    /// `MDC_DIM_INCH`.
+    INCH = { code: 263_520, ucum: "[in_i]", symbol: "in" };
+    /// `MDC_DIM_KG_PER_M_SQ`.
+    KILOGRAM_PER_M2 = { code: 264_096, ucum: "kg/m2", symbol: "kg/m²" };
 }
