@@ -11,6 +11,7 @@ mod battery;
 mod blood_pressure;
 mod body_composition;
 mod collector;
+mod environmental_sensing;
 mod health_thermometer;
 mod heart_rate;
 mod occasion;
@@ -31,6 +32,7 @@ pub(super) static PROFILES: &[&BleProfile] = &[
     &battery::PROFILE,
     &blood_pressure::PROFILE,
     &body_composition::PROFILE,
+    &environmental_sensing::PROFILE,
     &health_thermometer::PROFILE,
     &heart_rate::PROFILE,
     &pulse_oximeter::PROFILE,

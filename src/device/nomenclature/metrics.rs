@@ -409,4 +409,8 @@ rows! { Metric METRICS:
     BODY_WATER = { code: 188_764, reference: "MDC_BODY_WATER", label: "body water mass", loinc: None, plausible: None };
     /// The charge of the device's battery.
     VAL_BATT_CHARGE = { code: 67_996, reference: "MDC_ATTR_VAL_BATT_CHARGE", label: "battery charge", loinc: None, plausible: Some((0, 100)) };
+    /// Room temperature.
+    TEMP_ROOM = { code: 188_508, reference: "MDC_TEMP_ROOM", label: "room temperature", loinc: None, plausible: Some((-100, 100)) };
+    /// Relative humidity around the sensor.
+    REL_HUMIDITY_MICROENV = { code: 184_292, reference: "MDC_REL_HUMIDITY_MICROENV", label: "relative humidity", loinc: None, plausible: Some((0, 100)) };
 }

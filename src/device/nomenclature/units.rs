@@ -119,4 +119,8 @@ rows! { Unit UNITS:
     INCH = { code: 263_520, ucum: "[in_i]", symbol: "in" };
     /// `MDC_DIM_KG_PER_M_SQ`.
     KILOGRAM_PER_M2 = { code: 264_096, ucum: "kg/m2", symbol: "kg/m²" };
+    /// `MDC_DIM_PASCAL` (`4::3840`): the kilopascal without its prefix.
+    PASCAL = { code: 265_984, ucum: "Pa", symbol: "Pa" };
+    /// No code in the standard that is known here: a private one.
+    KILOGRAM_PER_M3 = { code: 67_113_697, ucum: "kg/m3", symbol: "kg/m³" };
 }
