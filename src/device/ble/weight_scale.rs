@@ -146,11 +146,11 @@ mod tests {
                 expected.push((188_740, i64::from(height) * 100));
             }
             let read = decode(MEASUREMENT, &value).unwrap();
-            let thousandths = |said: &Observation| match said.value {
-                Value::Decimal(Decimal { mantissa, exponent }) => {
-                    mantissa * 10i64.pow(u32::try_from(i16::from(exponent) + 3).unwrap())
-                }
-                _ => panic!("{said:?} is no number"),
+            let thousandths = |said: &Observation| {
+                let Value::Decimal(Decimal { mantissa, exponent }) = said.value else {
+                    panic!("{said:?} is no number")
+                };
+                mantissa * 10i64.pow(u32::try_from(i16::from(exponent) + 3).unwrap())
             };
             let said: Vec<_> = read.iter().map(|said| (said.metric.code, thousandths(said))).collect();
             prop_assert_eq!(said, expected);
