@@ -9,7 +9,7 @@
 //! profile, or with all. For a serial model the second byte is its settings; then operations: a byte below 0xC0
 //! is so many bytes of what follows as they are, 0xC0 link up, 0xC1 link down, 0xC2 the next timeout, 0xC3 and a
 //! byte so many times 100 ms, 0xC4 all that was observed is durable, 0xC5 and up: the same as the low six bits
-//! plus one, bytes. For a BLE device see [`ble`].
+//! plus one, bytes. For a BLE device see `storm/ble.rs`.
 
 mod ble;
 

@@ -11,6 +11,9 @@
 //! - *Failed measurements.* Without a systolic or a diastolic number there is no blood pressure (a monitor
 //!   on sale then sends its last cuff pressure as the systolic one): what was sent stays, preliminary and
 //!   flagged `invalid`. A mean pressure that is missing alone is normal.
+//! - *Sanity.* A systolic pressure that is not above the diastolic one, and kilopascals out of 3 to 40 (which are
+//!   millimetres of mercury under the wrong flag) are flagged `implausible` here: policy looks at one number at
+//!   a time, and by bounds in mmHg.
 //! - *Intermediate cuff pressure* has a code of its own and is preliminary. The two numbers after it in 2A36
 //!   are unused, NaN or 0 on sale, and left out.
 //! - *2B35* has one SFLOAT where 2A36 has three. As others read three there, a value with octets to spare
@@ -149,6 +152,9 @@ impl Form {
             occasion.is_not_final();
             occasion.flag(Quality::INVALID);
         }
+        if !self.is_cuff && is_implausible(&pressures, has(IS_KILOPASCAL)) {
+            occasion.flag(Quality::IMPLAUSIBLE);
+        }
 
         let mut base = None;
         if has(TIME_PRESENT) && self.is_enhanced {
@@ -198,6 +204,20 @@ impl Form {
         }
         Ok(vec![(&CUFF_PRESSURE, pressure)])
     }
+}
+
+/// Whether no blood pressure is like this, as far as numbers are there.
+fn is_implausible(pressures: &[(&'static Metric, Value)], is_kilopascal: bool) -> bool {
+    let number = |(_, value): &(_, Value)| match value {
+        Value::Decimal(number) => Some(number.approximate()),
+        Value::Absent(_) | Value::Text(_) | Value::Bits(_) | Value::Alarm(_) | Value::Samples(_) => None,
+    };
+    let is_out = |number: f64| is_kilopascal && !(3.0..=40.0).contains(&number);
+    let is_upside_down = match pressures {
+        [systolic, diastolic, ..] => number(systolic).zip(number(diastolic)).is_some_and(|(s, d)| s <= d),
+        _ => false,
+    };
+    is_upside_down || pressures.iter().filter_map(number).any(is_out)
 }
 
 /// The time of an enhanced form: the time stamp with the way from it to what the device shows, else what it
