@@ -48,10 +48,7 @@ pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         let list = list.collect::<Vec<_>>().join(", ");
         return Err(Fault::new(FaultKind::Unexpected, format!("{uuid:04X} is not known; known are {list}")));
     };
-    let mut decoder = (profile.decoder)();
-    let mut said = decoder.handle_value(characteristic, value)?;
-    said.extend(decoder.handle_end());
-    Ok(said)
+    (profile.decoder)().handle_value(characteristic, value)
 }
 
 /// The fault of a decoder that was handed a characteristic of another service.
