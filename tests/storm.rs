@@ -75,14 +75,22 @@ fn of_ble(profile: &BleProfile, places: &[Characteristic]) -> Vec<Vec<u8>> {
     for vector in &vectors {
         // Up, and who it is: maker, model, serial number, firmware.
         let mut script = vec![0xC0, 0xA9, 1, b'm', 0xA9, 1, b'o', 0xA9, 2, b's', b'1', 0xA9, 0];
+        let mut answer = |of: &str, octets: &[u8]| {
+            script.extend([0x60 + u8::try_from(octets.len().min(0x3F)).unwrap(), place(of)]);
+            script.extend_from_slice(octets);
+        };
         for (of, hex) in vector["asks"].as_object().into_iter().flatten() {
-            let answer = octets(hex.as_str().unwrap());
-            script.extend([0x60 + u8::try_from(answer.len()).unwrap(), place(of)]);
-            script.extend(answer);
+            answer(of, &octets(hex.as_str().unwrap()));
         }
-        let value = octets(vector["hex"].as_str().unwrap());
+        let (of, value) =
+            (vector["characteristic"].as_str().unwrap(), octets(vector["hex"].as_str().unwrap()));
+        let is_subscribed = profile.subscribes.contains(&places[usize::from(place(of))]);
+        if !is_subscribed {
+            // What is only read says what it has to say as an answer.
+            answer(of, &value);
+        }
         let [low, high] = u16::try_from(value.len()).unwrap().to_le_bytes();
-        let mut said = vec![0xAA, low, high, place(vector["characteristic"].as_str().unwrap())];
+        let mut said = vec![0xAA, low, high, place(of)];
         said.extend(value);
         script.push(0xA8);
         script.extend_from_slice(&said);
