@@ -1,4 +1,4 @@
-//! The fuzzer's corpus, and a bounded number of changes of it, into every driver: a smoke run of what
+//! The fuzzer's corpus, and a bounded number of changes of it, into every serial driver and every BLE profile: a smoke run of what
 //! `cargo +nightly fuzz run drivers` does without end.
 
 #![cfg(feature = "lab")]
@@ -7,8 +7,9 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use wardline::device::catalogue::serial_models;
-use wardline::device::storm::converse;
+use wardline::device::catalogue::BleProfile;
+use wardline::device::storm::{Subject, converse, subject, subjects};
+use wardline::link::Characteristic;
 
 /// How many changed conversations each driver has to stand.
 const ROUNDS: u32 = 3_000;
@@ -36,8 +37,73 @@ fn corpus() -> Vec<Vec<u8>> {
     paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
+/// The subjects by their places.
+fn all() -> impl Iterator<Item = (usize, Subject)> {
+    (0..subjects()).map(|place| (place, subject(place).unwrap()))
+}
+
+/// What a subject is known to be told.
+fn from_vectors(subject: &Subject) -> Vec<Vec<u8>> {
+    match subject {
+        Subject::Serial(model) => of_serial(model.name),
+        Subject::Ble(profiles) => {
+            let places = subject.characteristics();
+            profiles.iter().flat_map(|profile| of_ble(profile, &places)).collect()
+        }
+    }
+}
+
+fn octets(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> =
+        hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| u8::try_from(digit).unwrap()).collect();
+    digits.chunks(2).map(|pair| pair[0] * 16 + pair.get(1).copied().unwrap_or(0)).collect()
+}
+
+/// The vectors of a profile as conversations: a connection whose reads are answered, as the vector says where it
+/// says so; the value; a timeout; and all of them on one connection.
+fn of_ble(profile: &BleProfile, places: &[Characteristic]) -> Vec<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(profile.name);
+    let text = std::fs::read_to_string(path.join("vectors.json")).unwrap();
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let place = |uuid: &str| {
+        let uuid = u16::from_str_radix(uuid, 16).unwrap();
+        let of = Characteristic { service: profile.service, uuid };
+        u8::try_from(places.iter().position(|known| *known == of).unwrap()).unwrap()
+    };
+    let mut together = vec![0xC0, 0xA8];
+    let mut scripts = Vec::new();
+    for vector in &vectors {
+        // Up, and who it is: maker, model, serial number, firmware.
+        let mut script = vec![0xC0, 0xA9, 1, b'm', 0xA9, 1, b'o', 0xA9, 2, b's', b'1', 0xA9, 0];
+        let mut answer = |of: &str, octets: &[u8]| {
+            script.extend([0x60 + u8::try_from(octets.len().min(0x3F)).unwrap(), place(of)]);
+            script.extend_from_slice(octets);
+        };
+        for (of, hex) in vector["asks"].as_object().into_iter().flatten() {
+            answer(of, &octets(hex.as_str().unwrap()));
+        }
+        let (of, value) =
+            (vector["characteristic"].as_str().unwrap(), octets(vector["hex"].as_str().unwrap()));
+        let is_subscribed = profile.subscribes.contains(&places[usize::from(place(of))]);
+        if !is_subscribed {
+            // What is only read says what it has to say as an answer.
+            answer(of, &value);
+        }
+        let [low, high] = u16::try_from(value.len()).unwrap().to_le_bytes();
+        let mut said = vec![0xAA, low, high, place(of)];
+        said.extend(value);
+        script.push(0xA8);
+        script.extend_from_slice(&said);
+        script.extend([0xC4, 0xC2, 0xC1]);
+        scripts.push(script);
+        together.extend(said);
+    }
+    scripts.push(together);
+    scripts
+}
+
 /// Every vector as a conversation: up, its bytes in pieces, a timeout now and then; and only listened to.
-fn from_vectors(model: &str) -> Vec<Vec<u8>> {
+fn of_serial(model: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(model);
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -45,11 +111,7 @@ fn from_vectors(model: &str) -> Vec<Vec<u8>> {
         let vector: serde_json::Value = serde_json::from_str(&text).unwrap();
         let bytes = match (vector["capture"].as_str(), vector["hex"].as_str()) {
             (Some(text), _) => text.as_bytes().to_vec(),
-            (None, Some(hex)) => {
-                let digits: Vec<u8> =
-                    hex.chars().filter_map(|c| c.to_digit(16)).map(|d| u8::try_from(d).unwrap()).collect();
-                digits.chunks(2).map(|pair| pair[0] * 16 + pair.get(1).copied().unwrap_or(0)).collect()
-            }
+            (None, Some(hex)) => octets(hex),
             (None, None) => continue,
         };
         for opening in [&[0xC0, 0xC2, 0xC3, 5][..], &[][..]] {
@@ -94,14 +156,15 @@ fn no_driver_breaks_a_promise_whatever_comes_in() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let committed = corpus();
     assert!(committed.len() >= 20, "the committed corpus is gone");
-    for (place, model) in serial_models().iter().enumerate() {
-        let mut scripts = from_vectors(model.name);
-        let known: u64 = scripts.iter().map(|script| converse(&with_head(place, 0, script))).sum();
-        assert!(known > 0, "{}: none of its vectors gave an observation", model.name);
+    for (place, subject) in all() {
+        let mut scripts = from_vectors(&subject);
+        let told = |script: &Vec<u8>| converse(&with_head(&subject, place, 0, script));
+        let known: u64 = scripts.iter().map(told).sum();
+        assert!(known > 0, "{}: none of its vectors gave an observation", subject.name());
         scripts.extend(committed.iter().map(|entry| entry.get(2..).unwrap_or_default().to_vec()));
         let mut dice = Dice(u64::try_from(place).unwrap());
         for script in &scripts {
-            converse(&with_head(place, 0xFF, script));
+            converse(&with_head(&subject, place, 0xFF, script));
         }
         for _ in 0..ROUNDS {
             let (one, other) = (dice.roll(scripts.len()), dice.roll(scripts.len()));
@@ -109,45 +172,59 @@ fn no_driver_breaks_a_promise_whatever_comes_in() {
             for _ in 0..=dice.roll(6) {
                 change(&mut dice, &mut script, &scripts[other]);
             }
-            converse(&with_head(place, dice.byte(), &script));
+            converse(&with_head(&subject, place, dice.byte(), &script));
         }
     }
 }
 
-fn with_head(place: usize, set: u8, script: &[u8]) -> Vec<u8> {
-    let mut data = vec![u8::try_from(place).unwrap(), set];
+/// The subject's place, the settings of a serial model, the script.
+fn with_head(subject: &Subject, place: usize, set: u8, script: &[u8]) -> Vec<u8> {
+    let mut data = vec![u8::try_from(place).unwrap()];
+    if matches!(subject, Subject::Serial(_)) {
+        data.push(set);
+    }
     data.extend_from_slice(script);
     data
 }
 
-/// Endless beginnings of frames: no driver keeps more of them than a frame is long. The second half of them
-/// finds the memory that the first half took.
+/// Endless beginnings of frames, and endless values of every kind: no driver keeps more of them than a frame is
+/// long. The second half of them finds the memory that the first half took.
 #[test]
 fn no_driver_hoards() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    for (place, model) in serial_models().iter().enumerate() {
-        let openings: Vec<Vec<u8>> = from_vectors(model.name)
-            .into_iter()
-            .map(|script| script.into_iter().take(24).collect())
-            .collect();
+    for (place, subject) in all() {
+        let openings: Vec<Vec<u8>> = from_vectors(&subject);
         let (first, second) = openings.split_at(openings.len() / 2);
-        swallow(place, first);
+        swallow(place, &subject, first);
         let before = resident();
-        swallow(place, second);
-        swallow(place, second);
+        swallow(place, &subject, second);
+        swallow(place, &subject, second);
         let grown = resident().saturating_sub(before);
-        assert!(grown < 4 * 1024, "{} keeps {grown} KiB of {} KiB", model.name, second.len() * 800);
+        assert!(grown < 4 * 1024, "{} keeps {grown} KiB of {} KiB", subject.name(), second.len() * 800);
     }
 }
 
-fn swallow(place: usize, openings: &[Vec<u8>]) {
+fn swallow(place: usize, subject: &Subject, openings: &[Vec<u8>]) {
     for opening in openings {
         let mut script = vec![0xC0];
-        while script.len() < 400_000 {
-            script.push(0xBF);
-            script.extend(opening.iter().copied().cycle().take(0xBF));
+        match subject {
+            Subject::Serial(_) => {
+                let opening: Vec<u8> = opening.iter().copied().take(24).collect();
+                while script.len() < 400_000 {
+                    script.push(0xBF);
+                    script.extend(opening.iter().copied().cycle().take(0xBF));
+                }
+            }
+            // What it is told on one connection, without the end of it, again and again.
+            Subject::Ble(_) => {
+                script.push(0xA8);
+                let end = opening.len().saturating_sub(3);
+                while script.len() < 40_000 {
+                    script.extend(opening.iter().copied().take(end).skip(1));
+                }
+            }
         }
-        converse(&with_head(place, 0, &script));
+        converse(&with_head(subject, place, 0, &script));
     }
 }
 

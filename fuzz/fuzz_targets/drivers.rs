@@ -1,4 +1,4 @@
-//! Any bytes, cut anywhere, at any time, into every driver of the catalogue.
+//! Any bytes, cut anywhere, at any time, into every serial driver and every BLE profile of the catalogue.
 //!
 //! cargo +nightly fuzz run drivers -- -max_len=4096 -rss_limit_mb=512
 #![no_main]

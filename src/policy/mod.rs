@@ -27,7 +27,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::device::nomenclature::Metric;
+use crate::device::nomenclature::{FAHRENHEIT, INCH, KILOPASCAL, METRE, Metric, POUND, Unit};
 use crate::device::observation::{Lane, Observation, Quality, Value};
 use crate::device::{DeviceIndex, Identity, Report, ReportBody};
 use crate::time::Now;
@@ -337,8 +337,15 @@ impl Gatekeeper {
     }
 }
 
+/// Units in which a device may be set to show what is usually shown in others: the bounds of an element are
+/// in the usual one, and say nothing of these.
+const UNUSUAL: [&Unit; 5] = [&FAHRENHEIT, &POUND, &INCH, &METRE, &KILOPASCAL];
+
 /// Sets [`Quality::IMPLAUSIBLE`] on a number outside its element's bounds.
 fn flag_implausible(mut observation: Observation) -> Observation {
+    if UNUSUAL.contains(&observation.unit) {
+        return observation;
+    }
     if let (Value::Decimal(value), Some((least, most))) = (&observation.value, observation.metric.plausible) {
         let value = value.approximate();
         if value < f64::from(least) || value > f64::from(most) {

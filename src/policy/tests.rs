@@ -241,6 +241,11 @@ fn an_implausible_value_is_flagged_and_passes() {
         assert_eq!(admitted.observation().quality.has(Quality::IMPLAUSIBLE), implausible, "{value}");
         assert_eq!(admitted.observation().value, Value::Decimal(value.parse().unwrap()), "never changed");
     }
+    // In another unit the bounds say nothing.
+    let ReportBody::Observation(ticket, saturation) = reading(&SPO2, "101") else { unreachable!() };
+    let fahrenheit = Observation { unit: &FAHRENHEIT, ..saturation };
+    let admitted = admitted(gate.handle_report(report(PUMP, ReportBody::Observation(ticket, fahrenheit))));
+    assert!(!admitted.observation().quality.has(Quality::IMPLAUSIBLE));
 }
 
 #[test]

@@ -7,16 +7,23 @@
 //! reserved flag bits are ignored, octets after the known fields are kept out, a field that its
 //! flag announces must be whole or the value is refused as a whole.
 
+mod battery;
+mod blood_pressure;
 mod blood_pressure_record;
+mod body_composition;
 mod cgm;
 mod clock;
 mod collector;
 mod elapsed_time;
+mod environmental_sensing;
 mod ghs;
+mod health_thermometer;
 mod heart_rate;
+mod occasion;
 mod octets;
 mod pulse_oximeter;
 mod segments;
+mod weight_scale;
 
 pub use blood_pressure_record::blood_pressure_record;
 pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
@@ -29,10 +36,22 @@ use super::{Fault, FaultKind};
 use crate::link::Characteristic;
 
 /// The table of BLE profiles.
-pub(super) static PROFILES: &[&BleProfile] =
-    &[&cgm::PROFILE, &clock::PROFILE, &ghs::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+pub(super) static PROFILES: &[&BleProfile] = &[
+    &battery::PROFILE,
+    &blood_pressure::PROFILE,
+    &body_composition::PROFILE,
+    &cgm::PROFILE,
+    &clock::PROFILE,
+    &environmental_sensing::PROFILE,
+    &ghs::PROFILE,
+    &health_thermometer::PROFILE,
+    &heart_rate::PROFILE,
+    &pulse_oximeter::PROFILE,
+    &weight_scale::PROFILE,
+];
 
-/// What one value of a characteristic says, whichever profile lists the characteristic.
+/// What one value of a characteristic says, whichever profile lists the characteristic, and as far as it
+/// stands alone: nothing was read of the device before.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
     let of = |profile: &'static BleProfile| {
         profile.subscribes.iter().chain(profile.asks).map(move |c| (profile, *c))

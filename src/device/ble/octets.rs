@@ -106,6 +106,15 @@ impl<'a> Octets<'a> {
         })
     }
 
+    /// Refuses octets after the last field: for what has one length only.
+    pub(super) fn end(&self) -> Result<(), Fault> {
+        let (what, left) = (self.what, self.rest.len());
+        if left == 0 {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::Malformed, format!("{what} is longer than its fields: {left} octets left")))
+    }
+
     fn take<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Fault> {
         let Some((octets, rest)) = self.rest.split_first_chunk::<N>() else {
             return Err(self.not_whole(N, field));
@@ -118,6 +127,17 @@ impl<'a> Octets<'a> {
         let (what, left) = (self.what, self.rest.len());
         Fault::new(FaultKind::Malformed, format!("{what} ends in its {field}: {left} of {count} octets"))
     }
+}
+
+/// Whether a calendar and a clock can show this time (GATT Specification Supplement, "Date Time":
+/// years from 1582; month and day may be 0, unknown).
+pub(super) fn is_calendar_time(time: DeviceTime) -> bool {
+    (1582..=9999).contains(&time.year)
+        && time.month <= 12
+        && time.day <= 31
+        && time.hour <= 23
+        && time.minute <= 59
+        && time.second <= 59
 }
 
 #[cfg(test)]
@@ -145,7 +165,10 @@ mod tests {
         let fault = octets.u16("last field").unwrap_err();
         assert_eq!(fault.to_string(), "malformed: value ends in its last field: 1 of 2 octets");
         assert!(!octets.is_empty(), "a field that is not whole takes nothing");
+        let fault = octets.end().unwrap_err();
+        assert_eq!(fault.to_string(), "malformed: value is longer than its fields: 1 octets left");
         assert_eq!((octets.left(), octets.bytes(1, "d")), (1, Ok(&[7][..])));
+        assert_eq!(octets.end(), Ok(()));
         assert!(octets.is_empty());
         assert_eq!(
             octets.bytes(3, "end").unwrap_err().to_string(),

@@ -18,7 +18,7 @@
 //!   calendar has (month 13 is on sale) stays too; like year 0 and the clock-not-set flag it is
 //!   flagged `clock-not-set`, the one word for "do not go by its clock".
 
-use super::octets::Octets;
+use super::octets::{Octets, is_calendar_time};
 use crate::device::Fault;
 use crate::device::catalogue::{BleProfile, Plain};
 use crate::device::nomenclature::{
@@ -186,17 +186,6 @@ impl Reading {
         });
         measured.chain(stated).collect()
     }
-}
-
-/// Whether a calendar and a clock can show this time (GATT Specification Supplement, "Date Time":
-/// years from 1582; month and day may be 0, unknown).
-fn is_calendar_time(time: DeviceTime) -> bool {
-    (1582..=9999).contains(&time.year)
-        && time.month <= 12
-        && time.day <= 31
-        && time.hour <= 23
-        && time.minute <= 59
-        && time.second <= 59
 }
 
 /// PLXS 3.1.1.5, Measurement Status. Bits 0-4 are reserved.

@@ -27,21 +27,33 @@ fn octets(vector: &Json) -> (u16, Vec<u8>) {
     (uuid(vector["characteristic"].as_str().unwrap()), of_hex(&vector["hex"]))
 }
 
-/// What a decoder of the profile makes of a value, after the answers that the vector gives to what the profile
-/// asks. What is not subscribed to is an answer itself.
-fn read(profile: &BleProfile, vector: &Json, value: &[u8]) -> Result<Vec<Observation>, Fault> {
+/// What a vector says to a decoder that was told what its `asks` say (characteristic: hex). Before it, what
+/// these say.
+fn read(profile: &BleProfile, vector: &Json) -> Result<(Vec<Observation>, Vec<Observation>), Fault> {
+    read_octets(profile, vector, &octets(vector).1)
+}
+
+/// The same with other octets in the place of the vector's. What is not subscribed to is an answer itself.
+fn read_octets(
+    profile: &BleProfile,
+    vector: &Json,
+    value: &[u8],
+) -> Result<(Vec<Observation>, Vec<Observation>), Fault> {
     let of = |uuid| Characteristic { service: profile.service, uuid };
     let mut decoder = (profile.decoder)();
-    for (asked, answer) in vector["asks"].as_object().into_iter().flatten() {
+    let mut asked = Vec::new();
+    for (which, answer) in vector["asks"].as_object().into_iter().flatten() {
         // A refused answer is a vector of its own; here it is what stands before the value.
-        let _ = decoder.handle_read(of(uuid(asked)), Some(&of_hex(answer)));
+        asked.extend(decoder.handle_read(of(uuid(which)), Some(&of_hex(answer))).unwrap_or_default());
     }
     let to = of(octets(vector).0);
-    if profile.subscribes.contains(&to) {
-        decoder.handle_value(to, value)
+    let mut said = if profile.subscribes.contains(&to) {
+        decoder.handle_value(to, value)?
     } else {
-        decoder.handle_read(to, Some(value))
-    }
+        decoder.handle_read(to, Some(value))?
+    };
+    said.extend(decoder.handle_end());
+    Ok((asked, said))
 }
 
 /// An observation as the vectors write it: what is usual is left out.
@@ -97,11 +109,10 @@ fn every_vector_of_every_profile_reads_as_it_says() {
         for vector in &vectors {
             let name = vector["name"].as_str().unwrap();
             assert!(vector["source"].is_string() && vector["licence"].is_string(), "{name} has no source");
-            let (_, value) = octets(vector);
-            match read(profile, vector, &value) {
-                Ok(read) => {
-                    let read: Vec<Json> = read.iter().map(written).collect();
-                    assert_eq!(Json::from(read), vector["observations"], "{} {name}", profile.name);
+            match read(profile, vector) {
+                Ok((_, said)) => {
+                    let said: Vec<Json> = said.iter().map(written).collect();
+                    assert_eq!(Json::from(said), vector["observations"], "{} {name}", profile.name);
                 }
                 Err(fault) => {
                     assert_eq!(
@@ -125,9 +136,9 @@ fn a_vector_cut_at_any_length_is_refused_or_says_a_prefix_of_the_same() {
     for profile in ble_profiles() {
         for vector in vectors(profile) {
             let (_, value) = octets(&vector);
-            let Ok(whole) = read(profile, &vector, &value) else { continue };
+            let Ok((_, whole)) = read(profile, &vector) else { continue };
             for length in 0..value.len() {
-                let Ok(shorter) = read(profile, &vector, &value[..length]) else { continue };
+                let Ok((_, shorter)) = read_octets(profile, &vector, &value[..length]) else { continue };
                 assert!(whole.starts_with(&shorter), "{vector}: {length} octets say something else");
                 let missing = whole.len() - shorter.len();
                 let intervals_only = whole[shorter.len()..].iter().all(|o| o.metric.code == 147_240);
@@ -189,9 +200,9 @@ fn a_profile_reports_only_what_its_row_lists_and_the_vectors_show_all_of_it() {
     for profile in ble_profiles() {
         let listed: BTreeSet<u32> = profile.reads.iter().map(|metric| metric.code).collect();
         let vectors = vectors(profile);
-        let read =
-            vectors.iter().filter_map(|vector| read(profile, vector, &octets(vector).1).ok()).flatten();
-        assert_eq!(read.map(|observation| observation.metric.code).collect::<BTreeSet<_>>(), listed);
+        let said = vectors.iter().filter_map(|vector| read(profile, vector).ok());
+        let said = said.flat_map(|(asked, said)| asked.into_iter().chain(said));
+        assert_eq!(said.map(|observation| observation.metric.code).collect::<BTreeSet<_>>(), listed);
     }
 }
 
@@ -202,7 +213,9 @@ proptest! {
     fn arbitrary_octets_never_panic_and_stay_bounded(value in proptest::collection::vec(any::<u8>(), 0..64)) {
         for profile in ble_profiles() {
             for characteristic in profile.subscribes {
-                if let Ok(read) = (profile.decoder)().handle_value(*characteristic, &value) {
+                let mut decoder = (profile.decoder)();
+                if let Ok(mut read) = decoder.handle_value(*characteristic, &value) {
+                    read.extend(decoder.handle_end());
                     // Nothing, when it is a part of something longer.
                     prop_assert!(read.len() <= value.len());
                 }

@@ -507,4 +507,5 @@ rows! { Metric METRICS:
     ECG_ELEC_POTL_AVF = { code: 131_392, reference: "MDC_ECG_ELEC_POTL_AVF", label: "ECG, lead AVF", loinc: None, plausible: None };
     /// Plethysmogram of a pulse oximeter.
     PULS_OXIM_PLETH = { code: 150_452, reference: "MDC_PULS_OXIM_PLETH", label: "plethysmogram", loinc: None, plausible: None };
+    // BLE profiles.
 }

@@ -119,6 +119,7 @@ rows! { Unit UNITS:
     POUND = { code: 263_904, ucum: "[lb_av]", symbol: "lb" };
     /// `MDC_DIM_X_M`.
     METRE = { code: 263_424, ucum: "m", symbol: "m" };
+    // BLE profiles.
     /// `MDC_DIM_CENTI_M`.
     CENTIMETRE = { code: 263_441, ucum: "cm", symbol: "cm" };
     /// `MDC_DIM_INCH`.
@@ -131,4 +132,8 @@ rows! { Unit UNITS:
     INTERNATIONAL_UNIT = { code: 267_616, ucum: "[IU]", symbol: "IU" };
     /// `MDC_DIM_INTL_UNIT_PER_HR`.
     INTERNATIONAL_UNIT_PER_HOUR = { code: 267_840, ucum: "[IU]/h", symbol: "IU/h" };
+    /// `MDC_DIM_PASCAL` (`4::3840`): the kilopascal without its prefix.
+    PASCAL = { code: 265_984, ucum: "Pa", symbol: "Pa" };
+    /// No code in the standard that is known here: a private one.
+    KILOGRAM_PER_M3 = { code: 67_113_697, ucum: "kg/m3", symbol: "kg/m³" };
 }

@@ -1,0 +1,277 @@
+//! Body Composition (0x181B): scales that measure the body's impedance and say what it is made of.
+//!
+//! Body Composition Measurement 2A9C (GATT Specification Supplement, "Body Composition Measurement"): flags; the
+//! body fat; the time; the user; then, each by its flag, basal metabolism, muscle as a part and as a mass, the
+//! masses without fat, of soft lean tissue and of water, impedance, weight and height.
+//!
+//! Choices:
+//! - *Two packets.* What does not fit into one value comes in two, both marked by a flag, and body fat in both
+//!   (the order of the fields in them is the service's; its text was not at hand). Each part is given out as
+//!   it comes, so nothing is lost with a connection that ends between them. A second part without a time of
+//!   its own is of the time of the first, and says the body fat only if it is another one. A part with
+//!   another time than the one before begins a new measurement.
+//! - *Unsuccessful.* A body fat of 0xFFFF is none: `error`.
+//! - *Impedance* is given as sent, without a unit: the specification calls its step 0.1 ohm in words and 0.01 in
+//!   numbers. Which of them a model means is to be found out with it.
+//! - *User.* The index of a person in the scale's memory is read past and never leaves the decoder.
+//! - *Unit.* As sent; a height in steps of a millimetre is given in centimetres, exactly.
+//! - One maker puts another layout on 2A9C, which nothing in the value tells: its scales must not be listed.
+
+use super::occasion::Occasion;
+use super::octets::Octets;
+use super::weight_scale::{System, UNSUCCESSFUL, tenths};
+use crate::device::Fault;
+use crate::device::catalogue::{BleProfile, Decoder};
+use crate::device::nomenclature::{
+    BODY_FAT, BODY_WATER, DIMENSIONLESS, KILOJOULE, LEN_BODY_ACTUAL, MASS_BODY_ACTUAL, MASS_BODY_FAT_FREE,
+    MASS_BODY_SOFT_LEAN, Metric, PERCENT, Unit,
+};
+use crate::device::observation::{Absent, DeviceTime, Observation, Status, Value};
+use crate::link::Characteristic;
+
+use codes::{BASAL_METABOLISM, IMPEDANCE, MUSCLE_MASS, MUSCLE_PERCENTAGE};
+
+const SERVICE: u16 = 0x181B;
+const MEASUREMENT: Characteristic = Characteristic { service: SERVICE, uuid: 0x2A9C };
+
+#[expect(dead_code, unreachable_pub, reason = "the macro makes tables that are shared by all, too")]
+mod codes {
+    //! Codes of our private block from `0x0400_1141` on.
+
+    use crate::device::nomenclature::rows;
+
+    rows! { Metric CODES:
+        /// The energy that the body uses at rest.
+        BASAL_METABOLISM = { code: 67_113_281, reference: "BLE_BASAL_METABOLISM", label: "basal metabolism", loinc: None, plausible: None };
+        /// The part of the body that is muscle.
+        MUSCLE_PERCENTAGE = { code: 67_113_282, reference: "BLE_MUSCLE_PERCENTAGE", label: "muscle percentage", loinc: None, plausible: Some((0, 100)) };
+        /// The mass of the body's muscles.
+        MUSCLE_MASS = { code: 67_113_283, reference: "BLE_MUSCLE_MASS", label: "muscle mass", loinc: None, plausible: None };
+        /// The body's impedance, as sent.
+        IMPEDANCE = { code: 67_113_284, reference: "BLE_BODY_IMPEDANCE_RAW", label: "body impedance, as sent", loinc: None, plausible: None };
+    }
+}
+
+/// The catalogue row.
+pub(super) static PROFILE: BleProfile = BleProfile {
+    name: "body-composition",
+    title: "Body Composition",
+    service: SERVICE,
+    asks: &[],
+    subscribes: &[MEASUREMENT],
+    episodic: &[MEASUREMENT],
+    stored: None,
+    reads: &[
+        &BODY_FAT,
+        &BASAL_METABOLISM,
+        &MUSCLE_PERCENTAGE,
+        &MUSCLE_MASS,
+        &MASS_BODY_FAT_FREE,
+        &MASS_BODY_SOFT_LEAN,
+        &BODY_WATER,
+        &IMPEDANCE,
+        &MASS_BODY_ACTUAL,
+        &LEN_BODY_ACTUAL,
+    ],
+    decoder: || Box::new(Analyser::default()),
+};
+
+const IS_IMPERIAL: u16 = 1;
+const TIME_PRESENT: u16 = 1 << 1;
+const USER_PRESENT: u16 = 1 << 2;
+const IS_ONE_OF_TWO: u16 = 1 << 12;
+
+/// The fields after the user, in their order: flag, name, what it is, how it is read.
+const FIELDS: [(u16, &str, &Metric, Reading); 9] = [
+    (1 << 3, "basal metabolism", &BASAL_METABOLISM, Reading::Steps(0, &KILOJOULE)),
+    (1 << 4, "muscle percentage", &MUSCLE_PERCENTAGE, Reading::Steps(-1, &PERCENT)),
+    (1 << 5, "muscle mass", &MUSCLE_MASS, Reading::Mass),
+    (1 << 6, "fat-free mass", &MASS_BODY_FAT_FREE, Reading::Mass),
+    (1 << 7, "soft lean mass", &MASS_BODY_SOFT_LEAN, Reading::Mass),
+    (1 << 8, "body water mass", &BODY_WATER, Reading::Mass),
+    (1 << 9, "impedance", &IMPEDANCE, Reading::Steps(0, &DIMENSIONLESS)),
+    (1 << 10, "weight", &MASS_BODY_ACTUAL, Reading::Mass),
+    (1 << 11, "height", &LEN_BODY_ACTUAL, Reading::Length),
+];
+
+/// How a field's two octets are to be read.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// Steps of a power of ten of a unit.
+    Steps(i8, &'static Unit),
+    /// A mass, by the system of the value.
+    Mass,
+    /// A length, by the system of the value.
+    Length,
+}
+
+#[derive(Default)]
+struct Analyser {
+    /// The first of two parts, while the second is to come.
+    first: Option<First>,
+}
+
+#[derive(Clone, Copy)]
+struct First {
+    fat: u16,
+    time: Option<DeviceTime>,
+}
+
+impl Decoder for Analyser {
+    fn handle_value(&mut self, of: Characteristic, value: &[u8]) -> Result<Vec<Observation>, Fault> {
+        if of != MEASUREMENT {
+            return Err(super::not_of_this_profile(of, &PROFILE));
+        }
+        let mut octets = Octets::new("body composition measurement", value)?;
+        let flags = octets.u16("flags")?;
+        let has = |flag: u16| flags & flag != 0;
+        let system = System::of_flag(has(IS_IMPERIAL));
+        let fat = octets.u16("body fat")?;
+        let time = if has(TIME_PRESENT) { Some(octets.date_time("time")?) } else { None };
+        if has(USER_PRESENT) {
+            // Whose body it is stays in the scale.
+            octets.u8("user")?;
+        }
+        let mut fields = Vec::new();
+        for (flag, name, metric, reading) in FIELDS {
+            if has(flag) {
+                let steps = octets.u16(name)?;
+                let (number, unit) = match reading {
+                    Reading::Steps(exponent, unit) => (tenths(steps, exponent), unit),
+                    Reading::Mass => system.mass(steps),
+                    Reading::Length => system.length(steps),
+                };
+                fields.push((metric, number, unit));
+            }
+        }
+
+        let before = self.first.take().filter(|first| has(IS_ONE_OF_TWO) && first.is_continued_at(time));
+        if before.is_none() && has(IS_ONE_OF_TWO) {
+            self.first = Some(First { fat, time });
+        }
+        let mut occasion = Occasion::new(Status::Final);
+        if let Some(time) = time.or(before.and_then(|first| first.time)) {
+            occasion.take_time(time);
+        }
+        if before.is_none_or(|first| first.fat != fat) {
+            let number = if fat == UNSUCCESSFUL { Value::Absent(Absent::Error) } else { tenths(fat, -1) };
+            fields.insert(0, (&BODY_FAT, number, &PERCENT));
+        }
+        Ok(fields.into_iter().map(|(metric, number, unit)| occasion.measured(metric, number, unit)).collect())
+    }
+
+    fn handle_end(&mut self) -> Vec<Observation> {
+        self.first = None;
+        Vec::new()
+    }
+}
+
+impl First {
+    /// Whether a part of this time can be its second one.
+    fn is_continued_at(&self, time: Option<DeviceTime>) -> bool {
+        time.is_none() || time == self.time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::decimal::Decimal;
+    use proptest::prelude::*;
+
+    /// Flags, body fat, and what follows.
+    fn part(flags: u16, fat: u16, rest: &[u8]) -> Vec<u8> {
+        let head = flags.to_le_bytes().into_iter().chain(fat.to_le_bytes());
+        head.chain(rest.iter().copied()).collect()
+    }
+
+    fn said(analyser: &mut Analyser, value: &[u8]) -> Vec<(u32, Option<u8>)> {
+        let read = analyser.handle_value(MEASUREMENT, value).unwrap();
+        read.iter().map(|said| (said.metric.code, said.device_time.map(|time| time.minute))).collect()
+    }
+
+    const HALF: u16 = 1 << 12;
+    const WEIGHT: u16 = 1 << 10;
+    const TIME: u16 = 1 << 1;
+
+    #[test]
+    fn a_second_part_is_of_the_time_of_the_first_and_does_not_repeat_the_fat() {
+        let mut analyser = Analyser::default();
+        let first = part(HALF | TIME, 250, &[0xEA, 7, 11, 22, 23, 30, 0]);
+        let second = part(HALF | WEIGHT, 250, &[0xA8, 0x0C]);
+        assert_eq!(said(&mut analyser, &first), [(188_748, Some(30))]);
+        assert_eq!(said(&mut analyser, &second), [(188_736, Some(30))]);
+        // Then all is over: a third one begins anew.
+        assert_eq!(said(&mut analyser, &second), [(188_748, None), (188_736, None)]);
+    }
+
+    #[test]
+    fn a_second_part_with_another_fat_says_it() {
+        let mut analyser = Analyser::default();
+        assert_eq!(said(&mut analyser, &part(HALF, 250, &[])), [(188_748, None)]);
+        assert_eq!(said(&mut analyser, &part(HALF, 251, &[])), [(188_748, None)]);
+    }
+
+    #[test]
+    fn a_part_of_another_time_a_whole_one_and_the_end_begin_a_new_measurement() {
+        let timed = |minute| part(HALF | TIME, 250, &[0xEA, 7, 11, 22, 23, minute, 0]);
+        let second = part(HALF | WEIGHT, 250, &[0xA8, 0x0C]);
+        let mut analyser = Analyser::default();
+        said(&mut analyser, &timed(30));
+        assert_eq!(said(&mut analyser, &timed(31)), [(188_748, Some(31))]);
+        assert_eq!(said(&mut analyser, &second), [(188_736, Some(31))]);
+        said(&mut analyser, &timed(32));
+        assert_eq!(said(&mut analyser, &part(0, 250, &[])), [(188_748, None)]);
+        assert_eq!(said(&mut analyser, &second), [(188_748, None), (188_736, None)]);
+        let mut analyser = Analyser::default();
+        said(&mut analyser, &timed(33));
+        assert_eq!(analyser.handle_end(), []);
+        assert_eq!(said(&mut analyser, &second), [(188_748, None), (188_736, None)]);
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_read_changes_nothing() {
+        let mut analyser = Analyser::default();
+        said(&mut analyser, &part(HALF | TIME, 250, &[0xEA, 7, 11, 22, 23, 30, 0]));
+        assert!(analyser.handle_value(MEASUREMENT, &part(HALF | WEIGHT, 250, &[0xA8])).is_err());
+        let second = part(HALF | WEIGHT, 250, &[0xA8, 0x0C]);
+        assert_eq!(said(&mut analyser, &second), [(188_736, Some(30))]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(flags in any::<u16>(), fat in 0u16..0xFFFF, fields in any::<[u16; 9]>()) {
+            let mut rest = Vec::new();
+            if flags & 2 != 0 {
+                rest.extend([0xEA, 7, 11, 22, 23, 30, 0]);
+            }
+            if flags & 4 != 0 {
+                rest.push(3);
+            }
+            let mass = if flags & 1 == 0 { (5, -3, "kg") } else { (1, -2, "[lb_av]") };
+            let length = (1, -1, if flags & 1 == 0 { "cm" } else { "[in_i]" });
+            let layout = [
+                (67_113_281, (1, 0, "kJ")), (67_113_282, (1, -1, "%")), (67_113_283, mass), (188_756, mass),
+                (188_760, mass), (188_764, mass), (67_113_284, (1, 0, "1")), (188_736, mass), (188_740, length),
+            ];
+            let mut expected = vec![(188_748, Decimal::new(i64::from(fat), -1), "%")];
+            for (place, (field, (code, (step, exponent, unit)))) in fields.iter().zip(layout).enumerate() {
+                if flags & 8 << place != 0 {
+                    rest.extend(field.to_le_bytes());
+                    expected.push((code, Decimal::new(i64::from(*field) * step, exponent), unit));
+                }
+            }
+            let value = part(flags, fat, &rest);
+            let read = Analyser::default().handle_value(MEASUREMENT, &value).unwrap();
+            prop_assert_eq!(read.len(), expected.len());
+            for (said, (code, number, unit)) in read.iter().zip(expected) {
+                prop_assert_eq!((said.metric.code, said.unit.ucum), (code, unit));
+                prop_assert_eq!(&said.value, &Value::Decimal(number));
+                prop_assert_eq!(said.device_time.is_some(), flags & 2 != 0);
+            }
+            for length in 0..value.len() {
+                prop_assert!(Analyser::default().handle_value(MEASUREMENT, &value[..length]).is_err());
+            }
+        }
+    }
+}
