@@ -138,8 +138,10 @@ impl Client {
     /// the bytes: it must be polled for anything to happen, and ends with the bus.
     pub fn connect(
         adapter: &str,
-    ) -> Result<(impl Future<Output = Trouble> + use<>, impl Future<Output = Result<Self, Trouble>> + use<>), Trouble>
-    {
+    ) -> Result<
+        (impl Future<Output = Trouble> + use<>, impl Future<Output = Result<Self, Trouble>> + use<>),
+        Trouble,
+    > {
         let (resource, connection) = connection::new::<SyncConnection>(BusType::System)
             .map_err(|error| Trouble::Bus(error.message().unwrap_or_default().to_owned()))?;
         let pump = async move { Trouble::Bus(resource.await.to_string()) };
@@ -249,7 +251,8 @@ impl Client {
 
     /// Lets no more keys be made.
     pub async fn set_not_pairable(&self) -> Result<(), Trouble> {
-        self.set(&self.path(), ADAPTER, "Pairable", Variant(false), "ending that the adapter is pairable").await
+        self.set(&self.path(), ADAPTER, "Pairable", Variant(false), "ending that the adapter is pairable")
+            .await
     }
 
     /// Registers the agent of a window.

@@ -171,7 +171,9 @@ pub fn explain(error: &str) -> &'static str {
         "AuthenticationCanceled" => "the device ended the pairing: put it into pairing mode and repeat",
         "AuthenticationTimeout" => "the device did not answer in time: put it into pairing mode and repeat",
         "ConnectionAttemptFailed" => "the device does not answer: bring it nearer, wake it and repeat",
-        "AlreadyExists" => "BlueZ has keys of it by now: did somebody else pair it? Use --replace to make new ones",
+        "AlreadyExists" => {
+            "BlueZ has keys of it by now: did somebody else pair it? Use --replace to make new ones"
+        }
         "InProgress" => "somebody else is pairing it at the moment: wait and repeat",
         "DoesNotExist" | "org.freedesktop.DBus.Error.UnknownObject" => {
             "the device went away: bring it nearer, wake it and repeat"
@@ -211,8 +213,7 @@ mod tests {
         for minimum in all {
             for found in all {
                 let rule = BondRule { minimum, ..RULE };
-                let expected =
-                    if found <= minimum { Ok(found) } else { Err(Unfit::Weak { found, minimum }) };
+                let expected = if found <= minimum { Ok(found) } else { Err(Unfit::Weak { found, minimum }) };
                 assert_eq!(judge(&rule, true, keys(found, 16)), expected, "{found} for {minimum}");
                 assert_eq!(judge(&rule, true, keys(found, 15)), Err(Unfit::Short(15)));
             }
