@@ -24,6 +24,10 @@ enum Input {
 impl Typed {
     /// To be called inside the runtime.
     pub(super) fn new() -> Self {
+        #[expect(
+            deprecated,
+            reason = "the way that replaces it is unsafe; standard input is never closed here"
+        )]
         // A kernel that cannot wait for it says so; then it is a file.
         let input = AsyncFd::with_interest(io::stdin(), Interest::READABLE)
             .map_or_else(|_| Input::File(io::stdin()), Input::Waits);
