@@ -5,13 +5,15 @@ use super::scope::Scope;
 use crate::link::Characteristic;
 use crate::link::ble::pairing::{BondRule, Class, Method};
 
-/// What the bond must be; `Some(None)` for a device that is read without one; `None` after a mistake, which
-/// has been reported. `security` is the device's, `None` when it is a mistake itself.
+/// Something is wrong, and has been reported.
+pub(super) struct Reported;
+
+/// What the bond must be; `None` for a device that is read without one. `security` is the device's, `None` when it is a mistake itself.
 pub(super) fn judge(
     scope: &mut Scope<'_>,
     raw: &raw::Device,
     security: Option<&str>,
-) -> Option<Option<BondRule>> {
+) -> Result<Option<BondRule>, Reported> {
     if security == Some("open") {
         let given = [
             ("pairing", raw.pairing.is_some()),
@@ -22,7 +24,7 @@ pub(super) fn judge(
         for key in &given {
             scope.problem(key, "is for devices with a bond: this one has security = \"open\"");
         }
-        return given.is_empty().then_some(None);
+        return if given.is_empty() { Ok(None) } else { Err(Reported) };
     }
     let method = match raw.pairing.as_deref() {
         None => Some(Method::Passkey),
@@ -32,10 +34,7 @@ pub(super) fn judge(
         None => method.map(Method::best),
         given => scope.word("minimum_class", given, &Class::WORDS),
     };
-    let protected = match raw.protected.as_deref() {
-        None => Some(None),
-        Some(text) => characteristic(scope, text).map(Some),
-    };
+    let protected = raw.protected.as_deref().map(|text| characteristic(scope, text));
     if let (Some(method), Some(minimum)) = (method, minimum)
         && minimum < method.best()
     {
@@ -43,9 +42,15 @@ pub(super) fn judge(
         let reason =
             format!("pairing = {method:?} never gives better than class {best}: this can never be met");
         scope.problem("minimum_class", reason);
-        return None;
+        return Err(Reported);
     }
-    Some(Some(BondRule { method: method?, minimum: minimum?, protected: protected? }))
+    match (method, minimum, protected) {
+        (Some(method), Some(minimum), None) => Ok(Some(BondRule { method, minimum, protected: None })),
+        (Some(method), Some(minimum), Some(protected @ Some(_))) => {
+            Ok(Some(BondRule { method, minimum, protected }))
+        }
+        (None, _, _) | (_, None, _) | (_, _, Some(None)) => Err(Reported),
+    }
 }
 
 /// A characteristic by its service's and its own 16-bit UUID, `180A/2A25`.

@@ -253,7 +253,7 @@ fn ble(
     let bond = bond::judge(scope, raw, security);
     let subject = profiles.clone().map(Subject::Ble);
     let connection = (|| {
-        Some(Connection::Ble { address: address?, adapter: adapter?, profiles: profiles?, bond: bond? })
+        Some(Connection::Ble { address: address?, adapter: adapter?, profiles: profiles?, bond: bond.ok()? })
     })();
     (subject, connection, security)
 }

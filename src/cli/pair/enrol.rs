@@ -29,6 +29,9 @@ const STRINGS: [u16; 4] = [0x2A29, 0x2A24, 0x2A25, 0x2A26];
 /// Device Information strings are cut to this many characters, as the driver does.
 const MAX_STRING: usize = 64;
 
+/// How long is waited after the first and the second connection that failed.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
+
 /// What is to be done, to which device.
 pub(super) struct Order<'a> {
     pub(super) device: &'a Device,
@@ -126,7 +129,8 @@ async fn take_back(client: &Client, begun: Begun, mut failed: Failed) -> Failed 
         failed.rest = match client.remove(&device).await {
             Ok(()) => Rest::Removed,
             Err(trouble) => {
-                failed.reason += &format!("; and what was made could not be removed: {trouble}");
+                failed.reason =
+                    format!("{}; and what was made could not be removed: {trouble}", failed.reason);
                 Rest::Unknown
             }
         };
@@ -167,13 +171,13 @@ impl Work<'_> {
         let class = rule::judge(rule, was_asked, keys::read(state, adapter, *address))
             .map_err(|unfit| Failed::refused(unfit.to_string()))?;
         self.doing.set("reading who it is");
-        self.client.resolved(*address).await?;
+        self.connected(&seen).await?;
         let identity = self.identify(&seen).await?;
 
         remark(format_args!("keys are made: connecting anew with them"));
         self.doing.set("proving the bond");
         self.client.disconnect(&seen).await?;
-        self.client.connect_device(&seen).await?;
+        self.connect(&seen).await?;
         let is_proven = self.prove(&seen).await?;
         // The last step: a bond that is not trusted is one whose enrolment did not come to its end.
         self.client.trust(&seen.path).await?;
@@ -276,7 +280,7 @@ impl Work<'_> {
             .map_err(|unfit| Failed::refused(format!("{unfit}. Nothing was changed; {REPLACE}")))?;
         // A connection that stands belongs to the daemon, whose readings come over it.
         if !seen.connected {
-            let connected = self.client.connect_device(seen).await;
+            let connected = self.connect(seen).await;
             connected.map_err(|trouble| {
                 Failed::new(Exit::Failed, format!("{trouble}. {LOST_OR_AWAY}; {REPLACE}"))
             })?;
@@ -291,6 +295,25 @@ impl Work<'_> {
             let _ = self.client.disconnect(seen).await;
         }
         done
+    }
+
+    /// Waits until its services are known. Some devices hang up as soon as they are paired.
+    async fn connected(&self, seen: &Seen) -> Result<(), Trouble> {
+        match self.client.resolved(seen.address).await {
+            Err(Trouble::Refused { .. }) => self.connect(seen).await,
+            done => done,
+        }
+    }
+
+    /// Connects. First attempts are known to fail (bluez issue 179).
+    async fn connect(&self, seen: &Seen) -> Result<(), Trouble> {
+        for pause in PAUSES {
+            match self.client.connect_device(seen).await {
+                Err(Trouble::Refused { .. }) => tokio::time::sleep(pause).await,
+                done => return done,
+            }
+        }
+        self.client.connect_device(seen).await
     }
 
     async fn seen(&self) -> Result<Seen, Failed> {

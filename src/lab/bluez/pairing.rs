@@ -51,17 +51,14 @@ impl Pairs {
     /// What an agent of this capability is asked by this device; `None` for Just Works, of which BlueZ says
     /// nothing to the agent of the process that called `Pair`.
     pub(super) fn asks(&self, capability: &str) -> Option<Asks> {
-        match (capability, self.shows) {
-            ("NoInputNoOutput" | "DisplayOnly", _) | (_, Shows::Nothing) => None,
-            ("KeyboardOnly", Shows::Digits(shown) | Shows::DigitsAndYesNo(shown))
-            | ("KeyboardDisplay" | "", Shows::Digits(shown)) => Some(Asks::Passkey(shown)),
-            ("DisplayYesNo" | "KeyboardDisplay" | "", Shows::DigitsAndYesNo(shown))
-                if self.secure_connections =>
-            {
+        let can_compare = matches!(capability, "DisplayYesNo" | "KeyboardDisplay" | "");
+        let can_type = matches!(capability, "KeyboardOnly" | "KeyboardDisplay" | "");
+        match self.shows {
+            Shows::DigitsAndYesNo(shown) if can_compare && self.secure_connections => {
                 Some(Asks::Comparison(shown))
             }
-            ("KeyboardDisplay" | "", Shows::DigitsAndYesNo(shown)) => Some(Asks::Passkey(shown)),
-            _ => None,
+            Shows::Digits(shown) | Shows::DigitsAndYesNo(shown) if can_type => Some(Asks::Passkey(shown)),
+            Shows::Nothing | Shows::Digits(_) | Shows::DigitsAndYesNo(_) => None,
         }
     }
 

@@ -119,8 +119,8 @@ impl Agent {
         capability: &str,
         gate: SharedGate,
     ) -> Result<(Self, mpsc::Receiver<Asked>), dbus::Error> {
-        let (asker, asked) = mpsc::channel(QUESTIONS_WAITING);
-        Ok((Self::register(connection, capability, gate, Some(asker)).await?, asked))
+        let (asker, questions) = mpsc::channel(QUESTIONS_WAITING);
+        Ok((Self::register(connection, capability, gate, Some(asker)).await?, questions))
     }
 
     async fn register(

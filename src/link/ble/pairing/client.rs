@@ -5,11 +5,11 @@
 //!
 //! What can go wrong is a [`Trouble`]; a BlueZ that dies also ends [`Client::gone`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbus::arg::{PropMap, RefArg, Variant, prop_cast};
+use dbus::arg::{Append, AppendAll, Arg, PropMap, ReadAll, RefArg, Variant, prop_cast};
 use dbus::channel::BusType;
 use dbus::message::MatchRule;
 use dbus::nonblock::{MsgMatch, Proxy, SyncConnection};
@@ -131,7 +131,11 @@ struct Pulse {
     is_gone: bool,
 }
 
-type Objects = HashMap<Path<'static>, HashMap<String, PropMap>>;
+/// By their paths, with the properties of each interface.
+type Objects = BTreeMap<String, HashMap<String, PropMap>>;
+
+/// A path and an interface there.
+type At<'a> = (&'a str, &'a str);
 
 impl Client {
     /// Connects to the system bus and finds the adapter, for instance `hci0`. The future beside it moves
@@ -203,7 +207,7 @@ impl Client {
     /// The address of the adapter, which must be there and on.
     pub async fn adapter_address(&self) -> Result<Address, Trouble> {
         let objects = self.objects().await?;
-        let adapter = objects.get(&Path::from(self.path())).and_then(|object| object.get(ADAPTER));
+        let adapter = objects.get(&self.path()).and_then(|object| object.get(ADAPTER));
         let Some(adapter) = adapter else { return Err(Trouble::NoAdapter(self.adapter.clone())) };
         if !is(adapter, "Powered") {
             return Err(Trouble::Off(self.adapter.clone()));
@@ -232,26 +236,26 @@ impl Client {
 
     /// Starts to scan, in a session of its own: others are not disturbed.
     pub async fn start_scan(&self) -> Result<(), Trouble> {
-        self.call(&self.path(), ADAPTER, "StartDiscovery", "scanning", ()).await
+        self.call((&self.path(), ADAPTER), "StartDiscovery", (), "scanning").await
     }
 
     /// Ends the scan. What cannot be ended ends with the connection.
     pub async fn stop_scan(&self) {
         let _: Result<(), Trouble> =
-            self.call(&self.path(), ADAPTER, "StopDiscovery", "ending the scan", ()).await;
+            self.call((&self.path(), ADAPTER), "StopDiscovery", (), "ending the scan").await;
     }
 
     /// Lets keys be made and kept, for so many seconds at the most: without it the kernel exchanges keys
     /// without the bonding flag, and nothing is kept.
     pub async fn set_pairable(&self, seconds: u32) -> Result<(), Trouble> {
         let doing = "making the adapter pairable";
-        self.set(&self.path(), ADAPTER, "PairableTimeout", Variant(seconds), doing).await?;
-        self.set(&self.path(), ADAPTER, "Pairable", Variant(true), doing).await
+        self.set((&self.path(), ADAPTER), "PairableTimeout", Variant(seconds), doing).await?;
+        self.set((&self.path(), ADAPTER), "Pairable", Variant(true), doing).await
     }
 
     /// Lets no more keys be made.
     pub async fn set_not_pairable(&self) -> Result<(), Trouble> {
-        self.set(&self.path(), ADAPTER, "Pairable", Variant(false), "ending that the adapter is pairable")
+        self.set((&self.path(), ADAPTER), "Pairable", Variant(false), "ending that the adapter is pairable")
             .await
     }
 
@@ -274,7 +278,7 @@ impl Client {
     /// Ends a pairing that has not ended. That there is none is no failure.
     pub async fn cancel_pairing(&self, device: &str) {
         let _: Result<(), Trouble> =
-            self.call(device, DEVICE, "CancelPairing", "ending the pairing", ()).await;
+            self.call((device, DEVICE), "CancelPairing", (), "ending the pairing").await;
     }
 
     /// Connects, and waits until the services are known.
@@ -296,10 +300,13 @@ impl Client {
         tokio::time::timeout(CONNECT_LIMIT, resolved).await.unwrap_or(Err(Trouble::NoAnswer { doing }))
     }
 
-    /// Disconnects, and waits until it is so.
+    /// Disconnects, and waits until it is so. That it is not connected is no failure.
     pub async fn disconnect(&self, device: &Seen) -> Result<(), Trouble> {
         let doing = "disconnecting";
-        let (): () = self.call(&device.path, DEVICE, "Disconnect", doing, ()).await?;
+        match self.call((&device.path, DEVICE), "Disconnect", (), doing).await {
+            Err(Trouble::Refused { name, .. }) if name == "org.bluez.Error.NotConnected" => {}
+            done => done?,
+        }
         let ended = self.until(async || match self.device(device.address).await? {
             Some(seen) if seen.connected => Ok(None),
             Some(_) | None => Ok(Some(())),
@@ -309,13 +316,13 @@ impl Client {
 
     /// Marks a device as trusted.
     pub async fn trust(&self, device: &str) -> Result<(), Trouble> {
-        self.set(device, DEVICE, "Trusted", Variant(true), "trusting it").await
+        self.set((device, DEVICE), "Trusted", Variant(true), "trusting it").await
     }
 
     /// Removes a device and its keys. That there is none is no failure.
     pub async fn remove(&self, device: &str) -> Result<(), Trouble> {
         let path = Path::from(device.to_owned());
-        let done = self.call(&self.path(), ADAPTER, "RemoveDevice", "removing it", (path,)).await;
+        let done = self.call((&self.path(), ADAPTER), "RemoveDevice", (path,), "removing it").await;
         match done {
             Err(Trouble::Refused { name, .. })
                 if ["org.bluez.Error.DoesNotExist", "org.freedesktop.DBus.Error.UnknownObject"]
@@ -331,15 +338,15 @@ impl Client {
     pub async fn offered(&self, device: &str) -> Result<Vec<(Characteristic, String)>, Trouble> {
         let objects = self.objects().await?;
         let below = format!("{device}/");
-        let short = |path: &Path<'_>, interface: &str| -> Option<u16> {
+        let short = |path: &str, interface: &str| -> Option<u16> {
             short_uuid(prop_cast::<String>(objects.get(path)?.get(interface)?, "UUID")?)
         };
         let mut offered: Vec<(Characteristic, String)> = Vec::new();
-        for path in objects.iter().filter(|(path, _)| path.starts_with(&below)).map(|(path, _)| path) {
+        for path in objects.keys().filter(|path| path.starts_with(&below)) {
             let Some((service, _)) = path.rsplit_once('/') else { continue };
-            let service = short(&Path::from(service.to_owned()), SERVICE);
+            let service = short(service, SERVICE);
             if let (Some(service), Some(uuid)) = (service, short(path, CHARACTERISTIC)) {
-                offered.push((Characteristic { service, uuid }, path.to_string()));
+                offered.push((Characteristic { service, uuid }, path.clone()));
             }
         }
         offered.sort();
@@ -355,29 +362,28 @@ impl Client {
     }
 
     async fn objects(&self) -> Result<Objects, Trouble> {
-        let (objects,): (Objects,) =
-            self.call("/", OBJECT_MANAGER, "GetManagedObjects", "listing devices", ()).await?;
-        Ok(objects)
+        let at = ("/", OBJECT_MANAGER);
+        let (objects,): (HashMap<Path<'static>, HashMap<String, PropMap>>,) =
+            self.call(at, "GetManagedObjects", (), "listing devices").await?;
+        Ok(objects.into_iter().map(|(path, object)| (path.to_string(), object)).collect())
     }
 
-    async fn set<T: dbus::arg::Arg + dbus::arg::Append>(
+    async fn set<T: Arg + Append>(
         &self,
-        path: &str,
-        interface: &str,
+        (path, interface): At<'_>,
         name: &str,
-        value: T,
+        value: Variant<T>,
         doing: &'static str,
     ) -> Result<(), Trouble> {
-        self.call(path, PROPERTIES, "Set", doing, (interface, name, value)).await
+        self.call((path, PROPERTIES), "Set", (interface, name, value), doing).await
     }
 
-    async fn call<R: dbus::arg::ReadAll + 'static>(
+    async fn call<R: ReadAll + 'static>(
         &self,
-        path: &str,
-        interface: &str,
+        (path, interface): At<'_>,
         method: &str,
+        arguments: impl AppendAll,
         doing: &'static str,
-        arguments: impl dbus::arg::AppendAll,
     ) -> Result<R, Trouble> {
         let proxy = Proxy::new(BLUEZ, path, CALL_LIMIT, &*self.connection);
         let done = proxy.method_call(interface, method, arguments).await;
@@ -393,9 +399,9 @@ fn is(properties: &PropMap, name: &str) -> bool {
     prop_cast::<bool>(properties, name) == Some(&true)
 }
 
-fn as_seen(path: &Path<'_>, device: &PropMap) -> Option<Seen> {
+fn as_seen(path: &str, device: &PropMap) -> Option<Seen> {
     Some(Seen {
-        path: path.to_string(),
+        path: path.to_owned(),
         address: prop_cast::<String>(device, "Address")?.parse().ok()?,
         strength: device.get("RSSI").and_then(|value| i16::try_from(value.0.as_i64()?).ok()),
         paired: is(device, "Paired"),

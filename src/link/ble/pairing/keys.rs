@@ -2,7 +2,7 @@
 //!
 //! In: `<folder>/<adapter>/<device>/info`, which belongs to root. Out: two numbers; never a key.
 //!
-//! The file is a GLib key file. Each long term key has a group: `LongTermKey`, `PeripheralLongTermKey`
+//! The file is made of groups and of lines of `key=value`. Each long term key has a group: `LongTermKey`, `PeripheralLongTermKey`
 //! (`SlaveLongTermKey` before BlueZ 5.63, and beside it since), with `Authenticated` and `EncSize` (BlueZ,
 //! `doc/settings-storage.txt`). Secure Connections makes one key for both directions and BlueZ files it under
 //! the peripheral's name only; legacy pairing makes two. So all groups are read, and the weakest counts.
@@ -153,26 +153,29 @@ mod tests {
         format!("[{name}]\nKey={zeros}\nAuthenticated={authenticated}\nEncSize={size}\nEDiv=0\nRand=0\n\n")
     }
 
-    fn of(class: Class, size: u8) -> Result<Keys, KeysTrouble> {
-        Ok(Keys { strength: Strength::Of(class), size })
+    const fn of(class: Class, size: u8) -> Keys {
+        Keys { strength: Strength::Of(class), size }
     }
 
     #[test]
     fn a_bond_of_secure_connections_stands_under_the_peripherals_name() {
         let head = "[General]\nName=Meter\nTrusted=true\nServices=0000180a-0000-1000-8000-00805f9b34fb;\n\n";
         let keys = group("PeripheralLongTermKey", "3", "16") + &group("SlaveLongTermKey", "3", "16");
-        assert_eq!(parse(&format!("{head}{keys}[ConnectionParameters]\nMinInterval=6\n")), of(Class::A, 16));
-        assert_eq!(parse(&group("PeripheralLongTermKey", "2", "16")), of(Class::B, 16));
+        assert_eq!(
+            parse(&format!("{head}{keys}[ConnectionParameters]\nMinInterval=6\n")),
+            Ok(of(Class::A, 16))
+        );
+        assert_eq!(parse(&group("PeripheralLongTermKey", "2", "16")), Ok(of(Class::B, 16)));
     }
 
     #[test]
     fn a_legacy_bond_has_two_keys_and_the_weakest_counts() {
         let keys = group("LongTermKey", "1", "16") + &group("PeripheralLongTermKey", "1", "16");
-        assert_eq!(parse(&keys), of(Class::C, 16));
+        assert_eq!(parse(&keys), Ok(of(Class::C, 16)));
         let keys = group("LongTermKey", "1", "16") + &group("SlaveLongTermKey", "0", "7");
-        assert_eq!(parse(&keys), of(Class::D, 7));
+        assert_eq!(parse(&keys), Ok(of(Class::D, 7)));
         let keys = group("SlaveLongTermKey", "0", "7") + &group("LongTermKey", "3", "16");
-        assert_eq!(parse(&keys), of(Class::D, 7));
+        assert_eq!(parse(&keys), Ok(of(Class::D, 7)));
     }
 
     #[test]
@@ -214,7 +217,7 @@ mod tests {
         assert_eq!(check_readable(folder.path(), adapter), Ok(()));
         assert!(matches!(read(folder.path(), adapter, device), Err(KeysTrouble::Unreadable { .. })));
         put(&home.join("info"), group("LongTermKey", "3", "16").as_bytes());
-        assert_eq!(read(folder.path(), adapter, device), of(Class::A, 16));
+        assert_eq!(read(folder.path(), adapter, device), Ok(of(Class::A, 16)));
         put(&home.join("info"), b"[LongTermKey]\nAuthenticated=\xFF\n");
         assert_eq!(read(folder.path(), adapter, device), Err(KeysTrouble::Broken("it is not text")));
     }

@@ -203,8 +203,8 @@ mod tests {
 
     const RULE: BondRule = BondRule { method: Method::Passkey, minimum: Class::A, protected: None };
 
-    fn keys(class: Class, size: u8) -> Result<Keys, KeysTrouble> {
-        Ok(Keys { strength: Strength::Of(class), size })
+    const fn keys(class: Class, size: u8) -> Keys {
+        Keys { strength: Strength::Of(class), size }
     }
 
     #[test]
@@ -214,8 +214,8 @@ mod tests {
             for found in all {
                 let rule = BondRule { minimum, ..RULE };
                 let expected = if found <= minimum { Ok(found) } else { Err(Unfit::Weak { found, minimum }) };
-                assert_eq!(judge(&rule, true, keys(found, 16)), expected, "{found} for {minimum}");
-                assert_eq!(judge(&rule, true, keys(found, 15)), Err(Unfit::Short(15)));
+                assert_eq!(judge(&rule, true, Ok(keys(found, 16))), expected, "{found} for {minimum}");
+                assert_eq!(judge(&rule, true, Ok(keys(found, 15))), Err(Unfit::Short(15)));
             }
         }
     }
@@ -233,11 +233,11 @@ mod tests {
 
     #[test]
     fn a_pairing_in_which_nobody_was_asked_is_a_downgrade_unless_the_rule_says_just_works() {
-        assert!(matches!(judge(&RULE, false, keys(Class::A, 16)), Err(Unfit::Downgraded(_))));
+        assert!(matches!(judge(&RULE, false, Ok(keys(Class::A, 16))), Err(Unfit::Downgraded(_))));
         let numeric = BondRule { method: Method::Numeric, ..RULE };
-        assert!(matches!(judge(&numeric, false, keys(Class::A, 16)), Err(Unfit::Downgraded(_))));
+        assert!(matches!(judge(&numeric, false, Ok(keys(Class::A, 16))), Err(Unfit::Downgraded(_))));
         let just_works = BondRule { method: Method::JustWorks, minimum: Class::B, protected: None };
-        assert_eq!(judge(&just_works, false, keys(Class::B, 16)), Ok(Class::B));
+        assert_eq!(judge(&just_works, false, Ok(keys(Class::B, 16))), Ok(Class::B));
     }
 
     #[test]
