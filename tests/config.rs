@@ -24,7 +24,7 @@ use wardline::device::observation::Observation;
 use wardline::device::settings::{Setting, Settings, Values};
 use wardline::device::{DeviceIndex, Fault, FaultKind, Part};
 use wardline::envelope::keys::KeySource as _;
-use wardline::link::ble::pairing::{BondRule, Class, Method};
+use wardline::link::ble::pairing::{BondClass, BondRule, Method};
 use wardline::link::{AllowSet, Characteristic, Line, Parity};
 use wardline::policy::Trust;
 
@@ -250,7 +250,7 @@ fn the_least_that_is_needed_is_enough_and_defaults_fill_the_rest() {
     assert_eq!((belt.rule.card.model.as_str(), belt.rule.card.security), ("heart-rate", "bonded"));
     let Connection::Ble { address, adapter, bond, .. } = &belt.connection else { panic!("BLE") };
     assert_eq!((address.as_str(), adapter.as_str()), ("00:1C:05:00:43:21", "hci0"));
-    let strictest = BondRule { method: Method::Passkey, minimum: Class::A, protected: None };
+    let strictest = BondRule { method: Method::Passkey, minimum: BondClass::A, protected: None };
     assert_eq!(*bond, Some(strictest), "what is not said is the strictest");
 }
 
@@ -598,13 +598,13 @@ fn what_is_said_of_a_bond_holds_and_an_open_device_has_none() {
         let Connection::Ble { bond, .. } = config.devices[0].connection else { panic!("BLE") };
         bond
     };
-    let (method, minimum) = (Method::JustWorks, Class::B);
+    let (method, minimum) = (Method::JustWorks, BondClass::B);
     let loosest = BondRule { method, minimum, protected: None };
     assert_eq!(bond("pairing = \"just-works\""), Some(loosest));
     let protected = Some(Characteristic { service: 0x180A, uuid: 0x2A25 });
     assert_eq!(
         bond("pairing = \"numeric\"\nminimum_class = \"C\"\nprotected = \"180a/2A25\""),
-        Some(BondRule { method: Method::Numeric, minimum: Class::C, protected })
+        Some(BondRule { method: Method::Numeric, minimum: BondClass::C, protected })
     );
     assert_eq!(bond("security = \"open\""), None);
 }

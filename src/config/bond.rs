@@ -3,7 +3,7 @@
 use super::raw;
 use super::scope::Scope;
 use crate::link::Characteristic;
-use crate::link::ble::pairing::{BondRule, Class, Method};
+use crate::link::ble::pairing::{BondClass, BondRule, Method};
 
 /// Something is wrong, and has been reported.
 pub(super) struct Reported;
@@ -32,7 +32,7 @@ pub(super) fn judge(
     };
     let minimum = match raw.minimum_class.as_deref() {
         None => method.map(Method::best),
-        given => scope.word("minimum_class", given, &Class::WORDS),
+        given => scope.word("minimum_class", given, &BondClass::WORDS),
     };
     let protected = raw.protected.as_deref().map(|text| characteristic(scope, text));
     if let (Some(method), Some(minimum)) = (method, minimum)

@@ -19,7 +19,7 @@ use crate::device::catalogue::BleProfile;
 use crate::link::Characteristic;
 use crate::link::ble::Address;
 use crate::link::ble::pairing::agent::{Reply, SharedGate};
-use crate::link::ble::pairing::{Asked, BondRule, Class, Client, Method, Seen, Trouble, keys, rule};
+use crate::link::ble::pairing::{Asked, BondClass, BondRule, Client, Method, Seen, Trouble, keys, rule};
 use crate::policy::mismatch;
 
 /// Device Information (DIS 1.2): maker, model, serial number, firmware revision.
@@ -48,7 +48,7 @@ pub(super) struct Order<'a> {
 
 /// A bond that is what it must be.
 pub(super) struct Paired {
-    pub(super) class: Class,
+    pub(super) class: BondClass,
     pub(super) identity: Identity,
     /// Whether it was there before.
     pub(super) is_old: bool,

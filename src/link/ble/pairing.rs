@@ -35,7 +35,7 @@ pub mod rule;
 pub use agent::{Agent, Asked};
 pub use client::{Client, Seen, Trouble};
 pub use gate::{Gate, Refusals};
-pub use rule::{BondRule, Class, Method, Unfit};
+pub use rule::{BondClass, BondRule, Method, Unfit};
 
 /// Where BlueZ keeps its keys when it was not built otherwise.
 pub const STATE_FOLDER: &str = "/var/lib/bluetooth";

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::rule::Class;
+use super::rule::BondClass;
 use crate::link::ble::Address;
 
 /// The groups of long term keys.
@@ -33,7 +33,7 @@ pub struct Keys {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
     /// In one of the ways that mean something.
-    Of(Class),
+    Of(BondClass),
     /// With the debug key pair of the specification.
     Debug,
 }
@@ -131,10 +131,10 @@ impl Group {
     fn conclude(self) -> Result<Keys, KeysTrouble> {
         // The key types of the kernel: BlueZ, `doc/mgmt-api.txt`, New Long Term Key Event.
         let strength = match self.authenticated {
-            Some(0) => Strength::Of(Class::D),
-            Some(1) => Strength::Of(Class::C),
-            Some(2) => Strength::Of(Class::B),
-            Some(3) => Strength::Of(Class::A),
+            Some(0) => Strength::Of(BondClass::D),
+            Some(1) => Strength::Of(BondClass::C),
+            Some(2) => Strength::Of(BondClass::B),
+            Some(3) => Strength::Of(BondClass::A),
             Some(4) => Strength::Debug,
             Some(_) => return Err(KeysTrouble::Broken("its key is of a type that nobody knows")),
             None => return Err(KeysTrouble::Broken("its key does not say how it was agreed on")),
@@ -153,7 +153,7 @@ mod tests {
         format!("[{name}]\nKey={zeros}\nAuthenticated={authenticated}\nEncSize={size}\nEDiv=0\nRand=0\n\n")
     }
 
-    const fn of(class: Class, size: u8) -> Keys {
+    const fn of(class: BondClass, size: u8) -> Keys {
         Keys { strength: Strength::Of(class), size }
     }
 
@@ -163,19 +163,19 @@ mod tests {
         let keys = group("PeripheralLongTermKey", "3", "16") + &group("SlaveLongTermKey", "3", "16");
         assert_eq!(
             parse(&format!("{head}{keys}[ConnectionParameters]\nMinInterval=6\n")),
-            Ok(of(Class::A, 16))
+            Ok(of(BondClass::A, 16))
         );
-        assert_eq!(parse(&group("PeripheralLongTermKey", "2", "16")), Ok(of(Class::B, 16)));
+        assert_eq!(parse(&group("PeripheralLongTermKey", "2", "16")), Ok(of(BondClass::B, 16)));
     }
 
     #[test]
     fn a_legacy_bond_has_two_keys_and_the_weakest_counts() {
         let keys = group("LongTermKey", "1", "16") + &group("PeripheralLongTermKey", "1", "16");
-        assert_eq!(parse(&keys), Ok(of(Class::C, 16)));
+        assert_eq!(parse(&keys), Ok(of(BondClass::C, 16)));
         let keys = group("LongTermKey", "1", "16") + &group("SlaveLongTermKey", "0", "7");
-        assert_eq!(parse(&keys), Ok(of(Class::D, 7)));
+        assert_eq!(parse(&keys), Ok(of(BondClass::D, 7)));
         let keys = group("SlaveLongTermKey", "0", "7") + &group("LongTermKey", "3", "16");
-        assert_eq!(parse(&keys), Ok(of(Class::D, 7)));
+        assert_eq!(parse(&keys), Ok(of(BondClass::D, 7)));
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(check_readable(folder.path(), adapter), Ok(()));
         assert!(matches!(read(folder.path(), adapter, device), Err(KeysTrouble::Unreadable { .. })));
         put(&home.join("info"), group("LongTermKey", "3", "16").as_bytes());
-        assert_eq!(read(folder.path(), adapter, device), Ok(of(Class::A, 16)));
+        assert_eq!(read(folder.path(), adapter, device), Ok(of(BondClass::A, 16)));
         put(&home.join("info"), b"[LongTermKey]\nAuthenticated=\xFF\n");
         assert_eq!(read(folder.path(), adapter, device), Err(KeysTrouble::Broken("it is not text")));
     }

@@ -51,17 +51,17 @@ impl Method {
     }
 
     /// The best that it can give.
-    pub const fn best(self) -> Class {
+    pub const fn best(self) -> BondClass {
         match self {
-            Self::Passkey | Self::Numeric => Class::A,
-            Self::JustWorks => Class::B,
+            Self::Passkey | Self::Numeric => BondClass::A,
+            Self::JustWorks => BondClass::B,
         }
     }
 }
 
 /// What a bond is worth; the first is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
+pub enum BondClass {
     /// LE Secure Connections, authenticated.
     A,
     /// LE Secure Connections, not authenticated: whoever stood between at the pairing still does.
@@ -72,7 +72,7 @@ pub enum Class {
     D,
 }
 
-impl Class {
+impl BondClass {
     /// The words of the configuration.
     pub const WORDS: [(&'static str, Self); 4] =
         [("A", Self::A), ("B", Self::B), ("C", Self::C), ("D", Self::D)];
@@ -89,7 +89,7 @@ impl Class {
 }
 
 /// The letter and what it means.
-impl fmt::Display for Class {
+impl fmt::Display for BondClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meaning = match self {
             Self::A => "Secure Connections, authenticated",
@@ -107,7 +107,7 @@ pub struct BondRule {
     /// How it is paired.
     pub method: Method,
     /// The least that its bond must be.
-    pub minimum: Class,
+    pub minimum: BondClass,
     /// A characteristic that it gives only to whom it is bonded with, where one is known.
     pub protected: Option<Characteristic>,
 }
@@ -133,15 +133,15 @@ pub enum Unfit {
     #[error("its bond is of class {found}, its entry demands at least {minimum}")]
     Weak {
         /// What it is.
-        found: Class,
+        found: BondClass,
         /// What it must be.
-        minimum: Class,
+        minimum: BondClass,
     },
 }
 
 /// Whether a bond may stay. `was_asked` is whether the question of its method was asked while it was
 /// made; of a bond that was made earlier only its class can tell.
-pub fn judge(rule: &BondRule, was_asked: bool, keys: Result<Keys, KeysTrouble>) -> Result<Class, Unfit> {
+pub fn judge(rule: &BondRule, was_asked: bool, keys: Result<Keys, KeysTrouble>) -> Result<BondClass, Unfit> {
     match rule.method {
         Method::Passkey if !was_asked => return Err(Unfit::Downgraded("its passkey")),
         Method::Numeric if !was_asked => return Err(Unfit::Downgraded("a comparison of numbers")),
@@ -201,15 +201,15 @@ pub fn is_lack_of_keys(error: &str, text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const RULE: BondRule = BondRule { method: Method::Passkey, minimum: Class::A, protected: None };
+    const RULE: BondRule = BondRule { method: Method::Passkey, minimum: BondClass::A, protected: None };
 
-    const fn keys(class: Class, size: u8) -> Keys {
+    const fn keys(class: BondClass, size: u8) -> Keys {
         Keys { strength: Strength::Of(class), size }
     }
 
     #[test]
     fn only_a_full_key_of_at_least_the_minimum_may_stay() {
-        let all = [Class::A, Class::B, Class::C, Class::D];
+        let all = [BondClass::A, BondClass::B, BondClass::C, BondClass::D];
         for minimum in all {
             for found in all {
                 let rule = BondRule { minimum, ..RULE };
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn debug_keys_and_unknown_ones_stay_under_no_rule() {
         for method in [Method::Passkey, Method::Numeric, Method::JustWorks] {
-            let rule = BondRule { method, minimum: Class::D, protected: None };
+            let rule = BondRule { method, minimum: BondClass::D, protected: None };
             let debug = Ok(Keys { strength: Strength::Debug, size: 16 });
             assert_eq!(judge(&rule, true, debug), Err(Unfit::Debug));
             let unknown = judge(&rule, true, Err(KeysTrouble::NoKey));
@@ -233,11 +233,11 @@ mod tests {
 
     #[test]
     fn a_pairing_in_which_nobody_was_asked_is_a_downgrade_unless_the_rule_says_just_works() {
-        assert!(matches!(judge(&RULE, false, Ok(keys(Class::A, 16))), Err(Unfit::Downgraded(_))));
+        assert!(matches!(judge(&RULE, false, Ok(keys(BondClass::A, 16))), Err(Unfit::Downgraded(_))));
         let numeric = BondRule { method: Method::Numeric, ..RULE };
-        assert!(matches!(judge(&numeric, false, Ok(keys(Class::A, 16))), Err(Unfit::Downgraded(_))));
-        let just_works = BondRule { method: Method::JustWorks, minimum: Class::B, protected: None };
-        assert_eq!(judge(&just_works, false, Ok(keys(Class::B, 16))), Ok(Class::B));
+        assert!(matches!(judge(&numeric, false, Ok(keys(BondClass::A, 16))), Err(Unfit::Downgraded(_))));
+        let just_works = BondRule { method: Method::JustWorks, minimum: BondClass::B, protected: None };
+        assert_eq!(judge(&just_works, false, Ok(keys(BondClass::B, 16))), Ok(BondClass::B));
     }
 
     #[test]
