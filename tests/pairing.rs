@@ -517,6 +517,8 @@ fn what_cannot_be_paired_is_said_before_anything_is_done() {
     assert!(done.code == code(Exit::Refused) && done.err.contains("--passkey -"), "{done:#?}");
     let done = run(&["pair", "meter-7", "--passkey", "123456"]);
     assert_eq!(done.code, code(Exit::Usage), "a passkey is never an argument: {done:#?}");
+    let done = run(&["pair", "meter-7", "--passkey", "-", "--window", "2h"]);
+    assert!(done.code == code(Exit::Usage) && done.err.contains("from 100ms to 1h"), "{done:#?}");
 
     let open = ENTRY.replace("protected = \"180A/2A25\"", "security = \"open\"");
     let bench = Bench::with_meter(&open, Pairs::passkey(PASSKEY));

@@ -47,6 +47,10 @@ use enrol::{Failed, Order, Paired, Rest, enrol};
 /// How long a person has to put the device into pairing mode and to type.
 const WINDOW: Duration = Duration::from_secs(120);
 
+/// A door that stays open for longer is one that somebody forgot.
+const MOST_WINDOW: Duration = Duration::from_secs(3_600);
+const LEAST_WINDOW: Duration = Duration::from_millis(100);
+
 /// How long is listened for what is there. Slow advertisers send once in a few seconds.
 const LISTEN: Duration = Duration::from_secs(10);
 
@@ -80,7 +84,7 @@ pub(super) struct Pair {
     passkey: Option<String>,
     /// How long the device may take to be there and to be paired (default 2m); or how long to listen for
     /// devices (default 10s).
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = window)]
     window: Option<Duration>,
     /// Throw away the keys that BlueZ has of it, and make new ones.
     #[arg(long, conflicts_with = "list")]
@@ -91,6 +95,13 @@ pub(super) struct Pair {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// A window that a person can stand beside.
+fn window(text: &str) -> Result<Duration, String> {
+    let window = duration(text)?;
+    let fits = (LEAST_WINDOW..=MOST_WINDOW).contains(&window);
+    if fits { Ok(window) } else { Err("must be from 100ms to 1h".to_owned()) }
 }
 
 /// A BLE device of the allowlist.

@@ -32,6 +32,9 @@ const MAX_STRING: usize = 64;
 /// How long is waited after the first and the second connection that failed.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
 
+/// The call of `Pair` is given up this long after the window is over, which ends it first.
+const BEYOND: Duration = Duration::from_secs(60);
+
 /// What is to be done, to which device.
 pub(super) struct Order<'a> {
     pub(super) device: &'a Device,
@@ -190,7 +193,9 @@ impl Work<'_> {
         let capability = self.order.rule.method.capability();
         let (agent, mut asked) = self.client.agent(capability, self.gate.clone()).await?;
         begun.is_pairable = true;
-        self.client.set_pairable(u32::try_from(window.as_secs()).unwrap_or(u32::MAX)).await?;
+        // Rounded up: to BlueZ zero seconds are for ever.
+        let seconds = window.as_secs().saturating_add(1);
+        self.client.set_pairable(u32::try_from(seconds).unwrap_or(u32::MAX)).await?;
         let done = tokio::time::timeout(window, self.find_and_pair(begun, &mut asked)).await;
         let was_asked = self.gate.lock().close();
         let Ok(done) = done else {
@@ -232,7 +237,7 @@ impl Work<'_> {
 
     async fn pair(&self, seen: &Seen, asked: &mut mpsc::Receiver<Asked>) -> Result<(), Failed> {
         let mut typed = Typed::new();
-        let mut pairing = pin!(self.client.pair(&seen.path, self.order.window));
+        let mut pairing = pin!(self.client.pair(&seen.path, self.order.window.saturating_add(BEYOND)));
         let mut waits: Option<Waiting> = None;
         let mut why: Option<&'static str> = None;
         loop {
