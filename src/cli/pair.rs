@@ -20,6 +20,7 @@
 //! demands, and BlueZ asks the agent of the process that pairs. When the bond is there, the daemon finds it.
 
 mod enrol;
+mod look;
 mod typed;
 
 use std::collections::BTreeMap;

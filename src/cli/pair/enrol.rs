@@ -16,18 +16,9 @@ use crate::cli::out::remark;
 use crate::config::Device;
 use crate::device::Identity;
 use crate::device::catalogue::BleProfile;
-use crate::link::Characteristic;
 use crate::link::ble::Address;
 use crate::link::ble::pairing::agent::{Reply, SharedGate};
 use crate::link::ble::pairing::{Asked, BondClass, BondRule, Client, Method, Seen, Trouble, keys, rule};
-use crate::policy::mismatch;
-
-/// Device Information (DIS 1.2): maker, model, serial number, firmware revision.
-const DEVICE_INFORMATION: u16 = 0x180A;
-const STRINGS: [u16; 4] = [0x2A29, 0x2A24, 0x2A25, 0x2A26];
-
-/// Device Information strings are cut to this many characters, as the driver does.
-const MAX_STRING: usize = 64;
 
 /// How long is waited after the first and the second connection that failed.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
@@ -79,11 +70,11 @@ pub(super) enum Rest {
 }
 
 impl Failed {
-    fn new(exit: Exit, reason: impl Into<String>) -> Self {
+    pub(super) fn new(exit: Exit, reason: impl Into<String>) -> Self {
         Self { exit, reason: reason.into(), rest: Rest::Nothing }
     }
 
-    fn refused(reason: impl Into<String>) -> Self {
+    pub(super) fn refused(reason: impl Into<String>) -> Self {
         Self::new(Exit::Refused, reason)
     }
 }
@@ -141,9 +132,9 @@ async fn take_back(client: &Client, begun: Begun, mut failed: Failed) -> Failed 
     failed
 }
 
-struct Work<'a> {
-    order: &'a Order<'a>,
-    client: &'a Client,
+pub(super) struct Work<'a> {
+    pub(super) order: &'a Order<'a>,
+    pub(super) client: &'a Client,
     gate: &'a SharedGate,
     doing: Cell<&'static str>,
 }
@@ -327,67 +318,9 @@ impl Work<'_> {
             Failed::new(Exit::Failed, "BlueZ does not know it any more: see journalctl -u bluetooth")
         })
     }
-
-    /// Who it says it is, which must be what its entry says, with the services that its entry says.
-    async fn identify(&self, seen: &Seen) -> Result<Identity, Failed> {
-        let offered = self.client.offered(&seen.path).await?;
-        for profile in self.order.profiles {
-            if offered.iter().all(|(of, _)| of.service != profile.service) {
-                let (service, title) = (profile.service, profile.title);
-                return Err(Failed::refused(format!(
-                    "it does not offer {title} ({service:04X}): it is another device, or correct its `profiles`"
-                )));
-            }
-        }
-        let mut strings = [const { None }; STRINGS.len()];
-        for (slot, uuid) in strings.iter_mut().zip(STRINGS) {
-            let string = Characteristic { service: DEVICE_INFORMATION, uuid };
-            if let Some((_, path)) = offered.iter().find(|(of, _)| *of == string) {
-                *slot = readable(&self.read(string, path).await?);
-            }
-        }
-        let [maker, model, serial, firmware] = strings;
-        let identity = Identity { maker, model, serial, firmware };
-        match mismatch(&self.order.device.rule.expects, &identity) {
-            None => Ok(identity),
-            Some(found) => Err(Failed::refused(format!(
-                "it is another device: its {} is {:?}, its entry expects {:?}",
-                found.field, found.stated, found.expected
-            ))),
-        }
-    }
-
-    /// Reads what the entry says is protected. Without such an entry anything is read, which proves nothing
-    /// but that it answers.
-    async fn prove(&self, seen: &Seen) -> Result<bool, Failed> {
-        let offered = self.client.offered(&seen.path).await?;
-        let Some(protected) = self.order.rule.protected else {
-            if let Some((of, path)) = offered.iter().find(|(of, _)| of.service == DEVICE_INFORMATION) {
-                self.read(*of, path).await?;
-            }
-            return Ok(false);
-        };
-        let Some((_, path)) = offered.iter().find(|(of, _)| *of == protected) else {
-            let reason = format!("it does not offer {protected:?}: correct `protected` in its entry");
-            return Err(Failed::refused(reason));
-        };
-        self.read(protected, path).await?;
-        Ok(true)
-    }
-
-    async fn read(&self, of: Characteristic, path: &str) -> Result<Vec<u8>, Failed> {
-        self.client.read(path).await.map_err(|trouble| {
-            let what = if trouble.is_lack_of_keys() {
-                format!("it does not give {of:?} to the keys that BlueZ has: its bond is lost or was changed. {REPLACE}")
-            } else {
-                format!("{of:?}: {trouble}")
-            };
-            Failed::new(Exit::Failed, what)
-        })
-    }
 }
 
-const REPLACE: &str = "to make new keys, find out first why, then repeat with --replace";
+pub(super) const REPLACE: &str = "to make new keys, find out first why, then repeat with --replace";
 const LOST_OR_AWAY: &str =
     "Either it is out of reach, or it has lost its keys or is another device with its address";
 
@@ -439,13 +372,4 @@ fn explained(trouble: Trouble, why: Option<&'static str>) -> Failed {
         }
         (None, _) => trouble.into(),
     }
-}
-
-/// A Device Information string as a person would read it.
-fn readable(value: &[u8]) -> Option<String> {
-    let end = value.iter().position(|octet| *octet == 0).unwrap_or(value.len());
-    let text = String::from_utf8_lossy(value.get(..end)?);
-    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_STRING).collect();
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
 }
