@@ -202,12 +202,19 @@ impl Desk {
             _ => Question::Other,
         };
         let device = call.get1::<Path<'_>>().map(|path| path.to_string()).unwrap_or_default();
-        let decision = self.gate.lock().handle_callback(&Callback { is_from_bluez, device, question });
+        let (decision, count) = {
+            let mut gate = self.gate.lock();
+            let decision = gate.handle_callback(&Callback { is_from_bluez, device, question });
+            (decision, gate.refusals().total())
+        };
         let reply = |call| Reply { connection: Weak::clone(&self.connection), call: Some(call) };
         let asked = match decision {
             Decision::Accept => return Some(call.method_return()),
             Decision::Refuse(refused) => {
-                tracing::warn!(?refused, member, "a pairing was refused");
+                // Who tries without end shall not fill the log: told at 1, 10, 100.
+                if count.checked_ilog10().is_some_and(|digits| 10_u64.pow(digits) == count) {
+                    tracing::warn!(?refused, member, count, "a pairing was refused");
+                }
                 return Some(rejection(&call));
             }
             Decision::AskForPasskey => Asked::Passkey(reply(call)),
