@@ -20,10 +20,11 @@ const COMMON: [&str; 2] = ["backoff", "time"];
 const WRITER: (&str, [&str; 2]) = ("host::atomic_file", ["store", "uplink"]);
 
 /// Third-party crates that one file (or folder) alone may name.
-const OWNED: [(&str, &str); 12] = [
+const OWNED: [(&str, &str); 13] = [
     ("sled::", "src/store/"),
     ("rumqttc", "src/uplink/mqtt"),
     ("btleplug", "src/link/ble"),
+    ("dbus::", "src/link/ble"),
     ("tokio_serial", "src/link/serial.rs"),
     ("ring::aead", "src/envelope/seal.rs"),
     ("cryptoki", "src/envelope/keys/pkcs11.rs"),

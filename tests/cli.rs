@@ -78,8 +78,10 @@ fn help_goes_to_standard_output_and_names_every_exit_code() {
     for (_, number, meaning) in Exit::TABLE {
         assert!(out.contains(&format!("  {number}  {meaning}")), "{number} is not in the help:\n{out}");
     }
-    let commands =
-        ["run", "check", "status", "devices", "spool", "audit", "wipe", "drivers", "keys", "decode"];
+    let commands = [
+        "run", "check", "status", "devices", "spool", "audit", "wipe", "drivers", "keys", "decode", "pair",
+        "unpair",
+    ];
     for command in commands {
         assert!(out.contains(command));
         let (exit, out, _) = output(&mut wardline(&[command, "--help"]));

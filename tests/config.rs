@@ -23,7 +23,8 @@ use wardline::device::nomenclature::{
 use wardline::device::settings::{Setting, Settings, Values};
 use wardline::device::{DeviceIndex, Part};
 use wardline::envelope::keys::KeySource as _;
-use wardline::link::{AllowSet, Line, Parity};
+use wardline::link::ble::pairing::{BondClass, BondRule, Method};
+use wardline::link::{AllowSet, Characteristic, Line, Parity};
 use wardline::policy::Trust;
 
 fn no_driver(_: &Settings) -> Box<dyn Driver> {
@@ -252,8 +253,10 @@ fn the_least_that_is_needed_is_enough_and_defaults_fill_the_rest() {
     let Connection::Serial { line, model, .. } = &pump.connection else { panic!("serial") };
     assert_eq!((*line, model.name), (LINE, "alaris-asena"), "the driver's own line");
     assert_eq!((belt.rule.card.model.as_str(), belt.rule.card.security), ("heart-rate", "bonded"));
-    let Connection::Ble { address, adapter, .. } = &belt.connection else { panic!("BLE") };
+    let Connection::Ble { address, adapter, bond, .. } = &belt.connection else { panic!("BLE") };
     assert_eq!((address.as_str(), adapter.as_str()), ("00:1C:05:00:43:21", "hci0"));
+    let strictest = BondRule { method: Method::Passkey, minimum: BondClass::A, protected: None };
+    assert_eq!(*bond, Some(strictest), "what is not said is the strictest");
 }
 
 #[test]
@@ -528,6 +531,9 @@ fn serial_device_values_that_do_not_fit_are_named_with_the_way_out() {
         ),
         ("elements = \"all\"", "elements = \"all\"\nline = { baud = 0 }", "line.baud: 0 is not from 50 to"),
         ("elements = \"all\"", "elements = \"all\"\nsecurity = \"open\"", "security: is for BLE devices"),
+        ("elements = \"all\"", "elements = \"all\"\npairing = \"passkey\"", "pairing: is for BLE devices"),
+        ("elements = \"all\"", "elements = \"all\"\nminimum_class = \"A\"", "minimum_class: is for BLE"),
+        ("elements = \"all\"", "elements = \"all\"\nprotected = \"180A/2A25\"", "protected: is for BLE"),
     ] {
         assert_refused(PUMP_DEVICE, from, to, expected);
     }
@@ -551,10 +557,61 @@ fn ble_device_values_that_do_not_fit_are_named_with_the_way_out() {
         ("address = ", "adapter = \"eth0\"\naddress = ", "adapter: \"eth0\" is not an adapter"),
         ("address = ", "security = \"yes\"\naddress = ", "security: \"yes\" is not known here"),
         ("address = ", "port = \"/dev/x\"\naddress = ", "port: is for serial devices"),
+        (
+            "address = ",
+            "pairing = \"passkeys\"\naddress = ",
+            "pairing: \"passkeys\" is not known here: did you mean \"passkey\"?",
+        ),
+        ("address = ", "minimum_class = \"a\"\naddress = ", "minimum_class: \"a\" is not known here"),
+        (
+            "address = ",
+            "pairing = \"just-works\"\nminimum_class = \"A\"\naddress = ",
+            "minimum_class: pairing = \"just-works\" never gives better than class B",
+        ),
+        (
+            "address = ",
+            "protected = \"2A25\"\naddress = ",
+            "protected: \"2A25\" is not a characteristic: write the UUIDs of its service and its own",
+        ),
+        ("address = ", "protected = \"180A/2a2\"\naddress = ", "protected: \"180A/2a2\" is not a"),
+        (
+            "address = ",
+            "security = \"open\"\npairing = \"passkey\"\naddress = ",
+            "pairing: is for devices with a bond",
+        ),
+        (
+            "address = ",
+            "security = \"open\"\nminimum_class = \"D\"\naddress = ",
+            "minimum_class: is for devices with a bond",
+        ),
+        (
+            "address = ",
+            "security = \"open\"\nprotected = \"180A/2A25\"\naddress = ",
+            "protected: is for devices with a bond",
+        ),
         ("expects = { model = \"H10\" }", "", "expects: is missing: what the device must say of itself"),
     ] {
         assert_refused(BELT_DEVICE, from, to, expected);
     }
+}
+
+#[test]
+fn what_is_said_of_a_bond_holds_and_an_open_device_has_none() {
+    let bond = |said: &str| {
+        let device = BELT_DEVICE.replace("address = ", &format!("{said}\naddress = "));
+        let config = Folder::new(GATEWAY, &[("a.toml", &device)]).load().unwrap().config;
+        let Connection::Ble { bond, .. } = config.devices[0].connection else { panic!("BLE") };
+        bond
+    };
+    let (method, minimum) = (Method::JustWorks, BondClass::B);
+    let loosest = BondRule { method, minimum, protected: None };
+    assert_eq!(bond("pairing = \"just-works\""), Some(loosest));
+    let protected = Some(Characteristic { service: 0x180A, uuid: 0x2A25 });
+    assert_eq!(
+        bond("pairing = \"numeric\"\nminimum_class = \"C\"\nprotected = \"180a/2A25\""),
+        Some(BondRule { method: Method::Numeric, minimum: BondClass::C, protected })
+    );
+    assert_eq!(bond("security = \"open\""), None);
 }
 
 #[test]

@@ -49,15 +49,29 @@ pub(super) fn owner(store: &Path) -> Result<(), Failure> {
 
 /// Has a person at a terminal type the gateway's name. `way_out` says how a script does without.
 pub(super) fn by_name(gateway: &str, what: &str, way_out: &str) -> Result<(), Failure> {
+    same_name(gateway, typed(what, "the name of this gateway", way_out)?.trim())
+}
+
+/// Has a person at a terminal type a device's id. `way_out` says how a script does without.
+pub(super) fn by_id(id: &str, what: &str, way_out: &str) -> Result<(), Failure> {
+    let answer = typed(what, "the id of the device", way_out)?;
+    if answer.trim() == id {
+        return Ok(());
+    }
+    let error = anyhow!("{:?} is not the id of the device: nothing was done", answer.trim());
+    Err(Failure::new(Exit::Refused, error))
+}
+
+fn typed(what: &str, name: &str, way_out: &str) -> Result<String, Failure> {
     let input = io::stdin();
     if !input.is_terminal() {
-        let error = anyhow!("{what} needs a person at a terminal who types the gateway's name, or {way_out}");
+        let error = anyhow!("{what}: it needs a person at a terminal who types {name}, or {way_out}");
         return Err(Failure::new(Exit::Refused, error));
     }
-    out::remark(format_args!("{what}: type the name of this gateway to go on"));
+    out::remark(format_args!("{what}: type {name} to go on"));
     let mut answer = String::new();
     input.lock().take(MAX_ANSWER).read_line(&mut answer)?;
-    same_name(gateway, answer.trim())
+    Ok(answer)
 }
 
 /// Whether the name is this gateway's.

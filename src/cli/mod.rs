@@ -14,10 +14,12 @@ mod drivers;
 pub mod exit;
 mod keys;
 mod out;
+mod pair;
 mod progress;
 mod run;
 mod spool;
 mod status;
+mod unpair;
 mod version;
 mod wipe;
 
@@ -68,6 +70,10 @@ enum Command {
     Status(status::Status),
     /// List the allowed devices, and what the running daemon has seen of them and of others.
     Devices(devices::Devices),
+    /// Pair a BLE device of the allowlist, and prove that the bond holds.
+    Pair(pair::Pair),
+    /// Remove the keys that a BLE device and this gateway share.
+    Unpair(unpair::Unpair),
     /// Look into the store: what is in it, whether it is sound.
     Spool(spool::Spool),
     /// Show who took data out of the gateway or destroyed it.
@@ -106,6 +112,7 @@ fn long_help() -> String {
          wardline check --config /etc/wardline --show   is it valid, and what holds?\n  \
          wardline run --config /etc/wardline            run the daemon\n  \
          wardline status --json                         how is it doing, for a script\n  \
+         wardline pair oximeter-bed-8                   share keys with a BLE device\n  \
          wardline spool                                 what is in the store?\n  \
          wardline spool verify                          is it sound?\n  \
          wardline drivers                               what can it read?\n  \
@@ -158,6 +165,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Check(check)) => check.run(),
         Some(Command::Status(status)) => status.run(),
         Some(Command::Devices(devices)) => devices.run(),
+        Some(Command::Pair(pair)) => pair.run(),
+        Some(Command::Unpair(unpair)) => unpair.run(),
         Some(Command::Spool(spool)) => spool.run(),
         Some(Command::Audit(audit)) => audit.run(),
         Some(Command::Wipe(wipe)) => wipe.run(),

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::line_driver::{Drivers, Named};
 use super::rule::Proof;
 use super::scope::Scope;
-use super::{Connection, Device, part, raw, rule, setting, suggest};
+use super::{Connection, Device, bond, part, raw, rule, setting, suggest};
 use crate::device::catalogue::{BleProfile, SerialModel};
 use crate::device::nomenclature::Metric;
 use crate::link::{Line, Parity};
@@ -135,6 +135,9 @@ fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (drivers, claims
         ("address", raw.address.is_some()),
         ("adapter", raw.adapter.is_some()),
         ("security", raw.security.is_some()),
+        ("pairing", raw.pairing.is_some()),
+        ("minimum_class", raw.minimum_class.is_some()),
+        ("protected", raw.protected.is_some()),
     ] {
         if given {
             scope.problem(key, "is for BLE devices: this one has a serial `driver`");
@@ -247,9 +250,11 @@ fn ble(
         None => Some("bonded"),
         given => scope.word("security", given, &[("bonded", "bonded"), ("open", "open")]),
     };
+    let bond = bond::judge(scope, raw, security);
     let subject = profiles.clone().map(Subject::Ble);
-    let connection =
-        (|| Some(Connection::Ble { address: address?, adapter: adapter?, profiles: profiles? }))();
+    let connection = (|| {
+        Some(Connection::Ble { address: address?, adapter: adapter?, profiles: profiles?, bond: bond.ok()? })
+    })();
     (subject, connection, security)
 }
 

@@ -38,6 +38,7 @@
 //! What never happens: an absent or unreadable file counts as an empty one; an unknown key is
 //! ignored; a file that anybody may change is read; a secret is part of the configuration.
 
+mod bond;
 mod device;
 mod gateway;
 mod layers;
@@ -63,6 +64,7 @@ use crate::device::catalogue::{BleProfile, Parts, SerialModel, ble_profiles, ser
 use crate::device::settings::Settings;
 use crate::envelope::keys::KeyPlace;
 use crate::link::Line;
+use crate::link::ble::pairing::BondRule;
 use crate::policy::DeviceRule;
 use crate::{store, uplink};
 
@@ -223,6 +225,8 @@ pub enum Connection {
         adapter: String,
         /// What is read from it.
         profiles: Vec<&'static BleProfile>,
+        /// What its bond must be; `None` when it is read without one.
+        bond: Option<BondRule>,
     },
 }
 

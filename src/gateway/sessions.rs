@@ -140,7 +140,7 @@ pub fn start(
                     }
                 });
             }
-            Connection::Ble { address, adapter, profiles } => {
+            Connection::Ble { address, adapter, profiles, .. } => {
                 let central = centrals.iter().find(|central| central.adapter() == adapter);
                 let (Some(central), Ok(address)) = (central.cloned(), address.parse()) else {
                     // Cannot be: the configuration was validated and every adapter has its central.

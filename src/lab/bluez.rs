@@ -5,8 +5,8 @@
 //! is not changed: it finds the private bus by `DBUS_SYSTEM_BUS_ADDRESS`, which has to be set in its
 //! environment before it starts ([`Bus::address`]).
 //!
-//! What can be made to happen: a device comes and goes, is bonded or not, drops its connection, has
-//! its object removed; a method fails or is slow the next times; a connection stays half open;
+//! What can be made to happen: a device comes and goes, is bonded or not, pairs in its own way, loses its
+//! keys, drops its connection, has its object removed; a method fails or is slow the next times; a connection stays half open;
 //! the adapter is switched off; `bluetoothd` dies and returns. Values are sent by the caller, so that
 //! a test knows what must arrive.
 //!
@@ -15,8 +15,10 @@
 mod bus;
 mod emulated;
 mod objects;
+mod pairing;
 mod world;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -28,6 +30,7 @@ use tokio::sync::watch;
 
 pub use bus::Bus;
 pub use emulated::{Emulated, EmulatedCharacteristic, EmulatedService};
+pub use pairing::{Pairs, Shows};
 pub use world::{Call, World};
 
 const NAME: &str = "org.bluez";
@@ -160,6 +163,31 @@ impl Bluez {
         self.shared.world().come_back();
     }
 
+    /// Says how a device pairs, and what it protects.
+    pub fn set_pairs(&self, address: &str, pairs: Pairs) {
+        self.shared.world().set_pairs(address, pairs);
+    }
+
+    /// Keeps key files in a folder from now on, as BlueZ does in `/var/lib/bluetooth`.
+    pub fn keep_keys_in(&self, folder: impl Into<PathBuf>) {
+        self.shared.world().keep_keys_in(folder.into());
+    }
+
+    /// Says whether keys can be made.
+    pub fn set_pairable(&self, pairable: bool) {
+        self.shared.world().set_pairable(pairable);
+    }
+
+    /// The device forgets the keys that it shares with the adapter.
+    pub fn lose_bond(&self, address: &str) {
+        self.shared.world().lose_bond(address);
+    }
+
+    /// A device asks to be paired, without anybody here having asked for it.
+    pub fn attempt_pairing(&self, address: &str) {
+        self.shared.world().attempt_pairing(address);
+    }
+
     /// Looks at the double's state.
     pub fn look<T>(&self, at: impl FnOnce(&World) -> T) -> T {
         at(&self.shared.world())
@@ -204,8 +232,10 @@ fn serve(channel: &Channel, shared: &Shared) {
     while !shared.stop.load(Ordering::Relaxed) && channel.read_write(Some(TURN)).is_ok() {
         let mut world = shared.world();
         while let Some(message) = channel.pop_message() {
-            if message.msg_type() == MessageType::MethodCall {
-                world.handle_call(message, now());
+            match message.msg_type() {
+                MessageType::MethodCall => world.handle_call(message, now()),
+                MessageType::MethodReturn | MessageType::Error => world.handle_reply(&message),
+                MessageType::Signal => {}
             }
         }
         world.handle_time(now());

@@ -25,6 +25,7 @@
 mod bus;
 mod central;
 mod connection;
+pub mod pairing;
 mod peripheral;
 
 use std::fmt;

@@ -13,6 +13,7 @@ pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 pub(super) enum Property {
     Bool(bool),
     U16(u16),
+    U32(u32),
     I16(i16),
     Text(String),
     Object(String),
@@ -29,6 +30,7 @@ impl Property {
         Variant(match self {
             Self::Bool(value) => Box::new(*value),
             Self::U16(value) => Box::new(*value),
+            Self::U32(value) => Box::new(*value),
             Self::I16(value) => Box::new(*value),
             Self::Text(value) => Box::new(value.clone()),
             Self::Object(path) => Box::new(Path::from(path.clone())),

@@ -3,6 +3,7 @@
 //! In: what the caller wants. Out: the state, and the signals that its changes make.
 
 mod answers;
+mod pairing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -58,6 +59,7 @@ pub struct World {
     advertise_at: Option<Instant>,
     strong: bool,
     changed: bool,
+    pairing: pairing::Pairing,
 }
 
 /// What can be looked at.
@@ -127,6 +129,7 @@ impl World {
             advertise_at: None,
             strong: false,
             changed: false,
+            pairing: pairing::Pairing::default(),
         };
         world.add_adapter();
         world
@@ -211,6 +214,7 @@ impl World {
         self.objects.forget_all();
         self.scanning.clear();
         self.delayed.clear();
+        self.pairing.forget_processes();
         self.changed = true;
     }
 
@@ -236,12 +240,14 @@ impl World {
 
     fn add_adapter(&mut self) {
         let properties = Interface::from([
-            ("Address", Property::text("C0:DE:00:00:00:01")),
+            ("Address", Property::text(pairing::ADAPTER_ADDRESS)),
             ("AddressType", Property::text("public")),
             ("Name", Property::text("double")),
             ("Alias", Property::text("double")),
             ("Modalias", Property::text("usb:v1D6Bp0246d0542")),
             ("Powered", Property::Bool(true)),
+            ("Pairable", Property::Bool(false)),
+            ("PairableTimeout", Property::U32(0)),
             ("Discovering", Property::Bool(false)),
         ]);
         self.objects.add(HCI, Object::from([(ADAPTER, properties)]));

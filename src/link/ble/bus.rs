@@ -1,7 +1,8 @@
 //! A connection of its own to the system bus, for what btleplug does not tell.
 //!
 //! In: the bus. Out: whether `org.bluez` is there, which objects it removed, and whether a device is
-//! bonded. Only properties are read and signals received; nothing is changed.
+//! bonded. Properties are read and signals received; and an agent is registered that refuses every
+//! pairing, which nothing else here could change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 
 use super::Security;
+use super::pairing::Agent;
+use super::pairing::agent::SharedGate;
 
 const BLUEZ: &str = "org.bluez";
 const DEVICE: &str = "org.bluez.Device1";
@@ -101,6 +104,11 @@ impl Bus {
         let proxy = Proxy::new(BUS, "/org/freedesktop/DBus", CALL_LIMIT, &*self.connection);
         let (present,): (bool,) = proxy.method_call(BUS, "NameHasOwner", (BLUEZ,)).await?;
         Ok(present)
+    }
+
+    /// Has every pairing refused, and counted in the gate, for as long as BlueZ and the agent live.
+    pub(super) async fn refuse_pairings(&self, gate: SharedGate) -> Result<Agent, dbus::Error> {
+        Agent::refuse_all(&self.connection, gate).await
     }
 
     /// What BlueZ says of the keys shared with the device `id`, for instance

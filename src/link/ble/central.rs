@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 use self::scan::Scan;
 use super::Address;
 use super::bus::{Bus, Signals};
+use super::pairing::agent::SharedGate;
 
 /// How long to wait before the radio is tried again. `bluetoothd` needs about a second to come back.
 const RETRY: Duration = Duration::from_secs(2);
@@ -61,6 +62,8 @@ pub(super) struct Shared {
     peers: BTreeMap<Address, watch::Sender<Peer>>,
     radio: watch::Sender<Radio>,
     counts: Mutex<Counts>,
+    /// Closed for ever: who wants to pair does so in a process of its own.
+    pairings: SharedGate,
 }
 
 /// Whether connecting makes sense.
@@ -120,6 +123,8 @@ pub struct Status {
     pub unlisted: Unlisted,
     /// How often a silent scan was started again.
     pub restarts: u64,
+    /// How many questions of a pairing that came from outside were refused.
+    pub pairing_refused: u64,
 }
 
 /// What was heard of devices that are not on the allowlist.
@@ -140,6 +145,7 @@ impl Central {
             peers: peers.collect(),
             radio: watch::Sender::new(Radio::Down("not started".to_owned())),
             counts: Mutex::default(),
+            pairings: SharedGate::default(),
         });
         (Self { shared: Arc::clone(&shared), quiet_limit: QUIET_LIMIT }, Handle { shared })
     }
@@ -178,7 +184,14 @@ impl Central {
         loop {
             let reason = match bus.has_bluez().await {
                 // What was signalled up to here is older than the answer, unless it takes it back.
-                Ok(true) if signals.drain() != Some(false) => self.scan(&manager, bus, &mut signals).await,
+                Ok(true) if signals.drain() != Some(false) => {
+                    // Before the scan: what is not refused here, another agent might accept.
+                    let agent = bus.refuse_pairings(self.shared.pairings.clone()).await;
+                    if let Err(error) = &agent {
+                        tracing::warn!(%error, "BlueZ takes no agent: pairings from outside are not counted");
+                    }
+                    self.scan(&manager, bus, &mut signals).await
+                }
                 Ok(_) => "org.bluez is not on the bus: is bluetooth.service running?".to_owned(),
                 Err(error) => return format!("the system bus does not answer: {error}"),
             };
@@ -304,6 +317,7 @@ impl Handle {
             listed: listed.collect(),
             unlisted: Unlisted { adverts: counts.adverts, latest: counts.unlisted.iter().copied().collect() },
             restarts: counts.restarts,
+            pairing_refused: self.shared.pairings.refusals().total(),
         }
     }
 

@@ -118,6 +118,8 @@ impl Target {
         if peripheral.address().to_string() != self.address.to_string() {
             return Err(self.denied("BlueZ has another device under its name"));
         }
+        // Before it is connected too: a device without the bond that its rule demands is left to whoever pairs it.
+        self.checked_security(&up, &id).await?;
         *held = Some(peripheral.clone());
         tracing::debug!(address = %self.address, "connecting");
         self.within(CONNECT_LIMIT, "connecting", peripheral.connect()).await?;

@@ -11,14 +11,15 @@ use dbus::arg::Variant;
 use dbus::strings::ErrorName;
 use dbus::{Message, Path};
 
+use super::pairing::MANAGER;
 use super::{ADAPTER, CHARACTERISTIC, Call, DEVICE, HCI, World, is_at_or_below, long_uuid, path_of};
 use crate::lab::bluez::objects::{OBJECT_MANAGER, PROPERTIES, Property, prop_map};
 
 const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
-const FAILED: &str = "org.bluez.Error.Failed";
-const NO_OBJECT: &str = "org.freedesktop.DBus.Error.UnknownObject";
-const NO_METHOD: &str = "org.freedesktop.DBus.Error.UnknownMethod";
-const BAD_ARGUMENTS: &str = "org.freedesktop.DBus.Error.InvalidArgs";
+pub(super) const FAILED: &str = "org.bluez.Error.Failed";
+pub(super) const NO_OBJECT: &str = "org.freedesktop.DBus.Error.UnknownObject";
+pub(super) const NO_METHOD: &str = "org.freedesktop.DBus.Error.UnknownMethod";
+pub(super) const BAD_ARGUMENTS: &str = "org.freedesktop.DBus.Error.InvalidArgs";
 
 /// A quick advertiser.
 const ADVERT_PERIOD: Duration = Duration::from_millis(50);
@@ -27,9 +28,9 @@ const ADVERT_PERIOD: Duration = Duration::from_millis(50);
 const CALLS_KEPT: usize = 100_000;
 
 /// A D-Bus error: its name and a text.
-type Refusal = (String, String);
+pub(super) type Refusal = (String, String);
 
-fn refuse<T>(name: &str, text: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(name: &str, text: impl Into<String>) -> Result<T, Refusal> {
     Err((name.to_owned(), text.into()))
 }
 
@@ -38,7 +39,7 @@ impl World {
         let delay = call.member().and_then(|member| self.delays.get(&*member).copied());
         match delay {
             Some(delay) => self.delayed.push((now + delay, call)),
-            None => self.answer(&call),
+            None => self.answer(call),
         }
     }
 
@@ -47,7 +48,7 @@ impl World {
         self.delayed = later;
         let due: Vec<(Instant, Message)> = due;
         for (_, call) in due {
-            self.answer(&call);
+            self.answer(call);
         }
         if self.is_scanning() && self.advertise_at.is_none_or(|at| at <= now) {
             self.advertise_at = Some(now + ADVERT_PERIOD);
@@ -79,25 +80,30 @@ impl World {
         std::mem::take(&mut self.changed)
     }
 
-    fn answer(&mut self, call: &Message) {
+    fn answer(&mut self, call: Message) {
         let text = |part: Option<String>| part.unwrap_or_default();
         let path = text(call.path().map(|path| path.to_string()));
         let interface = text(call.interface().map(|interface| interface.to_string()));
         let member = text(call.member().map(|member| member.to_string()));
-        let result = match self.injected(&member) {
-            Some(refusal) => {
+        let answer = match self.injected(&member) {
+            Some((name, text)) => {
                 self.log(&path, &member);
-                Err(refusal)
+                Some(error(&call, &name, &text))
             }
-            None => self.perform(call, &path, &interface, &member),
+            // Ends later, when an agent has answered.
+            None if interface == DEVICE && member == "Pair" => {
+                self.log(&path, &member);
+                self.pair(call, &path)
+            }
+            None => Some(match self.perform(&call, &path, &interface, &member) {
+                Ok(answer) => answer,
+                Err((name, text)) => error(&call, &name, &text),
+            }),
         };
         // What changed comes before the answer.
         let signals = self.objects.take_signals();
         self.outbox.extend(signals);
-        self.outbox.push(match result {
-            Ok(answer) => answer,
-            Err((name, text)) => error(call, &name, &text),
-        });
+        self.outbox.extend(answer);
         self.changed = true;
     }
 
@@ -125,6 +131,9 @@ impl World {
             INTROSPECTABLE => return Ok(call.method_return().append1(self.objects.introspection(path))),
             PROPERTIES => return self.perform_property(call, path, member),
             _ => self.log(path, member),
+        }
+        if interface == MANAGER {
+            return self.perform_manager(call, member);
         }
         if !self.objects.get(path).is_some_and(|object| object.contains_key(interface)) {
             return refuse(NO_OBJECT, format!("{path} has no {interface}"));
@@ -154,9 +163,12 @@ impl World {
             "Get" => Ok(call.method_return().append1(value.variant())),
             "Set" => {
                 self.log(path, &format!("Set {name}"));
-                let given: Option<Variant<bool>> = call.get3::<String, String, Variant<bool>>().2;
-                let Some(Variant(given)) = given else { return refuse(BAD_ARGUMENTS, name) };
-                self.objects.set(path, interface, name, Property::Bool(given));
+                let flag =
+                    call.get3::<String, String, Variant<bool>>().2.map(|given| Property::Bool(given.0));
+                let number =
+                    call.get3::<String, String, Variant<u32>>().2.map(|given| Property::U32(given.0));
+                let Some(given) = flag.or(number) else { return refuse(BAD_ARGUMENTS, name) };
+                self.objects.set(path, interface, name, given);
                 Ok(call.method_return())
             }
             _ => refuse(NO_METHOD, member),
@@ -182,7 +194,7 @@ impl World {
             }
             "RemoveDevice" => {
                 let Some(path) = call.get1::<Path<'_>>() else { return refuse(BAD_ARGUMENTS, member) };
-                self.objects.remove(&path);
+                self.remove_device(&path)?;
             }
             _ => return refuse(NO_METHOD, member),
         }
@@ -192,6 +204,7 @@ impl World {
     fn perform_device(&mut self, path: &str, member: &str) -> Result<(), Refusal> {
         match member {
             "Connect" => self.connect(path),
+            "CancelPairing" => self.cancel_pairing(path),
             "Disconnect" if !self.objects.is(path, DEVICE, "Connected") => {
                 refuse("org.bluez.Error.NotConnected", "Not Connected")
             }
@@ -217,6 +230,13 @@ impl World {
         if !peripheral.in_range {
             return refuse(FAILED, "le-connection-abort-by-local");
         }
+        if self.refuses_keys(path) {
+            return refuse(FAILED, "le-connection-abort-by-local");
+        }
+        let Some(peripheral) = self.peripherals.values_mut().find(|p| path_of(&p.emulated.address) == path)
+        else {
+            return refuse(NO_OBJECT, path);
+        };
         let half_open = peripheral.half_open > 0;
         peripheral.half_open = peripheral.half_open.saturating_sub(1);
         let services = peripheral.emulated.services.clone();
@@ -238,6 +258,9 @@ impl World {
         let done = call.method_return();
         let notifying = self.objects.is(path, CHARACTERISTIC, "Notifying");
         match member {
+            "ReadValue" | "StartNotify" if self.lacks_keys(path) => {
+                return refuse("org.bluez.Error.NotPermitted", "Not paired");
+            }
             "ReadValue" => {
                 let value = self.readable(path).ok_or_else(|| {
                     ("org.bluez.Error.NotPermitted".to_owned(), "Read not permitted".to_owned())
@@ -268,7 +291,7 @@ impl World {
     }
 }
 
-fn error(call: &Message, name: &str, text: &str) -> Message {
+pub(super) fn error(call: &Message, name: &str, text: &str) -> Message {
     let name = ErrorName::new(name).unwrap_or_else(|_| ErrorName::from(FAILED));
     call.error(&name, &CString::new(text).unwrap_or_default())
 }
