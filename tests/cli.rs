@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use wardline::cli::exit::Exit;
 use wardline::config::Catalogue;
-use wardline::host::status::{Device, Lane, Snapshot, StatusSocket, Unlisted, Uplink};
+use wardline::host::status::{Device, Lane, Radio, Snapshot, StatusSocket, Unlisted, Uplink};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_wardline");
 
@@ -371,6 +371,14 @@ fn snapshot() -> Snapshot {
         }],
         lanes: vec![Lane { lane: "alarm".into(), records: 7, bytes: 2_048, ..Lane::default() }],
         uplink: Uplink { state: "connected".into(), certificate_days_left: Some(80), ..Uplink::default() },
+        radios: vec![Radio {
+            adapter: "hci0".into(),
+            last_advert_age_ms: Some(65_000),
+            restarts: 3,
+            power_cycles: 2,
+            usb_resets_asked: 1,
+            ..Radio::default()
+        }],
         unlisted: vec![Unlisted { address: "AA:BB:CC:DD:EE:FF".into() }],
         warnings: vec!["look here".into()],
         ..Snapshot::default()
@@ -411,6 +419,7 @@ fn status_shows_what_the_daemon_says() {
         "WRONG",
         "42",
         "2 KiB",
+        "hci0 scans, last heard a device 1 min 5 s ago; 3 scan restart(s), 2 power cycle(s), 1 USB reset(s)",
         "look here",
     ] {
         assert!(out.contains(part), "{part:?} is not in\n{out}");

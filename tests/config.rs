@@ -260,6 +260,28 @@ fn the_least_that_is_needed_is_enough_and_defaults_fill_the_rest() {
 }
 
 #[test]
+fn an_adapter_is_named_by_its_index_or_by_its_address() {
+    for (written, kept) in [("hci12", "hci12"), ("c0:de:00:00:00:01", "C0:DE:00:00:00:01")] {
+        let belt = BELT_DEVICE.replace("address = ", &format!("adapter = \"{written}\"\naddress = "));
+        let config = Folder::new(GATEWAY, &[("belt.toml", &belt)]).load().unwrap().config;
+        let [belt] = config.devices.as_slice() else { panic!("one device") };
+        let Connection::Ble { adapter, .. } = &belt.connection else { panic!("BLE") };
+        assert_eq!(adapter, kept);
+    }
+}
+
+#[test]
+fn adapters_are_all_named_in_one_way() {
+    let belt = BELT_DEVICE.replace("address = ", "adapter = \"C0:DE:00:00:00:01\"\naddress = ");
+    let other = BELT_DEVICE
+        .replace("belt-1", "belt-2")
+        .replace("00:1c:05:00:43:21", "00:1c:05:00:43:22")
+        .replace("\"A2\"", "\"A3\"");
+    let problem = Folder::new(GATEWAY, &[("a.toml", &belt), ("b.toml", &other)]).problem();
+    assert!(problem.contains("adapter") && problem.contains("each by its address"), "{problem}");
+}
+
+#[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let folder = Folder::new(&format!("{GATEWAY}port = 1000\nwindow = 7"), &[("a.toml", PUMP_DEVICE)]);
     let loaded = folder
@@ -555,6 +577,11 @@ fn ble_device_values_that_do_not_fit_are_named_with_the_way_out() {
             "address: \"00:00:00:00:00:00\" is not a device's address",
         ),
         ("address = ", "adapter = \"eth0\"\naddress = ", "adapter: \"eth0\" is not an adapter"),
+        (
+            "address = ",
+            "adapter = \"00:00:00:00:00:00\"\naddress = ",
+            "adapter: \"00:00:00:00:00:00\" is not an adapter",
+        ),
         ("address = ", "security = \"yes\"\naddress = ", "security: \"yes\" is not known here"),
         ("address = ", "port = \"/dev/x\"\naddress = ", "port: is for serial devices"),
         (

@@ -14,10 +14,13 @@ use std::future::Future;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use wardline::cli::exit::Exit;
+use wardline::host::clock::SystemClock;
+use wardline::host::random::SystemRandomness;
 use wardline::lab::bluez::{Bluez, Bus, Emulated, Pairs, Shows, World};
 use wardline::link::ble::{Address, BleLink, Central, Demand};
 use wardline::link::{Characteristic, Link, LinkError};
@@ -611,7 +614,8 @@ fn beside_the_daemon<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce(B
 #[expect(clippy::disallowed_methods, reason = "the test takes the supervisor's place")]
 fn daemon(bench: &Bench) -> (wardline::link::ble::Handle, BleLink) {
     let address: Address = METER.parse().unwrap();
-    let (central, handle) = Central::new("hci0", [address]);
+    let random = Box::new(SystemRandomness::new());
+    let (central, handle) = Central::new("hci0", [address], Arc::new(SystemClock::default()), random);
     tokio::spawn(central.run());
     let link = BleLink::new(handle.clone(), address, vec![SPOT], Demand::Bonded);
     bench.bluez.add(Emulated::pulse_oximeter(METER, "SN-1"));
@@ -657,7 +661,7 @@ fn the_daemon_leaves_a_device_without_bond_alone_while_it_is_paired_and_then_rea
         for _ in 0..3 {
             let denied = link.open().await.unwrap_err();
             assert!(
-                matches!(&denied, LinkError::Denied { reason, .. } if reason.contains("pair it")),
+                matches!(&denied, LinkError::Insecure { reason, .. } if reason.contains("pair it")),
                 "{denied}"
             );
         }
@@ -668,7 +672,7 @@ fn the_daemon_leaves_a_device_without_bond_alone_while_it_is_paired_and_then_rea
         );
         let mut child = bench.start(&["--passkey", "-"]);
         bench.bluez.until("the passkey is asked for", World::is_asking).await.unwrap();
-        assert!(matches!(link.open().await, Err(LinkError::Denied { .. })));
+        assert!(matches!(link.open().await, Err(LinkError::Insecure { .. })));
         assert!(
             bench.look(|world| world.is_connected(METER)),
             "the daemon ended the connection of the pairing"

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
 use wardline::lab::sim::{SIMS, Start, Trouble};
-use wardline::lab::{bench, demo, outage, power, samples, ward, window};
+use wardline::lab::{bench, demo, outage, power, reconnects, samples, ward, window};
 use zeroizing_alloc::ZeroAlloc;
 
 /// As in `wardline` itself: the demo's daemon runs in this program, and the benchmark measures with it.
@@ -66,6 +66,8 @@ enum Command {
     Window(window::Options),
     /// Cut the power of a store again and again, at any operation, and look at what is left
     PowerCuts(power::Options),
+    /// Connect to a BLE device again and again, and count what is left behind at the bus and in memory
+    Reconnects(reconnects::Options),
     /// One measurement of the benchmark, in a process of its own
     #[command(hide = true, subcommand)]
     BenchPart(bench::Part),
@@ -110,6 +112,7 @@ fn lab() -> anyhow::Result<ExitCode> {
             runtime.block_on(window::run(&options))
         }
         Command::PowerCuts(options) => power::start(&options),
+        Command::Reconnects(options) => reconnects::run(&options),
         Command::BenchPart(part) => {
             part.run()?;
             Ok(ExitCode::SUCCESS)

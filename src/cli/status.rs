@@ -11,7 +11,7 @@ use super::Folder;
 use super::exit::{Exit, Failure};
 use super::out::{self, Colour, Out};
 use crate::config::show_size;
-use crate::host::status::{Device, Snapshot, StatusError, ask};
+use crate::host::status::{Device, Radio, Snapshot, StatusError, ask};
 
 /// The socket of a daemon whose configuration names no other.
 pub(super) const SOCKET: &str = "/run/wardline/status.sock";
@@ -82,6 +82,7 @@ fn print<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {
     print_keys(out, snapshot)?;
     print_uplink(out, snapshot)?;
     print_store(out, snapshot)?;
+    print_radios(out, &snapshot.radios)?;
     print_lanes(out, snapshot)?;
     print_devices(out, &snapshot.devices)?;
     if !snapshot.unlisted.is_empty() {
@@ -159,6 +160,28 @@ fn print_store<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()
     }
     if let Some(error) = &store.last_error {
         out.line(format_args!("         last error: {}", clean(error)))?;
+    }
+    Ok(())
+}
+
+fn print_radios<W: Write>(out: &mut Out<W>, radios: &[Radio]) -> io::Result<()> {
+    for radio in radios {
+        let state = match (&radio.down, &radio.not_scanning) {
+            (None, None) => out.paint(Colour::Good, "scans"),
+            (None, Some(_)) => out.paint(Colour::Bad, "does not scan"),
+            (Some(_), _) => out.paint(Colour::Bad, "down"),
+        };
+        let heard = match radio.last_advert_age_ms {
+            Some(ms) => format!("last heard a device {} ago", age(Some(ms))),
+            None => "has heard no device yet".to_owned(),
+        };
+        out.line(format_args!(
+            "radio    {} {state}, {heard}; {} scan restart(s), {} power cycle(s), {} USB reset(s) asked for",
+            clean(&radio.adapter),
+            radio.restarts,
+            radio.power_cycles,
+            radio.usb_resets_asked
+        ))?;
     }
     Ok(())
 }

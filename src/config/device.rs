@@ -235,17 +235,7 @@ fn ble(
     let profiles = profiles(scope, names, drivers);
     let address = address(scope, raw.address.as_deref());
     claims.extend(address.iter().map(|address| ("address".to_owned(), format!("address {address}"))));
-    let adapter = match raw.adapter.as_deref() {
-        None => Some("hci0".to_owned()),
-        Some(name) => {
-            let number = name.strip_prefix("hci").unwrap_or_default();
-            let fits = (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
-            if !fits {
-                scope.problem("adapter", format!("{name:?} is not an adapter: write for instance \"hci0\""));
-            }
-            fits.then(|| name.to_owned())
-        }
-    };
+    let adapter = adapter(scope, raw.adapter.as_deref());
     let security = match raw.security.as_deref() {
         None => Some("bonded"),
         given => scope.word("security", given, &[("bonded", "bonded"), ("open", "open")]),
@@ -286,13 +276,34 @@ fn profiles(
 }
 
 /// Six pairs of hex digits with colons, made upper case.
-fn address(scope: &mut Scope<'_>, raw: Option<&str>) -> Option<String> {
-    let text = scope.required("address", raw, "the identity address, for instance 00:1C:05:00:12:34")?;
+/// BlueZ's name, `hci0`, or the adapter's address, which another order of plugging in does not change.
+fn adapter(scope: &mut Scope<'_>, raw: Option<&str>) -> Option<String> {
+    let name = raw.unwrap_or("hci0");
+    let number = name.strip_prefix("hci").unwrap_or_default();
+    if (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(name.to_owned());
+    }
+    let address = name.to_ascii_uppercase();
+    if is_address(&address) {
+        return Some(address);
+    }
+    let text = format!("{name:?} is not an adapter: write for instance \"hci0\", or the adapter's address");
+    scope.problem("adapter", text);
+    None
+}
+
+/// Six pairs of hexadecimal digits with colons, neither none nor all.
+fn is_address(text: &str) -> bool {
     let pairs: Vec<&str> = text.split(':').collect();
     let fits = pairs.len() == 6
         && pairs.iter().all(|pair| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit()));
+    fits && text != "00:00:00:00:00:00" && text != "FF:FF:FF:FF:FF:FF"
+}
+
+fn address(scope: &mut Scope<'_>, raw: Option<&str>) -> Option<String> {
+    let text = scope.required("address", raw, "the identity address, for instance 00:1C:05:00:12:34")?;
     let address = text.to_ascii_uppercase();
-    if !fits || address == "00:00:00:00:00:00" || address == "FF:FF:FF:FF:FF:FF" {
+    if !is_address(&address) {
         scope.problem("address", format!("{text:?} is not a device's address: write 00:1C:05:00:12:34"));
         return None;
     }

@@ -125,6 +125,7 @@ fn judge_files(
 ) -> (Vec<Device>, usize) {
     let mut devices = Vec::new();
     let mut taken = BTreeMap::new();
+    let mut adapter = None;
     let mut found = 0;
     for DeviceFile { name: file, figment, devices: listed, .. } in files {
         for (place, values) in listed.iter().cloned().enumerate() {
@@ -142,6 +143,7 @@ fn judge_files(
             let mut scope = Scope::new(figment, values, file, prefix, problems);
             let judged = device::judge(&mut scope, drivers);
             refuse_taken(&mut scope, &mut taken, judged.claims);
+            refuse_mixed(&mut scope, &mut adapter, judged.device.as_ref());
             if found <= MAX_DEVICES && found + judged.listed > MAX_DEVICES {
                 problems.push(file, "device", format!("more than {MAX_DEVICES} devices on one gateway"));
             }
@@ -198,6 +200,22 @@ fn refuse_taken(scope: &mut Scope<'_>, taken: &mut BTreeMap<String, String>, cla
                 key.rsplit_once('.').map_or_else(|| here.clone(), |(table, _)| format!("{here}.{table}"));
             taken.insert(claim, table);
         }
+    }
+}
+
+/// One adapter under two names would have two masters: all are named by index, or all by address.
+fn refuse_mixed(scope: &mut Scope<'_>, first: &mut Option<(String, String)>, device: Option<&Device>) {
+    let Some(Connection::Ble { adapter, .. }) = device.map(|device| &device.connection) else { return };
+    let is_address = |name: &str| name.contains(':');
+    match first {
+        None => *first = Some((adapter.clone(), scope.name())),
+        Some((other, place)) if is_address(other) != is_address(adapter) => {
+            let text = format!(
+                "{adapter:?} here and {other:?} of {place}: name every adapter by its index, or each by its address"
+            );
+            scope.problem("adapter", text);
+        }
+        Some(_) => {}
     }
 }
 

@@ -221,7 +221,7 @@ pub enum Connection {
     Ble {
         /// The identity address, upper case with colons.
         address: String,
-        /// The adapter, for instance `hci0`.
+        /// The adapter, for instance `hci0`, or its address in upper case.
         adapter: String,
         /// What is read from it.
         profiles: Vec<&'static BleProfile>,

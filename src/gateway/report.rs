@@ -9,7 +9,7 @@ use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::envelope::keys::{KekId, Protection};
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
-use crate::link::ble::Handle;
+use crate::link::ble::{self, Handle};
 use crate::policy::DeviceRule;
 use crate::store::{self, StoreId};
 use crate::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
@@ -95,10 +95,11 @@ impl Sources {
             lanes: (0..).zip(Lane::ALL).map(|(place, lane)| self.lane(place, lane, &shown, now)).collect(),
             store: self.store(&shown),
             uplink: uplink_view(&uplink, now.mono),
+            radios: self.centrals.iter().map(|central| radio(central.status())).collect(),
             unlisted: self.unlisted(),
             warnings: Vec::new(),
         };
-        snapshot.warnings = self.warnings(&snapshot, &uplink);
+        snapshot.warnings = Self::warnings(&snapshot, &uplink);
         snapshot
     }
 }
@@ -135,14 +136,12 @@ impl Sources {
     }
 
     /// What a person should look at, in words.
-    fn warnings(&self, snapshot: &Snapshot, uplink: &uplink::Status) -> Vec<String> {
+    fn warnings(snapshot: &Snapshot, uplink: &uplink::Status) -> Vec<String> {
         let mut warnings = Vec::new();
         for device in &snapshot.devices {
             warnings.extend(device.quarantine.clone());
         }
-        for radio in self.centrals.iter().map(Handle::status) {
-            warnings.extend(radio.down.map(|why| format!("radio {} is down: {why}", radio.adapter)));
-        }
+        warnings.extend(snapshot.radios.iter().flat_map(radio_warnings));
         warnings.extend(snapshot.store.last_error.as_ref().map(|why| format!("store: {why}")));
         warnings.extend(uplink.store_trouble.as_ref().map(|why| format!("store: {why}")));
         if uplink.no_consumer {
@@ -176,6 +175,33 @@ impl Sources {
         warnings.truncate(MAX_WARNINGS);
         warnings
     }
+}
+
+fn radio(status: ble::Status) -> status::Radio {
+    status::Radio {
+        adapter: status.adapter,
+        down: status.down,
+        not_scanning: status.not_scanning,
+        last_advert_age_ms: status.heard.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        restarts: status.restarts,
+        power_cycles: status.power_cycles,
+        usb_resets_asked: status.usb_resets_asked,
+        wants_usb_reset: status.wants_usb_reset,
+    }
+}
+
+fn radio_warnings(radio: &status::Radio) -> Vec<String> {
+    let name = &radio.adapter;
+    let mut warnings = Vec::new();
+    warnings.extend(radio.down.as_ref().map(|why| format!("radio {name} is down: {why}")));
+    warnings.extend(radio.not_scanning.as_ref().map(|why| format!("radio {name} does not scan: {why}")));
+    if radio.wants_usb_reset {
+        warnings.push(format!(
+            "radio {name} hears nothing, and starting the scan again and switching it off and on did not \
+             help: reset its USB device (unplug it and plug it in again) or move the gateway"
+        ));
+    }
+    warnings
 }
 
 /// For a person to read: a wall clock that was set in between makes it wrong, and nothing depends on it.

@@ -198,7 +198,8 @@ fn start_centrals(
     }
     let mut handles = Vec::new();
     for (adapter, addresses) in adapters {
-        let (central, handle) = Central::new(adapter, addresses);
+        let random = Box::new(SystemRandomness::new());
+        let (central, handle) = Central::new(adapter, addresses, Arc::clone(&shared.clock), random);
         handles.push(handle);
         let mut stop = shared.stop.clone();
         supervisor.task("central", async move {

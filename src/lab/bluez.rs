@@ -6,8 +6,9 @@
 //! environment before it starts ([`Bus::address`]).
 //!
 //! What can be made to happen: a device comes and goes, is bonded or not, pairs in its own way, loses its
-//! keys, drops its connection, has its object removed; a method fails or is slow the next times; a connection stays half open;
-//! the adapter is switched off; `bluetoothd` dies and returns. Values are sent by the caller, so that
+//! keys, drops its connection, has its object removed; a method fails or is slow the next times; a
+//! connection stays half open; the adapter is switched off, goes deaf, is pulled out and comes back;
+//! `bluetoothd` dies and returns. Values are sent by the caller, so that
 //! a test knows what must arrive.
 //!
 //! What never happens: a radio is touched, or a bus other than the private one.
@@ -16,6 +17,8 @@ mod bus;
 mod emulated;
 mod objects;
 mod pairing;
+mod radio;
+mod stats;
 mod world;
 
 use std::path::PathBuf;
@@ -31,7 +34,8 @@ use tokio::sync::watch;
 pub use bus::Bus;
 pub use emulated::{Emulated, EmulatedCharacteristic, EmulatedService};
 pub use pairing::{Pairs, Shows};
-pub use world::{Call, World};
+pub use stats::{Rules, rules};
+pub use world::{Call, Cure, Filter, Outcome, Visit, World};
 
 const NAME: &str = "org.bluez";
 
@@ -78,6 +82,7 @@ pub struct Bluez {
 struct Shared {
     world: Mutex<World>,
     changes: watch::Sender<u64>,
+    turns: watch::Sender<u64>,
     stop: AtomicBool,
 }
 
@@ -90,6 +95,7 @@ impl Bluez {
         let shared = Arc::new(Shared {
             world: Mutex::new(World::new()),
             changes: watch::Sender::new(0),
+            turns: watch::Sender::new(0),
             stop: AtomicBool::new(false),
         });
         settle_name(&channel, &mut shared.world())?;
@@ -207,8 +213,12 @@ impl Bluez {
         if tokio::time::timeout(PATIENCE, wait).await.is_ok() {
             return Ok(());
         }
+        Err(self.in_vain(what))
+    }
+
+    fn in_vain(&self, what: &str) -> BluezError {
         let calls = self.look(|world| format!("{:?}", world.calls()));
-        Err(BluezError::InVain { what: what.to_owned(), calls })
+        BluezError::InVain { what: what.to_owned(), calls }
     }
 }
 
@@ -249,6 +259,7 @@ fn serve(channel: &Channel, shared: &Shared) {
             return;
         }
         drop(world);
+        shared.turns.send_modify(|count| *count += 1);
         if changed {
             shared.changes.send_modify(|count| *count += 1);
         }

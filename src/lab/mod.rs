@@ -15,6 +15,7 @@ pub mod outage;
 pub mod payload;
 pub mod pki;
 pub mod power;
+pub mod reconnects;
 pub mod samples;
 pub mod sim;
 pub mod stage;

@@ -2,9 +2,10 @@
 //!
 //! In: the addresses of the allowlist, and what a session asks of its link. Out: link events. The
 //! central scans without end and tells the links when their device is there; a link connects,
-//! finds the services, reads and subscribes. Only this folder names btleplug, and D-Bus for the
-//! three things that btleplug does not tell: that `org.bluez` went away, that an object was removed,
-//! and whether a device is bonded.
+//! finds the services, reads and subscribes. Only this folder names btleplug, which the links use, and
+//! D-Bus, which the central uses: btleplug can neither choose the transport of a scan nor switch an
+//! adapter off, asks BlueZ a question for each advertisement, and does not tell that `org.bluez` went
+//! away, that an object was removed, or whether a device is bonded.
 //!
 //! What can go wrong: everything may vanish at any time, the peripheral, the adapter, `bluetoothd`,
 //! the bus. Each ends the links with [`LinkEvent::Down`](super::LinkEvent::Down), and the central
@@ -18,15 +19,19 @@
 //! Limits that come from below: BlueZ confirms an indication by itself before a value reaches this
 //! process; services of one device that have the same UUID collapse to one; a value that is read
 //! from a characteristic that is also subscribed to arrives as a notification too; the queue between
-//! the bus and a link has no bound of its own, so a session must keep calling `next`. btleplug runs a
-//! task of its own for its bus connection, one for each central; when the bus dies its streams may
-//! print a panic of theirs, which ends nothing. Links must be dropped inside the runtime.
+//! the bus and a link has no bound of its own, so a session must keep calling `next`. when
+//! the bus dies btleplug's streams may print a panic of theirs, which ends nothing. Links must be
+//! dropped inside the runtime.
 
+mod adapter;
 mod bus;
 mod central;
 mod connection;
+mod objects;
 pub mod pairing;
 mod peripheral;
+mod session;
+mod watchdog;
 
 use std::fmt;
 use std::str::FromStr;

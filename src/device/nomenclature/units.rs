@@ -129,9 +129,9 @@ rows! { Unit UNITS:
     /// `MDC_DIM_KG_PER_M_SQ`.
     KILOGRAM_PER_M2 = { code: 264_096, ucum: "kg/m2", symbol: "kg/m²" };
     /// `MDC_DIM_INTL_UNIT`.
-    INTERNATIONAL_UNIT = { code: 267_616, ucum: "[IU]", symbol: "IU" };
+    INTERNATIONAL_UNIT = { code: 267_616, ucum: "[iU]", symbol: "IU" };
     /// `MDC_DIM_INTL_UNIT_PER_HR`.
-    INTERNATIONAL_UNIT_PER_HOUR = { code: 267_840, ucum: "[IU]/h", symbol: "IU/h" };
+    INTERNATIONAL_UNIT_PER_HOUR = { code: 267_840, ucum: "[iU]/h", symbol: "IU/h" };
     /// `MDC_DIM_PASCAL` (`4::3840`): the kilopascal without its prefix.
     PASCAL = { code: 265_984, ucum: "Pa", symbol: "Pa" };
     /// No code in the standard that is known here: a private one.

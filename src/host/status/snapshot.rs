@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub store: Store,
     /// The uplink.
     pub uplink: Uplink,
+    /// The radio adapters, one for each that a device names.
+    pub radios: Vec<Radio>,
     /// Devices that were seen and are not in the allowlist; at most [`MAX_UNLISTED`].
     pub unlisted: Vec<Unlisted>,
     /// What a person should look at; at most [`MAX_WARNINGS`].
@@ -178,6 +180,28 @@ pub struct Uplink {
     pub no_consumer: bool,
     /// Days until this gateway's certificate expires; negative when it has.
     pub certificate_days_left: Option<i64>,
+}
+
+/// A radio adapter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Radio {
+    /// The adapter, as the configuration names it.
+    pub adapter: String,
+    /// Why it cannot be used, if so.
+    pub down: Option<String>,
+    /// Why it does not scan although it can be used, if so.
+    pub not_scanning: Option<String>,
+    /// How long ago any device was heard, listed or not; `null`: none yet.
+    pub last_advert_age_ms: Option<u64>,
+    /// How often a scan that heard nothing was started again.
+    pub restarts: u64,
+    /// How often the adapter was switched off and on because that had not helped.
+    pub power_cycles: u64,
+    /// How often that had not helped either, and a reset of its USB device was asked for.
+    pub usb_resets_asked: u64,
+    /// Whether such a reset is asked for still: nothing was heard since.
+    pub wants_usb_reset: bool,
 }
 
 /// A device that was seen and is not in the allowlist. It was not connected to, so nothing more is

@@ -2,8 +2,10 @@
 //!
 //! In: what the caller wants. Out: the state, and the signals that its changes make.
 
+mod adapters;
 mod answers;
 mod pairing;
+mod visits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,11 +16,19 @@ use super::BluezError;
 use super::emulated::{Emulated, EmulatedService};
 use super::objects::{Interface, Object, Objects, Property};
 
+pub use adapters::{Cure, Filter};
+pub use visits::{Outcome, Visit};
+
+/// The adapter that hears, until it is told otherwise, and its address.
 const HCI: &str = "/org/bluez/hci0";
+const HCI_ADDRESS: &str = "C0:DE:00:00:00:01";
 const ADAPTER: &str = "org.bluez.Adapter1";
 const DEVICE: &str = "org.bluez.Device1";
 const SERVICE: &str = "org.bluez.GattService1";
 const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
+
+/// A quick advertiser.
+const ADVERT_PERIOD: Duration = Duration::from_millis(50);
 
 /// A call that was made of the double.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +57,20 @@ struct Failure {
 pub struct World {
     pub(super) owns_name: bool,
     alive: bool,
+    /// The path of the adapter that hears.
+    hci: String,
+    /// The discovery filters of the clients, by bus name.
+    filters: BTreeMap<String, Filter>,
+    scans: Vec<Option<Filter>>,
+    deaf_until: Option<Cure>,
+    /// How often devices advertise.
+    advert_period: Duration,
+    /// Whether BlueZ tells the signal strength of connected devices too.
+    is_noisy: bool,
+    absent_hang: Option<Duration>,
+    hanging: Vec<(Instant, Message)>,
+    guests: Vec<(Instant, visits::Guest)>,
+    outcomes: Vec<Outcome>,
     peripherals: BTreeMap<String, Peripheral>,
     objects: Objects,
     calls: Vec<Call>,
@@ -71,19 +95,19 @@ impl World {
 
     /// How often a method was called of a device and of what is below it.
     pub fn count(&self, address: &str, member: &str) -> usize {
-        let path = path_of(address);
+        let path = self.path_of(address);
         self.calls.iter().filter(|call| call.member == member && is_at_or_below(&call.path, &path)).count()
     }
 
     /// Every call of a device and of what is below it.
     pub fn calls_to(&self, address: &str) -> Vec<Call> {
-        let path = path_of(address);
+        let path = self.path_of(address);
         self.calls.iter().filter(|call| is_at_or_below(&call.path, &path)).cloned().collect()
     }
 
     /// Whether a device is connected.
     pub fn is_connected(&self, address: &str) -> bool {
-        self.objects.is(&path_of(address), DEVICE, "Connected")
+        self.objects.is(&self.path_of(address), DEVICE, "Connected")
     }
 
     /// Whether somebody is subscribed to a characteristic.
@@ -93,12 +117,12 @@ impl World {
 
     /// Whether the adapter scans.
     pub fn is_scanning(&self) -> bool {
-        self.objects.is(HCI, ADAPTER, "Discovering")
+        self.objects.is(&self.hci, ADAPTER, "Discovering")
     }
 
     /// Whether the adapter has announced the device.
     pub fn is_known(&self, address: &str) -> bool {
-        self.objects.get(&path_of(address)).is_some()
+        self.objects.get(&self.path_of(address)).is_some()
     }
 
     pub(super) const fn is_alive(&self) -> bool {
@@ -107,7 +131,7 @@ impl World {
 
     fn find(&self, address: &str, uuid: u16) -> Option<String> {
         let wanted = Property::Text(long_uuid(uuid));
-        let below = self.objects.paths_below(&path_of(address));
+        let below = self.objects.paths_below(&self.path_of(address));
         below.into_iter().find(|path| self.objects.property(path, CHARACTERISTIC, "UUID") == Some(&wanted))
     }
 }
@@ -118,6 +142,16 @@ impl World {
         let mut world = Self {
             owns_name: false,
             alive: true,
+            hci: HCI.to_owned(),
+            filters: BTreeMap::new(),
+            scans: Vec::new(),
+            deaf_until: None,
+            advert_period: ADVERT_PERIOD,
+            is_noisy: false,
+            absent_hang: None,
+            hanging: Vec::new(),
+            guests: Vec::new(),
+            outcomes: Vec::new(),
             peripherals: BTreeMap::new(),
             objects: Objects::default(),
             calls: Vec::new(),
@@ -131,7 +165,7 @@ impl World {
             changed: false,
             pairing: pairing::Pairing::default(),
         };
-        world.add_adapter();
+        world.add_adapter(HCI, HCI_ADDRESS);
         world
     }
 
@@ -181,8 +215,14 @@ impl World {
 
     pub(super) fn remove_object(&mut self, address: &str) -> Result<(), BluezError> {
         self.peripheral(address)?;
-        self.objects.remove(&path_of(address));
+        let path = self.path_of(address);
+        self.objects.remove(&path);
         Ok(())
+    }
+
+    pub(super) fn forget_calls(&mut self) {
+        self.calls.clear();
+        self.scans.clear();
     }
 
     pub(super) fn fail(&mut self, member: &str, error: &str, text: &str, times: usize) {
@@ -205,8 +245,9 @@ impl World {
             self.disconnect(&address);
         }
         self.scanning.clear();
-        self.objects.set(HCI, ADAPTER, "Discovering", Property::Bool(false));
-        self.objects.set(HCI, ADAPTER, "Powered", Property::Bool(false));
+        let hci = self.hci.clone();
+        self.objects.set(&hci, ADAPTER, "Discovering", Property::Bool(false));
+        self.objects.set(&hci, ADAPTER, "Powered", Property::Bool(false));
     }
 
     pub(super) fn die(&mut self) {
@@ -215,12 +256,14 @@ impl World {
         self.scanning.clear();
         self.delayed.clear();
         self.pairing.forget_processes();
+        self.hanging.clear();
         self.changed = true;
     }
 
     pub(super) fn come_back(&mut self) {
         self.alive = true;
-        self.add_adapter();
+        let hci = self.hci.clone();
+        self.add_adapter(&hci, HCI_ADDRESS);
         let bonded: Vec<String> = self
             .peripherals
             .iter()
@@ -232,15 +275,19 @@ impl World {
         }
     }
 
+    fn path_of(&self, address: &str) -> String {
+        path_of(&self.hci, address)
+    }
+
     fn peripheral(&mut self, address: &str) -> Result<&mut Peripheral, BluezError> {
         // Whatever the caller does next may be what somebody waits for.
         self.changed = true;
         self.peripherals.get_mut(address).ok_or_else(|| BluezError::Unknown(address.to_owned()))
     }
 
-    fn add_adapter(&mut self) {
+    fn add_adapter(&mut self, path: &str, address: &str) {
         let properties = Interface::from([
-            ("Address", Property::text(pairing::ADAPTER_ADDRESS)),
+            ("Address", Property::text(address)),
             ("AddressType", Property::text("public")),
             ("Name", Property::text("double")),
             ("Alias", Property::text("double")),
@@ -250,12 +297,12 @@ impl World {
             ("PairableTimeout", Property::U32(0)),
             ("Discovering", Property::Bool(false)),
         ]);
-        self.objects.add(HCI, Object::from([(ADAPTER, properties)]));
+        self.objects.add(path, Object::from([(ADAPTER, properties)]));
     }
 
     /// An advertisement was heard: the object is made, or its signal strength changes.
     fn announce(&mut self, address: &str, strength: Option<i16>) {
-        let path = path_of(address);
+        let path = self.path_of(address);
         if self.objects.get(&path).is_some() {
             if let Some(strength) = strength {
                 self.objects.set(&path, DEVICE, "RSSI", Property::I16(strength));
@@ -266,7 +313,7 @@ impl World {
         let Emulated { name, bonded, services, .. } = &peripheral.emulated;
         let uuids = services.iter().map(|service| long_uuid(service.uuid)).collect();
         let mut properties = Interface::from([
-            ("Adapter", Property::Object(HCI.to_owned())),
+            ("Adapter", Property::Object(self.hci.clone())),
             ("Address", Property::text(address)),
             ("AddressType", Property::text("random")),
             ("Name", Property::text(name)),
@@ -316,7 +363,7 @@ impl World {
 
     /// As BlueZ does for a device without a cache: its services go with its connection.
     fn disconnect(&mut self, address: &str) {
-        let path = path_of(address);
+        let path = self.path_of(address);
         if !self.objects.is(&path, DEVICE, "Connected") {
             return;
         }
@@ -330,8 +377,8 @@ impl World {
     }
 }
 
-fn path_of(address: &str) -> String {
-    format!("{HCI}/dev_{}", address.replace(':', "_"))
+fn path_of(hci: &str, address: &str) -> String {
+    format!("{hci}/dev_{}", address.replace(':', "_"))
 }
 
 fn is_at_or_below(path: &str, top: &str) -> bool {

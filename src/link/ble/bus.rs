@@ -1,21 +1,24 @@
-//! A connection of its own to the system bus, for what btleplug does not tell.
+//! A connection of its own to the system bus, for what the central does.
 //!
-//! In: the bus. Out: whether `org.bluez` is there, which objects it removed, and whether a device is
-//! bonded. Properties are read and signals received; and an agent is registered that refuses every
-//! pairing, which nothing else here could change.
+//! In: the bus. Out: whether `org.bluez` is there, what its adapters and devices are and become, and
+//! whether a device is bonded. btleplug tells none of it, or asks BlueZ a question for each
+//! advertisement. What is changed here is the adapter alone: its scan and whether it is switched on
+//! (in `adapter`); and an agent is registered that refuses every pairing, which nothing else here could
+//! change.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbus::Message;
-use dbus::channel::BusType;
+use dbus::channel::{BusType, MatchingReceiver as _};
 use dbus::message::MatchRule;
-use dbus::nonblock::{MsgMatch, Proxy, SyncConnection};
+use dbus::nonblock::{Proxy, SyncConnection};
+use dbus::{Message, MessageType};
 use dbus_tokio::connection::{self, IOResource};
-use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::Security;
+use super::objects::{self, Seen};
 use super::pairing::Agent;
 use super::pairing::agent::SharedGate;
 
@@ -26,6 +29,24 @@ const BUS: &str = "org.freedesktop.DBus";
 
 /// The bus answers in milliseconds; BlueZ answers a property as fast, unless it hangs.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is to be sent to this connection. The values of characteristics are left out: the links
+/// have them from btleplug.
+const RULES: [&str; 5] = [
+    "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',\
+     member='NameOwnerChanged',arg0='org.bluez'",
+    "type='signal',sender='org.bluez',interface='org.freedesktop.DBus.ObjectManager',member='InterfacesAdded'",
+    "type='signal',sender='org.bluez',interface='org.freedesktop.DBus.ObjectManager',\
+     member='InterfacesRemoved'",
+    "type='signal',sender='org.bluez',interface='org.freedesktop.DBus.Properties',\
+     member='PropertiesChanged',arg0='org.bluez.Device1'",
+    "type='signal',sender='org.bluez',interface='org.freedesktop.DBus.Properties',\
+     member='PropertiesChanged',arg0='org.bluez.Adapter1'",
+];
+
+/// How many signals may wait. A ward has some hundred advertisements a second, and the central needs
+/// microseconds for each, but seconds for a power cycle.
+const SIGNALS_WAITING: usize = 4_096;
 
 /// The pump of a connection: to be awaited beside everything that uses it. It ends with the bus.
 pub(super) type Resource = IOResource<SyncConnection>;
@@ -51,19 +72,22 @@ pub(super) enum Signal {
         /// Its interfaces.
         interfaces: Vec<String>,
     },
+    /// BlueZ has a new object, or an object has changed.
+    Seen {
+        /// Its path.
+        path: String,
+        /// What is new.
+        what: Seen,
+    },
 }
 
 /// The signals of a bus connection, while it lasts.
-pub(super) struct Signals {
-    stream: BoxStream<'static, Signal>,
-    /// The rules behind the stream live as long as these.
-    _rules: [MsgMatch; 2],
-}
+pub(super) struct Signals(mpsc::Receiver<Signal>);
 
 impl Signals {
-    /// The next signal; `None` when the connection is gone. Cancel-safe.
+    /// The next signal; `None` when some could not be kept. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Signal> {
-        self.stream.next().await
+        self.0.recv().await
     }
 
     /// Takes what has come so far, and gives the last word on whether `org.bluez` has an owner.
@@ -85,18 +109,25 @@ impl Bus {
         Ok((resource, Self { connection }))
     }
 
-    /// Subscribes to the two signals that matter. Once for each connection.
+    /// Subscribes to the signals that matter. Once for each connection.
     pub(super) async fn signals(&self) -> Result<Signals, dbus::Error> {
-        let mut owner = MatchRule::new_signal(BUS, "NameOwnerChanged");
-        owner.sender = Some(BUS.into());
-        let mut removed = MatchRule::new_signal("org.freedesktop.DBus.ObjectManager", "InterfacesRemoved");
-        removed.sender = Some(BLUEZ.into());
-        let (owner_rule, owners) = self.connection.add_match(owner).await?.msg_stream();
-        let (removed_rule, removals) = self.connection.add_match(removed).await?.msg_stream();
-        let owners = owners.filter_map(|message| std::future::ready(owner_changed(&message)));
-        let removals = removals.filter_map(|message| std::future::ready(object_removed(&message)));
-        let stream = stream::select(owners, removals).boxed();
-        Ok(Signals { stream, _rules: [owner_rule, removed_rule] })
+        let (sender, queue) = mpsc::channel(SIGNALS_WAITING);
+        let mut sender = Some(sender);
+        let mut any = MatchRule::new();
+        any.msg_type = Some(MessageType::Signal);
+        let receive = move |message: Message, _: &SyncConnection| {
+            if let (Some(open), Some(signal)) = (&sender, signal_of(&message))
+                && !keep(open, signal)
+            {
+                sender = None;
+            }
+            true
+        };
+        self.connection.start_receive(any, Box::new(receive));
+        for rule in RULES {
+            self.connection.add_match_no_cb(rule).await?;
+        }
+        Ok(Signals(queue))
     }
 
     /// Whether `org.bluez` is there.
@@ -111,11 +142,16 @@ impl Bus {
         Agent::refuse_all(&self.connection, gate).await
     }
 
+    /// An object of BlueZ, with a limit on how long its answers may take.
+    pub(super) fn object<'a>(&'a self, path: &'a str, limit: Duration) -> Proxy<'a, &'a SyncConnection> {
+        Proxy::new(BLUEZ, path, limit, &*self.connection)
+    }
+
     /// What BlueZ says of the keys shared with the device `id`, for instance
     /// `hci0/dev_F1_00_00_00_00_01`.
     pub(super) async fn security(&self, id: &str) -> Result<Security, dbus::Error> {
         let path = format!("/org/bluez/{id}");
-        let proxy = Proxy::new(BLUEZ, path, CALL_LIMIT, &*self.connection);
+        let proxy = self.object(&path, CALL_LIMIT);
         let property = async |name: &str| -> Result<bool, dbus::Error> {
             let reply = proxy.method_call(PROPERTIES, "Get", (DEVICE, name));
             let (value,): (dbus::arg::Variant<bool>,) = reply.await?;
@@ -131,12 +167,73 @@ impl Bus {
     }
 }
 
-fn owner_changed(message: &Message) -> Option<Signal> {
-    let (name, _, new): (String, String, String) = message.read3().ok()?;
-    (name == BLUEZ).then_some(Signal::Owner { present: !new.is_empty() })
+/// Puts a signal in line. A mere advertisement may be missed, another one comes; without anything
+/// else the central would believe what is not so any more: then it says no.
+fn keep(queue: &mpsc::Sender<Signal>, signal: Signal) -> bool {
+    match queue.try_send(signal) {
+        // Closed: nobody listens any more, and the connection ends with it.
+        Ok(()) | Err(TrySendError::Closed(_)) => true,
+        Err(TrySendError::Full(Signal::Seen { what: Seen::Device(facts), .. })) => facts.connected.is_none(),
+        Err(TrySendError::Full(_)) => false,
+    }
 }
 
-fn object_removed(message: &Message) -> Option<Signal> {
-    let (path, interfaces): (dbus::Path<'_>, Vec<String>) = message.read2().ok()?;
-    Some(Signal::Removed { path: path.to_string(), interfaces })
+/// What a signal says, if it is one of those asked for. Anybody on the bus can send a signal to this
+/// connection alone; BlueZ and the bus tell everybody.
+fn signal_of(message: &Message) -> Option<Signal> {
+    if message.destination().is_some() {
+        return None;
+    }
+    match &*message.member()? {
+        "NameOwnerChanged" => {
+            let (name, _, new): (String, String, String) = message.read3().ok()?;
+            (name == BLUEZ).then_some(Signal::Owner { present: !new.is_empty() })
+        }
+        "InterfacesRemoved" => {
+            let (path, interfaces): (dbus::Path<'_>, Vec<String>) = message.read2().ok()?;
+            Some(Signal::Removed { path: path.to_string(), interfaces })
+        }
+        "InterfacesAdded" => {
+            let (path, interfaces): (dbus::Path<'_>, objects::Interfaces) = message.read2().ok()?;
+            Some(Signal::Seen { path: path.to_string(), what: Seen::of(&interfaces)? })
+        }
+        "PropertiesChanged" => {
+            let path = message.path()?.to_string();
+            let (interface, properties): (String, dbus::arg::PropMap) = message.read2().ok()?;
+            Some(Signal::Seen { path, what: Seen::of_interface(&interface, &properties)? })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::objects::Facts;
+    use super::*;
+
+    fn device(connected: Option<bool>) -> Signal {
+        let facts = Facts { connected, is_heard: true, ..Facts::default() };
+        Signal::Seen { path: String::new(), what: Seen::Device(facts) }
+    }
+
+    #[test]
+    fn of_a_full_queue_advertisements_are_missed_and_nothing_else() {
+        let (sender, _queue) = mpsc::channel(1);
+        assert!(keep(&sender, Signal::Owner { present: true }));
+        assert!(keep(&sender, device(None)));
+        assert!(!keep(&sender, device(Some(false))));
+        assert!(!keep(&sender, Signal::Owner { present: false }));
+    }
+
+    #[test]
+    fn what_is_sent_to_this_connection_alone_is_not_believed() {
+        let gone = |to: Option<&str>| {
+            let signal = Message::new_signal("/", "org.freedesktop.DBus", "NameOwnerChanged").unwrap();
+            let mut signal = signal.append3(BLUEZ, ":1.5", "");
+            signal.set_destination(to.map(Into::into));
+            signal_of(&signal)
+        };
+        assert_eq!(gone(None), Some(Signal::Owner { present: false }));
+        assert_eq!(gone(Some(":1.7")), None);
+    }
 }

@@ -1,54 +1,48 @@
 //! One adapter: scans without end, and tells the links what it hears of their devices.
 //!
-//! In: an adapter's name and the addresses of the allowlist. Out: for each of these addresses
-//! whether it is there; for all others a count and the last few of them. The central never connects:
-//! that is the link's, and a link can only be had for an address that is listed.
+//! In: an adapter's name or address, and the addresses of the allowlist. Out: for each of these
+//! addresses whether it is there; for all others a count and the last few of them. The central never
+//! connects: that is the link's, and a link can only be had for an address that is listed.
 //!
 //! What can go wrong: the bus, `org.bluez` or the adapter is not there, or goes away; the adapter is
-//! switched off; scanning fails or falls silent. Each takes the radio down, with its reason in
-//! [`Status`], and is tried again for ever.
+//! switched off; scanning fails or falls silent. Each but silence takes the radio down, with its
+//! reason in [`Status`], and is tried again for ever. Against silence there is the watchdog, whose
+//! steps are taken here.
 
 mod scan;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use btleplug::api::{Central as _, Manager as _, ScanFilter};
-use btleplug::platform::{Adapter, Manager, PeripheralId};
-use futures_util::StreamExt;
+use btleplug::platform::PeripheralId;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use self::scan::Scan;
 use super::Address;
+use super::adapter::{Adapter, Found};
 use super::bus::{Bus, Signals};
 use super::pairing::agent::SharedGate;
+use super::watchdog::{Step, Watchdog};
+use crate::backoff::Random;
+use crate::time::{Clock, Mono};
 
 /// How long to wait before the radio is tried again. `bluetoothd` needs about a second to come back.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// BlueZ answers `StartDiscovery` in well under a second, or not at all: one in many calls was seen
-/// to get no reply when two programs scan and connect at the same instant.
-const SCAN_LIMIT: Duration = Duration::from_secs(10);
-
-/// Properties come from BlueZ's memory.
-const PROPERTY_LIMIT: Duration = Duration::from_secs(5);
-
 /// How many unlisted addresses are remembered, the latest first.
 const UNLISTED_KEPT: usize = 32;
 
-/// How long nothing may be heard before a scan counts as dead. Scans are known to stop without a
-/// word (bluez issue 1126, btleplug issue 332). A ward is never this quiet; where it is, starting the
-/// scan again costs nothing.
+/// How long nothing may be heard while a listed device is away. A ward is never this quiet; where it
+/// is, starting the scan again costs nothing.
 const QUIET_LIMIT: Duration = Duration::from_secs(90);
 
 /// The task of one adapter. A clone is the same task: only one of them may run at a time.
 #[derive(Clone)]
 pub struct Central {
     shared: Arc<Shared>,
-    quiet_limit: Duration,
 }
 
 /// What links and status hold of a central.
@@ -61,7 +55,8 @@ pub(super) struct Shared {
     adapter: String,
     peers: BTreeMap<Address, watch::Sender<Peer>>,
     radio: watch::Sender<Radio>,
-    counts: Mutex<Counts>,
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
     /// Closed for ever: who wants to pair does so in a process of its own.
     pairings: SharedGate,
 }
@@ -77,24 +72,27 @@ pub(super) enum Radio {
 
 /// A radio that works. A new one is made every time it comes back.
 pub(super) struct Up {
-    pub(super) adapter: Adapter,
     pub(super) bus: Bus,
 }
 
 /// What is known of a listed device.
 #[derive(Clone, Default)]
 pub(super) struct Peer {
-    /// BlueZ's name of it, once BlueZ knows it.
+    /// btleplug's name of it, once BlueZ knows it.
     pub(super) id: Option<PeripheralId>,
     /// It was heard, or was connected, since it was last lost.
     pub(super) sighted: bool,
+    /// It is connected, by whomever.
+    is_connected: bool,
     /// How often its connection ended, or its object went.
     pub(super) losses: u64,
 }
 
-#[derive(Default)]
-struct Counts {
-    restarts: u64,
+struct State {
+    watchdog: Watchdog,
+    random: Box<dyn Random>,
+    /// Why the scan could not be started again, while the radio is up.
+    not_scanning: Option<String>,
     adverts: u64,
     unlisted: VecDeque<Address>,
 }
@@ -113,16 +111,26 @@ pub enum Presence {
 /// The state of one adapter, for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The adapter's name.
+    /// The adapter, as it was named.
     pub adapter: String,
     /// Why the radio is down, if it is.
     pub down: Option<String>,
+    /// Why it does not scan although it is up, if so.
+    pub not_scanning: Option<String>,
     /// The listed devices.
     pub listed: Vec<(Address, Presence)>,
     /// Everybody else.
     pub unlisted: Unlisted,
+    /// How long ago anybody was heard, listed or not.
+    pub heard: Option<Duration>,
     /// How often a silent scan was started again.
     pub restarts: u64,
+    /// How often the adapter was switched off and on because that had not helped.
+    pub power_cycles: u64,
+    /// How often that had not helped either: somebody must reset its USB device.
+    pub usb_resets_asked: u64,
+    /// Whether nothing was heard since that was last asked for.
+    pub wants_usb_reset: bool,
     /// How many questions of a pairing that came from outside were refused.
     pub pairing_refused: u64,
 }
@@ -137,23 +145,40 @@ pub struct Unlisted {
 }
 
 impl Central {
-    /// A central for an adapter, for instance `hci0`, and the devices that may be connected to.
-    pub fn new(adapter: impl Into<String>, allowlist: impl IntoIterator<Item = Address>) -> (Self, Handle) {
-        let peers = allowlist.into_iter().map(|address| (address, watch::Sender::new(Peer::default())));
+    /// A central for an adapter, for instance `hci0`, or its address; and the devices that may be
+    /// connected to.
+    pub fn new(
+        adapter: impl Into<String>,
+        allowlist: impl IntoIterator<Item = Address>,
+        clock: Arc<dyn Clock>,
+        random: Box<dyn Random>,
+    ) -> (Self, Handle) {
+        let peers: BTreeMap<Address, watch::Sender<Peer>> =
+            allowlist.into_iter().map(|address| (address, watch::Sender::new(Peer::default()))).collect();
+        let state = State {
+            watchdog: Watchdog::new(QUIET_LIMIT, peers.len(), clock.now().mono),
+            random,
+            not_scanning: None,
+            adverts: 0,
+            unlisted: VecDeque::new(),
+        };
         let shared = Arc::new(Shared {
             adapter: adapter.into(),
-            peers: peers.collect(),
+            peers,
             radio: watch::Sender::new(Radio::Down("not started".to_owned())),
-            counts: Mutex::default(),
+            state: Mutex::new(state),
+            clock,
             pairings: SharedGate::default(),
         });
-        (Self { shared: Arc::clone(&shared), quiet_limit: QUIET_LIMIT }, Handle { shared })
+        (Self { shared: Arc::clone(&shared) }, Handle { shared })
     }
 
     /// The same, with another limit on silence than 90 seconds.
     #[must_use]
     pub fn with_quiet_limit(self, quiet_limit: Duration) -> Self {
-        Self { quiet_limit, ..self }
+        let (listed, now) = (self.shared.peers.len(), self.shared.now());
+        self.shared.state().watchdog = Watchdog::new(quiet_limit, listed, now);
+        self
     }
 
     /// Runs the radio for ever. To stop, drop the future: BlueZ ends the scan with the connection.
@@ -171,15 +196,11 @@ impl Central {
         }
     }
 
-    /// Serves while the bus lasts. btleplug's connection lives as long: one for each would leak.
+    /// Serves while the bus lasts.
     async fn serve(&self, bus: &Bus) -> String {
         let mut signals = match bus.signals().await {
             Ok(signals) => signals,
             Err(error) => return format!("the system bus refuses to send signals: {error}"),
-        };
-        let manager = match Manager::new().await {
-            Ok(manager) => manager,
-            Err(error) => return format!("no second connection to the system bus: {error}"),
         };
         loop {
             let reason = match bus.has_bluez().await {
@@ -190,7 +211,10 @@ impl Central {
                     if let Err(error) = &agent {
                         tracing::warn!(%error, "BlueZ takes no agent: pairings from outside are not counted");
                     }
-                    self.scan(&manager, bus, &mut signals).await
+                    match self.scan(bus, &mut signals).await {
+                        Ended::Radio(reason) => reason,
+                        Ended::Bus(reason) => return reason,
+                    }
                 }
                 Ok(_) => "org.bluez is not on the bus: is bluetooth.service running?".to_owned(),
                 Err(error) => return format!("the system bus does not answer: {error}"),
@@ -201,56 +225,25 @@ impl Central {
         }
     }
 
-    /// Scans until the radio is lost, and gives the reason.
-    async fn scan(&self, manager: &Manager, bus: &Bus, signals: &mut Signals) -> String {
-        let adapter = match self.find_adapter(manager).await {
-            Ok(adapter) => adapter,
-            Err(reason) => return reason,
+    /// Scans until the radio is lost.
+    async fn scan(&self, bus: &Bus, signals: &mut Signals) -> Ended {
+        let Found { adapter, objects } = match Adapter::find(bus, &self.shared.adapter).await {
+            Ok(found) => found,
+            Err(reason) => return Ended::Radio(reason),
         };
-        // The stream first: what BlueZ finds between the two calls would be missed otherwise.
-        let mut events = match timeout(PROPERTY_LIMIT, adapter.events()).await {
-            Ok(Ok(events)) => events.boxed(),
-            Ok(Err(error)) => return format!("no events from {}: {error}", self.shared.adapter),
-            Err(_) => return format!("{} does not answer", self.shared.adapter),
-        };
-        if let Err(reason) = self.start_scan(&adapter).await {
-            return reason;
-        }
-        self.shared
-            .radio
-            .send_replace(Radio::Up(Arc::new(Up { adapter: adapter.clone(), bus: bus.clone() })));
-        tracing::info!(adapter = self.shared.adapter, "scanning");
-        Scan::new(self, adapter).run(&mut events, signals).await
-    }
-
-    async fn find_adapter(&self, manager: &Manager) -> Result<Adapter, String> {
-        let name = &self.shared.adapter;
-        let adapters = match timeout(PROPERTY_LIMIT, manager.adapters()).await {
-            Ok(adapters) => adapters.map_err(|error| format!("adapters cannot be listed: {error}"))?,
-            Err(_) => return Err("org.bluez does not answer".to_owned()),
-        };
-        for adapter in adapters {
-            // `adapter_info` is `hci0 (usb:...)`; btleplug has no other way to the name.
-            let info = timeout(PROPERTY_LIMIT, adapter.adapter_info()).await;
-            let info = info.ok().and_then(Result::ok).unwrap_or_default();
-            if info.split_whitespace().next() == Some(name) {
-                return Ok(adapter);
+        if let Err(reason) = adapter.start_scan().await {
+            // It is helped against this as against silence.
+            if self.shared.poll_step() == Some(Step::PowerCycle)
+                && let Err(worse) = adapter.power_cycle().await
+            {
+                return Ended::Radio(worse);
             }
+            return Ended::Radio(reason);
         }
-        Err(format!("there is no adapter {name}: is it plugged in and not blocked (rfkill)?"))
-    }
-
-    /// Switches the adapter on and scans without filter: many devices put their services into the
-    /// scan response only, where BlueZ's filter does not see them.
-    async fn start_scan(&self, adapter: &Adapter) -> Result<(), String> {
-        let name = &self.shared.adapter;
-        // BlueZ refuses a second start by the same client, and the first one may have gone silent.
-        let _ = timeout(SCAN_LIMIT, adapter.stop_scan()).await;
-        match timeout(SCAN_LIMIT, adapter.start_scan(ScanFilter::default())).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("{name} does not scan: {error}")),
-            Err(_) => Err(format!("{name} does not answer to the start of a scan")),
-        }
+        self.shared.handle_scan(Ok(()));
+        self.shared.radio.send_replace(Radio::Up(Arc::new(Up { bus: bus.clone() })));
+        tracing::info!(adapter = self.shared.adapter, name = adapter.name(), "scanning");
+        Scan::new(&self.shared, adapter).run(objects, signals).await
     }
 
     fn go_down(&self, reason: String) {
@@ -262,12 +255,23 @@ impl Central {
         for peer in self.shared.peers.values() {
             peer.send_modify(Peer::lose_object);
         }
+        self.shared.count_connected();
+        self.shared.state().not_scanning = None;
     }
+}
+
+/// What ended a scan.
+enum Ended {
+    /// The radio, and why.
+    Radio(String),
+    /// The connection to the bus, and why: it is made anew.
+    Bus(String),
 }
 
 impl Peer {
     fn lose_connection(&mut self) {
         self.sighted = false;
+        self.is_connected = false;
         self.losses += 1;
     }
 
@@ -278,18 +282,46 @@ impl Peer {
 }
 
 impl Shared {
-    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
-        // Plain counters: whoever panicked while holding them left them as good as any.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Counters and times: whoever panicked while holding them left them as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Mono {
+        self.clock.now().mono
+    }
+
+    fn poll_step(&self) -> Option<Step> {
+        let State { watchdog, random, .. } = &mut *self.state();
+        let step = watchdog.poll_step(self.now(), random.as_mut())?;
+        let adapter = &self.adapter;
+        match step {
+            Step::RestartScan => tracing::info!(adapter, "nothing is heard: the scan starts again"),
+            Step::PowerCycle => tracing::warn!(adapter, "nothing is heard: switched off and on"),
+            Step::AskUsbReset => tracing::error!(adapter, "nothing is heard: its USB device must be reset"),
+        }
+        Some(step)
+    }
+
+    fn handle_scan(&self, started: Result<(), String>) {
+        let mut state = self.state();
+        state.not_scanning = started.err();
+        let started = if state.not_scanning.is_none() { Ok(()) } else { Err(()) };
+        state.watchdog.handle_scan(started, self.now());
+    }
+
+    fn count_connected(&self) {
+        let connected = self.peers.values().filter(|peer| peer.borrow().is_connected).count();
+        self.state().watchdog.handle_connected(connected, self.now());
     }
 
     fn hear_unlisted(&self, address: Option<Address>) {
-        let mut counts = self.counts();
-        counts.adverts += 1;
+        let mut state = self.state();
+        state.adverts += 1;
         if let Some(address) = address {
-            counts.unlisted.retain(|known| *known != address);
-            counts.unlisted.push_front(address);
-            counts.unlisted.truncate(UNLISTED_KEPT);
+            state.unlisted.retain(|known| *known != address);
+            state.unlisted.push_front(address);
+            state.unlisted.truncate(UNLISTED_KEPT);
         }
     }
 }
@@ -310,18 +342,24 @@ impl Handle {
             Radio::Down(reason) => Some(reason.clone()),
             Radio::Up(_) => None,
         };
-        let counts = self.shared.counts();
+        let (state, now) = (self.shared.state(), self.shared.now());
+        let counts = state.watchdog.counts();
         Status {
             adapter: self.shared.adapter.clone(),
             down,
+            not_scanning: state.not_scanning.clone(),
             listed: listed.collect(),
-            unlisted: Unlisted { adverts: counts.adverts, latest: counts.unlisted.iter().copied().collect() },
+            unlisted: Unlisted { adverts: state.adverts, latest: state.unlisted.iter().copied().collect() },
+            heard: state.watchdog.heard().map(|at| now.since(at)),
             restarts: counts.restarts,
+            power_cycles: counts.power_cycles,
+            usb_resets_asked: counts.usb_resets_asked,
+            wants_usb_reset: state.watchdog.wants_usb_reset(),
             pairing_refused: self.shared.pairings.refusals().total(),
         }
     }
 
-    /// The adapter's name.
+    /// The adapter, as it was named.
     pub fn adapter(&self) -> &str {
         &self.shared.adapter
     }
@@ -341,11 +379,34 @@ impl Handle {
             peer.send_modify(|peer| peer.sighted = false);
         }
     }
+
+    /// Something came over a link: the radio is not deaf.
+    pub(super) fn handle_delivery(&self) {
+        self.shared.state().watchdog.handle_delivery(self.shared.now());
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now(&self) -> crate::time::Now {
+            crate::time::Now::default()
+        }
+    }
+
+    impl Random for Stopped {
+        fn next_u64(&mut self) -> u64 {
+            0
+        }
+    }
+
+    fn central(allowlist: &[Address]) -> (Central, Handle) {
+        Central::new("hci0", allowlist.iter().copied(), Arc::new(Stopped), Box::new(Stopped))
+    }
 
     fn address(number: u8) -> Address {
         format!("F9:00:00:00:00:{number:02X}").parse().unwrap()
@@ -353,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_unlisted_are_counted_and_only_the_latest_are_kept() {
-        let (_central, handle) = Central::new("hci0", []);
+        let (_central, handle) = central(&[]);
         for number in 0..100 {
             handle.shared.hear_unlisted(Some(address(number)));
         }
@@ -367,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_radio_that_was_never_started_says_so_and_knows_only_the_listed() {
-        let (central, handle) = Central::new("hci0", [address(1), address(2)]);
+        let (central, handle) = central(&[address(1), address(2)]);
         let status = handle.status();
         assert_eq!(status.down.as_deref(), Some("not started"));
         assert_eq!(status.listed, [(address(1), Presence::Unknown), (address(2), Presence::Unknown)]);

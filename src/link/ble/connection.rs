@@ -45,9 +45,53 @@ pub(super) struct Connection {
 /// What was asked of a connection.
 #[derive(Default)]
 pub(super) struct Operations {
+    /// What will be subscribed to: a device that kept its subscriptions from an earlier connection sends
+    /// before it is asked again, BlueZ confirms that, and it is the only time that it is sent.
+    wanted: BTreeSet<Characteristic>,
+    /// What came of it so far, at most [`EARLY_KEPT`] values.
+    early: VecDeque<(Characteristic, Bytes)>,
+    /// Values that were early and whose subscription stands now.
+    due: VecDeque<LinkEvent>,
+    /// What was read on this connection: its answers come as values too.
+    read: BTreeSet<Characteristic>,
     subscribed: BTreeSet<Characteristic>,
     waiting: VecDeque<LinkCommand>,
     current: Option<BoxFuture<'static, LinkEvent>>,
+}
+
+/// How many values are kept until their characteristic is subscribed to.
+const EARLY_KEPT: usize = 64;
+
+impl Operations {
+    /// Of a connection on which these will be subscribed to.
+    pub(super) fn new(wanted: impl IntoIterator<Item = Characteristic>) -> Self {
+        Self { wanted: wanted.into_iter().collect(), ..Self::default() }
+    }
+
+    /// What is to be made of a value: an event now, later, or never.
+    fn take(&mut self, of: Characteristic, value: Bytes) -> Option<LinkEvent> {
+        let has_room = self.early.len() < EARLY_KEPT;
+        // Behind what came earlier, or it would overtake it.
+        let is_behind = has_room && self.early.iter().any(|(early, _)| *early == of);
+        if self.subscribed.contains(&of) && !is_behind {
+            return Some(LinkEvent::Value(of, value));
+        }
+        if self.wanted.contains(&of) && !self.read.contains(&of) && has_room {
+            self.early.push_back((of, value));
+        }
+        None
+    }
+
+    /// A subscription stands: what came before it is due, in its order.
+    fn release(&mut self, to: Characteristic) {
+        for (of, value) in std::mem::take(&mut self.early) {
+            if of == to {
+                self.due.push_back(LinkEvent::Value(of, value));
+            } else {
+                self.early.push_back((of, value));
+            }
+        }
+    }
 }
 
 impl Connection {
@@ -63,6 +107,9 @@ impl Connection {
     /// Cancel-safe: values stay in their stream, and the operation that runs stays in `current`.
     pub(super) async fn next(&mut self) -> LinkEvent {
         loop {
+            if let Some(event) = self.operations.due.pop_front() {
+                return event;
+            }
             self.start_next_operation();
             let Self { values, peer, radio, losses, operations, .. } = self;
             // Values first: what came before a disconnection is delivered before it.
@@ -84,8 +131,19 @@ impl Connection {
                 }
                 Happened::Done(event) => {
                     self.operations.current = None;
-                    if let LinkEvent::Subscribed(characteristic, Err(_)) = &event {
-                        self.operations.subscribed.remove(characteristic);
+                    match &event {
+                        LinkEvent::Subscribed(characteristic, Err(_)) => {
+                            self.operations.subscribed.remove(characteristic);
+                        }
+                        LinkEvent::Subscribed(characteristic, Ok(())) => {
+                            self.operations.release(*characteristic);
+                        }
+                        LinkEvent::Up
+                        | LinkEvent::Bytes(_)
+                        | LinkEvent::Value(..)
+                        | LinkEvent::ReadDone(..)
+                        | LinkEvent::Written(..)
+                        | LinkEvent::Down(_) => {}
                     }
                     return event;
                 }
@@ -104,13 +162,11 @@ impl Connection {
         }
     }
 
-    /// Values of what was subscribed to; a value that was read comes this way too, and is dropped.
-    fn value(&self, value: ValueNotification) -> Option<LinkEvent> {
+    /// Values of what was subscribed to, or will be; a value that was read comes this way too, and is dropped.
+    fn value(&mut self, value: ValueNotification) -> Option<LinkEvent> {
         let service = value.service_uuid.to_ble_u16()?;
         let uuid = value.uuid.to_ble_u16()?;
-        let characteristic = Characteristic { service, uuid };
-        let asked_for = self.operations.subscribed.contains(&characteristic);
-        asked_for.then(|| LinkEvent::Value(characteristic, Bytes::from(value.value)))
+        self.operations.take(Characteristic { service, uuid }, Bytes::from(value.value))
     }
 
     fn start_next_operation(&mut self) {
@@ -120,7 +176,10 @@ impl Connection {
         }
         let peripheral = self.peripheral.clone();
         operations.current = match operations.waiting.pop_front() {
-            Some(LinkCommand::Read(of)) => Some(read(peripheral, of).boxed()),
+            Some(LinkCommand::Read(of)) => {
+                operations.read.insert(of);
+                Some(read(peripheral, of).boxed())
+            }
             Some(LinkCommand::Subscribe(to)) => {
                 // Before the request: the first value can overtake its answer.
                 operations.subscribed.insert(to);
@@ -204,5 +263,48 @@ async fn answer<T>(operation: impl Future<Output = Result<T, btleplug::Error>>) 
     match timeout(OPERATION_LIMIT, operation).await {
         Ok(done) => done.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer in {} s", OPERATION_LIMIT.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INDICATED: Characteristic = Characteristic { service: 0x1809, uuid: 0x2A1C };
+    const OTHER: Characteristic = Characteristic { service: 0x180F, uuid: 0x2A19 };
+
+    #[test]
+    fn what_a_device_sends_before_it_is_asked_again_waits_for_its_subscription() {
+        let mut operations = Operations::new([INDICATED, OTHER]);
+        let value = |octet| Bytes::from(vec![octet]);
+        assert_eq!(operations.take(INDICATED, value(1)), None);
+        assert_eq!(operations.take(OTHER, value(2)), None);
+        assert_eq!(operations.take(INDICATED, value(3)), None);
+        operations.subscribed.insert(INDICATED);
+        // The subscription is on its way: this one must not overtake the others.
+        assert_eq!(operations.take(INDICATED, value(4)), None);
+        operations.release(INDICATED);
+        let due: Vec<_> = operations.due.drain(..).collect();
+        assert_eq!(due, [1, 3, 4].map(|octet| LinkEvent::Value(INDICATED, value(octet))));
+        assert_eq!(operations.early, [(OTHER, value(2))]);
+        assert_eq!(operations.take(INDICATED, value(5)), Some(LinkEvent::Value(INDICATED, value(5))));
+    }
+
+    #[test]
+    fn the_answer_to_a_read_and_what_nobody_wants_are_kept_for_nobody() {
+        let mut operations = Operations::new([OTHER]);
+        operations.read.insert(OTHER);
+        assert_eq!(operations.take(OTHER, Bytes::new()), None);
+        assert_eq!(operations.take(INDICATED, Bytes::new()), None);
+        assert!(operations.early.is_empty());
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut operations = Operations::new([INDICATED]);
+        for _ in 0..1_000 {
+            operations.take(INDICATED, Bytes::new());
+        }
+        assert_eq!(operations.early.len(), EARLY_KEPT);
     }
 }

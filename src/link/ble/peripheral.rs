@@ -13,7 +13,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use btleplug::api::{Central as _, Peripheral as _};
+use btleplug::api::Peripheral as _;
 use btleplug::platform::{Peripheral, PeripheralId};
 use futures_util::StreamExt;
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::central::{Peer, Radio, Up};
 use super::connection::{Connection, OPERATION_LIMIT, Operations, offered, radio_lost};
+use super::session::Session;
 use super::{Address, Handle, Security};
 use crate::link::{Characteristic, Link, LinkCommand, LinkError, LinkEvent};
 
@@ -44,6 +45,9 @@ const LOOK_AGAIN: [Duration; 3] =
 /// Disconnecting was seen to take two to three seconds.
 const DISCONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// BlueZ answers from its memory, or is not there any more.
+const SETTLE_LIMIT: Duration = Duration::from_secs(1);
+
 /// What the device's rule demands of the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
@@ -56,10 +60,18 @@ pub enum Demand {
 /// The link to one device of the allowlist.
 pub struct BleLink {
     target: Target,
-    /// What BlueZ was asked to connect: to be disconnected whatever becomes of the attempt.
-    held: Option<Peripheral>,
     connection: Option<Connection>,
+    /// What BlueZ was asked to connect: to be disconnected whatever becomes of the attempt.
+    held: Option<Held>,
     ready: VecDeque<LinkEvent>,
+    /// The connection has ended, and all its values are there.
+    is_settled: bool,
+}
+
+/// A device, and the session that it is used over, which must not end before.
+struct Held {
+    peripheral: Peripheral,
+    session: Session,
 }
 
 /// Which device, over which radio, and what is expected of it.
@@ -75,7 +87,7 @@ impl BleLink {
     /// at least one of the characteristics in `wanted`.
     pub fn new(central: Handle, address: Address, wanted: Vec<Characteristic>, demand: Demand) -> Self {
         let target = Target { central, address, wanted, demand };
-        Self { target, held: None, connection: None, ready: VecDeque::new() }
+        Self { target, held: None, connection: None, ready: VecDeque::new(), is_settled: false }
     }
 
     /// What BlueZ said of the keys when the present connection was made.
@@ -83,13 +95,21 @@ impl BleLink {
         self.connection.as_ref().map(|connection| connection.security)
     }
 
+    fn let_connection_go(&mut self) {
+        match (self.connection.take(), &self.held) {
+            (Some(connection), Some(held)) => held.session.let_go(connection),
+            // A connection is never without what is held of it.
+            (connection, _) => drop(connection),
+        }
+    }
+
     /// Disconnects what is held, and waits until the central knows: its word on this disconnection
     /// must not be taken for one of the next connection.
     async fn release(&mut self) {
-        self.connection = None;
+        self.let_connection_go();
         self.ready.clear();
         // Taken only after the last await: a `close` that is dropped half-way can be called again.
-        let Some(peripheral) = self.held.clone() else { return };
+        let Some(peripheral) = self.held.as_ref().map(|held| held.peripheral.clone()) else { return };
         let radio_is_up = matches!(&*self.target.central.radio().borrow(), Radio::Up(_));
         if let Some(mut peer) = self.target.central.peer(self.target.address).filter(|_| radio_is_up) {
             let losses = peer.borrow().losses;
@@ -105,7 +125,7 @@ impl BleLink {
 
 impl Target {
     /// Connects; what BlueZ was asked to connect is put into `held` first.
-    async fn connect(&self, held: &mut Option<Peripheral>) -> Result<Connection, LinkError> {
+    async fn connect(&self, held: &mut Option<Held>) -> Result<Connection, LinkError> {
         let Some(mut peer) = self.central.peer(self.address) else {
             return Err(self.denied("it is not on the allowlist of this adapter"));
         };
@@ -114,19 +134,20 @@ impl Target {
         let id = self.sighting(&mut peer, &mut radio).await?;
         let losses = peer.borrow_and_update().losses;
 
-        let peripheral = self.within(OPERATION_LIMIT, "finding it", up.adapter.peripheral(&id)).await?;
+        let session = Session::open().await.map_err(|reason| self.lost("asking BlueZ", &reason))?;
+        let peripheral = session.peripheral(&id).await.map_err(|reason| self.lost("finding it", &reason))?;
         if peripheral.address().to_string() != self.address.to_string() {
             return Err(self.denied("BlueZ has another device under its name"));
         }
         // Before it is connected too: a device without the bond that its rule demands is left to whoever pairs it.
         self.checked_security(&up, &id).await?;
-        *held = Some(peripheral.clone());
+        let Held { session, .. } = held.insert(Held { peripheral: peripheral.clone(), session });
         tracing::debug!(address = %self.address, "connecting");
-        self.within(CONNECT_LIMIT, "connecting", peripheral.connect()).await?;
+        // Before it is connected: a device that kept its subscriptions indicates at once, and BlueZ confirms.
+        let values = self.within(OPERATION_LIMIT, "listening", peripheral.notifications()).await?.boxed();
+        self.within(CONNECT_LIMIT, "connecting", session.connect(peripheral.clone())).await?;
         self.discover(&peripheral).await?;
         let security = self.checked_security(&up, &id).await?;
-        // Before anything is subscribed to: the first value would be missed otherwise.
-        let values = self.within(OPERATION_LIMIT, "listening", peripheral.notifications()).await?.boxed();
         tracing::debug!(address = %self.address, %security, "connected");
         Ok(Connection {
             address: self.address,
@@ -136,7 +157,7 @@ impl Target {
             radio,
             losses,
             security,
-            operations: Operations::default(),
+            operations: Operations::new(self.wanted.iter().copied()),
         })
     }
 
@@ -262,6 +283,7 @@ impl Link for BleLink {
         match self.target.connect(&mut self.held).await {
             Ok(connection) => {
                 self.connection = Some(connection);
+                self.is_settled = false;
                 Ok(())
             }
             Err(error) => {
@@ -281,9 +303,22 @@ impl Link for BleLink {
         let Some(connection) = &mut self.connection else {
             return LinkEvent::Down(LinkError::HungUp);
         };
-        let event = connection.next().await;
+        let mut event = connection.next().await;
+        if matches!(event, LinkEvent::Down(_)) && !self.is_settled {
+            // The end is heard over another connection to the bus than the values. BlueZ's answer over
+            // theirs comes after all that it sent before: then what is left comes before the end.
+            let _ = timeout(SETTLE_LIMIT, connection.peripheral.is_connected()).await;
+            self.is_settled = true;
+            event = connection.next().await;
+        }
+        if matches!(
+            event,
+            LinkEvent::Value(..) | LinkEvent::ReadDone(_, Ok(_)) | LinkEvent::Subscribed(_, Ok(()))
+        ) {
+            self.target.central.handle_delivery();
+        }
         if matches!(event, LinkEvent::Down(_)) {
-            self.connection = None;
+            self.let_connection_go();
         }
         event
     }

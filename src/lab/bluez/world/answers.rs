@@ -5,14 +5,14 @@
 //! read is announced before it is returned.
 
 use std::ffi::CString;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use dbus::Message;
 use dbus::arg::Variant;
 use dbus::strings::ErrorName;
-use dbus::{Message, Path};
 
 use super::pairing::MANAGER;
-use super::{ADAPTER, CHARACTERISTIC, Call, DEVICE, HCI, World, is_at_or_below, long_uuid, path_of};
+use super::{ADAPTER, CHARACTERISTIC, Call, DEVICE, World, is_at_or_below, long_uuid, path_of};
 use crate::lab::bluez::objects::{OBJECT_MANAGER, PROPERTIES, Property, prop_map};
 
 const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
@@ -20,9 +20,6 @@ pub(super) const FAILED: &str = "org.bluez.Error.Failed";
 pub(super) const NO_OBJECT: &str = "org.freedesktop.DBus.Error.UnknownObject";
 pub(super) const NO_METHOD: &str = "org.freedesktop.DBus.Error.UnknownMethod";
 pub(super) const BAD_ARGUMENTS: &str = "org.freedesktop.DBus.Error.InvalidArgs";
-
-/// A quick advertiser.
-const ADVERT_PERIOD: Duration = Duration::from_millis(50);
 
 /// The log keeps this many calls; a demonstration that runs for days does not grow.
 const CALLS_KEPT: usize = 100_000;
@@ -36,22 +33,24 @@ pub(super) fn refuse<T>(name: &str, text: impl Into<String>) -> Result<T, Refusa
 
 impl World {
     pub(in crate::lab::bluez) fn handle_call(&mut self, call: Message, now: Instant) {
-        let delay = call.member().and_then(|member| self.delays.get(&*member).copied());
-        match delay {
+        let Some(call) = self.let_hang(call, now) else { return };
+        match self.delay_of(&call) {
             Some(delay) => self.delayed.push((now + delay, call)),
             None => self.answer(call),
         }
     }
 
     pub(in crate::lab::bluez) fn handle_time(&mut self, now: Instant) {
+        self.handle_hanging(now);
         let (due, later) = std::mem::take(&mut self.delayed).into_iter().partition(|(at, _)| *at <= now);
         self.delayed = later;
         let due: Vec<(Instant, Message)> = due;
         for (_, call) in due {
             self.answer(call);
         }
-        if self.is_scanning() && self.advertise_at.is_none_or(|at| at <= now) {
-            self.advertise_at = Some(now + ADVERT_PERIOD);
+        self.handle_visits(now);
+        if self.is_scanning() && self.deaf_until.is_none() && self.advertise_at.is_none_or(|at| at <= now) {
+            self.advertise_at = Some(now + self.advert_period);
             // BlueZ tells of an advertisement by a signal strength that differs.
             self.strong = !self.strong;
             let strength = if self.strong { -50 } else { -51 };
@@ -62,7 +61,7 @@ impl World {
                 .map(|(address, _)| address.clone())
                 .collect();
             for address in heard {
-                if !self.is_connected(&address) {
+                if self.is_noisy || !self.is_connected(&address) {
                     self.announce(&address, Some(strength));
                 }
             }
@@ -139,7 +138,7 @@ impl World {
             return refuse(NO_OBJECT, format!("{path} has no {interface}"));
         }
         match interface {
-            ADAPTER => self.perform_adapter(call, member)?,
+            ADAPTER => self.perform_adapter(call, path, member)?,
             DEVICE => self.perform_device(path, member)?,
             CHARACTERISTIC => return self.perform_characteristic(call, path, member),
             _ => return refuse(NO_METHOD, format!("{interface}.{member}")),
@@ -163,42 +162,19 @@ impl World {
             "Get" => Ok(call.method_return().append1(value.variant())),
             "Set" => {
                 self.log(path, &format!("Set {name}"));
-                let flag =
-                    call.get3::<String, String, Variant<bool>>().2.map(|given| Property::Bool(given.0));
-                let number =
-                    call.get3::<String, String, Variant<u32>>().2.map(|given| Property::U32(given.0));
-                let Some(given) = flag.or(number) else { return refuse(BAD_ARGUMENTS, name) };
-                self.objects.set(path, interface, name, given);
+                let flag = call.get3::<String, String, Variant<bool>>().2;
+                let number = call.get3::<String, String, Variant<u32>>().2;
+                match (flag, number) {
+                    (Some(Variant(given)), _) => self.set_property(path, (interface, name), given),
+                    (None, Some(Variant(given))) => {
+                        self.objects.set(path, interface, name, Property::U32(given));
+                    }
+                    (None, None) => return refuse(BAD_ARGUMENTS, name),
+                }
                 Ok(call.method_return())
             }
             _ => refuse(NO_METHOD, member),
         }
-    }
-
-    fn perform_adapter(&mut self, call: &Message, member: &str) -> Result<(), Refusal> {
-        let sender = call.sender().map(|sender| sender.to_string()).unwrap_or_default();
-        match member {
-            "SetDiscoveryFilter" => {}
-            "StartDiscovery" if !self.objects.is(HCI, ADAPTER, "Powered") => {
-                return refuse("org.bluez.Error.NotReady", "Resource Not Ready");
-            }
-            "StartDiscovery" if !self.scanning.insert(sender.clone()) => {
-                return refuse("org.bluez.Error.InProgress", "Operation already in progress");
-            }
-            "StopDiscovery" if !self.scanning.remove(&sender) => {
-                return refuse(FAILED, "No discovery started");
-            }
-            "StartDiscovery" | "StopDiscovery" => {
-                let scanning = !self.scanning.is_empty();
-                self.objects.set(HCI, ADAPTER, "Discovering", Property::Bool(scanning));
-            }
-            "RemoveDevice" => {
-                let Some(path) = call.get1::<Path<'_>>() else { return refuse(BAD_ARGUMENTS, member) };
-                self.remove_device(&path)?;
-            }
-            _ => return refuse(NO_METHOD, member),
-        }
-        Ok(())
     }
 
     fn perform_device(&mut self, path: &str, member: &str) -> Result<(), Refusal> {
@@ -210,7 +186,7 @@ impl World {
             }
             "Disconnect" => {
                 let addresses: Vec<String> = self.peripherals.keys().cloned().collect();
-                if let Some(address) = addresses.iter().find(|address| path_of(address) == path) {
+                if let Some(address) = addresses.iter().find(|address| self.path_of(address) == path) {
                     self.disconnect(address);
                 }
                 Ok(())
@@ -223,8 +199,9 @@ impl World {
         if self.objects.is(path, DEVICE, "Connected") {
             return Ok(());
         }
-        let Some(peripheral) = self.peripherals.values_mut().find(|p| path_of(&p.emulated.address) == path)
-        else {
+        let hci = self.hci.clone();
+        let mut all = self.peripherals.values_mut();
+        let Some(peripheral) = all.find(|p| path_of(&hci, &p.emulated.address) == path) else {
             return refuse(NO_OBJECT, path);
         };
         if !peripheral.in_range {
@@ -233,8 +210,8 @@ impl World {
         if self.refuses_keys(path) {
             return refuse(FAILED, "le-connection-abort-by-local");
         }
-        let Some(peripheral) = self.peripherals.values_mut().find(|p| path_of(&p.emulated.address) == path)
-        else {
+        let mut all = self.peripherals.values_mut();
+        let Some(peripheral) = all.find(|p| path_of(&hci, &p.emulated.address) == path) else {
             return refuse(NO_OBJECT, path);
         };
         let half_open = peripheral.half_open > 0;
@@ -284,7 +261,7 @@ impl World {
     fn readable(&self, path: &str) -> Option<Vec<u8>> {
         let uuid = self.objects.property(path, CHARACTERISTIC, "UUID")?;
         let device =
-            self.peripherals.values().find(|p| is_at_or_below(path, &path_of(&p.emulated.address)))?;
+            self.peripherals.values().find(|p| is_at_or_below(path, &self.path_of(&p.emulated.address)))?;
         let mut all = device.emulated.services.iter().flat_map(|service| &service.characteristics);
         let found = all.find(|found| Property::Text(long_uuid(found.uuid)) == *uuid)?;
         found.flags.contains(&"read").then(|| found.value.clone())

@@ -12,14 +12,14 @@ use std::path::PathBuf;
 use dbus::{Message, MessageType, Path};
 
 use super::answers::{BAD_ARGUMENTS, FAILED, NO_METHOD, NO_OBJECT, Refusal, error, refuse};
-use super::{ADAPTER, CHARACTERISTIC, DEVICE, HCI, World, is_at_or_below, long_uuid, path_of};
+use super::{ADAPTER, CHARACTERISTIC, DEVICE, HCI, World, is_at_or_below, long_uuid};
 use crate::lab::bluez::objects::Property;
 use crate::lab::bluez::pairing::{Asks, Pairs};
 
 pub(super) const MANAGER: &str = "org.bluez.AgentManager1";
 const AGENT: &str = "org.bluez.Agent1";
 /// The address that the double's adapter has.
-pub(super) const ADAPTER_ADDRESS: &str = "C0:DE:00:00:00:01";
+pub(super) use super::HCI_ADDRESS as ADAPTER_ADDRESS;
 /// The serial numbers of the double's own calls: far from those that the bus connection gives by itself.
 const FIRST_SERIAL: u32 = 0x4000_0000;
 
@@ -75,7 +75,7 @@ impl World {
 
     /// Whether a device is trusted.
     pub fn is_trusted(&self, address: &str) -> bool {
-        self.objects.is(&path_of(address), DEVICE, "Trusted")
+        self.objects.is(&self.path_of(address), DEVICE, "Trusted")
     }
 
     /// Whether keys can be made.
@@ -177,7 +177,7 @@ impl World {
         call: &Message,
         path: &str,
     ) -> Result<(String, Option<(Asks, String)>), Refusal> {
-        let found = self.peripherals.iter().find(|(address, _)| path_of(address) == path);
+        let found = self.peripherals.iter().find(|(address, _)| self.path_of(address) == path);
         let found = found.filter(|_| self.objects.get(path).is_some());
         let Some((address, peripheral)) = found else { return refuse(NO_OBJECT, path) };
         let (address, in_range, bonded) = (address.clone(), peripheral.in_range, peripheral.emulated.bonded);
@@ -204,7 +204,7 @@ impl World {
     }
 
     pub(super) fn cancel_pairing(&mut self, path: &str) -> Result<(), Refusal> {
-        let place = self.pairing.pending.iter().position(|pending| path_of(&pending.address) == path);
+        let place = self.pairing.pending.iter().position(|pending| self.path_of(&pending.address) == path);
         let Some(place) = place else { return refuse("org.bluez.Error.DoesNotExist", "Does Not Exist") };
         let pending = self.pairing.pending.remove(place);
         self.call_agent(&pending.agent, "Cancel", |call| call);
@@ -217,7 +217,7 @@ impl World {
     }
 
     fn ask(&mut self, address: &str, asks: Asks, agent: String, call: Option<Message>) {
-        let device = Path::from(path_of(address));
+        let device = Path::from(self.path_of(address));
         let serial = match asks {
             Asks::Passkey(_) => self.call_agent(&agent, "RequestPasskey", |call| call.append1(device)),
             Asks::Comparison(shown) => {
@@ -274,7 +274,7 @@ impl World {
         is_authenticated: bool,
         is_good: bool,
     ) -> Option<Message> {
-        let path = path_of(address);
+        let path = self.path_of(address);
         if !is_good {
             self.disconnect(address);
             let name = "org.bluez.Error.AuthenticationFailed";
@@ -336,7 +336,7 @@ impl World {
         if self.objects.get(path).is_none() {
             return refuse("org.bluez.Error.DoesNotExist", "Does Not Exist");
         }
-        let address = self.peripherals.keys().find(|address| path_of(address) == path).cloned();
+        let address = self.peripherals.keys().find(|address| self.path_of(address) == path).cloned();
         if let Some(address) = address {
             self.disconnect(&address);
             if let Some(peripheral) = self.peripherals.get_mut(&address) {
@@ -352,19 +352,20 @@ impl World {
 
     /// Whether a device ends every connection that is to be encrypted with keys that it lost.
     pub(super) fn refuses_keys(&self, path: &str) -> bool {
-        self.pairing.lost.iter().any(|address| path_of(address) == path && self.is_bonded(address))
+        self.pairing.lost.iter().any(|address| self.path_of(address) == path && self.is_bonded(address))
     }
 
     /// Whether the characteristic at a path is given only to whom the device is bonded with, and this is not
     /// the one.
     pub(super) fn lacks_keys(&self, path: &str) -> bool {
-        let device = self.peripherals.iter().find(|(address, _)| is_at_or_below(path, &path_of(address)));
+        let device =
+            self.peripherals.iter().find(|(address, _)| is_at_or_below(path, &self.path_of(address)));
         let Some((address, peripheral)) = device else { return false };
         let uuid = self.objects.property(path, CHARACTERISTIC, "UUID");
         let is_protected = self.pairing.habits.get(address).is_some_and(|habits| {
             habits.protected.iter().any(|uuid_| uuid == Some(&Property::Text(long_uuid(*uuid_))))
         });
-        let paired = self.objects.is(&path_of(address), DEVICE, "Paired");
+        let paired = self.objects.is(&self.path_of(address), DEVICE, "Paired");
         let has_keys = (peripheral.emulated.bonded || paired) && !self.pairing.lost.contains(address);
         is_protected && !has_keys
     }

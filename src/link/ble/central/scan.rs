@@ -1,138 +1,193 @@
 //! One scan, from its start until the radio is lost.
 //!
-//! In: btleplug's events and the bus's signals. Out: what the links and the status see of them, and
-//! in the end the reason why the radio is lost.
+//! In: the bus's signals and the watchdog's steps. Out: what the links and the status see of them, and
+//! in the end the reason why the radio is lost. A signal costs no question to BlueZ, but for the first
+//! of a listed device: a ward has hundreds of advertisements a second.
 
 use std::collections::BTreeMap;
+use std::future::pending;
+use std::time::Duration;
 
-use btleplug::api::{Central as _, CentralEvent, CentralState, Peripheral as _};
-use btleplug::platform::{Adapter, PeripheralId};
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use btleplug::platform::PeripheralId;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
-use super::{Central, PROPERTY_LIMIT, Peer};
+use super::{Ended, Peer, Shared};
 use crate::link::ble::Address;
+use crate::link::ble::adapter::Adapter;
 use crate::link::ble::bus::{Signal, Signals};
+use crate::link::ble::objects::{Facts, Seen, address_in};
+use crate::link::ble::session::Session;
+use crate::link::ble::watchdog::Step;
+use crate::time::Mono;
+
+/// How long to wait before btleplug is asked again for a device that it did not know.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// One scan: BlueZ's names of the listed devices are good for its length only.
 pub(super) struct Scan<'a> {
-    central: &'a Central,
+    shared: &'a Shared,
     adapter: Adapter,
-    known: BTreeMap<PeripheralId, Address>,
+    /// The listed devices by path.
+    known: BTreeMap<String, Known>,
+}
+
+struct Known {
+    address: Address,
+    id: Option<PeripheralId>,
+    asked: Option<Mono>,
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(central: &'a Central, adapter: Adapter) -> Self {
-        Self { central, adapter, known: BTreeMap::new() }
+    pub(super) fn new(shared: &'a Shared, adapter: Adapter) -> Self {
+        Self { shared, adapter, known: BTreeMap::new() }
     }
 
-    /// Gives the reason why the radio is lost.
-    pub(super) async fn run(
-        mut self,
-        events: &mut BoxStream<'_, CentralEvent>,
-        signals: &mut Signals,
-    ) -> String {
+    /// Begins with what BlueZ remembers.
+    pub(super) async fn run(mut self, objects: Vec<(String, Seen)>, signals: &mut Signals) -> Ended {
+        for (path, what) in objects {
+            if let Seen::Device(facts) = what {
+                self.handle_device(&path, facts).await;
+            }
+        }
         loop {
             tokio::select! {
-                signal = signals.next() => match signal {
-                    Some(Signal::Owner { .. }) => return "org.bluez went away".to_owned(),
-                    Some(Signal::Removed { path, interfaces }) => {
-                        if let Some(reason) = self.handle_removed(&path, &interfaces) {
-                            return reason;
-                        }
+                signal = signals.next() => {
+                    let Some(signal) = signal else {
+                        return Ended::Bus("more happened on the system bus than could be followed".to_owned());
+                    };
+                    if let Err(reason) = self.handle_signal(signal).await {
+                        return Ended::Radio(reason);
                     }
-                    None => return "the system bus went away".to_owned(),
-                },
-                event = timeout(self.central.quiet_limit, events.next()) => match event {
-                    Ok(Some(CentralEvent::StateUpdate(CentralState::PoweredOff))) => {
-                        return format!("{} was switched off", self.central.shared.adapter);
+                }
+                () = self.step_is_due() => {
+                    if let Some(step) = self.shared.poll_step()
+                        && let Err(reason) = self.take(step).await
+                    {
+                        return Ended::Radio(reason);
                     }
-                    Ok(Some(event)) => self.handle_event(event).await,
-                    Ok(None) => return "btleplug's events ended".to_owned(),
-                    Err(_) => {
-                        self.central.shared.counts().restarts += 1;
-                        if let Err(reason) = self.central.start_scan(&self.adapter).await {
-                            return reason;
-                        }
-                    }
-                },
+                }
             }
         }
     }
 
-    async fn handle_event(&mut self, event: CentralEvent) {
-        match event {
-            CentralEvent::DeviceDiscovered(id) => self.handle_discovered(id).await,
-            CentralEvent::RssiUpdate { id, .. }
-            | CentralEvent::ManufacturerDataAdvertisement { id, .. }
-            | CentralEvent::ServiceDataAdvertisement { id, .. } => match self.peer(&id) {
-                Some(peer) => sight(peer),
-                None => self.central.shared.hear_unlisted(address_in(&id)),
-            },
-            // Already connected, by an earlier run of the daemon for instance: then it is silent.
-            CentralEvent::DeviceConnected(id) => {
-                if let Some(peer) = self.peer(&id) {
-                    sight(peer);
-                }
-            }
-            CentralEvent::DeviceDisconnected(id) => {
-                if let Some(peer) = self.peer(&id) {
-                    peer.send_modify(Peer::lose_connection);
-                }
-            }
-            // Services come after the connection too, and are no sign of an advertisement.
-            CentralEvent::ServicesAdvertisement { .. }
-            | CentralEvent::DeviceUpdated(_)
-            | CentralEvent::DeviceServicesModified(_)
-            | CentralEvent::StateUpdate(_) => {}
+    async fn step_is_due(&self) {
+        let due = self.shared.state().watchdog.poll_timeout();
+        match due {
+            Some(at) => sleep(at.since(self.shared.now())).await,
+            None => pending().await,
         }
     }
 
-    /// BlueZ has an object of it: heard just now when it has a signal strength, else remembered.
-    async fn handle_discovered(&mut self, id: PeripheralId) {
-        // The property, not the path: BlueZ keeps the path of a private address after pairing.
-        let Ok(Ok(peripheral)) = timeout(PROPERTY_LIMIT, self.adapter.peripheral(&id)).await else { return };
-        let Ok(address) = peripheral.address().to_string().parse::<Address>() else { return };
-        let Some(peer) = self.central.shared.peers.get(&address) else {
-            return self.central.shared.hear_unlisted(Some(address));
+    /// Gives a reason when the radio is lost by it.
+    async fn take(&self, step: Step) -> Result<(), String> {
+        match step {
+            Step::RestartScan => {
+                let started = self.adapter.start_scan().await;
+                if let Err(reason) = &started {
+                    tracing::warn!(adapter = self.shared.adapter, reason, "the scan does not start again");
+                }
+                self.shared.handle_scan(started);
+                Ok(())
+            }
+            Step::PowerCycle => {
+                self.adapter.power_cycle().await?;
+                Err(format!("{} was silent and is switched off and on", self.shared.adapter))
+            }
+            // Who reads the status is asked: this process has no right to do it.
+            Step::AskUsbReset => Ok(()),
+        }
+    }
+
+    async fn handle_signal(&mut self, signal: Signal) -> Result<(), String> {
+        match signal {
+            Signal::Owner { .. } => return Err("org.bluez went away".to_owned()),
+            Signal::Removed { path, interfaces } => return self.handle_removed(&path, &interfaces),
+            Signal::Seen { path, what: Seen::Adapter { powered: Some(false), .. } }
+                if path == self.adapter.path() =>
+            {
+                return Err(format!("{} was switched off", self.shared.adapter));
+            }
+            Signal::Seen { path, what: Seen::Device(facts) } if self.adapter.is_above(&path) => {
+                self.handle_device(&path, facts).await;
+            }
+            // Of another adapter, or nothing that matters.
+            Signal::Seen { .. } => {}
+        }
+        Ok(())
+    }
+
+    async fn handle_device(&mut self, path: &str, facts: Facts) {
+        if facts.is_heard {
+            self.shared.state().watchdog.handle_advert(self.shared.now());
+        }
+        let told = facts.address.or_else(|| self.known.get(path).map(|known| known.address));
+        let address = told.or_else(|| address_in(path));
+        let shared = self.shared;
+        let Some((address, peer)) = address.and_then(|address| Some((address, shared.peers.get(&address)?)))
+        else {
+            self.known.remove(path);
+            if facts.is_heard {
+                shared.hear_unlisted(address);
+            }
+            return;
         };
-        let properties = timeout(PROPERTY_LIMIT, peripheral.properties()).await;
-        let heard = properties.ok().and_then(Result::ok).flatten().is_some_and(|known| known.rssi.is_some());
-        self.known.insert(id.clone(), address);
-        peer.send_modify(|peer| {
-            peer.id = Some(id);
-            peer.sighted |= heard;
-        });
+        if let Some(id) = self.id_of(path, address).await
+            && peer.borrow().id.as_ref() != Some(&id)
+        {
+            peer.send_modify(|peer| peer.id = Some(id));
+        }
+        // Already connected, by an earlier run of the daemon for instance: then it is silent.
+        if facts.is_heard || facts.connected == Some(true) {
+            sight(peer);
+        }
+        match facts.connected {
+            Some(true) => {
+                peer.send_modify(|peer| peer.is_connected = true);
+                shared.count_connected();
+                shared.state().watchdog.handle_delivery(shared.now());
+            }
+            Some(false) if peer.borrow().is_connected => {
+                peer.send_modify(Peer::lose_connection);
+                shared.count_connected();
+            }
+            Some(false) | None => {}
+        }
     }
 
-    fn handle_removed(&mut self, path: &str, interfaces: &[String]) -> Option<String> {
-        let name = path.strip_prefix("/org/bluez/")?;
-        let adapter = &self.central.shared.adapter;
-        if name == adapter && interfaces.iter().any(|interface| interface == "org.bluez.Adapter1") {
-            return Some(format!("{adapter} was unplugged"));
+    /// btleplug's name of a listed device; it is asked once for each path.
+    async fn id_of(&mut self, path: &str, address: Address) -> Option<PeripheralId> {
+        let now = self.shared.now();
+        let fresh = || Known { address, id: None, asked: None };
+        let known = self.known.entry(path.to_owned()).or_insert_with(fresh);
+        known.address = address;
+        if known.id.is_none() && known.asked.is_none_or(|at| now.since(at) >= ASK_AGAIN) {
+            known.asked = Some(now);
+            known.id = match Session::open().await {
+                Ok(session) => session.id_of(path).await,
+                Err(_) => None,
+            };
         }
-        if interfaces.iter().any(|interface| interface == "org.bluez.Device1") {
-            let id = self.known.keys().find(|id| id.to_string() == name).cloned()?;
-            let address = self.known.remove(&id)?;
-            self.central.shared.peers.get(&address)?.send_modify(Peer::lose_object);
-        }
-        None
+        known.id.clone()
     }
 
-    fn peer(&self, id: &PeripheralId) -> Option<&watch::Sender<Peer>> {
-        self.central.shared.peers.get(self.known.get(id)?)
+    fn handle_removed(&mut self, path: &str, interfaces: &[String]) -> Result<(), String> {
+        let has = |name: &str| interfaces.iter().any(|interface| interface == name);
+        if path == self.adapter.path() && has("org.bluez.Adapter1") {
+            return Err(format!("{} was unplugged", self.shared.adapter));
+        }
+        if has("org.bluez.Device1")
+            && let Some(known) = self.known.remove(path)
+            && let Some(peer) = self.shared.peers.get(&known.address)
+        {
+            peer.send_modify(Peer::lose_object);
+            self.shared.count_connected();
+        }
+        Ok(())
     }
 }
 
 /// The device is there. Links are woken once, not by each of its advertisements.
 fn sight(peer: &watch::Sender<Peer>) {
     peer.send_if_modified(|peer| !std::mem::replace(&mut peer.sighted, true));
-}
-
-/// The address in BlueZ's name of a device, `hci0/dev_F1_00_00_00_00_01`.
-fn address_in(id: &PeripheralId) -> Option<Address> {
-    let text = id.to_string();
-    text.rsplit_once("dev_")?.1.replace('_', ":").parse().ok()
 }
