@@ -586,7 +586,9 @@ on_a_private_bus! {
                 match action {
                     Action::Report(fault) => faults.push(fault.kind),
                     Action::Observe(_, observation) => rates.push(observation.value),
-                    Action::Command(_) | Action::Identify(..) | Action::Gone(..) => panic!("{action:?}"),
+                    Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Remember(_) => {
+                        panic!("{action:?}")
+                    }
                 }
             }
         }

@@ -199,6 +199,7 @@ pub(crate) async fn converse(
                     tell(Told::Observation(part, Box::new(said)));
                 }
                 Action::Gone(part, why) => tell(Told::Gone(part, why)),
+                Action::Remember(memo) => panic!("{memo:?} of a serial device"),
                 Action::Report(fault) => tell(Told::Fault(fault)),
             }
         }

@@ -11,9 +11,11 @@ mod collector;
 mod heart_rate;
 mod octets;
 mod pulse_oximeter;
+mod records;
 
 pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
 pub use octets::MAX_VALUE;
+pub(super) use records::SETTINGS as RECORD_SETTINGS;
 
 use super::catalogue::BleProfile;
 use super::observation::Observation;

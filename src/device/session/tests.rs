@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::device::memo::Blank;
 use crate::device::nomenclature::{DIMENSIONLESS, SPO2};
 use crate::device::observation::{Kind, Observation, Quality, Status, Value};
 use crate::time::Mono;
@@ -144,6 +145,7 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
         reports: reports_in,
         tickets: Arc::default(),
         settled: settled_out,
+        notebook: Box::new(Blank),
         stop: stop_out,
     };
     Bench { reports, performed, settled, stop, session: Session::new(link, Box::<Echo>::default(), context) }

@@ -1,3 +1,4 @@
+use super::identity::readable;
 use super::*;
 use crate::device::catalogue::ble_profile;
 use crate::device::observation::Observation;
