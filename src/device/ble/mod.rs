@@ -8,6 +8,7 @@
 //! flag announces must be whole or the value is refused as a whole.
 
 mod collector;
+mod glucose;
 mod heart_rate;
 mod octets;
 mod pulse_oximeter;
@@ -23,7 +24,7 @@ use super::{Fault, FaultKind};
 use crate::link::Characteristic;
 
 /// The table of BLE profiles.
-pub(super) static PROFILES: &[&BleProfile] = &[&heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+pub(super) static PROFILES: &[&BleProfile] = &[&glucose::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
@@ -33,7 +34,11 @@ pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         let list = list.collect::<Vec<_>>().join(", ");
         return Err(Fault::new(FaultKind::Unexpected, format!("{uuid:04X} is not known; known are {list}")));
     };
-    (profile.decoder)().handle_value(characteristic, value)
+    let mut decoder = (profile.decoder)();
+    let mut said = decoder.handle_value(characteristic, value)?;
+    // Nothing follows that it could wait for.
+    said.extend(decoder.handle_end());
+    Ok(said)
 }
 
 /// The fault of a decoder that was handed a characteristic of another service.

@@ -190,7 +190,7 @@ impl Reading {
 
 /// Whether a calendar and a clock can show this time (GATT Specification Supplement, "Date Time":
 /// years from 1582; month and day may be 0, unknown).
-fn is_calendar_time(time: DeviceTime) -> bool {
+pub(super) fn is_calendar_time(time: DeviceTime) -> bool {
     (1582..=9999).contains(&time.year)
         && time.month <= 12
         && time.day <= 31

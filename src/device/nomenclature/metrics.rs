@@ -82,6 +82,8 @@ rows! { Metric METRICS:
     CONC_GLU_CAPILLARY_WHOLEBLOOD = { code: 160_184, reference: "MDC_CONC_GLU_CAPILLARY_WHOLEBLOOD", label: "glucose, capillary whole blood", loinc: None, plausible: None };
     /// Glucose in capillary plasma.
     CONC_GLU_CAPILLARY_PLASMA = { code: 160_188, reference: "MDC_CONC_GLU_CAPILLARY_PLASMA", label: "glucose, capillary plasma", loinc: None, plausible: None };
+    /// Glucose in interstitial fluid.
+    CONC_GLU_ISF = { code: 160_212, reference: "MDC_CONC_GLU_ISF", label: "glucose, interstitial fluid", loinc: None, plausible: None };
     // draeger-medibus: ISO/IEEE 11073-10101:2004, partition 2 (SCADA) and partition 3 (events).
     /// Respiration rate.
     RESP_RATE = { code: 151_562, reference: "MDC_RESP_RATE", label: "respiration rate", loinc: Some("9279-1"), plausible: Some((0, 150)) };

@@ -25,6 +25,9 @@ rows! { Unit UNITS:
     KILOJOULE = { code: 266_115, ucum: "kJ", symbol: "kJ" };
     /// `MDC_DIM_MILLI_BAR`.
     MILLIBAR = { code: 266_098, ucum: "mbar", symbol: "mbar" };
+    // glucose: the gram with the prefix of a thousandth.
+    /// `MDC_DIM_MILLI_G`.
+    MILLIGRAM = { code: 263_890, ucum: "mg", symbol: "mg" };
     // astm-lis.
     /// `MDC_DIM_MILLI_G_PER_DL`.
     MILLIGRAM_PER_DECILITRE = { code: 264_274, ucum: "mg/dL", symbol: "mg/dL" };

@@ -77,7 +77,7 @@ impl Talk {
             Action::Command(_)
             | Action::Identify(..)
             | Action::Observe(..)
-            | Action::Gone(..)
+            | Action::Gone(..) | Action::Remember(_)
             | Action::Report(_) => None,
         });
         actions
@@ -125,7 +125,7 @@ fn observations(actions: &[Action]) -> Vec<&Observation> {
         .iter()
         .filter_map(|action| match action {
             Action::Observe(_, observation) => Some(observation),
-            Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Report(_) => None,
+            Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Remember(_) | Action::Report(_) => None,
         })
         .collect()
 }
@@ -135,7 +135,7 @@ fn faults(actions: &[Action]) -> Vec<FaultKind> {
         .iter()
         .filter_map(|action| match action {
             Action::Report(fault) => Some(fault.kind),
-            Action::Command(_) | Action::Identify(..) | Action::Observe(..) | Action::Gone(..) => None,
+            Action::Command(_) | Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Remember(_) => None,
         })
         .collect()
 }
@@ -561,7 +561,9 @@ proptest! {
                         prop_assert!(outstanding <= 1 || talk.driver.poll_timeout().is_some());
                     }
                     Action::Command(LinkCommand::HangUp) | Action::Report(_) => {}
-                    Action::Gone(..) => prop_assert!(false, "it has no parts"),
+                    Action::Gone(..) | Action::Remember(_) => {
+                        prop_assert!(false, "it has no parts, and remembers nothing");
+                    },
                     Action::Command(other) => prop_assert!(false, "{other:?}"),
                 }
             }

@@ -136,7 +136,7 @@ fn sent(actions: &[Action]) -> Vec<String> {
             let slot = text.split_once('#').map(|(_, slot)| slot.chars().take(2).collect::<String>());
             Some(format!("{name}{}", slot.map_or_else(String::new, |slot| format!(" {slot}"))))
         }
-        Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Report(_) => None,
+        Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Remember(_) | Action::Report(_) => None,
     };
     actions.iter().filter_map(name).collect()
 }
@@ -154,6 +154,7 @@ fn noted(actions: &[Action]) -> Vec<String> {
             let who = serial.as_ref().or(firmware.as_ref()).cloned().unwrap_or_default();
             Some(format!("{} is {who}", place(part)))
         }
+        Action::Remember(memo) => Some(format!("remembers {memo:?}")),
         Action::Gone(part, _) => Some(format!("{} gone", place(part))),
         Action::Observe(part, Observation { value: Value::Alarm(alarm), .. }) => {
             Some(format!("{} {} {}", place(part), alarm.code, alarm.phase.as_str()))
@@ -191,7 +192,7 @@ fn requests_carry_the_bed_id_that_the_rack_gave() {
     let frames = |actions: &[Action]| -> Vec<Vec<u8>> {
         let frame = |action: &Action| match action {
             Action::Command(command) => Some(MODEL.requests.frame(*command).unwrap().into_owned()),
-            Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Report(_) => None,
+            Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Remember(_) | Action::Report(_) => None,
         };
         actions.iter().filter_map(frame).collect()
     };
@@ -411,7 +412,7 @@ fn readings_carry_the_racks_time_by_the_gateways_clock() {
     let time = |actions: &[Action]| {
         let of = |action: &Action| match action {
             Action::Observe(_, said) => said.device_time.map(|time| time.to_string()),
-            Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Report(_) => None,
+            Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Remember(_) | Action::Report(_) => None,
         };
         actions.iter().find_map(of).unwrap()
     };
@@ -523,7 +524,7 @@ fn mode_flags_that_a_block_cut_in_two_are_not_told_as_all_of_them() {
             Action::Observe(..)
             | Action::Command(_)
             | Action::Identify(..)
-            | Action::Gone(..)
+            | Action::Gone(..) | Action::Remember(_)
             | Action::Report(_) => None,
         };
         actions.iter().filter_map(of).collect()
@@ -723,6 +724,7 @@ proptest! {
             for action in actions {
                 match action {
                     Action::Identify(part, who) => drop(known.insert(part, who.serial.unwrap_or_default())),
+                    Action::Remember(_) => prop_assert!(false, "it remembers nothing"),
                     Action::Gone(part, _) => drop(known.remove(&part)),
                     Action::Observe(part, said) => {
                         prop_assert!(known.contains_key(&part), "{:?}", said);

@@ -83,7 +83,7 @@ fn sent(actions: &[Action]) -> Vec<&'static str> {
         Action::Command(_)
         | Action::Observe(..)
         | Action::Identify(..)
-        | Action::Gone(..)
+        | Action::Gone(..) | Action::Remember(_)
         | Action::Report(_) => None,
     };
     actions.iter().filter_map(name).collect()
@@ -386,7 +386,9 @@ proptest! {
                     Action::Command(LinkCommand::Send(id)) => prop_assert!(MODEL.requests.get(id).is_some()),
                     Action::Command(other) => prop_assert_eq!(other, LinkCommand::HangUp),
                     Action::Report(_) => {}
-                    Action::Gone(..) => prop_assert!(false, "it has no parts"),
+                    Action::Gone(..) | Action::Remember(_) => {
+                        prop_assert!(false, "it has no parts, and remembers nothing");
+                    },
                 }
             }
         }

@@ -89,7 +89,7 @@ fn sent(actions: &[Action]) -> Vec<u8> {
         Action::Command(_)
         | Action::Observe(..)
         | Action::Identify(..)
-        | Action::Gone(..)
+        | Action::Gone(..) | Action::Remember(_)
         | Action::Report(_) => None,
     };
     actions.iter().filter_map(id).collect()
@@ -567,7 +567,9 @@ proptest! {
                     }
                     Action::Command(other) => prop_assert_eq!(other, LinkCommand::HangUp),
                     Action::Report(_) => {}
-                    Action::Gone(..) => prop_assert!(false, "it has no parts"),
+                    Action::Gone(..) | Action::Remember(_) => {
+                        prop_assert!(false, "it has no parts, and remembers nothing");
+                    },
                 }
             }
         }
