@@ -223,6 +223,8 @@ pub enum Connection {
         adapter: String,
         /// What is read from it.
         profiles: Vec<&'static BleProfile>,
+        /// What is set for its driver.
+        settings: Settings,
     },
 }
 
