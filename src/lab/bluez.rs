@@ -15,6 +15,7 @@
 mod bus;
 mod emulated;
 mod objects;
+mod records;
 mod world;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 
 pub use bus::Bus;
 pub use emulated::{Emulated, EmulatedCharacteristic, EmulatedService};
+pub use records::{GlucoseMeter, Stored, StoredOximeter, Trouble};
 pub use world::{Call, World};
 
 const NAME: &str = "org.bluez";
