@@ -56,7 +56,8 @@ const CHILD: &str = "WARDLINE_TEST_RECORDS_CHILD";
 
 /// Runs the test of this name again, as a child with a private bus; or, as that child, the scenario.
 fn run<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce(Ward) -> F) {
-    if let Some(address) = std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS").filter(|_| std::env::var_os(CHILD).is_some())
+    if let Some(address) =
+        std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS").filter(|_| std::env::var_os(CHILD).is_some())
     {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -172,15 +173,23 @@ impl Ward {
             reports: reports_in,
             tickets: Arc::default(),
             settled: settled_out,
-            notebook: Box::new(Shelf::new(self.folder.path().join("spool.records"), StoreId([1; 16])).of(device)),
+            notebook: Box::new(
+                Shelf::new(self.folder.path().join("spool.records"), StoreId([1; 16])).of(device),
+            ),
             stop: still(stop),
         };
         let wanted = row.subscribes.to_vec();
         let link = BleLink::new(self.central.clone(), address(device_address(device)), wanted, Demand::Open);
         let session = Session::new(link, Box::new(Collector::with(vec![row], &settings)), context);
         let (pending, given) = (Vec::new(), BTreeSet::new());
-        self.running =
-            Some(Running { session: tokio::spawn(session.run()), reports, settled, pending, given, downs: 0 });
+        self.running = Some(Running {
+            session: tokio::spawn(session.run()),
+            reports,
+            settled,
+            pending,
+            given,
+            downs: 0,
+        });
     }
 
     /// The daemon is killed: what was not durable is gone.
@@ -227,7 +236,9 @@ impl Ward {
                 self.commit();
             }
         };
-        tokio::time::timeout(PATIENCE * 2, story).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+        tokio::time::timeout(PATIENCE * 2, story)
+            .await
+            .unwrap_or_else(|_| panic!("waited in vain until {what}"));
     }
 
     fn numbers(&self) -> BTreeSet<u32> {
@@ -349,20 +360,22 @@ on_a_private_bus! {
         ward.bluez.change_records(METER, |kept| kept.extend(records(31..=32, 300)));
         ward.start("glucose", "meter");
         ward.until("the new ones are there", |ward| ward.numbers().contains(&32)).await;
+        ward.until("all of them", |ward| ward.distinct().len() == observations(&kept) + 4).await;
         assert_eq!(ward.durable.len(), observations(&kept) + 4, "nothing of what was known");
         assert_eq!(ward.bluez.reports(METER), (before.0 + 1, before.1), "asked from the mark on, once");
     }
 
     async fn a_meter_that_was_reset_and_counts_anew_gives_everything(ward: Ward) {
-        ward.with_meter(records(1..=10, 0));
+        let before = records(1..=10, 0);
+        ward.with_meter(before.clone());
         ward.start("glucose", "meter");
-        ward.until("all are durable", |ward| ward.numbers().len() == 10).await;
+        ward.until("all are durable", |ward| ward.durable.len() == observations(&before)).await;
         ward.kill("meter").await;
         // More than before, so that the numbers go past the mark.
         let anew = records(1..=15, 5_000);
         ward.bluez.change_records(METER, |kept| *kept = anew.clone());
         ward.start("glucose", "meter");
-        let all = observations(&records(1..=10, 0)) + observations(&anew);
+        let all = observations(&before) + observations(&anew);
         ward.until("both are there", |ward| ward.distinct().len() == all).await;
     }
 

@@ -156,7 +156,8 @@ fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (drivers, claims
         claims.push(("port".to_owned(), format!("port {}", target.display())));
     }
     let line = model.and_then(|model| line(scope, raw.line.as_ref(), model.line));
-    let settings = model.and_then(|model| setting::judge(scope, raw.settings.as_ref(), (model.settings, model.name)));
+    let settings =
+        model.and_then(|model| setting::judge(scope, raw.settings.as_ref(), (model.settings, model.name)));
     let connection =
         (|| Some(Connection::Serial { port: port?, line: line?, model: model?, settings: settings? }))();
     (model.map(Subject::Serial), connection, Some("serial"))
@@ -250,13 +251,22 @@ fn ble(
     let subject = profiles.clone().map(Subject::Ble);
     let settings = profiles.as_deref().and_then(|profiles| ble_settings(scope, raw, profiles));
     let connection = (|| {
-        Some(Connection::Ble { address: address?, adapter: adapter?, profiles: profiles?, settings: settings? })
+        Some(Connection::Ble {
+            address: address?,
+            adapter: adapter?,
+            profiles: profiles?,
+            settings: settings?,
+        })
     })();
     (subject, connection, security)
 }
 
 /// What can be set for any of its profiles, each once.
-fn ble_settings(scope: &mut Scope<'_>, raw: &raw::Device, profiles: &[&'static BleProfile]) -> Option<Settings> {
+fn ble_settings(
+    scope: &mut Scope<'_>,
+    raw: &raw::Device,
+    profiles: &[&'static BleProfile],
+) -> Option<Settings> {
     let mut rows: Vec<Setting> = Vec::new();
     for row in profiles.iter().flat_map(|profile| profile.settings()) {
         if rows.iter().all(|other| other.name != row.name) {

@@ -119,7 +119,9 @@ impl BleProfile {
     /// What can be set for a device that offers it.
     pub const fn settings(&self) -> &'static [Setting] {
         match self.stored {
-            Some(Stored::RecordAccess { filter: Filter::Short | Filter::Long }) => &super::ble::RECORD_SETTINGS,
+            Some(Stored::RecordAccess { filter: Filter::Short | Filter::Long }) => {
+                &super::ble::RECORD_SETTINGS
+            }
             // What has no numbers cannot be deleted up to one; an insulin pump's history is never deleted.
             Some(Stored::RecordAccess { filter: Filter::None } | Stored::Pump) | None => &[],
         }

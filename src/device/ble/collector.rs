@@ -32,10 +32,10 @@ use crate::device::catalogue::{BleProfile, Decoder};
 use crate::device::observation::Observation;
 use crate::device::settings::Settings;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
-use identity::Asked;
-use stored::Way;
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
+use identity::Asked;
+use stored::Way;
 
 /// How long reading the identity may take, and again how long subscribing may take: four reads at
 /// the link's own limit of ten seconds each, and some room.
@@ -248,8 +248,9 @@ impl Collector {
             Ok(()) => Outcome::Subscribed,
             Err(reason) if reason == NOT_OFFERED => Outcome::NotOffered,
             Err(reason) if entry.is_control && self.phase == Phase::Subscribing => {
-                let detail =
-                    format!("{to:?} could not be subscribed to, its stored records are not fetched: {reason}");
+                let detail = format!(
+                    "{to:?} could not be subscribed to, its stored records are not fetched: {reason}"
+                );
                 self.actions.push_back(Action::Report(Fault::new(FaultKind::Refused, detail)));
                 Outcome::NotOffered
             }
@@ -311,7 +312,8 @@ impl Collector {
             return self.handle_control(of, value, now);
         }
         let place = self.profiles.iter().position(|profile| profile.row.subscribes.contains(&of));
-        let Some((place, profile)) = place.and_then(|place| Some((place, self.profiles.get_mut(place)?))) else {
+        let Some((place, profile)) = place.and_then(|place| Some((place, self.profiles.get_mut(place)?)))
+        else {
             return self
                 .report(FaultKind::Unexpected, format!("a value of {of:?}, which nobody subscribed to"));
         };

@@ -29,8 +29,8 @@ use super::pulse_oximeter::is_calendar_time;
 use crate::device::Fault;
 use crate::device::catalogue::{BleProfile, Decoder, Stored};
 use crate::device::nomenclature::{
-    CONC_GLU_CAPILLARY_PLASMA, CONC_GLU_CAPILLARY_WHOLEBLOOD, CONC_GLU_GEN, CONC_GLU_ISF, DIMENSIONLESS, GRAM, MILLIGRAM, MILLIGRAM_PER_DECILITRE,
-    MILLILITRE, MILLIMOLE_PER_LITRE, Metric, PERCENT, SECOND, Unit,
+    CONC_GLU_CAPILLARY_PLASMA, CONC_GLU_CAPILLARY_WHOLEBLOOD, CONC_GLU_GEN, CONC_GLU_ISF, DIMENSIONLESS,
+    GRAM, MILLIGRAM, MILLIGRAM_PER_DECILITRE, MILLILITRE, MILLIMOLE_PER_LITRE, Metric, PERCENT, SECOND, Unit,
 };
 use crate::device::observation::{Absent, DeviceTime, Kind, Observation, Quality, Status, Value};
 use crate::link::Characteristic;
@@ -184,12 +184,12 @@ impl Measurement {
         let flags = Flags(octets.u8("flags")?);
         let number = octets.u16("sequence number")?;
         let base = octets.date_time("base time")?;
-        let offset =
-            if flags.has(0) { Some(octets.u16("time offset")?.cast_signed()) } else { None };
+        let offset = if flags.has(0) { Some(octets.u16("time offset")?.cast_signed()) } else { None };
         let time = DeviceTime { offset, ..base };
         let (mut result, mut location) = (None, None);
         if flags.has(1) {
-            let (shift, unit) = if flags.has(2) { (3, &MILLIMOLE_PER_LITRE) } else { (5, &MILLIGRAM_PER_DECILITRE) };
+            let (shift, unit) =
+                if flags.has(2) { (3, &MILLIMOLE_PER_LITRE) } else { (5, &MILLIGRAM_PER_DECILITRE) };
             let value = shifted(octets.sfloat("concentration")?, shift);
             let nibbles = octets.u8("type and sample location")?;
             result = Some((value, unit, nibbles & 0x0F));
@@ -199,7 +199,8 @@ impl Measurement {
         Ok(Self {
             number,
             time: (base.year != 0 || offset.is_some()).then_some(time),
-            clock_is_right: is_calendar_time(base) && !status.is_some_and(|status| status.has(MeterStatus::TIME)),
+            clock_is_right: is_calendar_time(base)
+                && !status.is_some_and(|status| status.has(MeterStatus::TIME)),
             result,
             location,
             status,
@@ -282,15 +283,19 @@ impl Context {
                 u16::MAX => Value::Absent(Absent::PositiveInfinity),
                 seconds => Value::Decimal(crate::device::decimal::Decimal::whole(seconds)),
             };
-            let intensity = Value::Decimal(crate::device::decimal::Decimal::whole(octets.u8("exercise intensity")?));
+            let intensity =
+                Value::Decimal(crate::device::decimal::Decimal::whole(octets.u8("exercise intensity")?));
             context.items.push(Item::measured(&EXERCISE_DURATION, &SECOND, duration));
             context.items.push(Item::measured(&EXERCISE_INTENSITY, &PERCENT, intensity));
         }
         if flags.has(4) {
             let kind = octets.u8("medication kind")?;
             let amount = octets.sfloat("medication")?;
-            let (amount, unit) =
-                if flags.has(5) { (shifted(amount, 3), &MILLILITRE) } else { (shifted(amount, 6), &MILLIGRAM) };
+            let (amount, unit) = if flags.has(5) {
+                (shifted(amount, 3), &MILLILITRE)
+            } else {
+                (shifted(amount, 6), &MILLIGRAM)
+            };
             context.push_amount(&MEDICATION, unit, amount, (kind, 5));
         }
         if flags.has(6) {
@@ -301,7 +306,13 @@ impl Context {
     }
 
     /// An amount whose kind is the metric's code and four for each step; kinds behind the last are reserved.
-    fn push_amount(&mut self, metric: &'static Metric, unit: &'static Unit, value: Value, (kind, last): (u8, u8)) {
+    fn push_amount(
+        &mut self,
+        metric: &'static Metric,
+        unit: &'static Unit,
+        value: Value,
+        (kind, last): (u8, u8),
+    ) {
         let is_known = (1..=last).contains(&kind);
         let modality = if is_known { metric.code + 4 * u32::from(kind) } else { 0 };
         let quality = if is_known { Quality::GOOD } else { Quality::QUESTIONABLE };

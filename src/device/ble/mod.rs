@@ -24,7 +24,8 @@ use super::{Fault, FaultKind};
 use crate::link::Characteristic;
 
 /// The table of BLE profiles.
-pub(super) static PROFILES: &[&BleProfile] = &[&glucose::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+pub(super) static PROFILES: &[&BleProfile] =
+    &[&glucose::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {

@@ -187,7 +187,12 @@ impl Shelf {
 
     /// Takes what the decoder made of a value of this characteristic (`None`: of the end of a transfer), and
     /// gives what did not come before. `pushed` observations of the device were passed on so far.
-    pub(super) fn take(&mut self, of: Option<Characteristic>, said: Vec<Observation>, pushed: u64) -> Vec<Observation> {
+    pub(super) fn take(
+        &mut self,
+        of: Option<Characteristic>,
+        said: Vec<Observation>,
+        pushed: u64,
+    ) -> Vec<Observation> {
         let is_episodic = of.is_none_or(|of| self.row.episodic.contains(&of));
         let is_stored = is_episodic && self.ledger.is_open();
         let flag = if is_stored { Quality::STORED } else { Quality::GOOD };

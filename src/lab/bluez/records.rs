@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 
+use super::emulated::device_information;
 use super::world::{Refusal, World};
 use super::{Bluez, Emulated, EmulatedCharacteristic, EmulatedService};
-use super::emulated::device_information;
 
 const MEASUREMENT: u16 = 0x2A18;
 const CONTEXT: u16 = 0x2A34;
@@ -102,8 +102,12 @@ impl Memory {
         let all = self.records.iter().cloned();
         match (operator, number) {
             (0x01, None) if operand.is_empty() => Some(all.collect()),
-            (0x02, Some(last)) if self.has_numbers => Some(all.filter(|record| record.number <= last).collect()),
-            (0x03, Some(first)) if self.has_numbers => Some(all.filter(|record| record.number >= first).collect()),
+            (0x02, Some(last)) if self.has_numbers => {
+                Some(all.filter(|record| record.number <= last).collect())
+            }
+            (0x03, Some(first)) if self.has_numbers => {
+                Some(all.filter(|record| record.number >= first).collect())
+            }
             _ => None,
         }
     }
@@ -233,7 +237,13 @@ impl GlucoseMeter {
         let has_context = number % 3 == 0;
         let [low, high] = number.to_le_bytes();
         let mut measurement = vec![if has_context { 0x12 } else { 0x02 }, low, high, 0xEA, 0x07];
-        measurement.extend([octet(days / 28) + 1, octet(days % 28) + 1, octet(minute / 60), octet(minute % 60), 0]);
+        measurement.extend([
+            octet(days / 28) + 1,
+            octet(days % 28) + 1,
+            octet(minute / 60),
+            octet(minute % 60),
+            0,
+        ]);
         // Exponent -5: kg/L.
         measurement.extend((0xB000 | milligrams & 0x7FF).to_le_bytes());
         measurement.push(0x11);
@@ -251,7 +261,8 @@ pub struct StoredOximeter;
 impl StoredOximeter {
     /// The device: spot-check, features (storage), control point, who it is.
     pub fn emulated(address: &str, serial: &str) -> Emulated {
-        let characteristic = |uuid, flags, value: &[u8]| EmulatedCharacteristic { uuid, flags, value: value.to_vec() };
+        let characteristic =
+            |uuid, flags, value: &[u8]| EmulatedCharacteristic { uuid, flags, value: value.to_vec() };
         let oximeter = EmulatedService {
             uuid: 0x1822,
             characteristics: vec![
@@ -265,7 +276,8 @@ impl StoredOximeter {
 
     /// A spot-check with its time, so many seconds after noon.
     pub fn record(seconds: u16, saturation: u8, pulse: u8) -> Stored {
-        let [minute, second] = [seconds / 60 % 60, seconds % 60].map(|part| u8::try_from(part).unwrap_or_default());
+        let [minute, second] =
+            [seconds / 60 % 60, seconds % 60].map(|part| u8::try_from(part).unwrap_or_default());
         let value = vec![0x01, saturation, 0, pulse, 0, 0xEA, 0x07, 11, 22, 12, minute, second];
         Stored { number: 0, values: vec![(SPOT_CHECK, value)] }
     }

@@ -72,7 +72,8 @@ pub(super) const LOCATIONS: Words =
     &[(1, "finger"), (2, "alternate site"), (3, "ear lobe"), (4, "control solution"), (15, "not available")];
 pub(super) const MEALS: Words =
     &[(1, "before meal"), (2, "after meal"), (3, "fasting"), (4, "casual"), (5, "bedtime")];
-pub(super) const TESTERS: Words = &[(1, "self"), (2, "health care professional"), (3, "laboratory"), (15, "not available")];
+pub(super) const TESTERS: Words =
+    &[(1, "self"), (2, "health care professional"), (3, "laboratory"), (15, "not available")];
 pub(super) const HEALTHS: Words = &[
     (1, "minor issues"),
     (2, "major issues"),

@@ -198,7 +198,10 @@ mod tests {
             assert_eq!(code(unsupported), Code::NotUnderstood(unsupported));
         }
         assert_eq!(code(8), Code::NotCompleted);
-        assert_eq!((code(0), code(0x0B), code(0xFF)), (Code::Reserved(0), Code::Reserved(11), Code::Reserved(255)));
+        assert_eq!(
+            (code(0), code(0x0B), code(0xFF)),
+            (Code::Reserved(0), Code::Reserved(11), Code::Reserved(255))
+        );
         for odd in [&[][..], &[6], &[6, 0, 1], &[6, 0, 1, 1, 0], &[6, 1, 1, 1], &[7, 0, 1, 1]] {
             assert_eq!(say(odd).unwrap_err().kind, FaultKind::Malformed, "{odd:?}");
         }

@@ -195,7 +195,10 @@ impl Transfer {
             self.which = Records::All;
             return self.ask(now);
         }
-        self.fail(FaultKind::Refused, format!("its stored records are not fetched on this connection: {why}"));
+        self.fail(
+            FaultKind::Refused,
+            format!("its stored records are not fetched on this connection: {why}"),
+        );
         self.end();
     }
 
@@ -231,7 +234,10 @@ impl Transfer {
                 Some(IN_PROGRESS) if std::mem::take(&mut self.may_abort) => self.abort(now),
                 Some(IN_PROGRESS) => self.later("another procedure runs at its control point", now),
                 Some(NOT_SUBSCRIBED) | None | Some(_) => {
-                    self.fail(FaultKind::Refused, format!("its stored records cannot be asked for: {reason}"));
+                    self.fail(
+                        FaultKind::Refused,
+                        format!("its stored records cannot be asked for: {reason}"),
+                    );
                     self.rest(PERIOD, now);
                 }
             },
@@ -322,7 +328,10 @@ impl Transfer {
                 self.ask(now);
             }
             other @ (Code::NotCompleted | Code::AbortUnsuccessful | Code::Reserved(_)) => {
-                self.fail(FaultKind::Refused, format!("its stored records did not come to their end: {other:?}"));
+                self.fail(
+                    FaultKind::Refused,
+                    format!("its stored records did not come to their end: {other:?}"),
+                );
                 self.rest(PERIOD, now);
             }
         }

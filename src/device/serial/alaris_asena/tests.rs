@@ -77,7 +77,8 @@ impl Talk {
             Action::Command(_)
             | Action::Identify(..)
             | Action::Observe(..)
-            | Action::Gone(..) | Action::Remember(_)
+            | Action::Gone(..)
+            | Action::Remember(_)
             | Action::Report(_) => None,
         });
         actions
@@ -125,7 +126,11 @@ fn observations(actions: &[Action]) -> Vec<&Observation> {
         .iter()
         .filter_map(|action| match action {
             Action::Observe(_, observation) => Some(observation),
-            Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Remember(_) | Action::Report(_) => None,
+            Action::Command(_)
+            | Action::Identify(..)
+            | Action::Gone(..)
+            | Action::Remember(_)
+            | Action::Report(_) => None,
         })
         .collect()
 }
@@ -135,7 +140,11 @@ fn faults(actions: &[Action]) -> Vec<FaultKind> {
         .iter()
         .filter_map(|action| match action {
             Action::Report(fault) => Some(fault.kind),
-            Action::Command(_) | Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Remember(_) => None,
+            Action::Command(_)
+            | Action::Identify(..)
+            | Action::Observe(..)
+            | Action::Gone(..)
+            | Action::Remember(_) => None,
         })
         .collect()
 }

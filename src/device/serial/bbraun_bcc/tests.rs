@@ -136,7 +136,11 @@ fn sent(actions: &[Action]) -> Vec<String> {
             let slot = text.split_once('#').map(|(_, slot)| slot.chars().take(2).collect::<String>());
             Some(format!("{name}{}", slot.map_or_else(String::new, |slot| format!(" {slot}"))))
         }
-        Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Remember(_) | Action::Report(_) => None,
+        Action::Identify(..)
+        | Action::Observe(..)
+        | Action::Gone(..)
+        | Action::Remember(_)
+        | Action::Report(_) => None,
     };
     actions.iter().filter_map(name).collect()
 }
@@ -192,7 +196,11 @@ fn requests_carry_the_bed_id_that_the_rack_gave() {
     let frames = |actions: &[Action]| -> Vec<Vec<u8>> {
         let frame = |action: &Action| match action {
             Action::Command(command) => Some(MODEL.requests.frame(*command).unwrap().into_owned()),
-            Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Remember(_) | Action::Report(_) => None,
+            Action::Identify(..)
+            | Action::Observe(..)
+            | Action::Gone(..)
+            | Action::Remember(_)
+            | Action::Report(_) => None,
         };
         actions.iter().filter_map(frame).collect()
     };
@@ -412,7 +420,11 @@ fn readings_carry_the_racks_time_by_the_gateways_clock() {
     let time = |actions: &[Action]| {
         let of = |action: &Action| match action {
             Action::Observe(_, said) => said.device_time.map(|time| time.to_string()),
-            Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Remember(_) | Action::Report(_) => None,
+            Action::Command(_)
+            | Action::Identify(..)
+            | Action::Gone(..)
+            | Action::Remember(_)
+            | Action::Report(_) => None,
         };
         actions.iter().find_map(of).unwrap()
     };
@@ -524,7 +536,8 @@ fn mode_flags_that_a_block_cut_in_two_are_not_told_as_all_of_them() {
             Action::Observe(..)
             | Action::Command(_)
             | Action::Identify(..)
-            | Action::Gone(..) | Action::Remember(_)
+            | Action::Gone(..)
+            | Action::Remember(_)
             | Action::Report(_) => None,
         };
         actions.iter().filter_map(of).collect()

@@ -296,7 +296,8 @@ fn each_variable_is_setting_measurement_or_state_as_documented() {
             Action::Command(_)
             | Action::Identify(..)
             | Action::Observe(..)
-            | Action::Gone(..) | Action::Remember(_)
+            | Action::Gone(..)
+            | Action::Remember(_)
             | Action::Report(_) => None,
         })
         .take(7)

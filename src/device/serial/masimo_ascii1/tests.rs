@@ -37,7 +37,11 @@ fn observed(actions: &[Action]) -> Vec<&Observation> {
         .iter()
         .filter_map(|action| match action {
             Action::Observe(_, observation) => Some(observation),
-            Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Remember(_) | Action::Report(_) => None,
+            Action::Command(_)
+            | Action::Identify(..)
+            | Action::Gone(..)
+            | Action::Remember(_)
+            | Action::Report(_) => None,
         })
         .collect()
 }

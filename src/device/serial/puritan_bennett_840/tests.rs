@@ -83,7 +83,8 @@ fn sent(actions: &[Action]) -> Vec<&'static str> {
         Action::Command(_)
         | Action::Observe(..)
         | Action::Identify(..)
-        | Action::Gone(..) | Action::Remember(_)
+        | Action::Gone(..)
+        | Action::Remember(_)
         | Action::Report(_) => None,
     };
     actions.iter().filter_map(name).collect()

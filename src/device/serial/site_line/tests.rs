@@ -89,7 +89,8 @@ fn sent(actions: &[Action]) -> Vec<u8> {
         Action::Command(_)
         | Action::Observe(..)
         | Action::Identify(..)
-        | Action::Gone(..) | Action::Remember(_)
+        | Action::Gone(..)
+        | Action::Remember(_)
         | Action::Report(_) => None,
     };
     actions.iter().filter_map(id).collect()
