@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
-use time::OffsetDateTime;
+use time::{Date, Month, OffsetDateTime};
 
 /// Time since boot, suspended time included (`CLOCK_BOOTTIME`). The only time that timers,
 /// retention and order are decided by: it cannot be set, so it cannot jump.
@@ -75,6 +75,15 @@ impl fmt::Display for Wall {
             clock.second(),
         )
     }
+}
+
+/// Year, month, day and hour, minute, second, millisecond in milliseconds since 1970, as if they were UTC.
+/// `None`: there is no such moment.
+pub fn civil_millis(date: (u16, u8, u8), clock: (u8, u8, u8, u16)) -> Option<i64> {
+    let ((year, month, day), (hour, minute, second, millis)) = (date, clock);
+    let date = Date::from_calendar_date(i32::from(year), Month::try_from(month).ok()?, day).ok()?;
+    let moment = date.with_hms_milli(hour, minute, second, millis).ok()?.assume_utc();
+    i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
 /// Whether the kernel says that the wall clock follows a reference (`adjtimex`, `STA_UNSYNC`).

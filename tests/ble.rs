@@ -541,7 +541,7 @@ on_a_private_bus! {
         ward.bluez.add(Emulated::pulse_oximeter(OXIMETER, "SN-2").bonded());
         let mut link = BleLink::new(ward.central.clone(), address(BELT), vec![HEART], Demand::Bonded);
         let error = open(&mut link).await.unwrap_err();
-        assert!(matches!(&error, LinkError::Denied { reason, .. } if reason.contains("bond")), "{error}");
+        assert!(matches!(&error, LinkError::Insecure { reason, .. } if reason.contains("pair it")), "{error}");
         assert!(!ward.bluez.look(|world| world.is_connected(BELT)));
         assert_eq!(ward.bluez.look(|world| world.count(BELT, "StartNotify")), 0);
 
@@ -586,9 +586,7 @@ on_a_private_bus! {
                 match action {
                     Action::Report(fault) => faults.push(fault.kind),
                     Action::Observe(_, observation) => rates.push(observation.value),
-                    Action::Command(_) | Action::Identify(..) | Action::Gone(..) | Action::Remember(_) => {
-                        panic!("{action:?}")
-                    }
+                    Action::Command(_) | Action::Identify(..) | Action::Commit | Action::Gone(..) | Action::Remember(_) => panic!("{action:?}"),
                 }
             }
         }

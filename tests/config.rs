@@ -15,24 +15,23 @@ use std::time::Duration;
 
 use wardline::config::{Catalogue, Connection, Environment, Loaded, LogLevel, Problems, load, set_from_text};
 use wardline::device::Driver;
-use wardline::device::catalogue::{BleProfile, Class, IdentityProof, Parts, SerialModel};
+use wardline::device::catalogue::{BleProfile, Class, Decoder, IdentityProof, Parts, SerialModel};
 use wardline::device::nomenclature::{
     DRUG_NAME, EVT_ALARM, EVT_OCCL, FLOW_FLUID_PUMP, HEART_RATE, PERFUSION, PRESS_FLUID_ACT, PULSE_OXIM_RATE,
     PUMP_MODE, SPO2, TIME_PD_REMAIN, VOL_FLUID_DELIV, VOL_FLUID_TBI,
 };
-use wardline::device::observation::Observation;
 use wardline::device::settings::{Setting, Settings, Values};
-use wardline::device::{DeviceIndex, Fault, FaultKind, Part};
+use wardline::device::{DeviceIndex, Part};
 use wardline::envelope::keys::KeySource as _;
-use wardline::link::{AllowSet, Characteristic, Line, Parity};
+use wardline::link::{AllowSet, Line, Parity};
 use wardline::policy::Trust;
 
 fn no_driver(_: &Settings) -> Box<dyn Driver> {
     unreachable!("a configuration never makes a driver")
 }
 
-fn no_decoder(_: Characteristic, _: &[u8]) -> Result<Vec<Observation>, Fault> {
-    Err(Fault::new(FaultKind::Malformed, "a configuration never decodes"))
+fn no_decoder() -> Box<dyn Decoder> {
+    unreachable!("a configuration never decodes")
 }
 
 const LINE: Line = Line { baud: 9_600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
@@ -114,18 +113,24 @@ static BELT: BleProfile = BleProfile {
     name: "heart-rate",
     title: "Heart Rate",
     service: 0x180D,
+    asks: &[],
     subscribes: &[],
+    episodic: &[],
+    stored: None,
     reads: &[&HEART_RATE],
-    decode: no_decoder,
+    decoder: no_decoder,
 };
 
 static CLIP: BleProfile = BleProfile {
     name: "pulse-oximeter",
     title: "Pulse Oximeter",
     service: 0x1822,
+    asks: &[],
     subscribes: &[],
+    episodic: &[],
+    stored: None,
     reads: &[&SPO2, &PULSE_OXIM_RATE],
-    decode: no_decoder,
+    decoder: no_decoder,
 };
 
 const FIXTURE: Catalogue = Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP] };

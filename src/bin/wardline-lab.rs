@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
 use wardline::lab::sim::{SIMS, Start, Trouble};
-use wardline::lab::{bench, demo, outage, power, samples, ward};
+use wardline::lab::{bench, demo, outage, power, samples, ward, window};
 use zeroizing_alloc::ZeroAlloc;
 
 /// As in `wardline` itself: the demo's daemon runs in this program, and the benchmark measures with it.
@@ -62,6 +62,8 @@ enum Command {
     Outage(outage::Options),
     /// Hours of a ward in minutes: every simulated serial device at once, with faults
     Ward(ward::Options),
+    /// Kill the daemon around an indication, again and again: how long it is in its hands and on no disk
+    Window(window::Options),
     /// Cut the power of a store again and again, at any operation, and look at what is left
     PowerCuts(power::Options),
     /// One measurement of the benchmark, in a process of its own
@@ -103,6 +105,10 @@ fn lab() -> anyhow::Result<ExitCode> {
         Command::Bench(options) => bench::run(&options),
         Command::Outage(options) => outage::run(&options),
         Command::Ward(options) => ward::run(&options),
+        Command::Window(options) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(window::run(&options))
+        }
         Command::PowerCuts(options) => power::start(&options),
         Command::BenchPart(part) => {
             part.run()?;

@@ -16,7 +16,9 @@
 //! | `quality` | list | what speaks against the value; empty when nothing does |
 //! | `part` | text | the place of the part that said it; left out when the device itself did |
 //! | `channel` | number | which of several like parts; left out when there is one |
+//! | `record` | number | the device's own number of the record; left out when it gave none |
 //! | `device_time` | text | the device's own clock, without a zone; left out when it gave none |
+//! | `clock` | object | what is known of that clock: `offset_min`, `zone`, `ahead_ms`, `ticks`, `older`; left out when nothing is |
 //! | `modality` | number | 11073 code of how it was got; left out when the device does not say |
 //!
 //! Exactly one of `value`, `absent`, `text`, `bits`, `alarm` and `samples` is there. A payload that must be
@@ -36,7 +38,7 @@ use super::exit::{Exit, Failure};
 use super::out;
 use crate::config::set_from_text;
 use crate::device::catalogue::{SerialModel, serial_models};
-use crate::device::observation::{Observation, Samples, Value};
+use crate::device::observation::{DeviceTime, Observation, Samples, Value};
 use crate::device::serial::{Decoded, site_line};
 use crate::device::settings::Settings;
 use crate::device::{Identity, ble, serial};
@@ -255,9 +257,33 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     device_time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<Clock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     modality: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Clock {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset_min: Option<i16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<i8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ahead_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticks: Option<u64>,
+    older: bool,
+}
+
+impl From<DeviceTime> for Clock {
+    fn from(time: DeviceTime) -> Self {
+        let DeviceTime { offset, zone, ahead, ticks, is_of_older_timeline, .. } = time;
+        Self { offset_min: offset, zone, ahead_ms: ahead, ticks, older: is_of_older_timeline }
+    }
 }
 
 #[derive(Serialize)]
@@ -294,7 +320,9 @@ impl<'a> From<&'a Observation> for Line<'a> {
             quality: observation.quality.names().collect(),
             part: None,
             channel: (observation.channel != 0).then_some(observation.channel),
+            record: observation.record,
             device_time: observation.device_time.map(|time| time.to_string()),
+            clock: observation.device_time.filter(DeviceTime::says_more).map(Clock::from),
             modality: (observation.modality != 0).then_some(observation.modality),
         };
         match &observation.value {

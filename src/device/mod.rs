@@ -16,6 +16,7 @@ pub mod medfloat;
 pub mod memo;
 pub mod nomenclature;
 pub mod observation;
+pub mod placing;
 pub mod serial;
 pub mod session;
 pub mod settings;
@@ -101,6 +102,9 @@ pub enum Action {
     Identify(Part, Identity),
     /// A reading, an alarm, a state.
     Observe(Part, Observation),
+    /// What the device itself observed so far shall be durable at once, without waiting for more: its sender
+    /// forgets it, or waits for the answer.
+    Commit,
     /// A part is not there any more, and why, in words for a person. Whatever is there next in its
     /// place has to say who it is.
     Gone(Part, String),
@@ -214,10 +218,14 @@ pub enum ReportBody {
     Up,
     /// The link is down, and why.
     Down(String),
+    /// The link was refused because the keys that the device's rule demands are not there.
+    Insecure,
     /// The device said who it is.
     Identity(Identity),
     /// A reading, an alarm, a state; with its number in the session.
     Observation(Ticket, Observation),
+    /// What the device observed so far shall be durable at once.
+    Commit,
     /// Something was wrong with what came in.
     Fault(Fault),
     /// A part that the allowlist does not have said something. It goes no further.

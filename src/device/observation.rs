@@ -359,6 +359,17 @@ pub struct DeviceTime {
     pub is_of_older_timeline: bool,
 }
 
+impl DeviceTime {
+    /// Whether anything is known of the clock beside its reading.
+    pub const fn says_more(&self) -> bool {
+        self.offset.is_some()
+            || self.zone.is_some()
+            || self.ahead.is_some()
+            || self.ticks.is_some()
+            || self.is_of_older_timeline
+    }
+}
+
 impl fmt::Display for DeviceTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { year, month, day, hour, minute, second, millis, .. } = self;

@@ -107,6 +107,11 @@ impl<L: Link> Session<L> {
             self.link.close().await;
             let Ended::Link(error) = ended else { return };
             let now = self.context.clock.now();
+            if matches!(error, LinkError::Insecure { .. })
+                && self.report(now, self.context.device, ReportBody::Insecure).await.is_break()
+            {
+                return;
+            }
             if self.report_down(now, &error.to_string()).await.is_break() {
                 return;
             }
@@ -268,6 +273,7 @@ impl<L: Link> Session<L> {
                 }
                 None => vec![(whole, ReportBody::Unlisted(part))],
             },
+            Action::Commit => vec![(whole, ReportBody::Commit)],
             Action::Gone(part, why) => match self.context.parts.get(&part).copied() {
                 Some(device) if self.present.remove(&part) => vec![(device, ReportBody::Down(why))],
                 Some(_) | None => Vec::new(),
@@ -302,8 +308,11 @@ impl<L: Link> Session<L> {
                     }
                 }
                 Action::Remember(memo) => self.context.notebook.write(memo).await,
-                said
-                @ (Action::Identify(..) | Action::Observe(..) | Action::Gone(..) | Action::Report(_)) => {
+                said @ (Action::Identify(..)
+                | Action::Observe(..)
+                | Action::Commit
+                | Action::Gone(..)
+                | Action::Report(_)) => {
                     for (device, body) in self.said(said, at) {
                         self.report(at, device, body).await?;
                     }

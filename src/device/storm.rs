@@ -145,6 +145,7 @@ impl Talk {
             assert!(count < MOST_ACTIONS, "{name}: there is no end to what it wants done");
             match self.driver.poll_action() {
                 None => return,
+                Some(Action::Commit) => {}
                 Some(Action::Command(LinkCommand::HangUp)) => {
                     assert!(self.is_up, "{name}: hangs up what is not up");
                 }

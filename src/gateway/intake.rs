@@ -94,6 +94,7 @@ impl<S: Durable> Intake<S> {
     /// Takes one report. Ask [`Intake::must_wait`] before each.
     pub fn handle_report(&mut self, report: Report, now: Now) {
         let (device, ticket) = (report.device, ticket_of(&report));
+        let at_once = matches!(report.body, ReportBody::Commit);
         let verdict = self.gate.handle_report(report);
         if let (Some(source), Some(ticket)) = (self.sources.get_mut(usize::from(device.0)), ticket) {
             source.last = ticket;
@@ -104,6 +105,20 @@ impl<S: Durable> Intake<S> {
             Verdict::Noted => self.tell_source(device, None),
         }
         self.take_words(now);
+        if at_once {
+            self.commit_of(device, now);
+        }
+    }
+
+    /// Commits every lane in which something of a device waits for its time.
+    fn commit_of(&mut self, device: DeviceIndex, now: Now) {
+        for lane in Lane::ALL {
+            let pending = self.lane(lane);
+            // A block that the store refused is tried again in its own time.
+            if pending.parked.is_none() && pending.lowest.contains_key(&device) {
+                self.commit(lane, now);
+            }
+        }
     }
 
     /// Looks for devices that are silent. To be called when no report waits to be taken.
@@ -330,6 +345,8 @@ fn ticket_of(report: &Report) -> Option<Ticket> {
     match &report.body {
         ReportBody::Observation(ticket, _) => Some(*ticket),
         ReportBody::Up
+        | ReportBody::Insecure
+        | ReportBody::Commit
         | ReportBody::Down(_)
         | ReportBody::Identity(_)
         | ReportBody::Fault(_)

@@ -148,6 +148,8 @@ impl Pump {
 /// What of a report may be written to the log: never a value, never what a device says of itself.
 enum Told {
     Up,
+    /// Nothing to be told, or told as the event that it leads to.
+    Quiet,
     Down(String),
     Identity,
     Observation,
@@ -158,6 +160,7 @@ impl Told {
     fn of(report: &Report) -> Self {
         match &report.body {
             ReportBody::Up => Self::Up,
+            ReportBody::Insecure | ReportBody::Commit => Self::Quiet,
             ReportBody::Down(why) => Self::Down(why.clone()),
             ReportBody::Identity(_) => Self::Identity,
             ReportBody::Observation(..) | ReportBody::Unlisted(_) => Self::Observation,
@@ -172,6 +175,7 @@ impl Told {
         let Some((rule, state)) = gate.snapshot().nth(place) else { return };
         let device = rule.card.id.as_str();
         match (self, state.quarantine()) {
+            (Self::Quiet, _) => {}
             (Self::Up, _) => tracing::info!(device, "link up"),
             (Self::Down(why), _) => tracing::warn!(device, why, "link down"),
             (Self::Fault(kind), _) => tracing::warn!(device, kind, "the device sent something wrong"),

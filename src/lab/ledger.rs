@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::heads::{Beat, Heads};
-use super::payload::{Reading, read_cbor, read_events, read_fhir};
+use super::payload::{Finding, Reading, read_cbor, read_events, read_fhir};
 use crate::time::Mono;
 
 /// Broken payloads that are remembered in words.
@@ -53,7 +53,7 @@ pub struct Ledger {
     /// Records lost on the gateway that it told of itself.
     pub gaps: u64,
     /// What the gateways found, each event once: detection, activity, device.
-    pub events: Vec<(String, String, String)>,
+    pub events: Vec<Finding>,
     /// Heartbeats.
     pub heartbeats: u64,
     /// How far each gateway's store has come, by the gateway's place in the topics.

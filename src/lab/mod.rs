@@ -19,5 +19,6 @@ pub mod samples;
 pub mod sim;
 pub mod stage;
 pub mod ward;
+pub mod window;
 
 pub use samples::sample_payloads;

@@ -46,7 +46,14 @@ fn read_entry(entry: &Json) -> anyhow::Result<Reading> {
     let identifier = &resource["identifier"][0];
     ensure!(identifier["system"] == "urn:wardline:record", "no identifier of ours");
     let key = text(&identifier["value"]).context("identifier without value")?;
-    let condition = format!("identifier=urn:wardline:record|{key}");
+    // A record of the device's own is created once by the name that the device gave it.
+    let condition = match resource["identifier"].get(1) {
+        Some(name) => {
+            ensure!(name["system"] == "urn:wardline:device-record", "a second identifier of another kind");
+            format!("identifier=urn:wardline:device-record|{}", text(&name["value"]).context("no name")?)
+        }
+        None => format!("identifier=urn:wardline:record|{key}"),
+    };
     ensure!(entry["request"]["ifNoneExist"] == condition.as_str(), "the condition is not the identifier");
     let parts = resource["extension"]
         .as_array()
@@ -63,7 +70,10 @@ fn read_entry(entry: &Json) -> anyhow::Result<Reading> {
         .filter(|coding| coding["system"] == "urn:iso:std:iso:11073:10101")
         .find_map(|coding| coding["code"].as_str()?.parse().ok())
         .unwrap_or(0);
-    let at = text(&resource["effectiveDateTime"])
+    // When the gateway had it, where that is not when it was.
+    let at = part("received")
+        .and_then(|part| text(&part["valueInstant"]))
+        .or_else(|| text(&resource["effectiveDateTime"]))
         .or_else(|| text(&resource["effectivePeriod"]["start"]))
         .context("no time")?;
     Ok(Reading { key, seq, run, code, at, value: fhir_value(resource)? })
@@ -76,6 +86,7 @@ fn fhir_value(resource: &Json) -> anyhow::Result<String> {
     }
     text(&resource["valueSampledData"]["data"])
         .or_else(|| text(&resource["valueString"]))
+        .or_else(|| text(&resource["valueDateTime"]))
         .or_else(|| text(&resource["valueCodeableConcept"]["coding"][0]["code"]))
         .or_else(|| text(&resource["valueCodeableConcept"]["text"]))
         .or_else(|| text(&resource["dataAbsentReason"]["coding"][0]["code"]))
@@ -118,8 +129,11 @@ impl Item {
     }
 }
 
+/// What an event says: detection, activity, device.
+pub type Finding = (String, String, String);
+
 /// The events of an OCSF payload: the key, and detection, activity and device of each.
-pub fn read_events(payload: &[u8]) -> anyhow::Result<Vec<(String, (String, String, String))>> {
+pub fn read_events(payload: &[u8]) -> anyhow::Result<Vec<(String, Finding)>> {
     let findings: Vec<Json> = serde_json::from_slice(payload)?;
     let text = |value: &Json, path: &str| {
         let found = value.pointer(path).and_then(Json::as_str);
@@ -164,7 +178,7 @@ fn read_record(record: &[Item], prefix: &str, run: &str, of_device: bool) -> any
         let (value, first) = (at(2)?.int()?.to_string(), at(3)?.int()?.to_string());
         return Ok(Reading { key, seq: None, run: String::new(), code: 0, at: first, value });
     }
-    ensure!(record.len() == 14, "a record has fourteen fields");
+    ensure!(record.len() == 16, "a record has sixteen fields");
     let seq = Some(u64::try_from(at(1)?.int()?)?);
     let (run, code) = (run.to_owned(), u32::try_from(at(5)?.int()?)?);
     Ok(Reading { key, seq, run, code, at: at(3)?.int()?.to_string(), value: cbor_value(at(13)?)? })

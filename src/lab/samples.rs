@@ -136,6 +136,8 @@ fn oximeter() -> Vec<(u16, Observation)> {
         second: 0,
         ..DeviceTime::default()
     };
+    let placed = DeviceTime { offset: Some(-60), zone: Some(4), ahead: Some(3_600_250), ..time };
+    let older = DeviceTime { ticks: Some(12_345_678), is_of_older_timeline: true, ..DeviceTime::default() };
     let mut all = vec![
         // MDC_MODALITY_SPOT and MDC_MODALITY_FAST (HL7 PHD guide, pulse oximeter).
         Observation { modality: 150_588, device_time: Some(time), ..spo2(number(97, 0)) },
@@ -145,6 +147,25 @@ fn oximeter() -> Vec<(u16, Observation)> {
         Observation { quality: Quality::DEMONSTRATION, ..spo2(number(99, 0)) },
         Observation { quality: Quality::TEST.with(Quality::STORED), ..spo2(number(99, 0)) },
         Observation { quality: Quality::CALIBRATING, ..spo2(number(96, 0)) },
+        // Out of the device's storage: placed by its clock, and one that cannot be placed.
+        Observation {
+            record: Some(7),
+            quality: Quality::STORED,
+            device_time: Some(placed),
+            ..spo2(number(93, 0))
+        },
+        Observation {
+            record: Some(8),
+            quality: Quality::STORED,
+            device_time: Some(time),
+            ..spo2(number(94, 0))
+        },
+        Observation { record: Some(9), device_time: Some(older), ..spo2(number(95, 0)) },
+        Observation {
+            kind: Kind::State,
+            device_time: Some(DeviceTime { ahead: Some(2_000), ..time }),
+            ..measured(&n::TIME_ABS, &n::DIMENSIONLESS, Value::Text(time.to_string()))
+        },
         measured(&n::PULSE_OXIM_RATE, &n::PER_MINUTE, number(61, 0)),
         measured(&n::PERFUSION, &n::PERCENT, number(200, -2)),
     ];

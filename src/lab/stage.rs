@@ -88,6 +88,11 @@ impl Daemon {
         Ok(())
     }
 
+    /// Sends the signal that ends it here and now; [`Daemon::kill`] waits for it.
+    pub fn kill_at_once(&mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill()?)
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -214,6 +214,14 @@ pub enum LinkError {
         /// The system's reason and what to do about it.
         reason: String,
     },
+    /// It is there, and the keys that its rule demands are not.
+    #[error("{what} is not bonded as its rule demands: {reason}")]
+    Insecure {
+        /// The peripheral's address.
+        what: String,
+        /// What BlueZ says, and what to do about it.
+        reason: String,
+    },
     /// It was open and went away, or an operation on it failed.
     #[error("{what} was lost: {reason}")]
     Lost {

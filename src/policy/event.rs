@@ -63,6 +63,8 @@ macro_rules! detections {
 detections! {
     /// A device said that it is another one: nothing of it passes.
     Identity = 1, "identity-mismatch", High, "a device is not the one that the allowlist expects";
+    /// A device that must be bonded is not, or refuses its keys: it is not connected.
+    Bond = 2, "bond-lost", High, "a device is not bonded as its rule demands";
 }
 
 impl Detection {

@@ -224,7 +224,13 @@ impl Gatekeeper {
         let mut signs = [None; 2];
         let verdict = match report.body {
             ReportBody::Up => {
-                state.handle_up(report.at);
+                self.words.extend(state.handle_up(rule, report.at).map(Word::Event));
+                Verdict::Noted
+            }
+            // The gate holds nothing back.
+            ReportBody::Commit => Verdict::Noted,
+            ReportBody::Insecure => {
+                self.words.extend(state.handle_insecure(rule, report.at).map(Word::Event));
                 Verdict::Noted
             }
             ReportBody::Down(reason) => {

@@ -66,6 +66,8 @@ pub struct DeviceState {
     link_since: Option<Now>,
     stated: Option<Identity>,
     quarantine: Option<Refusal>,
+    /// The keys that its rule demands were not there when it was last tried.
+    is_insecure: bool,
     identified: bool,
     last_reading: Option<Now>,
     admitted: u64,
@@ -199,13 +201,35 @@ impl DeviceState {
 
     /// A new connection: the other end may be another device. A quarantine stays until the right
     /// device speaks, or unplugging for a second would lift it where the link alone vouches.
-    pub(super) fn handle_up(&mut self, at: Now) {
+    pub(super) fn handle_up(&mut self, rule: &DeviceRule, at: Now) -> Option<Event> {
         self.link = LinkState::Up;
         self.link_since = Some(at);
         self.identified = false;
         // A port opens also when nobody is at its other end: that is one event, however often.
         self.fruitless = self.fruitless.saturating_add(1);
         self.worth_logging = should_log(self.fruitless);
+        let was_insecure = std::mem::take(&mut self.is_insecure);
+        was_insecure.then(|| Event {
+            detection: Detection::Bond,
+            phase: Phase::End,
+            device: rule.card.id.clone(),
+            detail: "it was connected with the keys that its rule demands".to_owned(),
+            at,
+        })
+    }
+
+    /// The keys that its rule demands are not there: told once, until it is connected with them.
+    pub(super) fn handle_insecure(&mut self, rule: &DeviceRule, at: Now) -> Option<Event> {
+        let is_new = !std::mem::replace(&mut self.is_insecure, true);
+        is_new.then(|| Event {
+            detection: Detection::Bond,
+            phase: Phase::Start,
+            device: rule.card.id.clone(),
+            detail: "it is not connected and nothing of it is read; look whether it was reset or exchanged, \
+                     then pair it: wardline pair"
+                .to_owned(),
+            at,
+        })
     }
 
     /// What a driver still says about the connection that just ended (a communication-lost alarm)

@@ -71,6 +71,8 @@ CBOR_MUTANTS = {
     "absent-of-another-word": lambda p: p[9][0].__setitem__(13, [0, "gone"]),
     "value-that-is-none": lambda p: p[9][0].__setitem__(13, [3, 1]),
     "decimal-of-three": lambda p: p[9][0].__setitem__(13, cbor2.CBORTag(4, [-2, 1, 1])),
+    "record-number-as-text": lambda p: p[9][0].__setitem__(14, "7"),
+    "clock-as-text": lambda p: p[9][0].__setitem__(15, "+1h"),
     "patient": lambda p: p.update({10: "name"}),
 }
 
@@ -142,7 +144,7 @@ def values_are_known(publish):
             )
         )
 
-    return 8 not in publish or all(known(record[13]) for record in publish[9] if len(record) == 14)
+    return 8 not in publish or all(known(record[13]) for record in publish[9] if len(record) == 16)
 
 
 def cbor():

@@ -427,6 +427,70 @@ async fn a_rack_is_not_asked_more_often_than_it_allows() {
     assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
+/// Three full pillars. No two pumps show the same, and none the same in two rounds.
+fn full_rack(round: u32) -> Values {
+    let mut values = Values::with((1..=3).flat_map(|pillar| (1..=8).map(move |slot| (pillar, slot))));
+    for ((pillar, slot), pump) in &mut values.pumps {
+        pump.rate = format!("{round}.{pillar}{slot}");
+        pump.volume = format!("{pillar}{slot}.{round}");
+        pump.drug = format!("Drug {pillar}{slot}");
+    }
+    values
+}
+
+/// A reply about 24 pumps takes half a minute at 9,600 baud: longer than the driver waits for anything, and
+/// several of its poll periods.
+#[tokio::test]
+async fn a_full_rack_is_read_to_the_end_of_its_long_replies_at_9600_baud() {
+    let bench = bench_of(bbraun::Setup { baud: 9_600, ..bbraun::Setup::default() }, full_rack(1));
+    for round in 1..=2 {
+        for ((pillar, number), pump) in full_rack(round).pumps {
+            let name = format!("{pillar}-{number}");
+            let is_read = |record: &Record| rates(record, &name).iter().any(|(_, rate)| *rate == pump.rate);
+            bench.record.until(&format!("{name} in round {round}"), is_read).await;
+            // A reply holds what the rack showed when it was asked, so this is seen in the next one.
+            bench.control.set(full_rack(round + 1));
+        }
+    }
+    let (first, second) = (full_rack(1), full_rack(2));
+    for ((pillar, number), pump) in &first.pumps {
+        let part = slot(&format!("{pillar}-{number}"));
+        let serial = (36_000 + 24 * u32::from(*pillar) + u32::from(*number)).to_string();
+        let later = &second.pumps[&(*pillar, *number)];
+        for (reference, one, two) in [
+            ("MDC_FLOW_FLUID_PUMP", &pump.rate, &later.rate),
+            ("MDC_VOL_FLUID_DELIV", &pump.volume, &later.volume),
+            ("MDC_DRUG_NAME_TYPE", &pump.drug, &later.drug),
+        ] {
+            let read = told(&bench.record, part, reference);
+            let expected = [one, two].map(|value| (serial.clone(), value.clone()));
+            assert_eq!(read[..], expected, "{pillar}-{number}, {reference}");
+        }
+    }
+    assert_eq!(bench.record.faults(), []);
+    assert_well_behaved(&bench);
+    assert_one_question_and_24_acknowledgements(&bench.control.received());
+    let [began, ended] = ["1-1", "3-8"].map(|name| time_of(&bench.record, name));
+    assert!(ended > began + Duration::from_secs(20), "{began:?} to {ended:?} is not the speed of the line");
+}
+
+/// The first reply was asked for once and acknowledged block by block, nothing of it was asked for again.
+fn assert_one_question_and_24_acknowledgements(received: &[u8]) {
+    let words = String::from_utf8_lossy(received);
+    let first = words.split("MEM:GET").nth(1).unwrap();
+    assert!(!words.contains('\x15') && !words.contains("GETSLOT"), "{words:?}");
+    assert_eq!(first.matches('\x06').count(), 24, "{words:?}");
+}
+
+/// When the first rate of a slot was told.
+fn time_of(record: &Record, name: &str) -> Duration {
+    let is_rate = |told: &Told| {
+        matches!(told, Told::Observation(part, said)
+            if *part == slot(name) && said.metric.reference == "MDC_FLOW_FLUID_PUMP")
+    };
+    record.all().into_iter().find(|(_, told)| is_rate(told)).unwrap().0
+}
+
 #[test]
 fn every_published_frame_of_the_rack_is_among_the_vectors() {
     const PUBLISHED: [&[u8]; 7] = [

@@ -198,6 +198,8 @@ pub(crate) async fn converse(
                     }
                     tell(Told::Observation(part, Box::new(said)));
                 }
+                // Storage here is as fast as it gets.
+                Action::Commit => {}
                 Action::Gone(part, why) => tell(Told::Gone(part, why)),
                 Action::Remember(memo) => panic!("{memo:?} of a serial device"),
                 Action::Report(fault) => tell(Told::Fault(fault)),

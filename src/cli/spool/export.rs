@@ -120,12 +120,8 @@ impl Export {
             let error = error.context("nothing was exported: it could not be written into the audit log");
             Failure::new(Exit::Failed, error)
         })?;
-        let taken = take(&target, &range, sink);
+        let (taken, ended) = take(&target, &range, sink);
         drop(hold);
-        let (taken, ended) = match taken {
-            Ok(taken) => (taken, Ok(())),
-            Err((taken, error)) => (taken, Err(error)),
-        };
         taken.describe(&mut about, ended.as_ref().err());
         let noted = note(&log, "spool-export-end", &about);
         ended.map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -249,7 +245,7 @@ impl Taken {
 }
 
 /// Takes everything in range. What was taken is known also when it fails in the middle.
-fn take(target: &Target, range: &Range, sink: Sink) -> Result<Taken, (Taken, anyhow::Error)> {
+fn take(target: &Target, range: &Range, sink: Sink) -> (Taken, anyhow::Result<()>) {
     let mut taken = Taken::default();
     let mut writer = BufWriter::new(sink);
     let read = read_all(target, range, &mut taken, &mut writer);
@@ -267,10 +263,7 @@ fn take(target: &Target, range: &Range, sink: Sink) -> Result<Taken, (Taken, any
         To::Stdout(mut stdout) => Ok(stdout.flush()?),
         To::File(file) => Ok(file.finish()?),
     });
-    match finished {
-        Ok(()) => Ok(taken),
-        Err(error) => Err((taken, error)),
-    }
+    (taken, finished)
 }
 
 fn read_all(

@@ -273,9 +273,11 @@ impl Collector {
     /// A profile may leave some of its characteristics out, but not all.
     fn conclude_subscriptions(&mut self, now: Mono) {
         let offers = |profile: &&Profile| {
-            self.subscriptions.iter().any(|entry| {
-                entry.outcome == Outcome::Subscribed && profile.row.subscribes.contains(&entry.characteristic)
-            })
+            profile.row.subscribes.is_empty()
+                || self.subscriptions.iter().any(|entry| {
+                    entry.outcome == Outcome::Subscribed
+                        && profile.row.subscribes.contains(&entry.characteristic)
+                })
         };
         if let Some(profile) = self.profiles.iter().find(|profile| !offers(profile)) {
             let (service, title) = (profile.row.service, profile.row.title);
@@ -321,7 +323,13 @@ impl Collector {
             shelf.handle_value(of, now);
         }
         let outcome = profile.decoder.handle_value(of, value);
+        // BlueZ has confirmed the indication already: the device keeps no copy. Of a record with a number it does.
+        let keeps = profile.shelf.as_ref().is_some_and(Shelf::has_numbers);
+        let at_once = !keeps && profile.row.episodic.contains(&of);
         self.take(place, of, outcome);
+        if at_once {
+            self.actions.push_back(Action::Commit);
+        }
     }
 
     fn report(&mut self, kind: FaultKind, detail: String) {
@@ -352,8 +360,8 @@ impl Driver for Collector {
                 self.ask_who_it_is(now);
             }
             LinkEvent::Down(_) => self.reset(),
-            LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) if self.phase == Phase::Down => {}
-            LinkEvent::Written(..) if self.phase == Phase::Down => {}
+            LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) | LinkEvent::Written(..)
+                if self.phase == Phase::Down => {}
             LinkEvent::Written(to, result) => self.handle_written(*to, result, now),
             LinkEvent::ReadDone(of, result) if of.service == DEVICE_INFORMATION => {
                 self.handle_read(*of, result, now);

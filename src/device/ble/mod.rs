@@ -7,6 +7,7 @@
 //! reserved flag bits are ignored, octets after the known fields are kept out, a field that its
 //! flag announces must be whole or the value is refused as a whole.
 
+mod clock;
 mod collector;
 mod glucose;
 mod heart_rate;
@@ -25,18 +26,25 @@ use crate::link::Characteristic;
 
 /// The table of BLE profiles.
 pub(super) static PROFILES: &[&BleProfile] =
-    &[&glucose::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+    &[&clock::PROFILE, &glucose::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
-    let known = || PROFILES.iter().flat_map(|profile| profile.subscribes.iter().map(move |c| (profile, *c)));
+    let of = |profile: &'static BleProfile| {
+        profile.subscribes.iter().chain(profile.asks).map(move |c| (profile, *c))
+    };
+    let known = || PROFILES.iter().copied().flat_map(of);
     let Some((profile, characteristic)) = known().find(|(_, known)| known.uuid == uuid) else {
         let list = known().map(|(profile, known)| format!("{:04X} ({})", known.uuid, profile.name));
         let list = list.collect::<Vec<_>>().join(", ");
         return Err(Fault::new(FaultKind::Unexpected, format!("{uuid:04X} is not known; known are {list}")));
     };
     let mut decoder = (profile.decoder)();
-    let mut said = decoder.handle_value(characteristic, value)?;
+    let is_sent = profile.subscribes.contains(&characteristic);
+    let mut said = match is_sent {
+        true => decoder.handle_value(characteristic, value)?,
+        false => decoder.handle_read(characteristic, Some(value))?,
+    };
     // Nothing follows that it could wait for.
     said.extend(decoder.handle_end());
     Ok(said)

@@ -112,6 +112,11 @@ impl Shelf {
         self.transfer.dialect().control()
     }
 
+    /// Whether its records have numbers, so that the device gives one again that did not become durable here.
+    pub(super) fn has_numbers(&self) -> bool {
+        self.transfer.dialect().greatest().is_some()
+    }
+
     /// A new connection: nothing is asked before [`Shelf::handle_ready`].
     pub(super) fn handle_up(&mut self) {
         self.ledger.handle_up();
@@ -179,7 +184,7 @@ impl Shelf {
             return;
         }
         self.transfer.handle_data(now);
-        if self.transfer.dialect().greatest().is_none() {
+        if !self.has_numbers() {
             self.ledger.count_one();
         }
         self.transfer.hurry(AFTER_LIVE, now);

@@ -41,6 +41,8 @@ rows! { Metric METRICS:
     ENERGY_EXPENDED = { code: 8_454_263, reference: "MDC_HF_ENERGY", label: "energy expended", loinc: None, plausible: None };
     /// What a pulse oximeter says of itself and its sensor: the bits of 11073-10404.
     PULSE_OXIM_STATUS = { code: 150_604, reference: "MDC_PULS_OXIM_DEV_STATUS", label: "oximeter status", loinc: None, plausible: None };
+    /// A device's own clock at the moment at which it was read.
+    TIME_ABS = { code: 67_975, reference: "MDC_ATTR_TIME_ABS", label: "clock of the device", loinc: None, plausible: None };
     // Serial drivers.
     /// The size of the syringe in the pump.
     VOL_SYRINGE = { code: 157_880, reference: "MDC_VOL_SYRINGE", label: "syringe size", loinc: None, plausible: Some((1, 100)) };

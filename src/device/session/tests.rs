@@ -258,12 +258,27 @@ async fn said(reports: &mut mpsc::Receiver<Report>, count: usize) -> Vec<String>
 fn told(body: ReportBody) -> String {
     match body {
         ReportBody::Up => "up".to_owned(),
+        ReportBody::Insecure => "insecure".to_owned(),
+        ReportBody::Commit => "commit".to_owned(),
         ReportBody::Down(why) => format!("down: {why}"),
         ReportBody::Identity(_) => "identity".to_owned(),
         ReportBody::Fault(fault) => fault.detail,
         ReportBody::Unlisted(part) => format!("unlisted: {}", part.0),
         ReportBody::Observation(ticket, _) => format!("{ticket:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_link_without_the_keys_that_its_rule_demands_is_told_before_it_is_down() {
+    let insecure = LinkError::Insecure { what: "F1:00".to_owned(), reason: "not bonded".to_owned() };
+    let mut bench = bench(vec![Err(insecure), Ok(vec![])]);
+    let story = async {
+        for expected in ["insecure", "down: F1:00 is not bonded as its rule demands: not bonded", "up"] {
+            assert_eq!(told(bench.reports.recv().await.unwrap().body), expected);
+        }
+        bench.stop.send(true).unwrap();
+    };
+    tokio::join!(bench.session.run(), story);
 }
 
 #[tokio::test]
@@ -392,7 +407,12 @@ async fn a_driver_is_told_the_ticket_of_each_of_its_readings_over_connections_an
             match bench.reports.recv().await.unwrap().body {
                 ReportBody::Observation(ticket, _) => given.push(ticket.0.to_string()),
                 ReportBody::Fault(fault) => heard.push(fault.detail),
-                ReportBody::Up | ReportBody::Down(_) | ReportBody::Identity(_) | ReportBody::Unlisted(_) => {}
+                ReportBody::Up
+                | ReportBody::Insecure
+                | ReportBody::Commit
+                | ReportBody::Down(_)
+                | ReportBody::Identity(_)
+                | ReportBody::Unlisted(_) => {}
             }
         }
         bench.stop.send(true).unwrap();

@@ -49,27 +49,64 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
+fn known_of_clock() -> impl Strategy<Value = DeviceTime> {
+    let offsets = (prop::option::of(any::<i16>()), prop::option::of(any::<i8>()));
+    let counts = (any::<u16>(), prop::option::of(any::<u64>()), prop::option::of(any::<i64>()));
+    (offsets, counts, any::<bool>()).prop_map(
+        |((offset, zone), (millis, ticks, ahead), is_of_older_timeline)| DeviceTime {
+            millis,
+            ticks,
+            offset,
+            zone,
+            ahead,
+            is_of_older_timeline,
+            ..DeviceTime::default()
+        },
+    )
+}
+
 fn observation() -> impl Strategy<Value = Observation> {
-    let device_time =
-        (any::<u16>(), any::<[u8; 5]>()).prop_map(|(year, [month, day, hour, minute, second])| DeviceTime {
+    let device_time = (any::<u16>(), any::<[u8; 5]>(), known_of_clock()).prop_map(
+        |(year, [month, day, hour, minute, second], known)| DeviceTime {
             year,
             month,
             day,
             hour,
             minute,
             second,
-        });
+            ..known
+        },
+    );
     let kind =
         prop::sample::select(vec![Kind::Measurement, Kind::Setting, Kind::State, Kind::Alarm, Kind::Wave]);
     let status = prop::sample::select(vec![Status::Final, Status::Preliminary]);
     (
         (prop::sample::select(METRICS), prop::sample::select(UNITS), value(), kind, status),
-        (any::<u8>(), any::<u32>(), any::<u16>(), prop::option::of(device_time)),
+        (
+            any::<u8>(),
+            any::<u32>(),
+            any::<u16>(),
+            prop::option::of(device_time),
+            prop::option::of(any::<u32>()),
+        ),
     )
-        .prop_map(|((metric, unit, value, kind, status), (channel, modality, quality, device_time))| {
-            let quality = Quality::from_bits(quality);
-            Observation { metric, channel, value, unit, modality, kind, device_time, status, quality }
-        })
+        .prop_map(
+            |((metric, unit, value, kind, status), (channel, modality, quality, device_time, record))| {
+                let quality = Quality::from_bits(quality);
+                Observation {
+                    metric,
+                    channel,
+                    value,
+                    unit,
+                    modality,
+                    kind,
+                    record,
+                    device_time,
+                    status,
+                    quality,
+                }
+            },
+        )
 }
 
 fn stamp() -> impl Strategy<Value = Now> {

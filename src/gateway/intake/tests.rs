@@ -342,3 +342,17 @@ fn a_wall_clock_that_jumps_changes_no_order_and_no_linger_and_is_kept_as_it_was(
     assert_eq!(intake.store.blocks, [(Lane::Vital, vec![1, 2, 3, 4])]);
     assert_eq!(intake.store.walls, walls);
 }
+
+#[test]
+fn what_shall_be_durable_at_once_waits_for_nothing() {
+    let settled = |through| Settled { through: Ticket(through), refused: Ticket(0) };
+    let (mut intake, told) = intake();
+    intake.handle_report(report(1, reading(), at(0)), at(0));
+    assert_eq!(*told.borrow(), settled(0), "it lingers");
+    intake.handle_report(Report { device: DeviceIndex(0), at: at(1), body: ReportBody::Commit }, at(1));
+    assert_eq!(*told.borrow(), settled(1));
+    assert_eq!(intake.poll_timeout(), None);
+    // Nothing waits: nothing is written.
+    intake.handle_report(Report { device: DeviceIndex(0), at: at(2), body: ReportBody::Commit }, at(2));
+    assert_eq!(intake.store.blocks.len(), 1);
+}

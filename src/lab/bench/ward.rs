@@ -323,6 +323,8 @@ mod tests {
         let tickets = first.iter().chain(&second).map(|report| match &report.body {
             ReportBody::Observation(ticket, _) => ticket.0,
             ReportBody::Up
+            | ReportBody::Insecure
+            | ReportBody::Commit
             | ReportBody::Down(_)
             | ReportBody::Identity(_)
             | ReportBody::Fault(_)

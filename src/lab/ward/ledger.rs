@@ -211,6 +211,8 @@ impl Ledger {
             }
             ReportBody::Observation(..)
             | ReportBody::Up
+            | ReportBody::Insecure
+            | ReportBody::Commit
             | ReportBody::Down(_)
             | ReportBody::Fault(_)
             | ReportBody::Unlisted(_) => {}

@@ -210,7 +210,7 @@ impl Target {
             (Demand::Open, found) => Ok(found.unwrap_or(Security::Open)),
             (Demand::Bonded, Ok(Security::Bonded)) => Ok(Security::Bonded),
             (Demand::Bonded, Ok(found)) => {
-                Err(self.denied(&format!("it is {found}, its rule demands a bond: pair it")))
+                Err(self.insecure(format!("BlueZ says it is {found}; pair it: wardline pair")))
             }
             (Demand::Bonded, Err(error)) => {
                 Err(self.denied(&format!("BlueZ does not say whether it is bonded: {error}")))
@@ -225,9 +225,24 @@ impl Target {
         step: impl Future<Output = Result<T, btleplug::Error>>,
     ) -> Result<T, LinkError> {
         match timeout(limit, step).await {
-            Ok(done) => done.map_err(|error| self.lost(doing, &error)),
+            Ok(done) => done.map_err(|error| self.classified(doing, &error)),
             Err(_) => Err(self.lost(doing, &format!("no answer in {} s", limit.as_secs()))),
         }
+    }
+
+    fn insecure(&self, reason: String) -> LinkError {
+        LinkError::Insecure { what: self.address.to_string(), reason }
+    }
+
+    /// The device was bonded and does not know its keys any more, or refused them.
+    fn classified(&self, doing: &str, error: &btleplug::Error) -> LinkError {
+        let words = error.to_string();
+        if words.contains("AuthenticationFailed") || words.contains("Authentication Failed") {
+            return self.insecure(format!(
+                "it refused the keys: {words}; if it was reset, pair it anew: wardline pair"
+            ));
+        }
+        self.lost(doing, error)
     }
 
     fn lost(&self, doing: &str, reason: &dyn std::fmt::Display) -> LinkError {

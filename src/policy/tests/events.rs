@@ -58,3 +58,18 @@ fn an_event_tells_no_serial_number_and_fits_its_place() {
         assert!(event.detail.len() <= MAX_DETAIL, "{event:?}");
     }
 }
+
+#[test]
+fn a_missing_bond_is_one_event_until_the_device_is_connected_with_its_keys() {
+    let mut gate = gatekeeper();
+    for at in 1..4 {
+        says_at(&mut gate, BELT, at, ReportBody::Insecure);
+        says_at(&mut gate, BELT, at, ReportBody::Down("not bonded".to_owned()));
+    }
+    says_at(&mut gate, BELT, 5, ReportBody::Up);
+    says_at(&mut gate, BELT, 6, ReportBody::Down("it disconnected".to_owned()));
+    says_at(&mut gate, BELT, 7, ReportBody::Up);
+    let told: Vec<_> = events(&mut gate).into_iter().map(|e| (e.detection, e.phase, e.at)).collect();
+    let expected = [(Phase::Start, seconds(1)), (Phase::End, seconds(5))];
+    assert_eq!(told, expected.map(|(phase, at)| (Detection::Bond, phase, at)));
+}

@@ -59,7 +59,7 @@ fn when_it_is_full_bulk_goes_first_then_vital_and_never_alarm_and_each_drop_is_t
             match &block.read().unwrap().1[0] {
                 Entry::Gap(gap) if gap.reason.contains("was dropped") => told += gap.count,
                 Entry::Gap(_) | Entry::Observation(_) | Entry::Event(_) => {
-                    present += u64::from(block.count())
+                    present += u64::from(block.count());
                 }
             }
         }

@@ -8,7 +8,7 @@ use minicbor::encode::Error;
 
 use super::key::lane_number;
 use super::{Body, Context, Item};
-use crate::device::observation::{Kind, Samples, Status, Value};
+use crate::device::observation::{DeviceTime, Kind, Samples, Status, Value};
 use crate::envelope::record::{Gap, Record};
 use crate::time::ClockSync;
 
@@ -67,7 +67,7 @@ fn tail(out: &mut Vec<u8>) -> Written {
 fn record(out: &mut Vec<u8>, index: usize, record: &Record) -> Written {
     let observed = &record.observation;
     let mut e = Encoder::new(out);
-    e.array(14)?;
+    e.array(16)?;
     e.u64(u64::try_from(index).unwrap_or(u64::MAX))?.u64(record.seq)?;
     e.u64(record.at.mono.as_nanos())?.i64(record.at.wall.as_millis())?;
     match record.at.sync {
@@ -92,7 +92,20 @@ fn record(out: &mut Vec<u8>, index: usize, record: &Record) -> Written {
         None => e.null()?,
     };
     e.str(observed.unit.ucum)?;
-    value(&mut e, &observed.value)
+    value(&mut e, &observed.value)?;
+    match observed.record {
+        Some(record) => e.u32(record)?,
+        None => e.null()?,
+    };
+    clock(&mut e, observed.device_time)
+}
+
+/// What is known of the device's clock beside its reading; empty when nothing is.
+fn clock(e: &mut Encoder<&mut Vec<u8>>, time: Option<DeviceTime>) -> Written {
+    let Some(time) = time.filter(DeviceTime::says_more) else { return e.array(0)?.ok() };
+    e.array(5)?;
+    e.encode(time.offset)?.encode(time.zone)?.encode(time.ahead)?.encode(time.ticks)?;
+    e.u8(u8::from(time.is_of_older_timeline))?.ok()
 }
 
 fn value(e: &mut Encoder<&mut Vec<u8>>, value: &Value) -> Written {

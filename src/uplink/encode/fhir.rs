@@ -8,30 +8,19 @@
 //! profile yet in either and carry none. The subject is always the device's pseudonym: the gateway
 //! knows no patient.
 //!
-//! What neither guide has a place for is in one extension, `urn:wardline:context`, whose parts are:
-//!
-//! | part | type | meaning |
-//! | --- | --- | --- |
-//! | `seq` | string | number of the record within its device and run of the gateway, decimal: a gap is a loss |
-//! | `run` | string | the run of the gateway, 16 hex digits |
-//! | `link` | code | `bonded`, `open` (by explicit rule) or `serial` |
-//! | `kind` | code | `measurement`, `setting`, `state` or `alarm` |
-//! | `channel` | unsignedInt | which of several like parts of the device, when not 0 |
-//! | `clock` | code | `unsynced`, when the gateway's clock followed no reference |
-//! | `maxErrorUs` | string | greatest error of that clock in microseconds, when it did |
-//! | `deviceTime` | string | the device's own clock, as it came, without a zone |
-//! | `quality` | code | a flag set by the device or by a plausibility bound; repeats |
-//! | `reported` | string | the number that came with a value its device calls invalid |
-//! | `lane` | code | of a gap: the lane that lost the records |
+//! What neither guide has a place for is in one extension, see [`context`].
+
+mod context;
 
 use super::json::{decimal, instant, raw, string, whole};
 use super::{Body, Context, Item};
 use crate::device::decimal::Decimal;
-use crate::device::nomenclature::Unit;
+use crate::device::nomenclature::{TIME_ABS, Unit};
 use crate::device::observation::{Absent, Alarm, Kind, Observation, Quality, Samples, Value};
 use crate::envelope::record::{Gap, Record};
 use crate::policy::DeviceCard;
-use crate::time::ClockSync;
+use crate::time::{Wall, civil_millis};
+use context::{details, effective, identifiers, if_none_exist};
 
 /// The system of the record's idempotency key.
 pub const KEY_SYSTEM: &str = "urn:wardline:record";
@@ -57,9 +46,11 @@ pub(super) fn write<'a>(
             (Body::Gap(gap), _) => self::gap(out, context, item.index, gap),
         }
         raw(out, r#"},"request":{"method":"POST","url":"Observation","ifNoneExist":"identifier="#);
-        raw(out, KEY_SYSTEM);
-        out.push(b'|');
-        key(out, context, item.index);
+        let of = match item.body {
+            Body::Record(record) => context.device.map(|card| (card, record)),
+            Body::Gap(_) => None,
+        };
+        if_none_exist(out, context, of, item.index);
         raw(out, r#""}}"#);
         count += 1;
         if out.len() >= limit {
@@ -68,11 +59,6 @@ pub(super) fn write<'a>(
     }
     raw(out, "]}");
     count
-}
-
-fn key(out: &mut Vec<u8>, context: Context<'_>, index: usize) {
-    raw(out, context.keys.prefix());
-    whole(out, u64::try_from(index).unwrap_or(u64::MAX));
 }
 
 /// Which guide a device's observations follow.
@@ -98,7 +84,7 @@ fn observation(out: &mut Vec<u8>, context: Context<'_>, card: &DeviceCard, index
         raw(out, r#""}},"#);
     }
     details(out, context, card, record);
-    identifier(out, context, index);
+    identifiers(out, context, Some((card, record)), index);
     raw(out, r#","status":""#);
     raw(out, observed.status.as_str());
     raw(out, "\",");
@@ -106,8 +92,8 @@ fn observation(out: &mut Vec<u8>, context: Context<'_>, card: &DeviceCard, index
     code(out, observed);
     raw(out, r#","subject":{"reference":"Device/"#);
     raw(out, &card.pseudonym);
-    raw(out, r#""},"effectiveDateTime":"#);
-    instant(out, record.at.wall);
+    raw(out, r#""},"#);
+    effective(out, record);
     out.push(b',');
     value(out, card, observed);
     interpretation(out, observed.quality);
@@ -130,9 +116,25 @@ fn observation(out: &mut Vec<u8>, context: Context<'_>, card: &DeviceCard, index
     components(out, observed);
 }
 
+/// Whether it is a device's own clock: the coincident time stamp of the PHD guide.
+fn is_clock(observed: &Observation) -> bool {
+    observed.metric.code == TIME_ABS.code
+}
+
+/// What a device's clock read, as if it stood in the zone of the gateway (UTC), as the guide assumes.
+fn clock_reading(observed: &Observation) -> Option<Wall> {
+    let time = observed.device_time.filter(|time| is_clock(observed) && time.ticks.is_none())?;
+    let (date, clock) =
+        ((time.year, time.month, time.day), (time.hour, time.minute, time.second, time.millis));
+    civil_millis(date, clock).map(Wall::from_millis)
+}
+
 fn meta(out: &mut Vec<u8>, guide: Guide, observed: &Observation) {
     let profile = match (&observed.value, guide) {
         (Value::Alarm(_), _) => None,
+        (Value::Text(_) | Value::Absent(_), Guide::Personal) if is_clock(observed) => {
+            Some("phd/StructureDefinition/PhdCoincidentTimeStampObservation")
+        }
         (Value::Samples(_), Guide::Personal) => Some("phd/StructureDefinition/PhdRtsaObservation"),
         (Value::Samples(_), Guide::PointOfCare) => {
             Some("pocd/StructureDefinition/RealTimeSampleArrayObservation")
@@ -170,63 +172,6 @@ fn meta(out: &mut Vec<u8>, guide: Guide, observed: &Observation) {
         );
     }
     raw(out, "},");
-}
-
-/// The extension `urn:wardline:context`, and the end of the list of extensions.
-fn details(out: &mut Vec<u8>, context: Context<'_>, card: &DeviceCard, record: &Record) {
-    use std::io::Write as _;
-    let observed = &record.observation;
-    raw(out, r#"{"url":"urn:wardline:context","extension":[{"url":"seq","valueString":""#);
-    whole(out, record.seq);
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, r#""}},{{"url":"run","valueString":"{:016x}"}}"#, context.header.run);
-    part(out, "link", "valueCode", card.security);
-    part(out, "kind", "valueCode", observed.kind.as_str());
-    if observed.channel != 0 {
-        raw(out, r#",{"url":"channel","valueUnsignedInt":"#);
-        whole(out, u64::from(observed.channel));
-        out.push(b'}');
-    }
-    match record.at.sync {
-        ClockSync::Unsynced => part(out, "clock", "valueCode", "unsynced"),
-        ClockSync::Synced => {
-            raw(out, r#",{"url":"maxErrorUs","valueString":""#);
-            whole(out, u64::from(record.at.max_error_us));
-            raw(out, r#""}"#);
-        }
-    }
-    if let Some(time) = observed.device_time {
-        let _ = write!(out, r#",{{"url":"deviceTime","valueString":"{time}"}}"#);
-    }
-    if observed.quality != Quality::GOOD {
-        for flag in observed.quality.names() {
-            part(out, "quality", "valueCode", flag);
-        }
-    }
-    if let (Value::Decimal(number), true) = (&observed.value, observed.quality.has(Quality::INVALID)) {
-        raw(out, r#",{"url":"reported","valueString":""#);
-        decimal(out, *number);
-        raw(out, r#""}"#);
-    }
-    raw(out, "]}],");
-}
-
-fn part(out: &mut Vec<u8>, name: &str, kind: &str, value: &str) {
-    raw(out, r#",{"url":""#);
-    raw(out, name);
-    raw(out, r#"",""#);
-    raw(out, kind);
-    raw(out, r#"":"#);
-    string(out, value);
-    out.push(b'}');
-}
-
-fn identifier(out: &mut Vec<u8>, context: Context<'_>, index: usize) {
-    raw(out, r#""identifier":[{"system":""#);
-    raw(out, KEY_SYSTEM);
-    raw(out, r#"","value":""#);
-    key(out, context, index);
-    raw(out, r#""}]"#);
 }
 
 /// The PHD guide wants its own category on everything; `vital-signs` where the element has a LOINC
@@ -291,8 +236,13 @@ fn value(out: &mut Vec<u8>, card: &DeviceCard, observed: &Observation) {
         Value::Absent(reason) => absent(out, *reason),
         Value::Text(text) if text.trim().is_empty() => absent(out, Absent::Unknown),
         Value::Text(text) => {
-            raw(out, r#""valueString":"#);
-            string(out, text);
+            if let Some(reading) = clock_reading(observed) {
+                raw(out, r#""valueDateTime":"#);
+                instant(out, reading);
+            } else {
+                raw(out, r#""valueString":"#);
+                string(out, text);
+            }
         }
         Value::Bits(bits) => {
             let _ = write!(out, r#""valueString":"0x{bits:08x}""#);
@@ -419,7 +369,7 @@ fn gap(out: &mut Vec<u8>, context: Context<'_>, index: usize, gap: &Gap) {
     raw(out, r#""extension":[{"url":"urn:wardline:context","extension":[{"url":"lane","valueCode":""#);
     raw(out, gap.lane.as_str());
     raw(out, r#""}]}],"#);
-    identifier(out, context, index);
+    identifiers(out, context, None, index);
     raw(
         out,
         r#","status":"final","code":{"coding":[{"system":"urn:wardline:code","code":"gap"}],"text":"observations lost"},"subject":{"reference":"Device/"#,

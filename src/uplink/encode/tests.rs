@@ -23,7 +23,11 @@ pub(crate) fn check_observation(resource: &Json) -> Result<(), String> {
     must(subject.starts_with("Device/") && subject.len() > 7, "subject is a device")?;
     let time =
         resource["effectiveDateTime"].as_str().or_else(|| resource["effectivePeriod"]["start"].as_str());
-    must(time.is_some_and(|time| time.ends_with('Z') && time.contains('T')), "time with a zone")?;
+    let is_unknown = has("/_effectiveDateTime/extension/0/valueCode") && time.is_none();
+    must(
+        is_unknown || time.is_some_and(|time| time.ends_with('Z') && time.contains('T')),
+        "time with a zone",
+    )?;
     let values =
         resource.as_object().map_or(0, |all| all.keys().filter(|key| key.starts_with("value")).count());
     let absent = has("/dataAbsentReason");
@@ -311,12 +315,12 @@ mod with_samples {
         let value = |all: &[crate::lab::payload::Reading], seq| {
             all.iter().find(|reading| reading.seq == Some(seq)).unwrap().value.clone()
         };
-        assert_eq!((value(&fhir, 9), value(&cbor, 9)), ("2.0".to_owned(), "2.00".to_owned()));
+        assert_eq!((value(&fhir, 13), value(&cbor, 13)), ("2.0".to_owned(), "2.00".to_owned()));
         assert_eq!(
-            (value(&fhir, 10), value(&cbor, 10)),
+            (value(&fhir, 14), value(&cbor, 14)),
             ("not-a-number".to_owned(), "not-a-number".to_owned())
         );
-        assert_eq!((value(&fhir, 22), value(&cbor, 22)), ("AL_OCCLU".to_owned(), "AL_OCCLU".to_owned()));
+        assert_eq!((value(&fhir, 26), value(&cbor, 26)), ("AL_OCCLU".to_owned(), "AL_OCCLU".to_owned()));
         let waves = |all: &[crate::lab::payload::Reading]| {
             all.iter().filter(|reading| reading.value == "-12 0 E 340").count()
         };
@@ -398,4 +402,50 @@ fn an_event_is_a_finding_on_the_topic_of_the_gateway_whatever_the_payload() {
         assert_eq!(json[0]["time"], 1_795_304_400_123i64);
         assert_eq!(json[0]["resources"][1]["uid"], "pump-2");
     }
+}
+
+/// A stored record stands at its own time, names its record for de-duplication, and tells when it came.
+#[test]
+fn a_stored_record_is_placed_by_its_devices_clock_and_named_by_its_device() {
+    use crate::device::observation::DeviceTime;
+    let device_time = DeviceTime {
+        year: 2026,
+        month: 11,
+        day: 23,
+        hour: 11,
+        ahead: Some(360_000),
+        ..DeviceTime::default()
+    };
+    let quality = Quality::STORED;
+    let stored = |record, device_time| Observation {
+        record,
+        device_time,
+        quality,
+        ..rate(Value::Decimal(Decimal::new(2, 0)))
+    };
+    let unplaced = DeviceTime { ahead: None, ..device_time };
+    let mut block = block(vec![
+        stored(Some(7), Some(device_time)),
+        stored(Some(8), Some(unplaced)),
+        stored(Some(9), None),
+    ]);
+    for entry in &mut block.entries {
+        let Entry::Observation(record) = entry else { unreachable!() };
+        record.at.wall = Wall::from_millis(1_795_435_200_000);
+    }
+    let all = parcels(Payload::Fhir, block);
+    let json: Json = serde_json::from_slice(&all[0].payload).unwrap();
+    let of = |place: usize| {
+        (&json["entry"][place]["resource"], json["entry"][place]["request"]["ifNoneExist"].as_str().unwrap())
+    };
+    let (placed, once) = of(0);
+    assert_eq!(placed["effectiveDateTime"], "2026-11-23T10:54:00.000Z");
+    assert_eq!(once, "identifier=urn:wardline:device-record|0123456789abcdef-157784-7-2026-11-23T11:00:00-2");
+    assert_eq!(placed["identifier"][1]["value"], once.split_once('|').unwrap().1);
+    assert!(text(&all[0]).contains(r#"{"url":"received","valueInstant":"2026-11-23T12:00:00.000Z"}"#));
+    let (unknown, once) = of(1);
+    assert!(unknown["effectiveDateTime"].is_null() && unknown["_effectiveDateTime"].is_object());
+    assert!(once.starts_with("identifier=urn:wardline:device-record|"), "{once}");
+    // A number alone starts again when the device is reset: it names nothing.
+    assert!(of(2).1.starts_with("identifier=urn:wardline:record|"));
 }

@@ -77,6 +77,7 @@ impl Talk {
             Action::Command(_)
             | Action::Identify(..)
             | Action::Observe(..)
+            | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
             | Action::Report(_) => None,
@@ -128,6 +129,7 @@ fn observations(actions: &[Action]) -> Vec<&Observation> {
             Action::Observe(_, observation) => Some(observation),
             Action::Command(_)
             | Action::Identify(..)
+            | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
             | Action::Report(_) => None,
@@ -143,6 +145,7 @@ fn faults(actions: &[Action]) -> Vec<FaultKind> {
             Action::Command(_)
             | Action::Identify(..)
             | Action::Observe(..)
+            | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_) => None,
         })
@@ -570,9 +573,7 @@ proptest! {
                         prop_assert!(outstanding <= 1 || talk.driver.poll_timeout().is_some());
                     }
                     Action::Command(LinkCommand::HangUp) | Action::Report(_) => {}
-                    Action::Gone(..) | Action::Remember(_) => {
-                        prop_assert!(false, "it has no parts, and remembers nothing");
-                    },
+                    Action::Commit | Action::Gone(..) | Action::Remember(_) => prop_assert!(false, "it has no parts"),
                     Action::Command(other) => prop_assert!(false, "{other:?}"),
                 }
             }

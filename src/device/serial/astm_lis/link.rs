@@ -161,12 +161,14 @@ impl AstmLis {
         let mut message = self.message.clone();
         match message.take(&frame, &self.setup) {
             Ok(said) => {
+                let is_known_again = message.knows_again(&self.message, &said);
                 self.message = message;
                 for said in said {
                     self.handle_said(said, faults);
                 }
                 if let Some(transfer) = &mut self.transfer {
                     transfer.last = Some(frame);
+                    transfer.is_last_known_again = is_known_again;
                 }
                 self.owe_answer(now);
             }
@@ -180,9 +182,18 @@ impl AstmLis {
     /// Whether a frame is the last one again, and if not, whether it is the next one.
     fn place(&self, frame: &Frame) -> (bool, bool) {
         let Some(transfer) = &self.transfer else { return (false, true) };
-        let is_repeat = transfer.last.as_ref() == Some(frame);
         let is_counted = self.setup.numbers == Numbers::Checked && self.line == Line::Connected;
         let begins_anew = self.setup.begin == Begin::AtOnce && transfer.is_ended;
+        // Where the number says nothing, another result can look the same. What was not acknowledged comes
+        // again for that reason.
+        let may_be_another = if begins_anew {
+            frame.text.first().is_some_and(|kind| kind.eq_ignore_ascii_case(&b'H'))
+        } else {
+            self.setup.numbers == Numbers::Ignored
+        };
+        let is_answered = self.line == Line::Listening || self.acknowledged_at.is_some();
+        let is_other = may_be_another && is_answered && !transfer.is_last_known_again;
+        let is_repeat = transfer.last.as_ref() == Some(frame) && !is_other;
         let expected = transfer.last.as_ref().map_or(1, |last| (last.number + 1) % 8);
         (is_repeat, !is_counted || begins_anew || frame.number == expected)
     }
@@ -193,7 +204,7 @@ impl AstmLis {
                 self.set_ended(false);
                 self.actions.push_back(Action::identify(identity));
             }
-            Said::Result(key, observations) => {
+            Said::Result { key, observations, .. } => {
                 self.is_repeat = !self.again.is_new(key);
                 if !self.is_repeat {
                     for said in observations {
@@ -230,7 +241,13 @@ impl AstmLis {
 
     fn begin_transfer(&mut self) {
         let until = self.now + RECEIVER_TIMER;
-        self.transfer = Some(Transfer { last: None, until, is_ended: false, is_refused: false });
+        self.transfer = Some(Transfer {
+            last: None,
+            is_last_known_again: true,
+            until,
+            is_ended: false,
+            is_refused: false,
+        });
         self.message.reset();
         self.acknowledged_at = None;
     }

@@ -18,8 +18,9 @@ use crate::device::observation::{Observation, Quality};
 use crate::device::serial::text;
 use crate::device::{Fault, FaultKind, Identity};
 
-/// The longest record. A longer one is skipped and counted; the longest known are images in
-/// manufacturer records.
+/// The most of a record that is kept; the longest known are images in manufacturer records. What is
+/// longer is counted: of a result its whole fields are told, under an order or a patient nothing is sure,
+/// a header is refused, all else is skipped.
 const RECORD_MAX: usize = 65_536;
 
 /// What a frame's records say, in order.
@@ -27,8 +28,15 @@ const RECORD_MAX: usize = 65_536;
 pub(super) enum Said {
     /// A message begins, and who sends it.
     Began(Identity),
-    /// A result, and what knows it again.
-    Result(Option<u64>, Vec<Observation>),
+    /// A result.
+    Result {
+        /// What knows it again.
+        key: Option<u64>,
+        /// Whether it says itself at what time of day it was.
+        is_timed: bool,
+        /// What it says.
+        observations: Vec<Observation>,
+    },
     /// A remark on the result before it.
     Comment(Observation),
     /// The message ends; not normally when the analyser says that something went wrong.
@@ -102,8 +110,7 @@ impl Message {
     fn end_record(&mut self, setup: &Setup, said: &mut Vec<Said>) -> Result<(), &'static str> {
         let record = std::mem::take(&mut self.begun);
         if std::mem::take(&mut self.is_too_long) {
-            said.push(wrong(FaultKind::Malformed, "a record is too long: it is skipped"));
-            return Ok(());
+            return self.end_long_record(&record, setup, said);
         }
         match record.first().map(u8::to_ascii_uppercase) {
             None => Ok(()),
@@ -119,19 +126,55 @@ impl Message {
                 Ok(())
             }
             Some(kind) => {
-                let open = self.open.as_mut().ok_or("a record of a message whose header did not come")?;
-                // Where nothing else tells that another analyser took over, its header must.
-                if open.is_over && kind == b'R' && setup.begin == Begin::AtOnce {
-                    return Err("a result behind the end of its message");
-                }
-                open.take(kind, &record, setup, said);
+                self.open_for(kind, setup)?.take(kind, &record, setup, said);
                 Ok(())
             }
         }
     }
-}
 
-impl Message {
+    /// A record of which only the beginning was kept.
+    fn end_long_record(
+        &mut self,
+        begun: &[u8],
+        setup: &Setup,
+        said: &mut Vec<Said>,
+    ) -> Result<(), &'static str> {
+        match begun.first().map(u8::to_ascii_uppercase) {
+            // Without it nobody knows who sends what follows.
+            Some(b'H') if !self.is_no_header(begun) => Err("a header record that is too long"),
+            Some(kind @ (b'P' | b'O' | b'R')) => {
+                self.open_for(kind, setup)?.take_cut(kind, begun, setup, said);
+                Ok(())
+            }
+            Some(_) | None => {
+                said.push(wrong(FaultKind::Malformed, "a record is too long: it is skipped"));
+                Ok(())
+            }
+        }
+    }
+
+    /// The message that a record belongs to.
+    fn open_for(&mut self, kind: u8, setup: &Setup) -> Result<&mut Open, &'static str> {
+        let open = self.open.as_mut().ok_or("a record of a message whose header did not come")?;
+        // Where nothing else tells that another analyser took over, its header must.
+        if open.is_over && kind == b'R' && setup.begin == Begin::AtOnce {
+            return Err("a result behind the end of its message");
+        }
+        Ok(open)
+    }
+
+    /// Whether a frame that gave this is the same one when it comes again, whatever its number: its header
+    /// or all its results say at what time of day they were made, or it has no whole result. A part of a
+    /// record taken twice would spoil it, and two parts in a row are hardly ever alike. `before` is the
+    /// message without the frame.
+    pub(super) fn knows_again(&self, before: &Self, said: &[Said]) -> bool {
+        let is_part = !before.begun.is_empty() || !self.begun.is_empty();
+        let has_header = said.iter().any(|said| matches!(said, Said::Began(_)));
+        let is_dated = has_header && self.open.as_ref().is_some_and(|open| open.header.is_some());
+        let is_sure = |said: &Said| !matches!(said, Said::Result { is_timed: false, .. });
+        is_part || is_dated || said.iter().all(is_sure)
+    }
+
     /// Whether a line within a message begins like a header and is none: its fields would be divided otherwise.
     fn is_no_header(&self, line: &[u8]) -> bool {
         let is_divided = |open: &Open| line.get(1).is_some_and(|next| *next == open.delimiters.field());
@@ -162,7 +205,7 @@ impl Open {
 
     fn take(&mut self, kind: u8, text: &[u8], setup: &Setup, said: &mut Vec<Said>) {
         let record = Record::new(text, self.delimiters);
-        if text.get(1).is_some_and(|next| *next != self.delimiters.field()) {
+        if self.is_no_record(text) {
             said.push(wrong(FaultKind::Malformed, "a line that is no record is skipped"));
             return;
         }
@@ -174,7 +217,9 @@ impl Open {
             b'R' => {
                 let reading = readings::read(record, self.order.context, setup);
                 said.extend(reading.faults.into_iter().map(Said::Wrong));
-                said.push(Said::Result(self.key(record), reading.observations));
+                let is_timed = readings::TIMES.into_iter().any(|number| record.has_moment(number));
+                let (key, observations) = (self.key(record, is_timed), reading.observations);
+                said.push(Said::Result { key, is_timed, observations });
                 self.last_test = Some(reading.test);
             }
             // I: the analyser's own words (field C-3); even those may name a person.
@@ -201,17 +246,45 @@ impl Open {
         }
     }
 
+    /// Takes the beginning of a record that is too long.
+    fn take_cut(&mut self, kind: u8, text: &[u8], setup: &Setup, said: &mut Vec<Said>) {
+        if self.is_no_record(text) {
+            said.push(wrong(FaultKind::Malformed, "a line that is no record is skipped"));
+            return;
+        }
+        self.last_test = None;
+        if kind != b'R' {
+            let detail = "an order or a patient record is too long: the results below it are questionable";
+            said.push(wrong(FaultKind::Malformed, detail));
+            // Whether it marked a control, or urine, may be cut off.
+            let quality = self.quality.with(Quality::QUESTIONABLE);
+            let context = Context { quality, is_blood: false };
+            self.order = Order { hash: hash(text), has_time: false, context };
+            return;
+        }
+        let reading = readings::read(Record::cut(text, self.delimiters), self.order.context, setup);
+        said.extend(reading.faults.into_iter().map(Said::Wrong));
+        // Two that differ in what was cut off could not be told apart.
+        said.push(Said::Result { key: None, is_timed: false, observations: reading.observations });
+        self.last_test = Some(reading.test);
+    }
+
+    /// Whether a line has no field behind its first character.
+    fn is_no_record(&self, line: &[u8]) -> bool {
+        line.get(1).is_some_and(|next| *next != self.delimiters.field())
+    }
+
     /// What knows a result again when it is sent again. A time of day must be in it, else two readings that
     /// are alike could not be told apart. Left out is what may differ: its number within the message, as an
     /// analyser may go on with the first result that was not acknowledged, and that it says of itself to
     /// have been sent before.
-    fn key(&self, record: Record<'_>) -> Option<u64> {
+    fn key(&self, record: Record<'_>, is_timed: bool) -> Option<u64> {
         let fields = (3..=14).map(|number| match record.field(number) {
             b"R" if number == 9 => b"F",
             field => field,
         });
         let what = (self.sender, self.order.hash, fields.collect::<Vec<_>>());
-        if readings::TIMES.into_iter().any(|number| record.has_moment(number)) || self.order.has_time {
+        if is_timed || self.order.has_time {
             return Some(hash(&what));
         }
         self.header.map(|header| hash(&(header, what)))

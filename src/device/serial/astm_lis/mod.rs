@@ -26,13 +26,20 @@
 //! the results of an unfinished message when this program was restarted in between: what it
 //! remembers dies with it.
 //!
+//! Where the number says nothing (`frame_numbers = "ignored"`, or a message in one frame without `ENQ`), two
+//! frames that are alike may be one that comes again or two readings. When the first was not acknowledged, or
+//! its header or its results say at what time of day they were made, it is the same one again. Else it is
+//! taken: a reading whose `ACK` was damaged on the line is then told twice, rather than one of two lost.
+//!
 //! **One answer for one turn.** An analyser that hears an answer too much takes it for that of the
 //! next frame, which then counts as received. So nothing is answered while a byte comes in; after
 //! damage the line must be quiet first; and an answer whose time has passed is dropped.
 //!
 //! What can go wrong and is counted: damage, frames out of order, frames without a header (not
-//! acknowledged), records that cannot be read. A result record is always told in some form; other
-//! records that cannot be read are acknowledged, as the same would come again.
+//! acknowledged), records that cannot be read. A result record is always told in some form: of one that
+//! is longer than 64 KiB the fields up to there, as questionable text, with a fault. Other records that cannot
+//! be read are acknowledged, as the same would come again; but a header is refused, and the results below an
+//! order or a patient that is too long are questionable.
 //!
 //! What never happens: `ACK` for a result that is not stored (but one whose element the site does not list); a result before its message said who
 //! sends it; patient, specimen number or operator in anything that leaves this module.
@@ -135,6 +142,8 @@ enum Owed {
 struct Transfer {
     /// The frame that was taken last.
     last: Option<Frame>,
+    /// Whether that one tells itself apart from any other, without its number.
+    is_last_known_again: bool,
     /// When the receiver gives up.
     until: Mono,
     /// Whether the last message has ended, and normally.

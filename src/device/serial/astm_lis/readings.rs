@@ -11,6 +11,9 @@
 //! it is absent, above or below the range, and the text beside it has the limit. Flags and states of
 //! a result that say more than "normal" and "final" are texts too, with the test's name in each.
 //!
+//! Of a record whose end was cut off nobody knows what stood there: a flag, its state. What is left of
+//! it is told as text, as preliminary and questionable, never as a number.
+//!
 //! Nothing of a result record is passed on but its test, value, unit, flags, state and time: the
 //! operator's name stays behind.
 
@@ -54,19 +57,25 @@ pub(super) struct Reading {
 /// Reads a result record.
 pub(super) fn read(record: Record<'_>, context: Context, setup: &Setup) -> Reading {
     let result = Result::of(record, setup);
-    let (status, against) = state(&result.state);
+    let (status, against) =
+        if record.is_cut() { (None, Quality::QUESTIONABLE) } else { state(&result.state) };
     let time = time(record);
     let mut frame =
         Frame { time, status: status.unwrap_or(Status::Preliminary), quality: context.quality.with(against) };
     let mut faults = Vec::new();
     if status.is_none() {
-        let detail = "a result has a state that is not known: told as preliminary and questionable";
+        let detail = if record.is_cut() {
+            "a result record is too long: its beginning is told as text, preliminary and questionable"
+        } else {
+            "a result has a state that is not known: told as preliminary and questionable"
+        };
         faults.push(Fault::new(FaultKind::Malformed, detail));
     }
     if result.test == UNNAMED {
         faults.push(Fault::new(FaultKind::Malformed, "a result does not say of which test it is"));
     }
-    let metric = setup.glucose.filter(|_| context.is_blood && result.is_glucose);
+    let may_be_glucose = context.is_blood && result.is_glucose && !record.is_cut();
+    let metric = setup.glucose.filter(|_| may_be_glucose);
     // No flag of the standard; with glucose meters it marks a control (tidepool uploader, Contour).
     if result.is_glucose && result.has_flag("C") {
         frame.quality = frame.quality.with(Quality::TEST);

@@ -19,6 +19,7 @@ pub(super) struct Delimiters {
 pub(super) struct Record<'a> {
     text: &'a [u8],
     delimiters: Delimiters,
+    is_cut: bool,
 }
 
 impl Delimiters {
@@ -47,7 +48,18 @@ impl Delimiters {
 impl<'a> Record<'a> {
     /// A record of a message with these delimiters.
     pub(super) const fn new(text: &'a [u8], delimiters: Delimiters) -> Self {
-        Self { text, delimiters }
+        Self { text, delimiters, is_cut: false }
+    }
+
+    /// The beginning of a record, without the field in which it ends: that may go on.
+    pub(super) fn cut(text: &'a [u8], delimiters: Delimiters) -> Self {
+        let end = text.iter().rposition(|byte| *byte == delimiters.field).unwrap_or_default();
+        Self { text: text.get(..end).unwrap_or_default(), delimiters, is_cut: true }
+    }
+
+    /// Whether fields at its end are missing.
+    pub(super) const fn is_cut(self) -> bool {
+        self.is_cut
     }
 
     /// The field of a number as the standard counts: 1 is the record's type. Empty when it is not there.

@@ -83,7 +83,9 @@ impl Talk {
                 }
                 Action::Identify(_, identity) => self.identities.push(identity),
                 Action::Report(fault) => self.faults.push(fault.detail),
-                other @ (Action::Command(_) | Action::Gone(..) | Action::Remember(_)) => panic!("{other:?}"),
+                other @ (Action::Command(_) | Action::Commit | Action::Gone(..) | Action::Remember(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
     }
@@ -835,6 +837,137 @@ fn memory_is_bounded_whatever_comes() {
     let mut endless: &[u8] = &[b"\x02".as_slice(), &[b'x'; 10_000]].concat();
     let pieces: Vec<Piece> = std::iter::from_fn(|| wire.take(&mut endless)).collect();
     assert_eq!(pieces, [Piece::Broken(Defect::TooLong)]);
+}
+
+/// Frames that carry one record of any length, numbered on from `number`.
+fn frames(number: u32, record: &str) -> Vec<Vec<u8>> {
+    let whole = format!("{record}\r").into_bytes();
+    let parts: Vec<&[u8]> = whole.chunks(8_000).collect();
+    let end = |at: usize| if at + 1 == parts.len() { 0x03 } else { 0x17 };
+    let text = |part: &[u8]| String::from_utf8(part.to_vec()).unwrap();
+    (number..)
+        .zip(parts.iter().enumerate())
+        .map(|(number, (at, part))| frame(number, &text(part), end(at)))
+        .collect()
+}
+
+#[test]
+fn of_a_result_record_that_is_too_long_the_whole_fields_are_told_as_questionable_text() {
+    let long = "9".repeat(70_000);
+    let digits = "8".repeat(65_536 - "R|1|^^^|1".len());
+    for (record, told) in [
+        // A flag or a state may stand where it was cut off: 600 can be more than 600, or a control.
+        (format!("R|1|^^^GLU|600|mg/dL|{long}|>||F"), "GLU=600 mg/dL"),
+        (format!("R|1|^^^GLU|{long}|mg/dL||N||F"), "GLU="),
+        // Of 142 the first digit is kept.
+        (format!("R|1|^^^{digits}|142|mg/dL||N||F"), "8…="),
+        (format!("R|1|{long}"), "?="),
+    ] {
+        let mut talk = Talk::up();
+        talk.hear(b"\x05").hear(&last(1, HEADER));
+        let sent = frames(2, &record);
+        for frame in &sent {
+            talk.hear(frame);
+        }
+        assert_eq!(talk.answers(), "A".repeat(sent.len() + 1), "the last frame waits for storage");
+        talk.store().hear(&last(u32::try_from(sent.len()).unwrap() + 2, "L|1|N"));
+        assert_eq!(talk.answers(), "AA");
+        let values: Vec<String> =
+            talk.values().iter().map(|words| words.replace(&"8".repeat(112), "8")).collect();
+        assert_eq!(values, [told]);
+        let said = &talk.said[0];
+        assert_eq!((said.metric, said.status), (&codes::ASTM_RESULT, Status::Preliminary));
+        assert!(said.quality.has(Quality::QUESTIONABLE));
+        assert!(talk.faults[0].contains("result record is too long"), "{:?}", talk.faults);
+    }
+}
+
+#[test]
+fn below_an_order_that_is_too_long_nothing_is_sure() {
+    for record in ["O|1|", "P|1|"] {
+        let mut talk = Talk::up();
+        talk.hear(b"\x05").hear(&last(1, HEADER)).hear(&last(2, "O|1|||^^^GLU|R||||||N||||Serum"));
+        let sent = frames(3, &format!("{record}{}||^^^GLU|R||||||Q||||Urine", "9".repeat(70_000)));
+        for frame in &sent {
+            talk.hear(frame);
+        }
+        let number = u32::try_from(sent.len()).unwrap() + 3;
+        talk.hear(&last(number, &glucose(1, "142"))).store();
+        assert_eq!(talk.values(), ["GLU=142 mg/dL"], "what is told may be a control, and no blood");
+        assert!(talk.said[0].quality.has(Quality::QUESTIONABLE), "{record}");
+        // The next order says again what it is.
+        talk.hear(&last(number + 1, "O|2|||^^^GLU|R||||||N||||Serum"))
+            .hear(&last(number + 2, &glucose(2, "143")))
+            .store();
+        assert_eq!(talk.values()[1], "143 mg/dL");
+        assert_eq!(talk.said[1].quality, Quality::GOOD);
+    }
+}
+
+#[test]
+fn a_header_that_is_too_long_is_not_acknowledged() {
+    let mut talk = Talk::up();
+    talk.hear(b"\x05").hear(&last(1, HEADER)).hear(&last(2, "L|1|N"));
+    let sent = frames(3, &format!("H|\\^&|||GLX^2.1^SN4712|{}", "9".repeat(70_000)));
+    for frame in &sent {
+        talk.hear(frame);
+    }
+    talk.wait(1_000);
+    assert_eq!(talk.answers(), format!("{}N", "A".repeat(sent.len() + 2)));
+    assert_eq!(talk.identities.len(), 1, "nothing is told of who sends it");
+}
+
+#[test]
+fn where_the_number_says_nothing_a_reading_is_told_twice_rather_than_one_of_two_lost() {
+    let told = |frames: &[Vec<u8>], set: &[(&str, &str)]| {
+        let mut talk = Talk::with(set);
+        if !set.contains(&("enq", "absent")) {
+            talk.hear(b"\x05");
+        }
+        for frame in frames {
+            talk.hear(frame).store();
+        }
+        let answers = talk.answers();
+        assert!(answers.chars().all(|answer| answer == 'A') && answers.len() >= frames.len(), "{answers}");
+        talk.said.len()
+    };
+    let ignored = [("frame_numbers", "ignored")];
+    let header = last(1, HEADER);
+    let untimed = last(1, "R|1|^^^GLU|142|mg/dL");
+    let timed = last(1, &glucose(1, "142"));
+    // Even under an order that says when: all results below it do.
+    let ordered =
+        [header.clone(), last(1, "O|1|||^^^GLU|R|20261122075900"), untimed.clone(), untimed.clone()];
+    assert_eq!(told(&[header.clone(), untimed.clone(), untimed.clone()], &ignored), 2);
+    assert_eq!(told(&ordered, &ignored), 2);
+    assert_eq!(told(&[header.clone(), timed.clone(), timed], &ignored), 1);
+    let parts = [frame(1, "R|1|^^^GLU|1", 0x17), frame(1, "1", 0x17), frame(1, "1", 0x17), last(1, "|mg/dL")];
+    assert_eq!(told(&[std::slice::from_ref(&header), &parts[..]].concat(), &ignored), 1);
+    let and_more = frame(1, "R|1|^^^GLU|142|mg/dL\rR|2|^^^GLU|1", 0x17);
+    assert_eq!(told(&[header.clone(), and_more.clone(), and_more, last(1, "43|mg/dL")], &ignored), 2);
+    // Counted frames tell themselves apart.
+    assert_eq!(told(&[header, last(2, "R|1|^^^GLU|142|mg/dL"), last(2, "R|1|^^^GLU|142|mg/dL")], &[]), 1);
+    // A message in one frame is frame 1 each time.
+    let absent = [("enq", "absent")];
+    let message = |header: &str| last(1, &format!("{header}\rR|1|^^^GLU|142|mg/dL\rL|1|N"));
+    let nameless = message("H|\\^&|||GLX^2.1^SN4711");
+    assert_eq!(told(&[nameless.clone(), nameless], &absent), 2);
+    assert_eq!(told(&[message(HEADER), message(HEADER)], &absent), 1);
+    // Without a header it can be no other message.
+    let rest = last(2, "R|1|^^^GLU|142|mg/dL\rL|1|N");
+    assert_eq!(told(&[last(1, HEADER), rest.clone(), rest], &absent), 1);
+}
+
+#[test]
+fn what_was_not_acknowledged_is_the_same_when_it_comes_again_whatever_its_number() {
+    let mut talk = Talk::with(&[("frame_numbers", "ignored")]);
+    let untimed = last(1, "R|1|^^^GLU|142|mg/dL");
+    talk.hear(b"\x05").hear(&last(1, HEADER)).hear(&untimed).wait(10_000);
+    assert_eq!(talk.answers(), "AAN");
+    talk.hear(&untimed).store();
+    assert_eq!((talk.answers().as_str(), talk.said.len()), ("A", 1));
+    talk.hear(&untimed).store();
+    assert_eq!((talk.answers().as_str(), talk.said.len()), ("A", 2));
 }
 
 fn capture() -> Vec<u8> {

@@ -138,6 +138,7 @@ fn sent(actions: &[Action]) -> Vec<String> {
         }
         Action::Identify(..)
         | Action::Observe(..)
+        | Action::Commit
         | Action::Gone(..)
         | Action::Remember(_)
         | Action::Report(_) => None,
@@ -167,7 +168,7 @@ fn noted(actions: &[Action]) -> Vec<String> {
             let Value::Decimal(rate) = said.value else { panic!("{said:?}") };
             Some(format!("{} {rate}", place(part)))
         }
-        Action::Observe(..) | Action::Command(_) | Action::Report(_) => None,
+        Action::Observe(..) | Action::Command(_) | Action::Commit | Action::Report(_) => None,
     };
     actions.iter().filter_map(note).collect()
 }
@@ -198,6 +199,7 @@ fn requests_carry_the_bed_id_that_the_rack_gave() {
             Action::Command(command) => Some(MODEL.requests.frame(*command).unwrap().into_owned()),
             Action::Identify(..)
             | Action::Observe(..)
+            | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
             | Action::Report(_) => None,
@@ -422,6 +424,7 @@ fn readings_carry_the_racks_time_by_the_gateways_clock() {
             Action::Observe(_, said) => said.device_time.map(|time| time.to_string()),
             Action::Command(_)
             | Action::Identify(..)
+            | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
             | Action::Report(_) => None,
@@ -536,6 +539,7 @@ fn mode_flags_that_a_block_cut_in_two_are_not_told_as_all_of_them() {
             Action::Observe(..)
             | Action::Command(_)
             | Action::Identify(..)
+            | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
             | Action::Report(_) => None,
@@ -746,7 +750,7 @@ proptest! {
                             prop_assert_eq!(&rate.to_string(), &known[&part]);
                         }
                     }
-                    Action::Command(LinkCommand::HangUp) | Action::Report(_) => {}
+                    Action::Command(LinkCommand::HangUp) | Action::Commit | Action::Report(_) => {}
                     Action::Command(command) => prop_assert!(connected && MODEL.requests.frame(command).is_some()),
                 }
             }

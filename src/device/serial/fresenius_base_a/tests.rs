@@ -200,7 +200,7 @@ fn noted(actions: &[Action]) -> Vec<String> {
                 Some(format!("{} is {} {}", part.0, shown(serial), shown(model)))
             }
             Action::Gone(part, why) => Some(format!("{} gone: {why}", part.0)),
-            Action::Command(_) | Action::Remember(_) | Action::Report(_) => None,
+            Action::Command(_) | Action::Commit | Action::Remember(_) | Action::Report(_) => None,
         })
         .collect()
 }
@@ -296,6 +296,7 @@ fn each_variable_is_setting_measurement_or_state_as_documented() {
             Action::Command(_)
             | Action::Identify(..)
             | Action::Observe(..)
+            | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
             | Action::Report(_) => None,
@@ -872,7 +873,7 @@ proptest! {
                     Action::Command(command) => prop_assert!(
                         command == LinkCommand::HangUp || MODEL.requests.frame(command).is_some()
                     ),
-                    Action::Report(_) => {}
+                    Action::Commit | Action::Report(_) => {}
                 }
             }
         }

@@ -145,7 +145,7 @@ fn noted(actions: &[Action]) -> Vec<String> {
                 Some(format!("{} is {}", part.0, who.serial.as_deref().unwrap_or("nobody")))
             }
             Action::Gone(part, why) => Some(format!("{} gone: {why}", part.0)),
-            Action::Command(_) | Action::Remember(_) | Action::Report(_) => None,
+            Action::Command(_) | Action::Commit | Action::Remember(_) | Action::Report(_) => None,
         })
         .collect()
 }
@@ -390,7 +390,11 @@ fn a_bad_field_costs_only_itself_and_never_reaches_a_fault() {
         match action {
             Action::Report(fault) => assert!(!fault.detail.contains("MUSTER"), "{fault:?}"),
             Action::Identify(_, who) => assert_eq!(*who, Identity::default()),
-            Action::Command(_) | Action::Observe(..) | Action::Gone(..) | Action::Remember(_) => {}
+            Action::Command(_)
+            | Action::Observe(..)
+            | Action::Commit
+            | Action::Gone(..)
+            | Action::Remember(_) => {}
         }
     }
     assert!(faults(&all).len() > 5);
@@ -544,7 +548,7 @@ proptest! {
                     Action::Command(command) => prop_assert!(
                         command == LinkCommand::HangUp || MODEL.requests.frame(command).is_some()
                     ),
-                    Action::Report(_) => {}
+                    Action::Commit | Action::Report(_) => {}
                 }
             }
         }

@@ -39,6 +39,7 @@ fn observed(actions: &[Action]) -> Vec<&Observation> {
             Action::Observe(_, observation) => Some(observation),
             Action::Command(_)
             | Action::Identify(..)
+            | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
             | Action::Report(_) => None,

@@ -83,6 +83,7 @@ fn sent(actions: &[Action]) -> Vec<&'static str> {
         Action::Command(_)
         | Action::Observe(..)
         | Action::Identify(..)
+        | Action::Commit
         | Action::Gone(..)
         | Action::Remember(_)
         | Action::Report(_) => None,
@@ -387,9 +388,7 @@ proptest! {
                     Action::Command(LinkCommand::Send(id)) => prop_assert!(MODEL.requests.get(id).is_some()),
                     Action::Command(other) => prop_assert_eq!(other, LinkCommand::HangUp),
                     Action::Report(_) => {}
-                    Action::Gone(..) | Action::Remember(_) => {
-                        prop_assert!(false, "it has no parts, and remembers nothing");
-                    },
+                    Action::Commit | Action::Gone(..) | Action::Remember(_) => prop_assert!(false, "it has no parts"),
                 }
             }
         }

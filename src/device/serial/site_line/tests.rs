@@ -89,6 +89,7 @@ fn sent(actions: &[Action]) -> Vec<u8> {
         Action::Command(_)
         | Action::Observe(..)
         | Action::Identify(..)
+        | Action::Commit
         | Action::Gone(..)
         | Action::Remember(_)
         | Action::Report(_) => None,
@@ -568,9 +569,7 @@ proptest! {
                     }
                     Action::Command(other) => prop_assert_eq!(other, LinkCommand::HangUp),
                     Action::Report(_) => {}
-                    Action::Gone(..) | Action::Remember(_) => {
-                        prop_assert!(false, "it has no parts, and remembers nothing");
-                    },
+                    Action::Commit | Action::Gone(..) | Action::Remember(_) => prop_assert!(false, "it has no parts"),
                 }
             }
         }

@@ -1,0 +1,174 @@
+//! When it was: a device's own stamp on the gateway's timeline.
+//!
+//! In: an observation and the moment at which the gateway had it. Out: that moment, another one before
+//! it, or that nobody can say. The rules are those of the HL7 PHD guide ("The Coincident Timestamp") for a
+//! gateway that is better synchronised than its devices:
+//!
+//! | the device's stamp | when it was |
+//! | --- | --- |
+//! | none, the reading is live | when it was received |
+//! | none, the reading was stored | nobody can say (the guide would take the time of reception) |
+//! | current timeline, and its clock was read on the same connection | the stamp, less what the clock was ahead |
+//! | of an older timeline (the clock was set since) | nobody can say |
+//! | its clock cannot be read, the reading is live | when it was received |
+//! | its clock cannot be read, the reading was stored | nobody can say |
+//! | no date (year 0, month 13, a day that is not in the month) | as if its clock could not be read |
+//! | placed after the moment of reception | nobody can say: the clock was set in between |
+//!
+//! What never happens: the raw stamp is changed; a time is made up.
+
+use std::time::Duration;
+
+use super::observation::{DeviceTime, Observation, Quality};
+use crate::time::{Now, Wall, civil_millis};
+
+/// By how much a stamp may be placed after its reception: clocks are read to the second, and the device's
+/// answer was on its way for a while.
+pub const SLACK: Duration = Duration::from_secs(5);
+
+/// When something was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// When the gateway received it.
+    Received,
+    /// Then, by the device's own stamp.
+    At(Wall),
+    /// Nobody can say.
+    Unknown,
+}
+
+/// When an observation was made that the gateway received at `at`.
+pub fn place(observation: &Observation, at: Now) -> Placed {
+    let stamp = match observation.device_time {
+        Some(time) if time.is_of_older_timeline => return Placed::Unknown,
+        Some(time) => millis(time).zip(time.ahead),
+        None => None,
+    };
+    let Some((stamp, ahead)) = stamp else {
+        let is_stored = observation.quality.has(Quality::STORED);
+        return if is_stored { Placed::Unknown } else { Placed::Received };
+    };
+    let (Some(placed), slack) = (stamp.checked_sub(ahead), i64::try_from(SLACK.as_millis()).unwrap_or(0))
+    else {
+        return Placed::Unknown;
+    };
+    let received = at.wall.as_millis();
+    if placed > received.saturating_add(slack) {
+        return Placed::Unknown;
+    }
+    Placed::At(Wall::from_millis(placed.min(received)))
+}
+
+/// By how much a clock that reads `time` is ahead of the gateway's at the same moment, in milliseconds.
+pub fn ahead(time: DeviceTime, now: Now) -> Option<i64> {
+    millis(time)?.checked_sub(now.wall.as_millis())
+}
+
+/// The reading in milliseconds since 1970, as if it were UTC; of a counter, its own.
+fn millis(time: DeviceTime) -> Option<i64> {
+    if let Some(ticks) = time.ticks {
+        return i64::try_from(ticks).ok();
+    }
+    let date = (time.year, time.month, time.day);
+    let clock = (time.hour, time.minute, time.second, time.millis);
+    if time.year == 0 { None } else { civil_millis(date, clock) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::decimal::Decimal;
+    use crate::device::nomenclature as mdc;
+    use crate::device::observation::{Kind, Status, Value};
+
+    const NOON: i64 = 1_795_435_200_000; // 2026-11-23T12:00:00Z
+
+    fn at(millis: i64) -> Now {
+        Now { wall: Wall::from_millis(millis), ..Now::default() }
+    }
+
+    fn stamped(device_time: Option<DeviceTime>, quality: Quality) -> Observation {
+        Observation {
+            metric: &mdc::SPO2,
+            channel: 0,
+            value: Value::Decimal(Decimal::whole(97u8)),
+            unit: &mdc::PERCENT,
+            modality: 0,
+            kind: Kind::Measurement,
+            record: None,
+            device_time,
+            status: Status::Final,
+            quality,
+        }
+    }
+
+    fn eleven() -> DeviceTime {
+        DeviceTime { year: 2026, month: 11, day: 23, hour: 11, ..DeviceTime::default() }
+    }
+
+    /// Twelve rows: what the stamp is, whether it was stored, and when it was.
+    #[test]
+    fn the_truth_table_of_the_guide() {
+        let hour = 3_600_000;
+        let stored = Quality::STORED;
+        let good = Quality::GOOD;
+        let ahead = |ms| DeviceTime { ahead: Some(ms), ..eleven() };
+        let ticks = |ticks, ahead| DeviceTime { ticks: Some(ticks), ahead, ..DeviceTime::default() };
+        let rows = [
+            ("no stamp, live", None, good, Placed::Received),
+            ("no stamp, stored", None, stored, Placed::Unknown),
+            ("clock right", Some(ahead(0)), stored, Placed::At(Wall::from_millis(NOON - hour))),
+            (
+                "clock six minutes behind",
+                Some(ahead(-360_000)),
+                stored,
+                Placed::At(Wall::from_millis(NOON - hour + 360_000)),
+            ),
+            (
+                "clock in 2017",
+                Some(DeviceTime { year: 2017, ahead: Some(-3_287 * 86_400_000), ..eleven() }),
+                stored,
+                Placed::At(Wall::from_millis(NOON - hour)),
+            ),
+            (
+                "older timeline",
+                Some(DeviceTime { is_of_older_timeline: true, ..ahead(0) }),
+                stored,
+                Placed::Unknown,
+            ),
+            ("clock unreadable, live", Some(eleven()), good, Placed::Received),
+            ("clock unreadable, stored", Some(eleven()), stored, Placed::Unknown),
+            ("month 13, stored", Some(DeviceTime { month: 13, ..ahead(0) }), stored, Placed::Unknown),
+            ("year 0, live", Some(DeviceTime { year: 0, ..ahead(0) }), good, Placed::Received),
+            (
+                "counter with anchor",
+                Some(ticks(108_000, Some(100_000 - (NOON - 9_000)))),
+                stored,
+                Placed::At(Wall::from_millis(NOON - 1_000)),
+            ),
+            ("after its reception", Some(ahead(-2 * hour)), stored, Placed::Unknown),
+        ];
+        for (name, time, quality, expected) in rows {
+            assert_eq!(place(&stamped(time, quality), at(NOON)), expected, "{name}");
+        }
+        assert_eq!(place(&stamped(Some(ticks(5, None)), stored), at(NOON)), Placed::Unknown);
+    }
+
+    #[test]
+    fn a_clock_read_to_the_second_does_not_place_a_reading_in_the_future() {
+        let time = DeviceTime { ahead: Some(-3_603_000), ..eleven() };
+        assert_eq!(place(&stamped(Some(time), Quality::GOOD), at(NOON)), Placed::At(Wall::from_millis(NOON)));
+    }
+
+    #[test]
+    fn what_a_clock_is_ahead_is_what_places_its_stamps() {
+        let read =
+            DeviceTime { year: 2026, month: 11, day: 23, hour: 12, minute: 6, ..DeviceTime::default() };
+        assert_eq!(ahead(read, at(NOON)), Some(360_000));
+        assert_eq!(ahead(DeviceTime::default(), at(NOON)), None, "an unset clock anchors nothing");
+        let most = DeviceTime { ticks: Some(u64::MAX), ..DeviceTime::default() };
+        assert_eq!(ahead(most, at(NOON)), None);
+        let extreme = DeviceTime { ahead: Some(i64::MIN), ..eleven() };
+        assert_eq!(place(&stamped(Some(extreme), Quality::STORED), at(NOON)), Placed::Unknown);
+    }
+}
