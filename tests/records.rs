@@ -215,7 +215,11 @@ impl Ward {
             }
             ReportBody::Fault(fault) => self.faults.push(fault),
             ReportBody::Down(_) => running.downs += 1,
-            ReportBody::Up | ReportBody::Identity(_) | ReportBody::Unlisted(_) => {}
+            ReportBody::Up
+            | ReportBody::Identity(_)
+            | ReportBody::Insecure
+            | ReportBody::Commit
+            | ReportBody::Unlisted(_) => {}
         }
     }
 
@@ -309,7 +313,8 @@ on_a_private_bus! {
     async fn cut_at_random_and_killed_at_random_no_record_is_lost_and_none_is_doubled(ward: Ward) {
         let kept = records(1..=200, 0);
         ward.with_meter(kept.clone());
-        let mut draw = Draw(20_261_122);
+        let seed = std::env::var("WARDLINE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let mut draw = Draw(seed.unwrap_or(20_261_122));
         let mut kills = 0;
         ward.start("glucose", "meter");
         ward.bluez.trouble(METER, Trouble::CutAfter(7));
@@ -323,7 +328,7 @@ on_a_private_bus! {
                 ward.bluez.end_troubles(METER);
                 ward.bluez.trouble(METER, Trouble::CutAfter(3 + draw.below(25)));
             }
-            if draw.below(60) == 0 {
+            if draw.below(25) == 0 {
                 kills += 1;
                 ward.kill("meter").await;
                 ward.bluez.end_troubles(METER);
@@ -336,7 +341,7 @@ on_a_private_bus! {
         let (asked, all) = ward.bluez.reports(METER);
         let doubled = ward.durable.len() - ward.distinct().len();
         println!("{kills} kills, {asked} procedures, {all} of them for all, {doubled} observations twice");
-        assert!(kills >= 5 && asked >= 15, "{kills} kills and {asked} procedures are no test");
+        assert!(kills >= 4 && asked >= 12, "{kills} kills and {asked} procedures are no test");
         assert!(all <= kills + 3, "it goes on behind what is durable: {all} of {asked} asked for all");
     }
 
