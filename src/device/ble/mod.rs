@@ -7,6 +7,7 @@
 //! reserved flag bits are ignored, octets after the known fields are kept out, a field that its
 //! flag announces must be whole or the value is refused as a whole.
 
+mod cgm;
 mod clock;
 mod collector;
 mod glucose;
@@ -26,7 +27,7 @@ use crate::link::Characteristic;
 
 /// The table of BLE profiles.
 pub(super) static PROFILES: &[&BleProfile] =
-    &[&clock::PROFILE, &glucose::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+    &[&cgm::PROFILE, &clock::PROFILE, &glucose::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {

@@ -84,8 +84,23 @@ rows! { Metric METRICS:
     CONC_GLU_CAPILLARY_WHOLEBLOOD = { code: 160_184, reference: "MDC_CONC_GLU_CAPILLARY_WHOLEBLOOD", label: "glucose, capillary whole blood", loinc: None, plausible: None };
     /// Glucose in capillary plasma.
     CONC_GLU_CAPILLARY_PLASMA = { code: 160_188, reference: "MDC_CONC_GLU_CAPILLARY_PLASMA", label: "glucose, capillary plasma", loinc: None, plausible: None };
+    // Glucose by sample type, as BLE devices state it.
+    /// Glucose in venous whole blood.
+    CONC_GLU_VENOUS_WHOLEBLOOD = { code: 160_192, reference: "MDC_CONC_GLU_VENOUS_WHOLEBLOOD", label: "glucose, venous whole blood", loinc: None, plausible: None };
+    /// Glucose in venous plasma.
+    CONC_GLU_VENOUS_PLASMA = { code: 160_196, reference: "MDC_CONC_GLU_VENOUS_PLASMA", label: "glucose, venous plasma", loinc: None, plausible: None };
+    /// Glucose in arterial whole blood.
+    CONC_GLU_ARTERIAL_WHOLEBLOOD = { code: 160_200, reference: "MDC_CONC_GLU_ARTERIAL_WHOLEBLOOD", label: "glucose, arterial whole blood", loinc: None, plausible: None };
+    /// Glucose in arterial plasma.
+    CONC_GLU_ARTERIAL_PLASMA = { code: 160_204, reference: "MDC_CONC_GLU_ARTERIAL_PLASMA", label: "glucose, arterial plasma", loinc: None, plausible: None };
+    /// Glucose in control solution: never a patient's.
+    CONC_GLU_CONTROL = { code: 160_208, reference: "MDC_CONC_GLU_CONTROL", label: "glucose, control solution", loinc: None, plausible: None };
     /// Glucose in interstitial fluid.
     CONC_GLU_ISF = { code: 160_212, reference: "MDC_CONC_GLU_ISF", label: "glucose, interstitial fluid", loinc: None, plausible: None };
+    /// Glucose in undetermined whole blood.
+    CONC_GLU_UNDETERMINED_WHOLEBLOOD = { code: 160_364, reference: "MDC_CONC_GLU_UNDETERMINED_WHOLEBLOOD", label: "glucose, undetermined whole blood", loinc: None, plausible: None };
+    /// Glucose in undetermined plasma.
+    CONC_GLU_UNDETERMINED_PLASMA = { code: 160_368, reference: "MDC_CONC_GLU_UNDETERMINED_PLASMA", label: "glucose, undetermined plasma", loinc: None, plausible: None };
     // draeger-medibus: ISO/IEEE 11073-10101:2004, partition 2 (SCADA) and partition 3 (events).
     /// Respiration rate.
     RESP_RATE = { code: 151_562, reference: "MDC_RESP_RATE", label: "respiration rate", loinc: Some("9279-1"), plausible: Some((0, 150)) };

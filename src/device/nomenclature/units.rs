@@ -111,6 +111,10 @@ rows! { Unit UNITS:
     EVENTS_PER_MINUTE = { code: 264_672, ucum: "/min", symbol: "/min" };
     /// `MDC_DIM_FAHR`.
     FAHRENHEIT = { code: 266_560, ucum: "[degF]", symbol: "°F" };
+    /// `MDC_DIM_HR`.
+    HOUR = { code: 264_384, ucum: "h", symbol: "h" };
+    /// No code in the standard that is known here: a private one.
+    MILLIGRAM_PER_DECILITRE_PER_MINUTE = { code: 67_114_049, ucum: "mg/dL/min", symbol: "mg/dL/min" };
     /// `MDC_DIM_X_G`.
     GRAM = { code: 263_872, ucum: "g", symbol: "g" };
 }

@@ -6,25 +6,13 @@
 #![allow(unreachable_pub, dead_code, reason = "the table of rows is made for every use of it")]
 
 use crate::device::nomenclature::{
-    CONC_GLU_CAPILLARY_PLASMA, CONC_GLU_CAPILLARY_WHOLEBLOOD, CONC_GLU_ISF, Metric, rows,
+    CONC_GLU_ARTERIAL_PLASMA, CONC_GLU_ARTERIAL_WHOLEBLOOD, CONC_GLU_CAPILLARY_PLASMA,
+    CONC_GLU_CAPILLARY_WHOLEBLOOD, CONC_GLU_CONTROL, CONC_GLU_ISF, CONC_GLU_UNDETERMINED_PLASMA,
+    CONC_GLU_UNDETERMINED_WHOLEBLOOD, CONC_GLU_VENOUS_PLASMA, CONC_GLU_VENOUS_WHOLEBLOOD, Metric, rows,
 };
 use crate::device::observation::Value;
 
 rows! { Metric CODES:
-    /// Glucose in venous whole blood.
-    CONC_GLU_VENOUS_WHOLEBLOOD = { code: 160_192, reference: "MDC_CONC_GLU_VENOUS_WHOLEBLOOD", label: "glucose, venous whole blood", loinc: None, plausible: None };
-    /// Glucose in venous plasma.
-    CONC_GLU_VENOUS_PLASMA = { code: 160_196, reference: "MDC_CONC_GLU_VENOUS_PLASMA", label: "glucose, venous plasma", loinc: None, plausible: None };
-    /// Glucose in arterial whole blood.
-    CONC_GLU_ARTERIAL_WHOLEBLOOD = { code: 160_200, reference: "MDC_CONC_GLU_ARTERIAL_WHOLEBLOOD", label: "glucose, arterial whole blood", loinc: None, plausible: None };
-    /// Glucose in arterial plasma.
-    CONC_GLU_ARTERIAL_PLASMA = { code: 160_204, reference: "MDC_CONC_GLU_ARTERIAL_PLASMA", label: "glucose, arterial plasma", loinc: None, plausible: None };
-    /// Glucose in control solution: says how well the meter measures, nothing of a patient.
-    CONC_GLU_CONTROL = { code: 160_208, reference: "MDC_CONC_GLU_CONTROL", label: "glucose, control solution", loinc: None, plausible: None };
-    /// Glucose in whole blood of which the meter does not know where from.
-    CONC_GLU_UNDETERMINED_WHOLEBLOOD = { code: 160_364, reference: "MDC_CONC_GLU_UNDETERMINED_WHOLEBLOOD", label: "glucose, whole blood", loinc: None, plausible: None };
-    /// Glucose in plasma of which the meter does not know where from.
-    CONC_GLU_UNDETERMINED_PLASMA = { code: 160_368, reference: "MDC_CONC_GLU_UNDETERMINED_PLASMA", label: "glucose, plasma", loinc: None, plausible: None };
     /// Haemoglobin A1c.
     HBA1C = { code: 160_220, reference: "MDC_CONC_HBA1C", label: "HbA1c", loinc: None, plausible: Some((2, 25)) };
     /// The meter's status when the record was made, as sent.
