@@ -145,7 +145,8 @@ impl Talk {
             assert!(count < MOST_ACTIONS, "{name}: there is no end to what it wants done");
             match self.driver.poll_action() {
                 None => return,
-                Some(Action::Commit) => {}
+                // The size of what is to be remembered is bounded by its type.
+                Some(Action::Commit | Action::Remember(_)) => {}
                 Some(Action::Command(LinkCommand::HangUp)) => {
                     assert!(self.is_up, "{name}: hangs up what is not up");
                 }
@@ -171,8 +172,6 @@ impl Talk {
                         self.driver.handle_ticket(Ticket(self.whole));
                     }
                 }
-                // Its size is bounded by its type.
-                Some(Action::Remember(_)) => {}
                 Some(Action::Report(fault)) => {
                     assert!(fault.detail.len() < 1_000, "{name}: a fault of {} bytes", fault.detail.len());
                 }

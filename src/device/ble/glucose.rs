@@ -38,7 +38,11 @@ use crate::device::nomenclature::{
 use crate::device::observation::{Absent, DeviceTime, Kind, Observation, Quality, Status, Value};
 use crate::link::Characteristic;
 use crate::link::gatt::Filter;
-use codes::*;
+use codes::{
+    CARBOHYDRATE, EXERCISE_DURATION, EXERCISE_INTENSITY, HBA1C, HEALTH, HEALTHS, LOCATIONS, MEAL,
+    MEAL_OF_OTHERS, MEALS, MEDICATION, METER_STATUS, NOT_GLUCOSE, SAMPLE_LOCATION, TESTER, TESTERS, TYPES,
+    word,
+};
 
 mod codes;
 
@@ -241,10 +245,8 @@ impl Measurement {
         let is_negative = matches!(&value, Value::Decimal(number) if number.mantissa < 0);
         let quality = if is_negative { quality.with(Quality::INVALID) } else { quality };
         let is_withheld = is_negative || quality.has(Quality::TEST);
-        let value = match value {
-            Value::Decimal(_) if is_withheld => Value::Absent(Absent::Error),
-            other => other,
-        };
+        let is_number = matches!(value, Value::Decimal(_));
+        let value = if is_number && is_withheld { Value::Absent(Absent::Error) } else { value };
         Item { quality, ..Item::measured(metric, unit, value) }
     }
 }
@@ -359,10 +361,8 @@ impl MeterStatus {
 
 /// The same number with its point moved: exact. What leaves the range is no number.
 fn shifted(value: Value, places: i8) -> Value {
-    match value {
-        Value::Decimal(number) => number.shifted(places).map_or(Value::Absent(Absent::Error), Value::Decimal),
-        other => other,
-    }
+    let Value::Decimal(number) = value else { return value };
+    number.shifted(places).map_or(Value::Absent(Absent::Error), Value::Decimal)
 }
 
 #[cfg(test)]

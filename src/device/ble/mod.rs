@@ -41,10 +41,10 @@ pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         return Err(Fault::new(FaultKind::Unexpected, format!("{uuid:04X} is not known; known are {list}")));
     };
     let mut decoder = (profile.decoder)();
-    let is_sent = profile.subscribes.contains(&characteristic);
-    let mut said = match is_sent {
-        true => decoder.handle_value(characteristic, value)?,
-        false => decoder.handle_read(characteristic, Some(value))?,
+    let mut said = if profile.subscribes.contains(&characteristic) {
+        decoder.handle_value(characteristic, value)?
+    } else {
+        decoder.handle_read(characteristic, Some(value))?
     };
     // Nothing follows that it could wait for.
     said.extend(decoder.handle_end());

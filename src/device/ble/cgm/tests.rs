@@ -279,10 +279,9 @@ fn the_collector_reads_status_after_the_start_and_before_it_subscribes() {
                 let result = if to == MEASUREMENT { Ok(()) } else { Err(NOT_OFFERED.to_owned()) };
                 collector.handle_event(&LinkEvent::Subscribed(to, result), now);
             }
-            Action::Commit => {}
             Action::Command(other) => panic!("{other:?}"),
             Action::Observe(_, said) => edges_told.extend(edges(&[said])),
-            Action::Identify(..) => {}
+            Action::Commit | Action::Identify(..) => {}
             other @ (Action::Gone(..) | Action::Remember(_) | Action::Report(_)) => panic!("{other:?}"),
         }
     }

@@ -43,8 +43,9 @@ impl Way {
     }
 
     pub(super) fn handle_durable(&mut self, through: Ticket) {
-        while let Some((place, _)) = self.tickets.pop_front_if(|(_, ticket)| *ticket <= through) {
-            self.durable = place;
+        while let Some((place, _)) = self.tickets.front().filter(|(_, ticket)| *ticket <= through) {
+            self.durable = *place;
+            self.tickets.pop_front();
         }
     }
 }
@@ -56,9 +57,9 @@ impl Collector {
 
     /// Passes on what the decoder of a profile made of a value (`None`: of the end of a transfer).
     pub(super) fn pass_on(&mut self, place: usize, of: Option<Characteristic>, said: Vec<Observation>) {
-        let shelf = self.profiles.get_mut(place).and_then(|profile| profile.shelf.as_mut());
-        let said = match shelf {
-            Some(shelf) => shelf.take(of, said, self.way.pushed),
+        let pushed = self.way.pushed;
+        let said = match self.shelf(place) {
+            Some(keeper) => keeper.take(of, said, pushed),
             None => said,
         };
         self.way.pushed += u64::try_from(said.len()).unwrap_or_default();

@@ -314,17 +314,19 @@ const CONTROL: Characteristic = Characteristic { service: 0x1808, uuid: 0x2A52 }
 
 /// Octets that a meter is asked with.
 fn writes(actions: &[Action]) -> Vec<Vec<u8>> {
-    let octets = |action: &Action| match action {
-        Action::Command(LinkCommand::Write(write)) => Some(write.octets().to_vec()),
-        _ => None,
+    let octets = |action: &Action| {
+        if let Action::Command(LinkCommand::Write(write)) = action {
+            Some(write.octets().to_vec())
+        } else {
+            None
+        }
     };
     actions.iter().filter_map(octets).collect()
 }
 
 fn memos(actions: &[Action]) -> Vec<Vec<u8>> {
-    let memo = |action: &Action| match action {
-        Action::Remember(memo) => Some(memo.bytes().to_vec()),
-        _ => None,
+    let memo = |action: &Action| {
+        if let Action::Remember(memo) = action { Some(memo.bytes().to_vec()) } else { None }
     };
     actions.iter().filter_map(memo).collect()
 }

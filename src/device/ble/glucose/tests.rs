@@ -150,21 +150,17 @@ proptest! {
         prop_assert!(said.iter().all(|said| said.record == Some(number.into())));
         prop_assert!(said.iter().all(|said| said.device_time.unwrap().offset == offset));
         let first = &said[0];
-        match result {
-            Some((mantissa, moles, kind, _)) => {
+        if let Some((mantissa, moles, kind, _)) = result {
                 // kg/L times 10^5 is mg/dL, mol/L times 10^3 is mmol/L.
                 let exponent = if moles { -2 } else { 0 };
                 let expected = crate::device::decimal::Decimal::new(mantissa.into(), exponent);
                 prop_assert_eq!(&first.value, &Value::Decimal(expected));
                 prop_assert_eq!(first.unit.ucum, if moles { "mmol/L" } else { "mg/dL" });
                 prop_assert_eq!(first.metric.code, TYPES[usize::from(kind) - 1].code);
-            }
-            None => prop_assert_eq!(&first.value, &Value::Absent(Absent::Unknown)),
+        } else {
+            prop_assert_eq!(&first.value, &Value::Absent(Absent::Unknown));
         }
-        let bits = said.iter().find_map(|said| match said.value {
-            Value::Bits(bits) => Some(bits),
-            _ => None,
-        });
+        let bits = said.iter().find_map(|said| if let Value::Bits(bits) = said.value { Some(bits) } else { None });
         prop_assert_eq!(bits, status.map(u32::from));
         prop_assert_eq!(said.len(), 1 + usize::from(result.is_some()) + usize::from(status.is_some()));
     }

@@ -72,6 +72,7 @@ enum State {
 }
 
 /// The procedures of one service on one connection.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a device, each learned by itself")]
 pub(in crate::device::ble) struct Transfer {
     dialect: Box<dyn Dialect>,
     state: State,
@@ -185,11 +186,11 @@ impl Transfer {
         if let Some(write) = self.dialect.report(self.which) {
             return self.run(State::Reports, write, now);
         }
-        self.all_instead("its control point cannot say from where on".to_owned(), now);
+        self.all_instead("its control point cannot say from where on", now);
     }
 
     /// Without the filter, or not at all.
-    fn all_instead(&mut self, why: String, now: Mono) {
+    fn all_instead(&mut self, why: &str, now: Mono) {
         if self.which != Records::All {
             self.knows_from = false;
             self.which = Records::All;
@@ -233,7 +234,7 @@ impl Transfer {
                 }
                 Some(IN_PROGRESS) if std::mem::take(&mut self.may_abort) => self.abort(now),
                 Some(IN_PROGRESS) => self.later("another procedure runs at its control point", now),
-                Some(NOT_SUBSCRIBED) | None | Some(_) => {
+                Some(_) | None => {
                     self.fail(
                         FaultKind::Refused,
                         format!("its stored records cannot be asked for: {reason}"),
@@ -291,7 +292,11 @@ impl Transfer {
             (State::Aborts, Word::Response(Procedure::Abort, _)) => self.ask(now),
             (State::Deletes, Word::Response(Procedure::Delete, code)) => match code {
                 Code::Success | Code::NoRecords => self.rest(PERIOD, now),
-                other => self.not_deleted(&format!("{other:?}"), now),
+                other @ (Code::NotUnderstood(_)
+                | Code::AbortUnsuccessful
+                | Code::NotCompleted
+                | Code::Busy
+                | Code::Reserved(_)) => self.not_deleted(&format!("{other:?}"), now),
             },
             // The end of the procedure that is being aborted.
             (State::Aborts, Word::Response(Procedure::Report | Procedure::Count, _)) => {}
@@ -321,7 +326,7 @@ impl Transfer {
     fn handle_reported(&mut self, code: Code, now: Mono) {
         match code {
             Code::Success | Code::NoRecords => self.drain(now),
-            Code::NotUnderstood(code) => self.all_instead(format!("response code {code}"), now),
+            Code::NotUnderstood(code) => self.all_instead(&format!("response code {code}"), now),
             Code::Busy => self.later("it is busy", now),
             Code::NotCompleted if self.tries < TRIES => {
                 self.tries += 1;
