@@ -11,6 +11,7 @@
 
 pub mod heartbeat;
 pub mod intake;
+pub mod notebook;
 pub mod pump;
 pub mod report;
 pub mod sessions;
@@ -41,6 +42,7 @@ use crate::uplink::{self, Stop};
 
 use heartbeat::Beats;
 use intake::Intake;
+use notebook::Shelf;
 use pump::{Pump, Shown};
 use report::{KeysInUse, Origin, Sources};
 use sessions::{Links, RealLinks, Shared};
@@ -193,7 +195,12 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
     let shown = running.start_intake(intake, waiting)?;
 
     running.reports = Some(reports.clone());
-    let shared = Shared { clock: Arc::clone(&clock), reports, stop: running.stop_sessions.subscribe() };
+    let shared = Shared {
+        clock: Arc::clone(&clock),
+        reports,
+        notebooks: Shelf::new(store::records_beside(&config.store.folder), origin.store),
+        stop: running.stop_sessions.subscribe(),
+    };
     let centrals = sessions::start(&mut running.supervisor, &config.devices, durable, &shared, &links);
 
     let sources = Sources { origin, clock, rules, shown, stats, uplink: uplink_shown, centrals };

@@ -1055,7 +1055,7 @@ fn settings_that_do_not_fit_are_named_with_what_they_can_be() {
         BELT_DEVICE,
         "elements",
         "settings = { poll = 1 }\nelements",
-        "settings: is for serial devices",
+        "settings.poll: is not a setting of heart-rate, which has none",
     );
     assert_refused(PUMP_DEVICE, "elements", "settings = 3\nelements", "settings: is 3, but must be");
 }

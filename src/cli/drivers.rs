@@ -91,6 +91,7 @@ fn ble(profile: &BleProfile) -> Value {
         "service": format!("{:04X}", profile.service),
         "uuid": format!("{:08x}-0000-1000-8000-00805f9b34fb", profile.service),
         "characteristics": characteristics,
+        "settings": profile.settings().iter().map(setting).collect::<Vec<_>>(),
         "reads": reads(profile.reads),
     })
 }

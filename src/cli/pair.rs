@@ -305,7 +305,7 @@ pub(super) fn find<'a>(devices: &'a [Device], name: &str) -> Result<Listed<'a>, 
 }
 
 fn listed(device: &Device) -> Option<Listed<'_>> {
-    let Connection::Ble { address, adapter, profiles, bond } = &device.connection else { return None };
+    let Connection::Ble { address, adapter, profiles, bond, .. } = &device.connection else { return None };
     Some(Listed { device, address: address.parse().ok()?, adapter, profiles, bond: *bond })
 }
 

@@ -8,6 +8,7 @@ use super::scope::Scope;
 use super::{Connection, Device, bond, part, raw, rule, setting, suggest};
 use crate::device::catalogue::{BleProfile, SerialModel};
 use crate::device::nomenclature::Metric;
+use crate::device::settings::{Setting, Settings};
 use crate::link::{Line, Parity};
 use crate::policy::{DeviceCard, DeviceRule};
 
@@ -158,7 +159,8 @@ fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (drivers, claims
         claims.push(("port".to_owned(), format!("port {}", target.display())));
     }
     let line = model.and_then(|model| line(scope, raw.line.as_ref(), model.line));
-    let settings = model.and_then(|model| setting::judge(scope, raw.settings.as_ref(), model));
+    let settings =
+        model.and_then(|model| setting::judge(scope, raw.settings.as_ref(), (model.settings, model.name)));
     let connection =
         (|| Some(Connection::Serial { port: port?, line: line?, model: model?, settings: settings? }))();
     (model.map(Subject::Serial), connection, Some("serial"))
@@ -224,7 +226,6 @@ fn ble(
     for (key, given) in [
         ("port", raw.port.is_some()),
         ("line", raw.line.is_some()),
-        ("settings", raw.settings.is_some()),
         ("allow_unstable_port", raw.allow_unstable_port.is_some()),
         ("part", raw.part.is_some()),
     ] {
@@ -242,10 +243,33 @@ fn ble(
     };
     let bond = bond::judge(scope, raw, security);
     let subject = profiles.clone().map(Subject::Ble);
+    let settings = profiles.as_deref().and_then(|profiles| ble_settings(scope, raw, profiles));
     let connection = (|| {
-        Some(Connection::Ble { address: address?, adapter: adapter?, profiles: profiles?, bond: bond.ok()? })
+        Some(Connection::Ble {
+            address: address?,
+            adapter: adapter?,
+            profiles: profiles?,
+            bond: bond.ok()?,
+            settings: settings?,
+        })
     })();
     (subject, connection, security)
+}
+
+/// What can be set for any of its profiles, each once.
+fn ble_settings(
+    scope: &mut Scope<'_>,
+    raw: &raw::Device,
+    profiles: &[&'static BleProfile],
+) -> Option<Settings> {
+    let mut rows: Vec<Setting> = Vec::new();
+    for row in profiles.iter().flat_map(|profile| profile.settings()) {
+        if rows.iter().all(|other| other.name != row.name) {
+            rows.push(*row);
+        }
+    }
+    let names = profiles.iter().map(|profile| profile.name).collect::<Vec<_>>().join("+");
+    setting::judge(scope, raw.settings.as_ref(), (&rows, &names))
 }
 
 fn profiles(

@@ -227,6 +227,8 @@ pub enum Connection {
         profiles: Vec<&'static BleProfile>,
         /// What its bond must be; `None` when it is read without one.
         bond: Option<BondRule>,
+        /// What is set for its driver.
+        settings: Settings,
     },
 }
 

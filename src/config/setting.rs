@@ -1,4 +1,4 @@
-//! The `settings` of one device judged by the rows of its driver.
+//! The `settings` of one device judged by the rows of its driver or its profiles.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,20 @@ use super::suggest;
 use crate::device::catalogue::SerialModel;
 use crate::device::settings::{Setting, Settings, Values};
 
-/// A value for each setting of the model: what is given, and the default of the rest. `None` when something
-/// given does not fit.
+/// What can be set for a device, and what it is called.
+pub(super) type Rows<'a> = (&'a [Setting], &'a str);
+
+/// A value for each row: what is given, and the default of the rest. `None` when something given does not fit.
 pub(super) fn judge(
     scope: &mut Scope<'_>,
     raw: Option<&BTreeMap<String, SettingValue>>,
-    model: &SerialModel,
+    rows: Rows<'_>,
 ) -> Option<Settings> {
-    let mut settings = Settings::defaults(model.settings);
+    let mut settings = Settings::defaults(rows.0);
     let mut fits = true;
     for (name, value) in raw.into_iter().flatten() {
         let key = format!("settings.{name}");
-        let set = row(model, name).and_then(|row| set(&mut settings, row, value));
+        let set = row(rows, name).and_then(|row| set(&mut settings, row, value));
         if let Err(wrong) = set {
             scope.problem(&key, wrong);
             fits = false;
@@ -32,7 +34,7 @@ pub(super) fn judge(
 pub fn set_from_text(settings: &mut Settings, model: &SerialModel, text: &str) -> Result<(), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
     let named = |wrong: String| format!("{name} {wrong}");
-    let row = row(model, name).map_err(named)?;
+    let row = row((model.settings, model.name), name).map_err(named)?;
     let value = match (row.values, value.parse()) {
         (Values::Number { .. }, Ok(number)) => SettingValue::Number(number),
         (Values::Number { .. }, Err(_)) | (Values::Word(_), _) => SettingValue::Word(value.to_owned()),
@@ -56,12 +58,12 @@ fn set(settings: &mut Settings, row: &Setting, value: &SettingValue) -> Result<(
     }
 }
 
-fn row<'a>(model: &'a SerialModel, name: &str) -> Result<&'a Setting, String> {
-    model.settings.iter().find(|row| row.name == name).ok_or_else(|| {
-        if model.settings.is_empty() {
-            return format!("is not a setting of {}, which has none", model.name);
+fn row<'a>((rows, of): Rows<'a>, name: &str) -> Result<&'a Setting, String> {
+    rows.iter().find(|row| row.name == name).ok_or_else(|| {
+        if rows.is_empty() {
+            return format!("is not a setting of {of}, which has none");
         }
-        let near = suggest::nearest(name, model.settings.iter().map(|row| row.name));
-        format!("is not a setting of {}{near}", model.name)
+        let near = suggest::nearest(name, rows.iter().map(|row| row.name));
+        format!("is not a setting of {of}{near}")
     })
 }

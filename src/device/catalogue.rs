@@ -115,6 +115,19 @@ pub struct BleProfile {
     pub decoder: fn() -> Box<dyn Decoder>,
 }
 
+impl BleProfile {
+    /// What can be set for a device that offers it.
+    pub const fn settings(&self) -> &'static [Setting] {
+        match self.stored {
+            Some(Stored::RecordAccess { filter: Filter::Short | Filter::Long }) => {
+                &super::ble::RECORD_SETTINGS
+            }
+            // What has no numbers cannot be deleted up to one; an insulin pump's history is never deleted.
+            Some(Stored::RecordAccess { filter: Filter::None } | Stored::Pump) | None => &[],
+        }
+    }
+}
+
 /// How a service gives the records that it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
@@ -134,6 +147,11 @@ pub trait Decoder: Send {
     fn handle_read(&mut self, of: Characteristic, value: Option<&[u8]>) -> Result<Vec<Observation>, Fault> {
         let _ = (of, value);
         Ok(Vec::new())
+    }
+
+    /// Whether the device keeps records, as far as its features say: asked before its control point is subscribed to.
+    fn keeps_records(&self) -> bool {
+        true
     }
 
     /// Takes one value of a characteristic that was subscribed to. An observation that came out of a record

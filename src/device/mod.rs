@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod decimal;
 pub mod framing;
 pub mod medfloat;
+pub mod memo;
 pub mod nomenclature;
 pub mod observation;
 pub mod placing;
@@ -24,6 +25,7 @@ pub mod storm;
 
 use crate::link::{LinkCommand, LinkEvent};
 use crate::time::{Mono, Now};
+use memo::Memo;
 use observation::Observation;
 
 /// The protocol of one device on one link.
@@ -59,6 +61,13 @@ pub trait Driver: Send {
     /// connections, and over drivers that panicked.
     fn handle_ticket(&mut self, ticket: Ticket) {
         let _ = ticket;
+    }
+
+    /// Takes what this driver, or one before it, wanted remembered last: once, before everything else, if there
+    /// is something. It may be of another device, of another version of this program, or older than what was
+    /// last given.
+    fn recall(&mut self, memo: &[u8]) {
+        let _ = memo;
     }
 
     /// When `handle_timeout` wants to be called, if at all.
@@ -101,6 +110,8 @@ pub enum Action {
     Gone(Part, String),
     /// Something was wrong with what came in. Counted, never the end of the session.
     Report(Fault),
+    /// Keep this over a restart, in place of what was to be remembered before.
+    Remember(Memo),
 }
 
 impl Action {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::memo::Notebook;
 use super::{
     Action, DeviceIndex, Driver, Fault, FaultKind, Identity, Part, Report, ReportBody, Settled, Ticket,
 };
@@ -46,6 +47,8 @@ pub struct Context {
     pub tickets: Arc<AtomicU64>,
     /// What became of the observations of the device itself (not of its parts).
     pub settled: watch::Receiver<Settled>,
+    /// Where what the driver wants remembered is kept.
+    pub notebook: Box<dyn Notebook>,
     /// Turns true when the session shall end.
     pub stop: watch::Receiver<bool>,
 }
@@ -60,10 +63,8 @@ pub struct Session<L> {
     present: BTreeSet<Part>,
     /// When something was last said on this connection of who is there or how it is.
     heard: Mono,
-    /// The last refusal that the driver was told of.
-    refused: Ticket,
-    /// Through which ticket the driver was told that nothing is waited for.
-    through: Ticket,
+    /// What the driver was told of what became of its observations.
+    told: Settled,
 }
 
 /// Why a connection ended.
@@ -83,21 +84,18 @@ impl<L: Link> Session<L> {
             backoff,
             present: BTreeSet::new(),
             heard: Mono::default(),
-            refused: Ticket::default(),
-            through: Ticket::default(),
+            told: Settled::default(),
         }
     }
 
     /// Opens, listens, closes and opens again until stopped.
     pub async fn run(mut self) {
         let mut stop = self.context.stop.clone();
+        if let Some(memo) = self.context.notebook.read().await {
+            self.driver.recall(memo.bytes());
+        }
         loop {
-            let opened = tokio::select! {
-                biased;
-                () = stopped(&mut stop) => None,
-                opened = self.link.open() => Some(opened),
-            };
-            let Some(opened) = opened else {
+            let Some(opened) = self.open(&mut stop).await else {
                 // An attempt that was given up half-way may hold the device.
                 self.link.close().await;
                 return;
@@ -118,10 +116,39 @@ impl<L: Link> Session<L> {
                 return;
             }
             let wait = self.backoff.handle_failure(now.mono, self.context.random.as_mut());
+            let wait = tokio::time::sleep(wait);
+            tokio::pin!(wait);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut stop) => return,
+                    settled = next_settled(&mut self.context.settled) => {
+                        let Self { driver, context, told, .. } = &mut self;
+                        tell(driver.as_mut(), told, settled, context.clock.now());
+                        remember_only(driver.as_mut(), context.notebook.as_mut()).await;
+                    }
+                    () = &mut wait => break,
+                }
+            }
+        }
+    }
+
+    /// Opens the link; `None` when told to stop. Meanwhile the driver hears what became of what it said before:
+    /// a device may be away for days, and what is durable is to be remembered at once.
+    async fn open(&mut self, stop: &mut watch::Receiver<bool>) -> Option<Result<(), LinkError>> {
+        let Self { link, driver, context, told, .. } = self;
+        // Never begun again: what is half open would be let go.
+        let opened = link.open();
+        tokio::pin!(opened);
+        loop {
             tokio::select! {
                 biased;
-                () = stopped(&mut stop) => return,
-                () = tokio::time::sleep(wait) => {}
+                () = stopped(stop) => return None,
+                opened = &mut opened => return Some(opened),
+                settled = next_settled(&mut context.settled) => {
+                    tell(driver.as_mut(), told, settled, context.clock.now());
+                    remember_only(driver.as_mut(), context.notebook.as_mut()).await;
+                }
             }
         }
     }
@@ -149,7 +176,7 @@ impl<L: Link> Session<L> {
                 () = stopped(stop) => return Ended::Stopped,
                 settled = next_settled(&mut self.context.settled) => {
                     at = self.context.clock.now();
-                    self.handle_settled(settled, at);
+                    tell(self.driver.as_mut(), &mut self.told, settled, at);
                     continue;
                 }
                 () = sleep_for(due) => {
@@ -169,19 +196,6 @@ impl<L: Link> Session<L> {
             if let LinkEvent::Down(error) = event {
                 return self.last_words(at, Ended::Link(error)).await;
             }
-        }
-    }
-
-    /// Tells the driver what became of its observations: what was refused first, so that it never acknowledges
-    /// that with what is durable behind it.
-    fn handle_settled(&mut self, settled: Settled, at: Now) {
-        if self.refused < settled.refused {
-            self.refused = settled.refused;
-            self.driver.handle_refused(settled.refused, at);
-        }
-        if self.through < settled.through {
-            self.through = settled.through;
-            self.driver.handle_durable(settled.through, at);
         }
     }
 
@@ -206,6 +220,10 @@ impl<L: Link> Session<L> {
     /// for told would never be told again. There is nobody left for its commands.
     async fn last_words(&mut self, at: Now, ended: Ended) -> Ended {
         while let (Ended::Link(_), Some(action)) = (&ended, self.driver.poll_action()) {
+            if let Action::Remember(memo) = action {
+                self.context.notebook.write(memo).await;
+                continue;
+            }
             for (device, body) in self.said(action, at) {
                 if let ControlFlow::Break(Ended::Stopped) = self.report(at, device, body).await {
                     return Ended::Stopped;
@@ -237,7 +255,7 @@ impl<L: Link> Session<L> {
         }
         let whole = self.context.device;
         match action {
-            Action::Command(_) => Vec::new(),
+            Action::Command(_) | Action::Remember(_) => Vec::new(),
             Action::Identify(Part::WHOLE, identity) => vec![(whole, ReportBody::Identity(identity))],
             Action::Identify(part, identity) => self.identified(part, identity),
             Action::Observe(Part::WHOLE, observation) => {
@@ -289,6 +307,7 @@ impl<L: Link> Session<L> {
                         return ControlFlow::Break(Ended::Link(error));
                     }
                 }
+                Action::Remember(memo) => self.context.notebook.write(memo).await,
                 said @ (Action::Identify(..)
                 | Action::Observe(..)
                 | Action::Commit
@@ -330,6 +349,28 @@ impl<L: Link> Session<L> {
         let reason =
             format!("its readings were not taken for {waited} s: what it said meanwhile is not told");
         ControlFlow::Break(Ended::Link(LinkError::Lost { what: "the link".to_owned(), reason }))
+    }
+}
+
+/// Tells a driver what became of its observations: what was refused first, so that it never acknowledges that
+/// with what is durable behind it.
+fn tell(driver: &mut dyn Driver, told: &mut Settled, settled: Settled, at: Now) {
+    if told.refused < settled.refused {
+        told.refused = settled.refused;
+        driver.handle_refused(settled.refused, at);
+    }
+    if told.through < settled.through {
+        told.through = settled.through;
+        driver.handle_durable(settled.through, at);
+    }
+}
+
+/// Has kept what a driver wants remembered. Nobody is there for anything else.
+async fn remember_only(driver: &mut dyn Driver, notebook: &mut dyn Notebook) {
+    while let Some(action) = driver.poll_action() {
+        if let Action::Remember(memo) = action {
+            notebook.write(memo).await;
+        }
     }
 }
 

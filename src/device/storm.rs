@@ -246,7 +246,8 @@ impl<P: Promises> Talk<P> {
             assert!(count < MOST_ACTIONS, "{}: there is no end to what it wants done", self.name());
             match self.driver.poll_action() {
                 None => return,
-                Some(Action::Commit) => {}
+                // The size of what is to be remembered is bounded by its type.
+                Some(Action::Commit | Action::Remember(_)) => {}
                 Some(Action::Command(LinkCommand::HangUp)) => {
                     assert!(self.is_up, "{}: hangs up what is not up", self.name());
                 }

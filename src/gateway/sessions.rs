@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::notebook::Shelf;
 use crate::backoff::Bounds;
 use crate::config::{Connection, Device};
 use crate::device::ble::Collector;
+use crate::device::memo::Blank;
 use crate::device::session::{Context, Session};
 use crate::device::{DeviceIndex, Part, Report, Settled};
 use crate::host::random::SystemRandomness;
@@ -43,6 +45,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// Where reports go.
     pub reports: mpsc::Sender<Report>,
+    /// Where what drivers want remembered is kept.
+    pub notebooks: Shelf,
     /// Turns true when the sessions shall end.
     pub stop: watch::Receiver<bool>,
 }
@@ -53,6 +57,8 @@ struct Maker {
     device: DeviceIndex,
     parts: BTreeMap<Part, DeviceIndex>,
     quiet: Option<Duration>,
+    /// The device's name, where its driver may have something to remember.
+    remembers: Option<String>,
     shared: Shared,
     tickets: Arc<AtomicU64>,
     settled: watch::Receiver<Settled>,
@@ -71,6 +77,10 @@ impl Maker {
             reports: self.shared.reports.clone(),
             tickets: Arc::clone(&self.tickets),
             settled: self.settled.clone(),
+            notebook: match &self.remembers {
+                Some(device) => Box::new(self.shared.notebooks.of(device)),
+                None => Box::new(Blank),
+            },
             stop: self.shared.stop.clone(),
         }
     }
@@ -112,6 +122,7 @@ pub fn start(
                 // A radio link that is up is a device that answers.
                 Connection::Part { .. } | Connection::Ble { .. } => None,
             },
+            remembers: keeps_records(&device.connection).then(|| device.rule.card.id.clone()),
             shared: shared.clone(),
             tickets: Arc::default(),
             settled,
@@ -127,11 +138,12 @@ pub fn start(
             }
             // The session of the device behind whose port it is speaks for it.
             Connection::Part { .. } => {}
-            Connection::Ble { profiles, .. } if links.replay(device).is_some() => {
+            Connection::Ble { profiles, settings, .. } if links.replay(device).is_some() => {
                 let (profiles, links, device) = (profiles.clone(), Arc::clone(links), device.clone());
+                let settings = settings.clone();
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let link = links.replay(&device);
-                    let driver = Box::new(Collector::new(profiles.clone()));
+                    let driver = Box::new(Collector::with(profiles.clone(), &settings));
                     let context = maker.context();
                     async move {
                         if let Some(link) = link {
@@ -140,7 +152,7 @@ pub fn start(
                     }
                 });
             }
-            Connection::Ble { address, adapter, profiles, .. } => {
+            Connection::Ble { address, adapter, profiles, settings, .. } => {
                 let central = centrals.iter().find(|central| central.adapter() == adapter);
                 let (Some(central), Ok(address)) = (central.cloned(), address.parse()) else {
                     // Cannot be: the configuration was validated and every adapter has its central.
@@ -149,16 +161,25 @@ pub fn start(
                 };
                 let demand =
                     if device.rule.card.security == "bonded" { Demand::Bonded } else { Demand::Open };
-                let profiles = profiles.clone();
+                let (profiles, settings) = (profiles.clone(), settings.clone());
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let wanted = profiles.iter().flat_map(|profile| profile.subscribes).copied().collect();
                     let link = BleLink::new(central.clone(), address, wanted, demand);
-                    Session::new(link, Box::new(Collector::new(profiles.clone())), maker.context()).run()
+                    let driver = Box::new(Collector::with(profiles.clone(), &settings));
+                    Session::new(link, driver, maker.context()).run()
                 });
             }
         }
     }
     centrals
+}
+
+/// Whether the device keeps records that are fetched: only then there is something to remember.
+fn keeps_records(connection: &Connection) -> bool {
+    match connection {
+        Connection::Ble { profiles, .. } => profiles.iter().any(|profile| profile.stored.is_some()),
+        Connection::Serial { .. } | Connection::Part { .. } => false,
+    }
 }
 
 const fn port_of(device: &Device) -> Option<&PathBuf> {

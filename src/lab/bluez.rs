@@ -18,6 +18,7 @@ mod emulated;
 mod objects;
 mod pairing;
 mod radio;
+mod records;
 mod stats;
 mod world;
 
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 pub use bus::Bus;
 pub use emulated::{Emulated, EmulatedCharacteristic, EmulatedService};
 pub use pairing::{Pairs, Shows};
+pub use records::{GlucoseMeter, Stored, StoredOximeter, Trouble};
 pub use stats::{Rules, rules};
 pub use world::{Call, Cure, Filter, Outcome, Visit, World};
 

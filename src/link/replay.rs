@@ -15,7 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Sleep;
 
-use super::{AllowSet, Characteristic, Link, LinkCommand, LinkError, LinkEvent, RequestId};
+use super::gatt::RECORD_ACCESS;
+use super::{AllowSet, Characteristic, Link, LinkCommand, LinkError, LinkEvent, NOT_OFFERED, RequestId};
 
 /// An event and the time that passes before it, counted from the event before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +166,10 @@ impl Link for ReplayLink {
             LinkCommand::Read(what) => {
                 let value = self.values.get(&what).cloned().ok_or_else(|| format!("{what:?} has no value"));
                 self.answers.push_back(LinkEvent::ReadDone(what, value));
+            }
+            // A recording answers to nothing that is written.
+            LinkCommand::Subscribe(what) if what.uuid == RECORD_ACCESS => {
+                self.answers.push_back(LinkEvent::Subscribed(what, Err(NOT_OFFERED.to_owned())));
             }
             LinkCommand::Subscribe(what) => {
                 self.subscribed.insert(what);

@@ -37,6 +37,14 @@ pub fn beside(folder: &Path) -> PathBuf {
     folder.with_file_name(name)
 }
 
+/// Where what is remembered of the records of devices stands: beside the store's folder, as what it says
+/// goes with the store.
+pub fn records_beside(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".records");
+    folder.with_file_name(name)
+}
+
 impl Anchor {
     pub(super) fn write(&self, path: &Path, keys: &StateKeys) -> io::Result<()> {
         let mut out = Vec::new();

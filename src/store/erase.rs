@@ -23,7 +23,7 @@ use ring::digest;
 use ring::rand::SecureRandom;
 
 use super::inspect::{children, is_lost_and_found};
-use super::{StoreError, anchor_beside};
+use super::{StoreError, anchor_beside, records_beside};
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::host::atomic_file::{self, UNFINISHED};
@@ -102,6 +102,10 @@ impl Erasure {
                 .filter(|file: &PathBuf| file.symlink_metadata().is_ok())
                 .map(Step::Shred),
         );
+        let records = records_beside(folder);
+        if records.symlink_metadata().is_ok() {
+            steps.push_back(Step::Remove(records));
+        }
         let homes =
             Lane::ALL.map(Lane::as_str).into_iter().chain(["quarantine"]).map(|name| folder.join(name));
         let homes: Vec<PathBuf> = homes.filter(|home| home.is_dir()).collect();

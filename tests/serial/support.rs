@@ -201,6 +201,7 @@ pub(crate) async fn converse(
                 // Storage here is as fast as it gets.
                 Action::Commit => {}
                 Action::Gone(part, why) => tell(Told::Gone(part, why)),
+                Action::Remember(memo) => panic!("{memo:?} of a serial device"),
                 Action::Report(fault) => tell(Told::Fault(fault)),
             }
         }

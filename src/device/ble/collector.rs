@@ -13,18 +13,30 @@
 //! answers the hourly question who it is: each is reported and ends the connection, and the session
 //! connects anew. A value that cannot be decoded is reported and the stream goes on.
 //!
-//! What never happens: anything is written to the device.
+//! A service that keeps records has them fetched besides (`records`): its control point is subscribed to
+//! behind all data, and asked when everything is subscribed to. What goes wrong with that is reported and costs
+//! the connection only where nothing answers any more.
+//!
+//! What never happens: anything is written to the device but to the control point of its records.
+
+mod identity;
+mod stored;
+mod subscriptions;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::records::Shelf;
 use crate::device::catalogue::{BleProfile, Decoder};
 use crate::device::observation::Observation;
-use crate::device::{Action, Driver, Fault, FaultKind, Identity};
+use crate::device::settings::Settings;
+use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
+use identity::Asked;
+use stored::Way;
 
 /// How long reading the identity may take, and again how long subscribing may take: four reads at
 /// the link's own limit of ten seconds each, and some room.
@@ -62,17 +74,27 @@ pub struct Collector {
     asking: BTreeSet<Characteristic>,
     subscriptions: Vec<Subscription>,
     actions: VecDeque<Action>,
+    /// Where what was passed on is by now.
+    way: Way,
+    /// Who what is remembered is of, as a hash.
+    owner: Option<u64>,
 }
 
-/// A profile and its decoder of the present connection.
+/// A profile, its decoder of the present connection, and the records that its service keeps.
 struct Profile {
     row: &'static BleProfile,
     decoder: Box<dyn Decoder>,
+    shelf: Option<Shelf>,
 }
 
 impl Profile {
-    fn new(row: &'static BleProfile) -> Self {
-        Self { row, decoder: (row.decoder)() }
+    fn new(row: &'static BleProfile, settings: &Settings) -> Self {
+        Self { row, decoder: (row.decoder)(), shelf: Shelf::of(row, settings) }
+    }
+
+    /// The control point of its records.
+    fn control(&self) -> Option<Characteristic> {
+        self.shelf.as_ref().map(Shelf::control)
     }
 }
 
@@ -90,13 +112,11 @@ enum Phase {
     Running,
 }
 
-/// The answers to the question who the device is; `None` is one that has not come yet.
-#[derive(Default)]
-struct Asked([Option<Result<Option<String>, String>>; STRINGS.len()]);
-
 struct Subscription {
     characteristic: Characteristic,
     outcome: Outcome,
+    /// It is a control point: speaks only when asked, and the connection can do without.
+    is_control: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,10 +127,15 @@ enum Outcome {
 }
 
 impl Collector {
-    /// A device that offers these profiles.
+    /// A device that offers these profiles, with nothing set for it.
     pub fn new(profiles: Vec<&'static BleProfile>) -> Self {
+        Self::with(profiles, &Settings::default())
+    }
+
+    /// A device that offers these profiles.
+    pub fn with(profiles: Vec<&'static BleProfile>, settings: &Settings) -> Self {
         Self {
-            profiles: profiles.into_iter().map(Profile::new).collect(),
+            profiles: profiles.into_iter().map(|row| Profile::new(row, settings)).collect(),
             phase: Phase::Down,
             deadline: None,
             identify_at: None,
@@ -119,71 +144,27 @@ impl Collector {
             asking: BTreeSet::new(),
             subscriptions: Vec::new(),
             actions: VecDeque::new(),
+            way: Way::default(),
+            owner: None,
         }
     }
 
+    /// What was known of the connection is void. What is known of records stays.
     fn reset(&mut self) {
-        let profiles = self.profiles.iter().map(|profile| profile.row).collect();
-        // What a record still waited for does not come any more.
-        let late = self.profiles.iter_mut().flat_map(|profile| profile.decoder.handle_end());
-        let late: Vec<Action> = late.map(Action::observe).filter(|_| self.phase != Phase::Down).collect();
-        *self = Self::new(profiles);
-        self.actions.extend(late);
-    }
-
-    fn ask_who_it_is(&mut self, now: Mono) {
-        self.asked = Some(Asked::default());
-        self.identify_at = Some(now + IDENTITY_PERIOD);
-        self.actions.extend(strings().map(|string| Action::Command(LinkCommand::Read(string))));
-    }
-
-    fn handle_read(&mut self, of: Characteristic, result: &Result<Bytes, String>, now: Mono) {
-        let answer = match result {
-            Ok(value) => Ok(readable(value)),
-            Err(reason) if reason == NOT_OFFERED => Ok(None),
-            Err(reason) => Err(reason.clone()),
-        };
-        let place = strings().position(|string| string == of);
-        let slot = place.and_then(|place| self.asked.as_mut()?.0.get_mut(place));
-        let Some(slot @ None) = slot else {
-            return self.report(FaultKind::Unexpected, format!("a read of {of:?} that nobody asked for"));
-        };
-        *slot = Some(answer);
-        if let Some(asked) = self.asked.take_if(|asked| asked.0.iter().all(Option::is_some)) {
-            self.conclude_identity(asked, now);
+        // What was observed was counted, and is told all the same.
+        self.actions.retain(|action| !matches!(action, Action::Command(_)));
+        if self.phase != Phase::Down {
+            self.end_records();
         }
-    }
-
-    /// All answers are there. A string that could not be read is "not stated" on a new connection,
-    /// and stays what it was on one that was identified before.
-    fn conclude_identity(&mut self, asked: Asked, now: Mono) {
-        let first = self.phase == Phase::Identifying;
-        let mut stated = [const { None }; STRINGS.len()];
-        let before = self.identity.clone();
-        let before = [before.maker, before.model, before.serial, before.firmware];
-        let mut failures = 0;
-        for (((slot, answer), before), string) in stated.iter_mut().zip(asked.0).zip(before).zip(strings()) {
-            *slot = match answer {
-                Some(Ok(text)) => text,
-                Some(Err(reason)) => {
-                    failures += 1;
-                    self.report(FaultKind::Refused, format!("{string:?} could not be read: {reason}"));
-                    if first { None } else { before }
-                }
-                None => before,
-            };
-        }
-        if !first && failures == STRINGS.len() {
-            return self.give_up(FaultKind::Timeout, "it no longer says who it is".to_owned());
-        }
-        let [maker, model, serial, firmware] = stated;
-        let identity = Identity { maker, model, serial, firmware };
-        if first || identity != self.identity {
-            self.identity = identity.clone();
-            self.actions.push_back(Action::identify(identity));
-        }
-        if first {
-            self.ask(now);
+        self.phase = Phase::Down;
+        self.deadline = None;
+        self.identify_at = None;
+        self.asked = None;
+        self.identity = Identity::default();
+        self.asking.clear();
+        self.subscriptions.clear();
+        for profile in &mut self.profiles {
+            profile.decoder = (profile.row.decoder)();
         }
     }
 
@@ -214,9 +195,13 @@ impl Collector {
                 None
             }
         };
-        if let Some(profile) = self.profiles.iter_mut().find(|profile| profile.row.service == of.service) {
+        let place = self.profiles.iter().position(|profile| profile.row.service == of.service);
+        if let Some((place, profile)) = place.and_then(|place| Some((place, self.profiles.get_mut(place)?))) {
+            if let Some(shelf) = &mut profile.shelf {
+                shelf.handle_read(of, value);
+            }
             let outcome = profile.decoder.handle_read(of, value);
-            self.take(outcome);
+            self.take(place, of, outcome);
         }
         if self.phase == Phase::Asking && self.asking.is_empty() {
             self.subscribe(now);
@@ -224,9 +209,9 @@ impl Collector {
     }
 
     /// What a decoder made, and what it wants to know besides.
-    fn take(&mut self, outcome: Result<Vec<Observation>, Fault>) {
+    fn take(&mut self, place: usize, of: Characteristic, outcome: Result<Vec<Observation>, Fault>) {
         match outcome {
-            Ok(observations) => self.actions.extend(observations.into_iter().map(Action::observe)),
+            Ok(observations) => self.pass_on(place, Some(of), observations),
             Err(fault) => self.actions.push_back(Action::Report(fault)),
         }
         for profile in &mut self.profiles {
@@ -236,64 +221,6 @@ impl Collector {
                 }
             }
         }
-    }
-
-    fn subscribe(&mut self, now: Mono) {
-        self.phase = Phase::Subscribing;
-        self.deadline = Some(now + SETUP_LIMIT);
-        let wanted = self.profiles.iter().flat_map(|profile| profile.row.subscribes);
-        self.subscriptions = wanted
-            .map(|characteristic| Subscription { characteristic: *characteristic, outcome: Outcome::Pending })
-            .collect();
-        let commands = self.subscriptions.iter().map(|wanted| LinkCommand::Subscribe(wanted.characteristic));
-        self.actions.extend(commands.map(Action::Command));
-    }
-
-    fn handle_subscribed(&mut self, to: Characteristic, result: &Result<(), String>, now: Mono) {
-        let pending =
-            |entry: &&mut Subscription| entry.characteristic == to && entry.outcome == Outcome::Pending;
-        let Some(entry) = self.subscriptions.iter_mut().find(pending) else {
-            return self.report(FaultKind::Unexpected, format!("a subscription to {to:?} that nobody made"));
-        };
-        entry.outcome = match result {
-            Ok(()) => Outcome::Subscribed,
-            Err(reason) if reason == NOT_OFFERED => Outcome::NotOffered,
-            Err(reason) => {
-                let detail = format!("{to:?} could not be subscribed to: {reason}");
-                return self.give_up(FaultKind::Refused, detail);
-            }
-        };
-        if self.subscriptions.iter().all(|entry| entry.outcome != Outcome::Pending) {
-            self.conclude_subscriptions(now);
-        }
-    }
-
-    /// A profile may leave some of its characteristics out, but not all.
-    fn conclude_subscriptions(&mut self, now: Mono) {
-        let offers = |profile: &&Profile| {
-            profile.row.subscribes.is_empty()
-                || self.subscriptions.iter().any(|entry| {
-                    entry.outcome == Outcome::Subscribed
-                        && profile.row.subscribes.contains(&entry.characteristic)
-                })
-        };
-        if let Some(profile) = self.profiles.iter().find(|profile| !offers(profile)) {
-            let (service, title) = (profile.row.service, profile.row.title);
-            let detail = format!("it offers nothing of {title} ({service:04X}): correct its `profiles`");
-            return self.give_up(FaultKind::Refused, detail);
-        }
-        self.phase = Phase::Running;
-        self.deadline = self.silence_deadline(now);
-    }
-
-    fn silence_deadline(&self, now: Mono) -> Option<Mono> {
-        let is_episodic =
-            |of: &Characteristic| self.profiles.iter().any(|profile| profile.row.episodic.contains(of));
-        let streams = self
-            .subscriptions
-            .iter()
-            .any(|entry| entry.outcome == Outcome::Subscribed && !is_episodic(&entry.characteristic));
-        streams.then(|| now + SILENCE_LIMIT)
     }
 
     fn handle_value(&mut self, of: Characteristic, value: &[u8], now: Mono) {
@@ -306,15 +233,23 @@ impl Collector {
             Phase::Subscribing => {}
             Phase::Running => self.deadline = self.silence_deadline(now),
         }
-        let known = |profile: &&mut Profile| profile.row.subscribes.contains(&of);
-        let Some(profile) = self.profiles.iter_mut().find(known) else {
+        if self.profiles.iter().any(|profile| profile.control() == Some(of)) {
+            return self.handle_control(of, value, now);
+        }
+        let place = self.profiles.iter().position(|profile| profile.row.subscribes.contains(&of));
+        let Some((place, profile)) = place.and_then(|place| Some((place, self.profiles.get_mut(place)?)))
+        else {
             return self
                 .report(FaultKind::Unexpected, format!("a value of {of:?}, which nobody subscribed to"));
         };
+        if let Some(shelf) = &mut profile.shelf {
+            shelf.handle_value(of, now);
+        }
         let outcome = profile.decoder.handle_value(of, value);
-        // BlueZ has confirmed the indication already: the device keeps no copy.
-        let at_once = profile.row.episodic.contains(&of);
-        self.take(outcome);
+        // BlueZ has confirmed the indication already: the device keeps no copy. Of a record with a number it does.
+        let keeps = profile.shelf.as_ref().is_some_and(Shelf::has_numbers);
+        let at_once = !keeps && profile.row.episodic.contains(&of);
+        self.take(place, of, outcome);
         if at_once {
             self.actions.push_back(Action::Commit);
         }
@@ -327,6 +262,7 @@ impl Collector {
     /// Reports why and hangs up; what still comes of this connection is ignored.
     fn give_up(&mut self, kind: FaultKind, detail: String) {
         self.report(kind, detail);
+        self.end_records();
         self.actions.push_back(Action::Command(LinkCommand::HangUp));
         self.phase = Phase::Down;
         self.deadline = None;
@@ -349,9 +285,7 @@ impl Driver for Collector {
             LinkEvent::Down(_) => self.reset(),
             LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) | LinkEvent::Written(..)
                 if self.phase == Phase::Down => {}
-            LinkEvent::Written(to, _) => {
-                self.report(FaultKind::Unexpected, format!("a write to {to:?} that nobody made"));
-            }
+            LinkEvent::Written(to, result) => self.handle_written(*to, result, now),
             LinkEvent::ReadDone(of, result) if of.service == DEVICE_INFORMATION => {
                 self.handle_read(*of, result, now);
             }
@@ -363,6 +297,7 @@ impl Driver for Collector {
                 self.report(FaultKind::Unexpected, format!("{count} bytes that belong to no characteristic"));
             }
         }
+        self.go_on_with_records(now);
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -382,29 +317,43 @@ impl Driver for Collector {
             }
             self.ask_who_it_is(now);
         }
+        for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
+            shelf.handle_timeout(now);
+        }
+        self.go_on_with_records(now);
+    }
+
+    fn handle_durable(&mut self, through: Ticket, now: Now) {
+        self.way.handle_durable(through);
+        self.go_on_with_records(now.mono);
+    }
+
+    fn handle_refused(&mut self, _: Ticket, _: Now) {
+        for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
+            shelf.handle_refused();
+        }
+    }
+
+    fn handle_ticket(&mut self, ticket: Ticket) {
+        self.way.handle_ticket(ticket);
+    }
+
+    fn recall(&mut self, memo: &[u8]) {
+        self.recall_records(memo);
     }
 
     fn poll_timeout(&self) -> Option<Mono> {
-        self.deadline.into_iter().chain(self.identify_at).min()
+        let shelves = self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()?.poll_timeout());
+        self.deadline.into_iter().chain(self.identify_at).chain(shelves).min()
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front()?;
+        if matches!(action, Action::Observe(..)) {
+            self.way.leave();
+        }
+        Some(action)
     }
-}
-
-fn strings() -> impl Iterator<Item = Characteristic> {
-    STRINGS.into_iter().map(|uuid| Characteristic { service: DEVICE_INFORMATION, uuid })
-}
-
-/// A Device Information string as a person would read it. DIS demands UTF-8 without saying how it
-/// ends, and devices pad with NULs and blanks; control characters are left out.
-fn readable(value: &[u8]) -> Option<String> {
-    let end = value.iter().position(|octet| *octet == 0).unwrap_or(value.len());
-    let text = String::from_utf8_lossy(value.get(..end)?);
-    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_STRING).collect();
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
 }
 
 #[cfg(test)]

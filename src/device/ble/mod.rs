@@ -17,11 +17,13 @@ mod collector;
 mod elapsed_time;
 mod environmental_sensing;
 mod ghs;
+mod glucose;
 mod health_thermometer;
 mod heart_rate;
 mod occasion;
 mod octets;
 mod pulse_oximeter;
+mod records;
 mod segments;
 mod weight_scale;
 
@@ -29,6 +31,7 @@ pub use blood_pressure_record::blood_pressure_record;
 pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
 pub use elapsed_time::{ElapsedClock, clock};
 pub use octets::MAX_VALUE;
+pub(super) use records::SETTINGS as RECORD_SETTINGS;
 
 use super::catalogue::BleProfile;
 use super::observation::Observation;
@@ -44,6 +47,7 @@ pub(super) static PROFILES: &[&BleProfile] = &[
     &clock::PROFILE,
     &environmental_sensing::PROFILE,
     &ghs::PROFILE,
+    &glucose::PROFILE,
     &health_thermometer::PROFILE,
     &heart_rate::PROFILE,
     &pulse_oximeter::PROFILE,
@@ -62,7 +66,15 @@ pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         let list = list.collect::<Vec<_>>().join(", ");
         return Err(Fault::new(FaultKind::Unexpected, format!("{uuid:04X} is not known; known are {list}")));
     };
-    (profile.decoder)().handle_value(characteristic, value)
+    let mut decoder = (profile.decoder)();
+    let mut said = if profile.subscribes.contains(&characteristic) {
+        decoder.handle_value(characteristic, value)?
+    } else {
+        decoder.handle_read(characteristic, Some(value))?
+    };
+    // Nothing follows that it could wait for.
+    said.extend(decoder.handle_end());
+    Ok(said)
 }
 
 /// The fault of a decoder that was handed a characteristic of another service.

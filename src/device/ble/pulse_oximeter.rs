@@ -1,6 +1,7 @@
 //! Pulse Oximeter (0x1822): spot-check and continuous.
 //!
-//! PLX Spot-Check Measurement 2A5E and PLX Continuous Measurement 2A5F (PLXS 1.0.1, 3.1 and 3.2).
+//! PLX Spot-Check Measurement 2A5E, PLX Continuous Measurement 2A5F and PLX Features 2A60 (PLXS 1.0.1, 3.1 to
+//! 3.3).
 //!
 //! Choices:
 //! - *Modality.* Spot-check values are marked 150588, the fast and slow pairs 150580 and 150584; the
@@ -14,34 +15,41 @@
 //! - *Device and sensor status* becomes quality flags on every value, and one observation of its own:
 //!   its 16 assigned bits are those of 11073-10404 (150604), the most significant one being bit 0
 //!   there. The reserved upper octet is left out.
+//! - *Stored spot-checks* are fetched where the features say that there are such, or could not be read. They
+//!   have no number and are flagged `stored`: by their status, and while a transfer runs by that alone. PLXS: a
+//!   stored one counts as transmitted with the confirmation of its indication, which BlueZ gives by itself,
+//!   and is not sent again; so nothing has to be deleted, and what a power cut takes between that
+//!   confirmation and this gateway's disk is lost.
 //! - *Time* stays as it came. Year 0 is the device's word for "unknown": no time. A time that no
 //!   calendar has (month 13 is on sale) stays too; like year 0 and the clock-not-set flag it is
 //!   flagged `clock-not-set`, the one word for "do not go by its clock".
 
 use super::octets::{Octets, is_calendar_time};
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Plain};
+use crate::device::catalogue::{BleProfile, Decoder, Stored};
 use crate::device::nomenclature::{
     DIMENSIONLESS, Metric, PER_MINUTE, PERCENT, PERFUSION, PULSE_OXIM_RATE, PULSE_OXIM_STATUS, SPO2, Unit,
 };
 use crate::device::observation::{Absent, DeviceTime, Kind, Observation, Quality, Status, Value};
 use crate::link::Characteristic;
+use crate::link::gatt::Filter;
 
 const SERVICE: u16 = 0x1822;
 const SPOT_CHECK: Characteristic = Characteristic { service: SERVICE, uuid: 0x2A5E };
 const CONTINUOUS: Characteristic = Characteristic { service: SERVICE, uuid: 0x2A5F };
+const FEATURES: Characteristic = Characteristic { service: SERVICE, uuid: 0x2A60 };
 
 /// The catalogue row.
 pub(super) static PROFILE: BleProfile = BleProfile {
     name: "pulse-oximeter",
     title: "Pulse Oximeter",
     service: SERVICE,
-    asks: &[],
+    asks: &[FEATURES],
     subscribes: &[SPOT_CHECK, CONTINUOUS],
     episodic: &[SPOT_CHECK],
-    stored: None,
+    stored: Some(Stored::RecordAccess { filter: Filter::None }),
     reads: &[&SPO2, &PULSE_OXIM_RATE, &PERFUSION, &PULSE_OXIM_STATUS],
-    decoder: || Box::new(Plain(decode)),
+    decoder: || Box::new(Oximeter { keeps_records: true }),
 };
 
 /// 11073-10404 modalities: `MDC_MODALITY_FAST`, `_SLOW`, `_SPOT`; and none stated.
@@ -50,12 +58,46 @@ const SLOW: u32 = 150_584;
 const SPOT: u32 = 150_588;
 const UNSTATED: u32 = 0;
 
-fn decode(characteristic: Characteristic, value: &[u8]) -> Result<Vec<Observation>, Fault> {
-    match characteristic {
-        SPOT_CHECK => spot_check(value),
-        CONTINUOUS => continuous(value),
-        other => Err(super::not_of_this_profile(other, &PROFILE)),
+/// One connected oximeter.
+struct Oximeter {
+    keeps_records: bool,
+}
+
+impl Decoder for Oximeter {
+    fn handle_read(&mut self, of: Characteristic, value: Option<&[u8]>) -> Result<Vec<Observation>, Fault> {
+        match (of, value) {
+            (FEATURES, Some(value)) => self.keeps_records = features(value)?,
+            // Not said: its control point says it, or is not there.
+            (FEATURES, None) => {}
+            (other, _) => return Err(super::not_of_this_profile(other, &PROFILE)),
+        }
+        Ok(Vec::new())
     }
+
+    fn keeps_records(&self) -> bool {
+        self.keeps_records
+    }
+
+    fn handle_value(&mut self, of: Characteristic, value: &[u8]) -> Result<Vec<Observation>, Fault> {
+        match of {
+            SPOT_CHECK => spot_check(value),
+            CONTINUOUS => continuous(value),
+            other => Err(super::not_of_this_profile(other, &PROFILE)),
+        }
+    }
+}
+
+/// Whether spot-checks are stored (PLXS 3.3.1.1, bit 2). What else is supported shows in the values.
+fn features(value: &[u8]) -> Result<bool, Fault> {
+    let mut octets = Octets::new("oximeter features", value)?;
+    let supported = octets.u16("supported features")?;
+    if supported & 1 != 0 {
+        octets.u16("supported measurement status")?;
+    }
+    if supported & 1 << 1 != 0 {
+        octets.u24("supported device and sensor status")?;
+    }
+    Ok(supported & 1 << 2 != 0)
 }
 
 fn spot_check(value: &[u8]) -> Result<Vec<Observation>, Fault> {
@@ -283,4 +325,36 @@ fn flags_of(bits: u32, rows: &[(u32, Quality)]) -> Quality {
     rows.iter()
         .filter(|(any_of, _)| bits & any_of != 0)
         .fold(Quality::GOOD, |quality, (_, flag)| quality.with(*flag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_features_say_whether_spot_checks_are_stored() {
+        for (value, keeps) in [
+            (&[0x04, 0x00][..], true),
+            (&[0x00, 0x00], false),
+            (&[0x05, 0x00, 0xE0, 0xFF], true),
+            (&[0x03, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0x00], false),
+            (&[0x07, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0x00], true),
+        ] {
+            let mut oximeter = Oximeter { keeps_records: true };
+            assert_eq!(oximeter.handle_read(FEATURES, Some(value)), Ok(Vec::new()));
+            assert_eq!(oximeter.keeps_records(), keeps, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn features_that_are_not_whole_are_refused_and_its_records_are_asked_for() {
+        for value in [&[][..], &[4], &[5, 0, 0xE0], &[7, 0, 0xE0, 0xFF, 0xFF, 0xFF]] {
+            let mut oximeter = Oximeter { keeps_records: true };
+            assert!(oximeter.handle_read(FEATURES, Some(value)).is_err(), "{value:?}");
+            assert!(oximeter.keeps_records());
+        }
+        let mut oximeter = Oximeter { keeps_records: true };
+        assert_eq!(oximeter.handle_read(FEATURES, None), Ok(Vec::new()));
+        assert!(oximeter.keeps_records());
+    }
 }

@@ -52,6 +52,7 @@ fn read_octets(
     } else {
         decoder.handle_read(to, Some(value))?
     };
+    // Nothing follows that it could wait for.
     said.extend(decoder.handle_end());
     Ok((asked, said))
 }

@@ -25,6 +25,9 @@ rows! { Unit UNITS:
     KILOJOULE = { code: 266_115, ucum: "kJ", symbol: "kJ" };
     /// `MDC_DIM_MILLI_BAR`.
     MILLIBAR = { code: 266_098, ucum: "mbar", symbol: "mbar" };
+    // glucose: the gram with the prefix of a thousandth.
+    /// `MDC_DIM_MILLI_G`.
+    MILLIGRAM = { code: 263_890, ucum: "mg", symbol: "mg" };
     // astm-lis.
     /// `MDC_DIM_MILLI_G_PER_DL`.
     MILLIGRAM_PER_DECILITRE = { code: 264_274, ucum: "mg/dL", symbol: "mg/dL" };
@@ -124,8 +127,6 @@ rows! { Unit UNITS:
     CENTIMETRE = { code: 263_441, ucum: "cm", symbol: "cm" };
     /// `MDC_DIM_INCH`.
     INCH = { code: 263_520, ucum: "[in_i]", symbol: "in" };
-    /// `MDC_DIM_MILLI_G`.
-    MILLIGRAM = { code: 263_890, ucum: "mg", symbol: "mg" };
     /// `MDC_DIM_KG_PER_M_SQ`.
     KILOGRAM_PER_M2 = { code: 264_096, ucum: "kg/m2", symbol: "kg/m²" };
     /// `MDC_DIM_INTL_UNIT`.

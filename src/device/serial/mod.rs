@@ -78,8 +78,8 @@ pub fn decode_capture(model: &SerialModel, settings: &Settings, bytes: &[u8]) ->
                 Action::Gone(part, _) => {
                     identities.remove(&part);
                 }
-                // A driver that listens has nothing to ask; a capture has nobody to ask.
-                Action::Command(_) | Action::Commit => {}
+                // A driver that listens has nothing to ask; a capture has nobody to ask, and is read once.
+                Action::Command(_) | Action::Commit | Action::Remember(_) => {}
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::device::memo::{Blank, Doing, Memo};
 use crate::device::nomenclature::{DIMENSIONLESS, SPO2};
 use crate::device::observation::{Kind, Observation, Quality, Status, Value};
 use crate::time::Mono;
@@ -144,6 +145,7 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
         reports: reports_in,
         tickets: Arc::default(),
         settled: settled_out,
+        notebook: Box::new(Blank),
         stop: stop_out,
     };
     Bench { reports, performed, settled, stop, session: Session::new(link, Box::<Echo>::default(), context) }
@@ -540,4 +542,87 @@ async fn what_a_driver_has_to_say_of_a_connection_is_said_before_its_end() {
     assert_eq!(said[..5], ["up", "identity", "a", "b", "c"]);
     assert!(said[5].starts_with("down: "), "{said:?}");
     assert_eq!(said[6..], ["up", "identity", "new"]);
+}
+
+/// Keeps what it is given where the test sees it.
+struct Shown(mpsc::Sender<Vec<u8>>, Option<Memo>);
+
+impl Notebook for Shown {
+    fn read(&mut self) -> Doing<'_, Option<Memo>> {
+        let memo = self.1;
+        Box::pin(async move { memo })
+    }
+
+    fn write(&mut self, memo: Memo) -> Doing<'_, ()> {
+        self.0.try_send(memo.bytes().to_vec()).unwrap();
+        Box::pin(async {})
+    }
+}
+
+/// Has everything that becomes durable remembered, behind what it recalls.
+#[derive(Default)]
+struct Recorder(Vec<u8>, VecDeque<Action>);
+
+impl Driver for Recorder {
+    fn handle_event(&mut self, _: &LinkEvent, _: Now) {}
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn handle_durable(&mut self, through: Ticket, _: Now) {
+        self.0.push(u8::try_from(through.0).unwrap());
+        self.1.push_back(Action::Command(LinkCommand::Send(crate::link::RequestId(1))));
+        self.1.push_back(Action::Remember(Memo::new(&self.0).unwrap()));
+    }
+
+    fn recall(&mut self, memo: &[u8]) {
+        self.0 = memo.to_vec();
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        None
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.1.pop_front()
+    }
+}
+
+/// Nothing here takes this long, unless it never happens.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), what).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_durable_is_remembered_while_the_device_is_there_and_while_it_is_away() {
+    let mut first = bench(vec![Ok(vec![])]);
+    let (kept_in, mut kept) = mpsc::channel(8);
+    first.session.driver = Box::<Recorder>::default();
+    first.session.context.notebook = Box::new(Shown(kept_in, Memo::new(&[9])));
+    let story = async {
+        first.settled.send_modify(|settled| settled.through = Ticket(1));
+        assert_eq!(soon(kept.recv()).await.unwrap(), [9, 1], "behind what was recalled");
+        first.stop.send(true).unwrap();
+    };
+    tokio::join!(first.session.run(), story);
+    assert_eq!(std::iter::from_fn(|| first.performed.try_recv().ok()).count(), 2, "the request, and the end");
+
+    // A link that never opens again.
+    let mut bench = bench(vec![Err(lost())]);
+    let (kept_in, mut kept) = mpsc::channel(8);
+    bench.session.driver = Box::<Recorder>::default();
+    bench.session.context.notebook = Box::new(Shown(kept_in, None));
+    let story = async {
+        while !matches!(bench.reports.recv().await.unwrap().body, ReportBody::Down(_)) {}
+        for through in 1..=3 {
+            bench.settled.send_modify(|settled| settled.through = Ticket(through));
+            assert_eq!(soon(kept.recv()).await.unwrap().len(), usize::try_from(through).unwrap());
+        }
+        bench.stop.send(true).unwrap();
+    };
+    tokio::join!(bench.session.run(), story);
+    let performed: Vec<String> = std::iter::from_fn(|| bench.performed.try_recv().ok()).collect();
+    assert!(
+        performed.iter().all(|performed| performed == "close"),
+        "nothing is asked of nobody: {performed:?}"
+    );
 }

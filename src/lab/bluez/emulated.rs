@@ -62,7 +62,7 @@ impl Emulated {
     }
 }
 
-fn device_information(model: &str, serial: &str) -> EmulatedService {
+pub(super) fn device_information(model: &str, serial: &str) -> EmulatedService {
     let string = |uuid, text: &str| EmulatedCharacteristic { uuid, flags: &["read"], value: text.into() };
     let strings = [(0x2A29, "Wardline Lab"), (0x2A24, model), (0x2A25, serial), (0x2A26, "1.0")];
     let characteristics = strings.into_iter().map(|(uuid, text)| string(uuid, text)).collect();

@@ -7,7 +7,9 @@ mod answers;
 mod pairing;
 mod visits;
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(super) use answers::Refusal;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use dbus::Message;
@@ -15,6 +17,7 @@ use dbus::Message;
 use super::BluezError;
 use super::emulated::{Emulated, EmulatedService};
 use super::objects::{Interface, Object, Objects, Property};
+use super::records::{Effect, Memory};
 
 pub use adapters::{Cure, Filter};
 pub use visits::{Outcome, Visit};
@@ -84,6 +87,10 @@ pub struct World {
     strong: bool,
     changed: bool,
     pairing: pairing::Pairing,
+    /// What devices keep, by address.
+    pub(super) memories: BTreeMap<String, Memory>,
+    /// What is still to happen because of them, in order.
+    pub(super) due: VecDeque<(String, Effect)>,
 }
 
 /// What can be looked at.
@@ -164,6 +171,8 @@ impl World {
             strong: false,
             changed: false,
             pairing: pairing::Pairing::default(),
+            memories: BTreeMap::new(),
+            due: VecDeque::new(),
         };
         world.add_adapter(HCI, HCI_ADDRESS);
         world
@@ -367,6 +376,7 @@ impl World {
         if !self.objects.is(&path, DEVICE, "Connected") {
             return;
         }
+        self.end_remembering(address);
         self.objects.set(&path, DEVICE, "ServicesResolved", Property::Bool(false));
         self.objects.set(&path, DEVICE, "Connected", Property::Bool(false));
         for below in self.objects.paths_below(&path) {
@@ -374,6 +384,16 @@ impl World {
                 self.objects.remove(&below);
             }
         }
+    }
+}
+
+impl World {
+    /// Which characteristic of which device is at a path.
+    pub(super) fn address_and_uuid(&self, path: &str) -> Option<(String, u16)> {
+        let Property::Text(uuid) = self.objects.property(path, CHARACTERISTIC, "UUID")? else { return None };
+        let uuid = u16::from_str_radix(uuid.get(4..8)?, 16).ok()?;
+        let address = self.peripherals.keys().find(|address| is_at_or_below(path, &self.path_of(address)))?;
+        Some((address.clone(), uuid))
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::backoff::{Bounds, Random};
 use crate::device::catalogue::{Parts, SerialModel, serial_model};
+use crate::device::memo::Blank;
 use crate::device::session::{Context, Session};
 use crate::device::settings::Settings;
 use crate::device::{DeviceIndex, Part, Report, ReportBody, Settled, Ticket};
@@ -87,6 +88,7 @@ impl Port {
             reports: durable_at_once(onward.clone(), DeviceIndex(first), settled_in),
             tickets: Arc::default(),
             settled,
+            notebook: Box::new(Blank),
             stop: stop.clone(),
         };
         let driver = (model.driver)(&Settings::defaults(model.settings));

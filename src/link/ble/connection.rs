@@ -182,8 +182,8 @@ impl Connection {
             }
             Some(LinkCommand::Subscribe(to)) => {
                 // Before the request: the first value can overtake its answer.
-                operations.subscribed.insert(to);
-                Some(subscribe(peripheral, to).boxed())
+                let is_again = !operations.subscribed.insert(to);
+                Some(subscribe(peripheral, to, is_again).boxed())
             }
             Some(LinkCommand::Write(write)) => Some(self::write(peripheral, write).boxed()),
             // The others are never put in line.
@@ -239,13 +239,20 @@ async fn read(peripheral: Peripheral, of: Characteristic) -> LinkEvent {
     LinkEvent::ReadDone(of, result)
 }
 
-async fn subscribe(peripheral: Peripheral, to: Characteristic) -> LinkEvent {
+/// Subscribing again writes the descriptor anew, which BlueZ only does after an end: for a device that has
+/// forgotten it. That end may fail; what counts is the subscription.
+async fn subscribe(peripheral: Peripheral, to: Characteristic, is_again: bool) -> LinkEvent {
     let result = match offered(&peripheral, to) {
         None => Err(NOT_OFFERED.to_owned()),
         Some(found) if !found.properties.intersects(CharPropFlags::NOTIFY | CharPropFlags::INDICATE) => {
             Err("it can neither notify nor indicate".to_owned())
         }
-        Some(found) => answer(peripheral.subscribe(&found)).await,
+        Some(found) => {
+            if is_again {
+                let _ = answer(peripheral.unsubscribe(&found)).await;
+            }
+            answer(peripheral.subscribe(&found)).await
+        }
     };
     LinkEvent::Subscribed(to, result)
 }

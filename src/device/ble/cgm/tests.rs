@@ -275,14 +275,14 @@ fn the_collector_reads_status_after_the_start_and_before_it_subscribes() {
                 collector.handle_event(&LinkEvent::ReadDone(of, answer(of).map(Bytes::from)), now);
             }
             Action::Command(LinkCommand::Subscribe(to)) => {
-                assert_eq!(to, MEASUREMENT);
-                collector.handle_event(&LinkEvent::Subscribed(to, Ok(())), now);
+                // This one has no control point for its records.
+                let result = if to == MEASUREMENT { Ok(()) } else { Err(NOT_OFFERED.to_owned()) };
+                collector.handle_event(&LinkEvent::Subscribed(to, result), now);
             }
-            Action::Commit => {}
             Action::Command(other) => panic!("{other:?}"),
             Action::Observe(_, said) => edges_told.extend(edges(&[said])),
-            Action::Identify(..) => {}
-            other @ (Action::Gone(..) | Action::Report(_)) => panic!("{other:?}"),
+            Action::Commit | Action::Identify(..) => {}
+            other @ (Action::Gone(..) | Action::Remember(_) | Action::Report(_)) => panic!("{other:?}"),
         }
     }
     assert_eq!(reads, [0x2A29, 0x2A24, 0x2A25, 0x2A26, 0x2AA8, 0x2AAA, 0x2AAB, 0x2AA9]);

@@ -1,6 +1,8 @@
+use super::identity::readable;
 use super::*;
 use crate::device::catalogue::ble_profile;
 use crate::device::observation::Observation;
+use crate::device::settings::Settings;
 use crate::link::LinkError;
 use proptest::prelude::*;
 use std::borrow::Borrow;
@@ -8,6 +10,8 @@ use std::borrow::Borrow;
 const HEART: Characteristic = Characteristic { service: 0x180D, uuid: 0x2A37 };
 const SPOT: Characteristic = Characteristic { service: 0x1822, uuid: 0x2A5E };
 const CONTINUOUS: Characteristic = Characteristic { service: 0x1822, uuid: 0x2A5F };
+const FEATURES: Characteristic = Characteristic { service: 0x1822, uuid: 0x2A60 };
+const SPOT_CHECKS: Characteristic = Characteristic { service: 0x1822, uuid: 0x2A52 };
 
 /// A second less than each of the two limits.
 const ALMOST: Duration = Duration::from_secs(59);
@@ -50,6 +54,11 @@ impl Story {
 
     fn answer_all(&mut self, text: &str) -> Vec<Action> {
         STRINGS.iter().flat_map(|uuid| self.answer(*uuid, Ok(text))).collect()
+    }
+
+    /// The oximeter does not say what it can, and has no control point.
+    fn answer_features(&mut self) -> Vec<Action> {
+        self.event(LinkEvent::ReadDone(FEATURES, Err(NOT_OFFERED.to_owned())))
     }
 
     fn subscribed(&mut self, to: Characteristic, result: Result<(), &str>) -> Vec<Action> {
@@ -110,12 +119,17 @@ fn asks_who_it_is_then_identifies_then_subscribes_then_observes() {
     };
     assert_eq!(
         story.answer(0x2A24, Ok("M\r 1")),
-        [Action::identify(identity), subscribe(HEART), subscribe(SPOT), subscribe(CONTINUOUS)]
+        [Action::identify(identity), Action::Command(LinkCommand::Read(FEATURES))]
+    );
+    assert_eq!(
+        story.answer_features(),
+        [subscribe(HEART), subscribe(SPOT), subscribe(CONTINUOUS), subscribe(SPOT_CHECKS)]
     );
     assert_eq!(story.subscribed(SPOT, Ok(())), []);
     assert_eq!(observed(&story.value(HEART, &[0, 72])).len(), 1, "a value may overtake its subscription");
     assert_eq!(story.subscribed(HEART, Ok(())), []);
     assert_eq!(story.subscribed(CONTINUOUS, Ok(())), []);
+    assert_eq!(story.subscribed(SPOT_CHECKS, Err(NOT_OFFERED)), []);
     assert_eq!(observed(&story.value(HEART, &[0, 73])).len(), 1);
 }
 
@@ -177,13 +191,17 @@ fn a_profile_may_leave_a_characteristic_out_but_not_all() {
     let mut story = Story::of(&["pulse-oximeter"]);
     story.event(LinkEvent::Up);
     story.answer_all("x");
+    story.answer_features();
     assert_eq!(story.subscribed(CONTINUOUS, Err(NOT_OFFERED)), []);
     assert_eq!(story.subscribed(SPOT, Ok(())), []);
+    assert_eq!(story.subscribed(SPOT_CHECKS, Err(NOT_OFFERED)), []);
     assert_eq!(observed(&story.value(SPOT, &[0, 97, 0, 60, 0])).len(), 2);
 
     story.event(LinkEvent::Up);
     story.answer_all("x");
+    story.answer_features();
     story.subscribed(CONTINUOUS, Err(NOT_OFFERED));
+    story.subscribed(SPOT_CHECKS, Err(NOT_OFFERED));
     let actions = story.subscribed(SPOT, Err(NOT_OFFERED));
     assert_eq!(faults(&actions), [FaultKind::Refused]);
     assert_eq!(actions.last(), Some(&HANG_UP));
@@ -220,8 +238,10 @@ fn a_spot_check_oximeter_may_be_silent() {
     let mut story = Story::of(&["pulse-oximeter"]);
     story.event(LinkEvent::Up);
     story.answer_all("x");
+    story.answer_features();
     story.subscribed(SPOT, Ok(()));
     story.subscribed(CONTINUOUS, Err(NOT_OFFERED));
+    story.subscribed(SPOT_CHECKS, Err(NOT_OFFERED));
     assert_eq!(story.passes(SILENCE_LIMIT * 10), []);
 }
 
@@ -288,12 +308,246 @@ fn a_device_that_no_longer_says_who_it_is_is_hung_up() {
     assert_eq!(an_hour(&mut story).last(), Some(&HANG_UP));
 }
 
+const MEASURED: Characteristic = Characteristic { service: 0x1808, uuid: 0x2A18 };
+const CONTEXT: Characteristic = Characteristic { service: 0x1808, uuid: 0x2A34 };
+const CONTROL: Characteristic = Characteristic { service: 0x1808, uuid: 0x2A52 };
+
+/// Octets that a meter is asked with.
+fn writes(actions: &[Action]) -> Vec<Vec<u8>> {
+    let octets = |action: &Action| {
+        if let Action::Command(LinkCommand::Write(write)) = action {
+            Some(write.octets().to_vec())
+        } else {
+            None
+        }
+    };
+    actions.iter().filter_map(octets).collect()
+}
+
+fn memos(actions: &[Action]) -> Vec<Vec<u8>> {
+    let memo = |action: &Action| {
+        if let Action::Remember(memo) = action { Some(memo.bytes().to_vec()) } else { None }
+    };
+    actions.iter().filter_map(memo).collect()
+}
+
+/// A meter's story: what it observes gets tickets as a session gives them.
+impl Story {
+    fn meter(settings: &Settings) -> Self {
+        let collector = Collector::with(vec![ble_profile("glucose").unwrap()], settings);
+        Self { collector, now: Now::default() }
+    }
+
+    fn deleting_meter() -> Self {
+        let rows = ble_profile("glucose").unwrap().settings();
+        let mut settings = Settings::defaults(rows);
+        settings.set_word(&rows[0], "when-durable").unwrap();
+        Self::meter(&settings)
+    }
+
+    /// Connected, identified and subscribed: what it asks for first.
+    fn connects(&mut self, serial: &str) -> Vec<Vec<u8>> {
+        self.event(LinkEvent::Up);
+        let asked = self.answer_all(serial);
+        let subscribed: Vec<Action> = [MEASURED, CONTEXT, CONTROL].map(subscribe).to_vec();
+        assert!(asked.ends_with(&subscribed), "data first, the control point last: {asked:?}");
+        self.subscribed(MEASURED, Ok(()));
+        self.subscribed(CONTEXT, Ok(()));
+        writes(&self.subscribed(CONTROL, Ok(())))
+    }
+
+    fn says(&mut self, control: &'static [u8]) -> Vec<Action> {
+        self.value(CONTROL, control)
+    }
+
+    /// A record: given on, with a ticket, or not.
+    fn record(&mut self, number: u8, tickets: &mut u64) -> usize {
+        let octets = [&[2, number, 0, 0xEA, 7, 1, 1, 0, number, 0][..], &[100, 0xB0, 0x11]].concat();
+        self.collector.handle_event(&LinkEvent::Value(MEASURED, Bytes::from(octets)), self.now);
+        let mut given = 0;
+        while let Some(action) = self.collector.poll_action() {
+            if matches!(action, Action::Observe(..)) {
+                *tickets += 1;
+                given += 1;
+                self.collector.handle_ticket(Ticket(*tickets));
+            }
+        }
+        given
+    }
+
+    fn durable(&mut self, through: u64) -> Vec<Action> {
+        self.collector.handle_durable(Ticket(through), self.now);
+        self.actions()
+    }
+
+    /// The response, and the drain behind it.
+    fn ends(&mut self) -> Vec<Action> {
+        let mut actions = self.says(&[6, 0, 1, 1]);
+        actions.extend(self.passes(Duration::from_secs(1)));
+        actions
+    }
+}
+
+#[test]
+fn a_meter_is_asked_when_all_is_subscribed_and_its_mark_is_remembered() {
+    let mut story = Story::meter(&Settings::default());
+    assert_eq!(story.connects("SN-1"), [[4, 1]]);
+    assert_eq!(writes(&story.says(&[5, 0, 2, 0])), [[1, 1]]);
+    let mut tickets = 40;
+    assert_eq!((story.record(1, &mut tickets), story.record(2, &mut tickets)), (2, 2));
+    assert_eq!(memos(&story.ends()), [[0; 0]; 0], "nothing is durable");
+    assert_eq!(memos(&story.durable(42)).len(), 1);
+    let memo = memos(&story.durable(44)).remove(0);
+    assert_eq!((memo[0], &memo[9..11], &memo[11..15]), (1, &[0x08, 0x18][..], &[2, 0, 0, 0][..]));
+
+    let mut again = Story::meter(&Settings::default());
+    again.collector.recall(&memo);
+    assert_eq!(again.connects("SN-1"), [[4, 3, 1, 2, 0]]);
+    again.says(&[5, 0, 2, 0]);
+    let mut tickets = 0;
+    assert_eq!((again.record(2, &mut tickets), again.record(3, &mut tickets)), (0, 2));
+    assert_eq!(writes(&again.ends()), [[0u8; 0]; 0], "what was known is there: nothing else is asked");
+}
+
+#[test]
+fn another_device_at_the_address_starts_anew_and_a_memo_that_is_none_is_nothing() {
+    let mut story = Story::meter(&Settings::default());
+    story.connects("SN-1");
+    story.says(&[5, 0, 1, 0]);
+    story.record(1, &mut 0);
+    story.ends();
+    let memo = memos(&story.durable(2)).remove(0);
+    let mut other = Story::meter(&Settings::default());
+    other.collector.recall(&memo);
+    assert_eq!(other.connects("SN-2"), [[4, 1]]);
+    for torn in [&memo[..0], &memo[..5], &memo[..9], &memo[..14], &[&memo[..], &[0]].concat(), &[9; 19]] {
+        let mut other = Story::meter(&Settings::default());
+        other.collector.recall(torn);
+        assert_eq!(other.connects("SN-1"), [[4, 1]], "{torn:?}");
+    }
+    // The same within one run.
+    assert_eq!(story.connects("SN-2"), [[4, 1]]);
+}
+
+#[test]
+fn a_mark_that_is_not_there_any_more_asks_for_all() {
+    let mut story = Story::meter(&Settings::default());
+    story.connects("SN-1");
+    story.says(&[5, 0, 1, 0]);
+    let mut tickets = 0;
+    story.record(7, &mut tickets);
+    story.ends();
+    story.durable(tickets);
+    assert_eq!(story.connects("SN-1"), [[4, 3, 1, 7, 0]]);
+    story.says(&[5, 0, 0, 0]);
+    assert_eq!(writes(&story.passes(Duration::from_secs(1))), [[4, 1]]);
+}
+
+#[test]
+fn fewer_records_than_announced_are_asked_for_again_once() {
+    let mut story = Story::meter(&Settings::default());
+    story.connects("SN-1");
+    for again in [true, false] {
+        story.says(&[5, 0, 3, 0]);
+        story.record(1, &mut 0);
+        story.record(2, &mut 0);
+        let actions = story.ends();
+        assert_eq!(faults(&actions), [FaultKind::Timeout]);
+        assert_eq!(!writes(&actions).is_empty(), again);
+    }
+}
+
+#[test]
+fn deletes_what_is_durable_when_it_may_and_never_after_a_refusal() {
+    for (mut story, is_refused, expected) in [
+        (Story::meter(&Settings::default()), false, None),
+        (Story::deleting_meter(), false, Some(vec![2, 2, 1, 2, 0])),
+        (Story::deleting_meter(), true, None),
+    ] {
+        story.connects("SN-1");
+        story.says(&[5, 0, 2, 0]);
+        let mut tickets = 0;
+        story.record(1, &mut tickets);
+        story.record(2, &mut tickets);
+        assert_eq!(writes(&story.ends()), [[0u8; 0]; 0]);
+        assert_eq!(writes(&story.durable(3)), [[0u8; 0]; 0], "the fourth is not durable");
+        if is_refused {
+            story.collector.handle_refused(Ticket(4), story.now);
+        }
+        let actions = story.durable(4);
+        assert_eq!(writes(&actions), Vec::from_iter(expected));
+        assert_eq!(memos(&actions).is_empty(), is_refused);
+    }
+}
+
+#[test]
+fn a_silent_procedure_gives_the_connection_up_once_and_then_leaves_the_device_alone() {
+    let mut story = Story::meter(&Settings::default());
+    story.connects("SN-1");
+    let actions = story.passes(Duration::from_secs(30));
+    assert_eq!((faults(&actions), actions.last()), (vec![FaultKind::Timeout], Some(&HANG_UP)));
+    story.event(LinkEvent::Down(LinkError::HungUp));
+    story.connects("SN-1");
+    let actions = story.passes(Duration::from_secs(900));
+    assert_eq!((faults(&actions), writes(&actions).len()), (vec![FaultKind::Timeout], 0));
+    assert!(!actions.contains(&HANG_UP), "what it sends by itself is still taken");
+    assert_eq!(story.record(1, &mut 0), 2);
+}
+
+#[test]
+fn a_control_point_that_is_not_there_costs_nothing_and_is_no_stream() {
+    for refusal in [NOT_OFFERED, "Operation failed with ATT error: 0x05"] {
+        let mut story = Story::meter(&Settings::default());
+        story.event(LinkEvent::Up);
+        story.answer_all("SN-1");
+        story.subscribed(MEASURED, Ok(()));
+        story.subscribed(CONTEXT, Ok(()));
+        let actions = story.subscribed(CONTROL, Err(refusal));
+        assert_eq!(faults(&actions).is_empty(), refusal == NOT_OFFERED);
+        assert!(writes(&actions).is_empty() && story.passes(SILENCE_LIMIT * 5).is_empty());
+        assert_eq!(story.record(1, &mut 0), 2);
+    }
+}
+
+#[test]
+fn an_oximeter_that_keeps_nothing_is_not_asked() {
+    let control = Characteristic { service: 0x1822, uuid: 0x2A52 };
+    let features = Characteristic { service: 0x1822, uuid: 0x2A60 };
+    for (value, keeps) in [(&[0u8, 0][..], false), (&[4, 0], true)] {
+        let mut story = Story::of(&["pulse-oximeter"]);
+        story.event(LinkEvent::Up);
+        story.answer_all("x");
+        let actions = story.event(LinkEvent::ReadDone(features, Ok(Bytes::copy_from_slice(value))));
+        assert_eq!(actions.contains(&subscribe(control)), keeps);
+    }
+}
+
+#[test]
+fn what_a_meter_held_back_is_told_when_its_connection_is_lost() {
+    let mut story = Story::meter(&Settings::default());
+    story.connects("SN-1");
+    story.says(&[5, 0, 2, 0]);
+    let announces = [&[0x12, 1, 0, 0xEA, 7, 1, 1, 0, 0, 0][..], &[100, 0xB0, 0x11]].concat();
+    let value = LinkEvent::Value(MEASURED, Bytes::from(announces));
+    assert!(observed(&story.event(&value)).is_empty());
+    assert_eq!(observed(&story.event(LinkEvent::Down(LinkError::HungUp))).len(), 2);
+    // It comes again, with its context, and is not told again.
+    story.connects("SN-1");
+    story.says(&[5, 0, 2, 0]);
+    story.event(&value);
+    assert_eq!(observed(&story.value(CONTEXT, &[2, 1, 0, 1])).len(), 1);
+}
+
 /// Any event at any time, any number of them.
 fn any_event() -> impl Strategy<Value = Option<LinkEvent>> {
     let characteristic = prop_oneof![
         Just(HEART),
         Just(SPOT),
         Just(CONTINUOUS),
+        Just(FEATURES),
+        Just(SPOT_CHECKS),
+        Just(MEASURED),
+        Just(CONTROL),
         (0x2A24u16..0x2A2A).prop_map(|uuid| Characteristic { service: 0x180A, uuid }),
     ];
     let reason = prop_oneof![Just(NOT_OFFERED.to_owned()), Just("failed".to_owned())];
@@ -315,7 +569,7 @@ proptest! {
     fn no_observation_ever_comes_before_the_identity_of_its_connection(
         events in proptest::collection::vec(any_event(), 0..200),
     ) {
-        let mut story = Story::of(&["heart-rate", "pulse-oximeter"]);
+        let mut story = Story::of(&["heart-rate", "pulse-oximeter", "glucose"]);
         let mut identified = false;
         for event in events {
             identified &= !matches!(event, Some(LinkEvent::Up | LinkEvent::Down(_)));

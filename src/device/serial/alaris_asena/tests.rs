@@ -79,6 +79,7 @@ impl Talk {
             | Action::Observe(..)
             | Action::Commit
             | Action::Gone(..)
+            | Action::Remember(_)
             | Action::Report(_) => None,
         });
         actions
@@ -130,6 +131,7 @@ fn observations(actions: &[Action]) -> Vec<&Observation> {
             | Action::Identify(..)
             | Action::Commit
             | Action::Gone(..)
+            | Action::Remember(_)
             | Action::Report(_) => None,
         })
         .collect()
@@ -144,7 +146,8 @@ fn faults(actions: &[Action]) -> Vec<FaultKind> {
             | Action::Identify(..)
             | Action::Observe(..)
             | Action::Commit
-            | Action::Gone(..) => None,
+            | Action::Gone(..)
+            | Action::Remember(_) => None,
         })
         .collect()
 }
@@ -570,7 +573,7 @@ proptest! {
                         prop_assert!(outstanding <= 1 || talk.driver.poll_timeout().is_some());
                     }
                     Action::Command(LinkCommand::HangUp) | Action::Report(_) => {}
-                    Action::Commit | Action::Gone(..) => prop_assert!(false, "it has no parts"),
+                    Action::Commit | Action::Gone(..) | Action::Remember(_) => prop_assert!(false, "it has no parts"),
                     Action::Command(other) => prop_assert!(false, "{other:?}"),
                 }
             }

@@ -83,7 +83,9 @@ impl Talk {
                 }
                 Action::Identify(_, identity) => self.identities.push(identity),
                 Action::Report(fault) => self.faults.push(fault.detail),
-                other @ (Action::Command(_) | Action::Commit | Action::Gone(..)) => panic!("{other:?}"),
+                other @ (Action::Command(_) | Action::Commit | Action::Gone(..) | Action::Remember(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
     }

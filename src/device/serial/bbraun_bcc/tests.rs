@@ -140,6 +140,7 @@ fn sent(actions: &[Action]) -> Vec<String> {
         | Action::Observe(..)
         | Action::Commit
         | Action::Gone(..)
+        | Action::Remember(_)
         | Action::Report(_) => None,
     };
     actions.iter().filter_map(name).collect()
@@ -158,6 +159,7 @@ fn noted(actions: &[Action]) -> Vec<String> {
             let who = serial.as_ref().or(firmware.as_ref()).cloned().unwrap_or_default();
             Some(format!("{} is {who}", place(part)))
         }
+        Action::Remember(memo) => Some(format!("remembers {memo:?}")),
         Action::Gone(part, _) => Some(format!("{} gone", place(part))),
         Action::Observe(part, Observation { value: Value::Alarm(alarm), .. }) => {
             Some(format!("{} {} {}", place(part), alarm.code, alarm.phase.as_str()))
@@ -199,6 +201,7 @@ fn requests_carry_the_bed_id_that_the_rack_gave() {
             | Action::Observe(..)
             | Action::Commit
             | Action::Gone(..)
+            | Action::Remember(_)
             | Action::Report(_) => None,
         };
         actions.iter().filter_map(frame).collect()
@@ -423,6 +426,7 @@ fn readings_carry_the_racks_time_by_the_gateways_clock() {
             | Action::Identify(..)
             | Action::Commit
             | Action::Gone(..)
+            | Action::Remember(_)
             | Action::Report(_) => None,
         };
         actions.iter().find_map(of).unwrap()
@@ -537,6 +541,7 @@ fn mode_flags_that_a_block_cut_in_two_are_not_told_as_all_of_them() {
             | Action::Identify(..)
             | Action::Commit
             | Action::Gone(..)
+            | Action::Remember(_)
             | Action::Report(_) => None,
         };
         actions.iter().filter_map(of).collect()
@@ -736,6 +741,7 @@ proptest! {
             for action in actions {
                 match action {
                     Action::Identify(part, who) => drop(known.insert(part, who.serial.unwrap_or_default())),
+                    Action::Remember(_) => prop_assert!(false, "it remembers nothing"),
                     Action::Gone(part, _) => drop(known.remove(&part)),
                     Action::Observe(part, said) => {
                         prop_assert!(known.contains_key(&part), "{:?}", said);

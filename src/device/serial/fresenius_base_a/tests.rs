@@ -200,7 +200,7 @@ fn noted(actions: &[Action]) -> Vec<String> {
                 Some(format!("{} is {} {}", part.0, shown(serial), shown(model)))
             }
             Action::Gone(part, why) => Some(format!("{} gone: {why}", part.0)),
-            Action::Command(_) | Action::Commit | Action::Report(_) => None,
+            Action::Command(_) | Action::Commit | Action::Remember(_) | Action::Report(_) => None,
         })
         .collect()
 }
@@ -298,6 +298,7 @@ fn each_variable_is_setting_measurement_or_state_as_documented() {
             | Action::Observe(..)
             | Action::Commit
             | Action::Gone(..)
+            | Action::Remember(_)
             | Action::Report(_) => None,
         })
         .take(7)
@@ -865,6 +866,7 @@ proptest! {
                 match action {
                     Action::Identify(part, _) => present[usize::from(part.0)] = true,
                     Action::Observe(part, _) => prop_assert!(present[usize::from(part.0)], "{:?}", part),
+                    Action::Remember(_) => prop_assert!(false, "it remembers nothing"),
                     Action::Gone(part, _) => {
                         prop_assert!(std::mem::take(&mut present[usize::from(part.0)]), "{:?}", part);
                     }

@@ -41,6 +41,7 @@ fn observed(actions: &[Action]) -> Vec<&Observation> {
             | Action::Identify(..)
             | Action::Commit
             | Action::Gone(..)
+            | Action::Remember(_)
             | Action::Report(_) => None,
         })
         .collect()

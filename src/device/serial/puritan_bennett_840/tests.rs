@@ -85,6 +85,7 @@ fn sent(actions: &[Action]) -> Vec<&'static str> {
         | Action::Identify(..)
         | Action::Commit
         | Action::Gone(..)
+        | Action::Remember(_)
         | Action::Report(_) => None,
     };
     actions.iter().filter_map(name).collect()
@@ -387,7 +388,7 @@ proptest! {
                     Action::Command(LinkCommand::Send(id)) => prop_assert!(MODEL.requests.get(id).is_some()),
                     Action::Command(other) => prop_assert_eq!(other, LinkCommand::HangUp),
                     Action::Report(_) => {}
-                    Action::Commit | Action::Gone(..) => prop_assert!(false, "it has no parts"),
+                    Action::Commit | Action::Gone(..) | Action::Remember(_) => prop_assert!(false, "it has no parts"),
                 }
             }
         }

@@ -25,7 +25,7 @@ pub(super) const BAD_ARGUMENTS: &str = "org.freedesktop.DBus.Error.InvalidArgs";
 const CALLS_KEPT: usize = 100_000;
 
 /// A D-Bus error: its name and a text.
-pub(super) type Refusal = (String, String);
+pub(in crate::lab::bluez) type Refusal = (String, String);
 
 pub(super) fn refuse<T>(name: &str, text: impl Into<String>) -> Result<T, Refusal> {
     Err((name.to_owned(), text.into()))
@@ -66,6 +66,7 @@ impl World {
                 }
             }
         }
+        self.let_memories_act();
         let signals = self.objects.take_signals();
         self.changed |= !signals.is_empty();
         self.outbox.extend(signals);
@@ -245,7 +246,7 @@ impl World {
                 self.objects.set(path, CHARACTERISTIC, "Value", Property::Octets(value.clone()));
                 return Ok(done.append1(value));
             }
-            "WriteValue" => {}
+            "WriteValue" => self.handle_write(path, &call.get1::<Vec<u8>>().unwrap_or_default())?,
             "StartNotify" if notifying => {
                 return refuse("org.bluez.Error.InProgress", "Operation already in progress");
             }

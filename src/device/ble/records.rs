@@ -1,0 +1,280 @@
+//! The records that a device keeps: fetched whole, given on once, and never lost on the way.
+//!
+//! In: what a service's control point says, what became of writes, the observations of its decoder, word of
+//! what is durable. Out: [`Step`]s for the collector, observations that did not come before, the [`Mark`]
+//! that is to be remembered. Pure.
+//!
+//! **What is asked for.** On every connection, and every [`PERIOD`] while it lasts: the records from the last
+//! durable one on, that one included. It must be there and say the same (its hash is remembered); then what
+//! follows is what is new. When it is not, the device was reset, emptied or another one, its numbers began
+//! anew, and all records are asked for. The same where the device has no numbers or does not know the filter,
+//! where nothing is remembered, and behind the greatest number there can be. To ask from the next number on
+//! would lose the records of a device that was reset and has counted past it since.
+//!
+//! **What a consumer does.** Whatever comes twice within one run of the daemon is given on once. A power cut
+//! between the commit of a reading and the writing of what is remembered gives the same reading twice, in two
+//! runs; so does a device without numbers that gives everything again. Each such observation carries the
+//! record's number and the device's time, so two are the same when device, element, modality, record number,
+//! device time (with its offset) and value are the same. A number alone is not enough: numbers begin anew.
+//!
+//! **What is remembered**: the number and hash of the last record before which everything is durable, for each
+//! service, bound to who the device says it is. Durable in the store first, then remembered.
+//!
+//! **What is deleted** on a device: nothing, unless its entry says so; then the records up to the mark, when a
+//! transfer has ended, everything that was passed on is durable and nothing was refused.
+//!
+//! Sources: GATT Specification Supplement ("Record Access Control Point"); Glucose Service and Continuous
+//! Glucose Monitoring Service (order of subscriptions, procedure time-out of 30 s); Pulse Oximeter Service 1.0.1.
+
+mod dialect;
+mod ledger;
+mod transfer;
+
+use dialect::dialect_of;
+pub(super) use ledger::{Hash, Mark};
+pub(super) use transfer::Step;
+
+use std::time::Duration;
+
+use ledger::Ledger;
+use transfer::Transfer;
+
+use crate::device::catalogue::BleProfile;
+use crate::device::observation::{Observation, Quality};
+use crate::device::settings::{Setting, Settings, Values};
+use crate::device::{Fault, FaultKind};
+use crate::link::Characteristic;
+use crate::link::gatt::MayDelete;
+use crate::time::Mono;
+
+/// The name of the setting that permits deleting.
+const DELETE_RECORDS: &str = "delete_records";
+const WHEN_DURABLE: &str = "when-durable";
+
+/// What can be set for a device whose records have numbers.
+pub(crate) static SETTINGS: [Setting; 1] = [Setting {
+    name: DELETE_RECORDS,
+    meaning: "whether records are deleted on the device when they are on durable storage of this gateway \
+              (which is before they are in the cloud); a device that is never emptied overwrites its oldest",
+    values: Values::Word(&["never", WHEN_DURABLE]),
+}];
+
+/// When a record came by itself, the device is asked this long after it for what may have been lost.
+const AFTER_LIVE: Duration = Duration::from_secs(30);
+
+/// How often a device may stay silent on a procedure, connection after connection, before its connection is
+/// kept all the same for what it sends by itself.
+const SILENCES: u8 = 1;
+
+/// The records of one service of a device: lives as long as the driver.
+pub(super) struct Shelf {
+    row: &'static BleProfile,
+    transfer: Transfer,
+    ledger: Ledger,
+    may_delete: Option<MayDelete>,
+    /// Connections in a row on which a procedure got no sign of life.
+    silences: u8,
+    /// A transfer has come to its end since something was deleted last.
+    is_whole: bool,
+    /// Fewer came than the device said there were, and it was asked again for that.
+    was_short: bool,
+    /// From where on was asked last.
+    asked: Option<Mark>,
+    /// Whether the last transfer that failed had given a record.
+    had_given: bool,
+}
+
+impl Shelf {
+    /// For a profile whose records can be fetched.
+    pub(super) fn of(row: &'static BleProfile, settings: &Settings) -> Option<Self> {
+        let dialect = dialect_of(row.stored?, row.service)?;
+        let ledger = Ledger::new(dialect.greatest());
+        let may_delete = MayDelete::of_setting(settings.word(DELETE_RECORDS) == WHEN_DURABLE);
+        let transfer = Transfer::new(dialect);
+        Some(Self {
+            row,
+            transfer,
+            ledger,
+            may_delete,
+            silences: 0,
+            is_whole: false,
+            was_short: false,
+            asked: None,
+            had_given: false,
+        })
+    }
+
+    pub(super) const fn service(&self) -> u16 {
+        self.row.service
+    }
+
+    pub(super) fn control(&self) -> Characteristic {
+        self.transfer.dialect().control()
+    }
+
+    /// Whether its records have numbers, so that the device gives one again that did not become durable here.
+    pub(super) fn has_numbers(&self) -> bool {
+        self.transfer.dialect().greatest().is_some()
+    }
+
+    /// A new connection: nothing is asked before [`Shelf::handle_ready`].
+    pub(super) fn handle_up(&mut self) {
+        self.ledger.handle_up();
+        self.is_whole = false;
+        if let Some(dialect) = self.row.stored.and_then(|stored| dialect_of(stored, self.row.service)) {
+            self.transfer = Transfer::new(dialect);
+        }
+    }
+
+    /// The connection has ended, or is being given up. What the decoders still held was taken before.
+    pub(super) fn handle_down(&mut self) {
+        self.transfer.end();
+        self.ledger.end(false, 0);
+    }
+
+    /// Another device than before.
+    pub(super) fn forget(&mut self) {
+        self.ledger.forget();
+    }
+
+    pub(super) const fn mark(&self) -> Option<Mark> {
+        self.ledger.mark()
+    }
+
+    pub(super) const fn recall(&mut self, mark: Mark) {
+        self.ledger.recall(mark);
+    }
+
+    pub(super) fn handle_read(&mut self, of: Characteristic, value: Option<&[u8]>) {
+        self.transfer.dialect_mut().handle_read(of, value);
+    }
+
+    /// Data and control point are subscribed to.
+    pub(super) fn handle_ready(&mut self, now: Mono) {
+        self.begin(self.ledger.from(), now);
+    }
+
+    fn begin(&mut self, from: Option<Mark>, now: Mono) {
+        let from = from.filter(|_| self.transfer.knows_from());
+        self.asked = from;
+        self.ledger.begin(from);
+        self.transfer.begin(from.map(|mark| mark.number), now);
+    }
+
+    pub(super) fn handle_written(&mut self, result: &Result<(), String>, now: Mono) {
+        self.transfer.handle_written(result, now);
+    }
+
+    pub(super) fn handle_control(&mut self, value: &[u8], now: Mono) {
+        let knew = self.transfer.knows_from();
+        self.transfer.handle_control(value, now);
+        if knew && !self.transfer.knows_from() {
+            // All is on its way instead.
+            self.ledger.begin(None);
+        }
+    }
+
+    pub(super) fn handle_subscribed(&mut self, now: Mono) {
+        self.transfer.handle_subscribed(now);
+    }
+
+    /// A value of a characteristic of this service came; what was made of it goes to [`Shelf::take`].
+    pub(super) fn handle_value(&mut self, of: Characteristic, now: Mono) {
+        if !self.row.episodic.contains(&of) {
+            return;
+        }
+        self.transfer.handle_data(now);
+        if !self.has_numbers() {
+            self.ledger.count_one();
+        }
+        self.transfer.hurry(AFTER_LIVE, now);
+    }
+
+    /// Takes what the decoder made of a value of this characteristic (`None`: of the end of a transfer), and
+    /// gives what did not come before. `pushed` observations of the device were passed on so far.
+    pub(super) fn take(
+        &mut self,
+        of: Option<Characteristic>,
+        said: Vec<Observation>,
+        pushed: u64,
+    ) -> Vec<Observation> {
+        let is_episodic = of.is_none_or(|of| self.row.episodic.contains(&of));
+        let is_stored = is_episodic && self.ledger.is_open();
+        let flag = if is_stored { Quality::STORED } else { Quality::GOOD };
+        let flagged = said.into_iter().map(|said| Observation { quality: said.quality.with(flag), ..said });
+        self.ledger.take(flagged.collect(), pushed)
+    }
+
+    pub(super) const fn poll_timeout(&self) -> Option<Mono> {
+        self.transfer.poll_timeout()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Mono) {
+        self.transfer.handle_timeout(now);
+    }
+
+    pub(super) fn poll_step(&mut self) -> Option<Step> {
+        self.transfer.poll_step()
+    }
+
+    /// Whether the time has come for another transfer.
+    pub(super) fn handle_due(&mut self, now: Mono) {
+        self.begin(self.ledger.from(), now);
+    }
+
+    /// The transfer has ended otherwise than it should.
+    pub(super) fn handle_failed(&mut self) {
+        self.had_given = self.ledger.has_come();
+        self.ledger.end(false, 0);
+    }
+
+    /// The transfer has ended as it should, and the decoder has given what it held. `expected` were announced.
+    pub(super) fn handle_ended(&mut self, expected: Option<u32>, pushed: u64, now: Mono) -> Option<Fault> {
+        self.silences = 0;
+        let came = self.ledger.end(true, pushed);
+        if came.is_of_other_numbers || came.is_at_end_of_numbers {
+            self.begin(None, now);
+            return None;
+        }
+        let Some(expected) = expected.filter(|expected| came.count < *expected) else {
+            self.is_whole = true;
+            self.was_short = false;
+            self.delete(now);
+            return None;
+        };
+        let detail = format!("{} of {expected} stored records came", came.count);
+        if !std::mem::replace(&mut self.was_short, true) {
+            self.begin(self.asked, now);
+        }
+        Some(Fault::new(FaultKind::Timeout, detail))
+    }
+
+    /// A procedure got no sign of life. True when the connection is to be given up for it.
+    pub(super) fn handle_dead(&mut self) -> bool {
+        self.silences = if self.had_given { 0 } else { self.silences.saturating_add(1) };
+        self.silences <= SILENCES
+    }
+
+    /// Everything up to this place is durable. True when the mark has moved.
+    pub(super) fn handle_durable(&mut self, through: u64, now: Mono) -> bool {
+        let has_moved = self.ledger.handle_durable(through);
+        self.delete(now);
+        has_moved
+    }
+
+    pub(super) fn handle_refused(&mut self) {
+        self.ledger.handle_refused();
+        self.is_whole = false;
+    }
+
+    /// Deletes what may be deleted, if it may now.
+    fn delete(&mut self, now: Mono) {
+        let Some(may) = self.may_delete.filter(|_| self.is_whole && self.ledger.is_settled()) else { return };
+        // Behind the greatest number the next record has the least.
+        if let Some(mark) = self.ledger.from()
+            && self.transfer.delete(mark.number, may, now)
+        {
+            self.is_whole = false;
+        }
+    }
+}

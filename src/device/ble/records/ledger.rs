@@ -1,0 +1,358 @@
+//! Which records of a device have come, and up to where they are durable.
+//!
+//! In: observations with the number of their record, in the order in which they came; word of what is durable.
+//! Out: those that did not come before; the [`Mark`] behind which is asked next time.
+//!
+//! The mark moves to a record when that record and everything before it is durable, and it is certain that
+//! nothing before it is still to come: a later record with a greater number has come, or the device has said
+//! that it gave all. A device that gives its records in another order moves the mark at the end of its
+//! transfer only. A record that came by itself moves it when it follows on the last one.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::device::observation::{DeviceTime, Observation, Quality, Value};
+
+/// So many observations are known again. About half a MiB; a glucose meter keeps a few thousand records.
+const MOST_SEEN: usize = 20_000;
+
+/// A record that is durable, as is everything before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::device::ble) struct Mark {
+    /// Its number.
+    pub(in crate::device::ble) number: u32,
+    /// What its first observation says, as a hash.
+    pub(in crate::device::ble) print: u32,
+}
+
+/// Whether the mark may move to a record that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Safe {
+    No,
+    Yes,
+    /// What comes next decides.
+    Waits,
+}
+
+/// A record on its way to durable storage.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    mark: Mark,
+    /// The place of the last observation that must be durable.
+    needs: u64,
+    safe: Safe,
+}
+
+/// One transfer.
+#[derive(Default)]
+struct Run {
+    /// It begins with this record, which is known.
+    from: Option<Mark>,
+    /// The record was there and is still the same.
+    is_confirmed: bool,
+    first: Option<u32>,
+    last: Option<Mark>,
+    top: Option<Mark>,
+    /// How often a number was less than the one before.
+    descents: u32,
+    /// How many records.
+    count: u32,
+}
+
+/// What a transfer came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::device::ble) struct Came {
+    /// How many records.
+    pub(in crate::device::ble) count: u32,
+    /// It was asked for from a known record on, and that was not there or is another one now.
+    pub(in crate::device::ble) is_of_other_numbers: bool,
+    /// The greatest number there can be was among them, and only what is behind a known record was asked for:
+    /// behind it numbers begin anew.
+    pub(in crate::device::ble) is_at_end_of_numbers: bool,
+}
+
+/// The records of one service.
+pub(in crate::device::ble) struct Ledger {
+    greatest: Option<u32>,
+    mark: Option<Mark>,
+    way: VecDeque<Passed>,
+    seen: BTreeSet<u64>,
+    seen_in_order: VecDeque<u64>,
+    run: Option<Run>,
+    /// The last record that was given, by number.
+    last_live: Option<u32>,
+    /// Something was refused because of who the device is: nothing moves the mark on this connection.
+    is_refused: bool,
+}
+
+impl Ledger {
+    pub(super) const fn new(greatest: Option<u32>) -> Self {
+        Self {
+            greatest,
+            mark: None,
+            way: VecDeque::new(),
+            seen: BTreeSet::new(),
+            seen_in_order: VecDeque::new(),
+            run: None,
+            last_live: None,
+            is_refused: false,
+        }
+    }
+
+    pub(super) const fn mark(&self) -> Option<Mark> {
+        self.mark
+    }
+
+    /// Everything that came is durable, and nothing was refused.
+    pub(super) fn is_settled(&self) -> bool {
+        self.way.is_empty() && !self.is_refused
+    }
+
+    /// Behind which record to ask; `None` for all.
+    pub(super) fn from(&self) -> Option<Mark> {
+        self.mark.filter(|mark| Some(mark.number) != self.greatest)
+    }
+
+    /// What an earlier run of the daemon knew.
+    pub(super) const fn recall(&mut self, mark: Mark) {
+        self.mark = Some(mark);
+    }
+
+    /// Another device.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(self.greatest);
+    }
+
+    /// A new connection.
+    pub(super) fn handle_up(&mut self) {
+        self.end(false, 0);
+        self.is_refused = false;
+        self.last_live = None;
+    }
+
+    pub(super) fn begin(&mut self, from: Option<Mark>) {
+        self.run = Some(Run { from, ..Run::default() });
+    }
+
+    /// Takes what a decoder made, `pushed` observations having been passed on before. Gives what did not come
+    /// before.
+    pub(super) fn take(&mut self, said: Vec<Observation>, pushed: u64) -> Vec<Observation> {
+        let mut fresh = Vec::new();
+        for observation in said {
+            let print = print(&observation);
+            let is_known = match observation.record {
+                Some(number) => {
+                    let mark = Mark { number, print: short(print) };
+                    let is_known = self.is_the_one_before(mark) || !self.see(print);
+                    let needs = pushed + count(fresh.len()) + u64::from(!is_known);
+                    self.arrive(mark, needs);
+                    is_known
+                }
+                // Without a number only what is stored can be told from a second measurement, by its time.
+                None if observation.quality.has(Quality::STORED) && observation.device_time.is_some() => {
+                    !self.see(print)
+                }
+                None => false,
+            };
+            if !is_known {
+                fresh.push(observation);
+            }
+        }
+        fresh
+    }
+
+    /// Takes a value that gave nothing with a number: one more record.
+    pub(super) const fn count_one(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.count += 1;
+        }
+    }
+
+    /// Whether a transfer runs.
+    pub(super) const fn is_open(&self) -> bool {
+        self.run.is_some()
+    }
+
+    /// Whether a record came in this transfer.
+    pub(super) const fn has_come(&self) -> bool {
+        matches!(&self.run, Some(run) if run.count > 0)
+    }
+
+    /// Whether it is the record from which on was asked: it has been given before.
+    fn is_the_one_before(&mut self, mark: Mark) -> bool {
+        let Some(run) = &mut self.run else { return false };
+        let Some(from) = run.from.filter(|from| from.number == mark.number) else { return false };
+        run.is_confirmed |= from.print == mark.print;
+        run.is_confirmed
+    }
+
+    /// Whether it is new.
+    fn see(&mut self, print: u64) -> bool {
+        if !self.seen.insert(print) {
+            return false;
+        }
+        self.seen_in_order.push_back(print);
+        if self.seen_in_order.len() > MOST_SEEN
+            && let Some(oldest) = self.seen_in_order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        true
+    }
+
+    fn arrive(&mut self, mark: Mark, needs: u64) {
+        if self.is_refused {
+            return;
+        }
+        let Some(run) = &mut self.run else { return self.arrive_live(mark, needs) };
+        if run.last.is_some_and(|last| last.number == mark.number) {
+            // More of the same record.
+            if let Some(tail) = self.way.back_mut().filter(|tail| tail.mark.number == mark.number) {
+                tail.needs = tail.needs.max(needs);
+            }
+            return;
+        }
+        let ascends = run.last.is_none_or(|last| last.number < mark.number);
+        run.descents += u32::from(!ascends);
+        run.count += 1;
+        run.first.get_or_insert(mark.number);
+        run.last = Some(mark);
+        run.top = run.top.filter(|top| top.number > mark.number).or(Some(mark));
+        let in_order = run.descents == 0 && (run.from.is_none() || run.is_confirmed);
+        resolve(&mut self.way, if ascends { Safe::Yes } else { Safe::No });
+        self.way.push_back(Passed { mark, needs, safe: if in_order { Safe::Waits } else { Safe::No } });
+    }
+
+    fn arrive_live(&mut self, mark: Mark, needs: u64) {
+        let follows = self.last_live.is_some_and(|last| last.checked_add(1) == Some(mark.number));
+        let is_more = self.last_live == Some(mark.number);
+        if let Some(tail) = self.way.back_mut().filter(|tail| is_more && tail.mark.number == mark.number) {
+            tail.needs = tail.needs.max(needs);
+            return;
+        }
+        if follows {
+            self.last_live = Some(mark.number);
+        }
+        if !is_more {
+            self.way.push_back(Passed { mark, needs, safe: if follows { Safe::Yes } else { Safe::No } });
+        }
+    }
+
+    /// Ends the transfer; it is complete when the device said so. `pushed` observations were passed on so far.
+    pub(super) fn end(&mut self, is_complete: bool, pushed: u64) -> Came {
+        resolve(&mut self.way, Safe::No);
+        let Some(run) = self.run.take() else {
+            return Came { count: 0, is_of_other_numbers: false, is_at_end_of_numbers: false };
+        };
+        let is_of_other_numbers = run.from.is_some() && !run.is_confirmed;
+        let is_at_the_end = run.top.is_some_and(|top| Some(top.number) == self.greatest);
+        // All of it in the order of its making, with the end of the numbers in between.
+        let is_turned = run.descents == 1 && is_at_the_end && run.last.map(|last| last.number) < run.first;
+        let newest = if is_turned { run.last } else { run.top };
+        if let Some(mark) = newest.filter(|_| is_complete && !is_of_other_numbers && !self.is_refused) {
+            self.way.push_back(Passed { mark, needs: pushed, safe: Safe::Yes });
+            self.last_live = Some(mark.number);
+        }
+        Came {
+            count: run.count,
+            is_of_other_numbers,
+            is_at_end_of_numbers: is_at_the_end && run.from.is_some(),
+        }
+    }
+
+    /// Everything up to this place is durable. True when the mark has moved.
+    pub(super) fn handle_durable(&mut self, through: u64) -> bool {
+        let before = self.mark;
+        while let Some(front) = self.way.front().filter(|front| front.needs <= through) {
+            match front.safe {
+                Safe::Waits => break,
+                Safe::No => {}
+                Safe::Yes => self.mark = Some(front.mark),
+            }
+            self.way.pop_front();
+        }
+        self.mark != before
+    }
+
+    /// Something that was passed on is not stored, and never will be.
+    pub(super) fn handle_refused(&mut self) {
+        self.way.clear();
+        self.seen.clear();
+        self.seen_in_order.clear();
+        self.is_refused = true;
+    }
+}
+
+/// What the last record waited for is known.
+fn resolve(way: &mut VecDeque<Passed>, safe: Safe) {
+    if let Some(tail) = way.back_mut().filter(|tail| tail.safe == Safe::Waits) {
+        tail.safe = safe;
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+fn short(print: u64) -> u32 {
+    let [a, b, c, d, ..] = print.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// What makes an observation the same as another one: which record, when by the device's clock, what. Not
+/// how it came, nor what is said against it.
+fn print(observation: &Observation) -> u64 {
+    let Observation { metric, channel, value, modality, record, device_time, .. } = observation;
+    let mut hash = Hash::default();
+    hash.number(metric.code.into());
+    hash.number((*channel).into());
+    hash.number((*modality).into());
+    hash.number(record.map_or(u64::MAX, u64::from));
+    if let Some(time) = device_time {
+        let DeviceTime { year, month, day, hour, minute, second, millis, ticks, offset, .. } = *time;
+        hash.octets(&[month, day, hour, minute, second]);
+        hash.number(u64::from(year) << 32 | u64::from(millis));
+        hash.number(ticks.unwrap_or_default());
+        hash.number(offset.map_or(u64::MAX, |offset| u64::from(offset.cast_unsigned())));
+    }
+    match value {
+        Value::Decimal(number) => {
+            hash.number(number.mantissa.cast_unsigned());
+            hash.octets(&[number.exponent.cast_unsigned()]);
+        }
+        Value::Absent(why) => hash.octets(why.code().as_bytes()),
+        Value::Text(text) => hash.octets(text.as_bytes()),
+        Value::Bits(bits) => hash.number((*bits).into()),
+        Value::Alarm(alarm) => {
+            hash.octets(alarm.code.as_bytes());
+            hash.octets(alarm.phase.as_str().as_bytes());
+        }
+        Value::Samples(samples) => {
+            samples.values.iter().for_each(|value| hash.octets(&value.to_le_bytes()));
+        }
+    }
+    hash.0
+}
+
+/// FNV-1a, 64 bits: stands in files, so it may never change (the standard library's own hash may).
+pub(in crate::device::ble) struct Hash(pub(in crate::device::ble) u64);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+}
+
+impl Hash {
+    pub(in crate::device::ble) fn octets(&mut self, octets: &[u8]) {
+        for octet in octets {
+            self.0 = (self.0 ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+
+    fn number(&mut self, number: u64) {
+        self.octets(&number.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests;
