@@ -428,7 +428,7 @@ rows! { Metric METRICS:
     /// Body water.
     BODY_WATER = { code: 188_764, reference: "MDC_BODY_WATER", label: "body water", loinc: None, plausible: None };
     /// Glycated haemoglobin.
-    CONC_HBA1C = { code: 160_220, reference: "MDC_CONC_HBA1C", label: "HbA1c", loinc: None, plausible: None };
+    CONC_HBA1C = { code: 160_220, reference: "MDC_CONC_HBA1C", label: "HbA1c", loinc: None, plausible: Some((2, 25)) };
     /// What a glucose meter says of itself, its strip and its sample.
     GLU_METER_DEV_STATUS = { code: 8_417_752, reference: "MDC_GLU_METER_DEV_STATUS", label: "glucose meter status", loinc: None, plausible: None };
     /// Carbohydrate, at no stated meal.

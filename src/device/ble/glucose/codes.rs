@@ -10,25 +10,14 @@ use crate::device::nomenclature::{
     CONC_GLU_CAPILLARY_WHOLEBLOOD, CONC_GLU_CONTROL, CONC_GLU_ISF, CONC_GLU_UNDETERMINED_PLASMA,
     CONC_GLU_UNDETERMINED_WHOLEBLOOD, CONC_GLU_VENOUS_PLASMA, CONC_GLU_VENOUS_WHOLEBLOOD, Metric, rows,
 };
+pub(super) use crate::device::nomenclature::{
+    CONC_HBA1C as HBA1C, CTXT_GLU_CARB as CARBOHYDRATE, CTXT_GLU_HEALTH as HEALTH, CTXT_GLU_MEAL as MEAL,
+    CTXT_GLU_SAMPLELOCATION as SAMPLE_LOCATION, CTXT_GLU_TESTER as TESTER, CTXT_MEDICATION as MEDICATION,
+    GLU_METER_DEV_STATUS as METER_STATUS,
+};
 use crate::device::observation::Value;
 
 rows! { Metric CODES:
-    /// Haemoglobin A1c.
-    HBA1C = { code: 160_220, reference: "MDC_CONC_HBA1C", label: "HbA1c", loinc: None, plausible: Some((2, 25)) };
-    /// The meter's status when the record was made, as sent.
-    METER_STATUS = { code: 8_417_752, reference: "MDC_GLU_METER_DEV_STATUS", label: "glucose meter status", loinc: None, plausible: None };
-    /// Carbohydrate that was eaten; its kind is the modality, four for each step.
-    CARBOHYDRATE = { code: 8_417_764, reference: "MDC_CTXT_GLU_CARB", label: "carbohydrate", loinc: None, plausible: None };
-    /// Medication that was given; its kind is the modality, four for each step.
-    MEDICATION = { code: 8_417_796, reference: "MDC_CTXT_MEDICATION", label: "medication", loinc: None, plausible: None };
-    /// How the patient was.
-    HEALTH = { code: 8_417_820, reference: "MDC_CTXT_GLU_HEALTH", label: "health", loinc: None, plausible: None };
-    /// Where the sample was taken.
-    SAMPLE_LOCATION = { code: 8_417_844, reference: "MDC_CTXT_GLU_SAMPLELOCATION", label: "sample location", loinc: None, plausible: None };
-    /// Before or after which meal.
-    MEAL = { code: 8_417_864, reference: "MDC_CTXT_GLU_MEAL", label: "meal", loinc: None, plausible: None };
-    /// Who measured.
-    TESTER = { code: 8_417_884, reference: "MDC_CTXT_GLU_TESTER", label: "tester", loinc: None, plausible: None };
     /// How long the exercise was.
     EXERCISE_DURATION = { code: 67_113_729, reference: "GLUCOSE_EXERCISE_DURATION", label: "duration of exercise", loinc: None, plausible: None };
     /// How hard the exercise was.
