@@ -9,6 +9,7 @@
 
 mod collector;
 mod heart_rate;
+mod insulin;
 mod octets;
 mod pulse_oximeter;
 
@@ -21,7 +22,8 @@ use super::{Fault, FaultKind};
 use crate::link::Characteristic;
 
 /// The table of BLE profiles.
-pub(super) static PROFILES: &[&BleProfile] = &[&heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+pub(super) static PROFILES: &[&BleProfile] =
+    &[&heart_rate::PROFILE, &insulin::PROFILE, &pulse_oximeter::PROFILE];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
@@ -31,7 +33,11 @@ pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         let list = list.collect::<Vec<_>>().join(", ");
         return Err(Fault::new(FaultKind::Unexpected, format!("{uuid:04X} is not known; known are {list}")));
     };
-    (profile.decoder)().handle_value(characteristic, value)
+    let mut decoder = (profile.decoder)();
+    let mut out = decoder.handle_value(characteristic, value)?;
+    // What would have waited for its other half.
+    out.extend(decoder.handle_end());
+    Ok(out)
 }
 
 /// The fault of a decoder that was handed a characteristic of another service.

@@ -20,7 +20,7 @@
 
 use super::octets::Octets;
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Plain};
+use crate::device::catalogue::{BleProfile, Class, Plain};
 use crate::device::nomenclature::{
     DIMENSIONLESS, Metric, PER_MINUTE, PERCENT, PERFUSION, PULSE_OXIM_RATE, PULSE_OXIM_STATUS, SPO2, Unit,
 };
@@ -36,6 +36,7 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     name: "pulse-oximeter",
     title: "Pulse Oximeter",
     service: SERVICE,
+    class: Class::Monitor,
     asks: &[],
     subscribes: &[SPOT_CHECK, CONTINUOUS],
     episodic: &[SPOT_CHECK],
