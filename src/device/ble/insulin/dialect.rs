@@ -99,7 +99,7 @@ impl Dialect {
             return Ok((answer(Octets::new(WHAT, value)?)?, None));
         }
         // Nothing longer than an attribute is looked at.
-        drop(Octets::new(WHAT, value)?);
+        let _ = Octets::new(WHAT, value)?;
         let (payload, counter) = without_counter(WHAT, value)?;
         let lost = self.received.take(PUMP_RECORD_ACCESS.uuid, counter)?;
         Ok((answer(Octets::new(WHAT, payload)?)?, lost))

@@ -280,7 +280,9 @@ fn total_daily(octets: &mut Octets<'_>) -> Result<Vec<Observation>, Fault> {
     let (year, month, day) = (octets.u16("year")?, octets.u8("month")?, octets.u8("day")?);
     out.push(text(&codes::DAY, format!("{year:04}-{month:02}-{day:02}")));
     let quality = if flags & 1 == 1 { Quality::QUESTIONABLE } else { Quality::GOOD };
-    out.iter_mut().for_each(|said| said.quality = quality);
+    for said in &mut out {
+        said.quality = quality;
+    }
     Ok(out)
 }
 
