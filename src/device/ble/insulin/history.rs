@@ -10,10 +10,12 @@
 //!   reference time that the pump writes periodically only goes on from its default. A reference time
 //!   that is no date of a calendar gives none either.
 //! - *Two parts.* The first part of an event waits for the record after it. If that is the second part, both
-//!   are told together under the second one's number, so that a transfer that goes on behind it neither
-//!   repeats nor leaves out a half. If it is not, or the transfer ends, the first part is told alone. A second
-//!   part does not repeat the number of its bolus: that it comes next is all that joins them. What was
-//!   programmed and what was delivered of a bolus both carry its number.
+//!   are told together under the first one's number; if not, or the transfer ends, the first part is told
+//!   alone. When it comes again with its second part, after a connection that broke in between, it says the
+//!   same under the same number. A second part does not repeat the number of its bolus: that it comes next is
+//!   all that joins them. What was programmed and what was delivered of a bolus both carry its number.
+//! - *Where to begin.* Only behind a reference time do records have their time. A transfer that is to say of
+//!   them the same as the one before has to begin at the record of one ([`codes::CLOCK`]).
 //! - A record that cannot be read is refused with its number in the fault.
 
 use super::codes;
@@ -127,21 +129,21 @@ impl History {
             self.stamp(&mut read, offset);
             read
         };
-        let observations = stored(observations, sequence);
         Ok(self.join(kind, sequence, observations))
     }
 
     /// Joins a second part to its first; keeps a first part.
     fn join(&mut self, kind: u16, sequence: u32, observations: Vec<Observation>) -> Vec<Observation> {
-        let mut out = match self.first_part.take() {
-            None => Vec::new(),
+        let (mut out, number) = match self.first_part.take() {
+            None => (Vec::new(), sequence),
             // The same record again.
-            Some(part) if part.sequence == sequence => Vec::new(),
+            Some(part) if part.sequence == sequence => (Vec::new(), sequence),
             Some(part) if part.second == kind && part.sequence.checked_add(1) == Some(sequence) => {
-                stored(part.observations, sequence)
+                (part.observations, part.sequence)
             }
-            Some(part) => part.observations,
+            Some(part) => (part.observations, sequence),
         };
+        let observations = stored(observations, number);
         if let Some(second) = events::second_part(kind) {
             self.first_part = Some(FirstPart { sequence, second, observations });
         } else {

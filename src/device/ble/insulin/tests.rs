@@ -148,11 +148,16 @@ fn both_parts_of_a_bolus_are_told_together() {
     let mut one = pump(0);
     assert_eq!(one.handle_value(HISTORY, &first(10)), Ok(vec![]));
     let said = one.handle_value(HISTORY, &second(11)).unwrap();
-    assert!(said.iter().all(|said| said.record == Some(11)), "{said:?}");
+    assert!(said.iter().all(|said| said.record == Some(10)), "{said:?}");
     assert_eq!(value_of(&said, &codes::BOLUS_ID).as_deref(), Some("9"));
     assert_eq!(value_of(&said, &codes::BOLUS_FAST).as_deref(), Some("1.25"));
     assert_eq!(value_of(&said, &codes::BOLUS_END).as_deref(), Some("delivered"));
     assert_eq!(one.handle_end(), []);
+    // Cut between the two, it says the same as when it comes again.
+    let mut cut = pump(0);
+    cut.handle_value(HISTORY, &first(10)).unwrap();
+    let alone = cut.handle_end();
+    assert!(alone.len() == 6 && said.starts_with(&alone));
 
     // Not the next one, not the right kind, twice the first, the end.
     let mut apart = pump(0);
@@ -364,10 +369,10 @@ proptest! {
         }
         let left = pump.handle_end();
         told.extend(left.iter().filter_map(|said| said.record));
-        // Every record is told under its number, but a first part under that of its second one.
+        // Every record is told under its number, but a second part under that of its first one.
         let is_joined = |number: &u32, kind: &u16| {
-            let second = events::second_part(*kind);
-            second.is_some() && taken.get(&(number + 1)) == second.as_ref()
+            let before = number.checked_sub(1).and_then(|before| taken.get(&before));
+            before.is_some_and(|before| events::second_part(*before) == Some(*kind))
         };
         let expected = taken.iter().filter(|(number, kind)| !is_joined(number, kind)).map(|(number, _)| *number);
         prop_assert_eq!(told, expected.collect::<BTreeSet<u32>>());
