@@ -66,6 +66,9 @@ fn written(observation: &Observation) -> Json {
     }
     if let Some(time) = observation.device_time {
         out["time"] = json!(time.to_string());
+        if let Some(offset) = time.offset {
+            out["offset"] = json!(offset);
+        }
     }
     if let Some(record) = observation.record {
         out["record"] = json!(record);

@@ -32,7 +32,7 @@
 
 mod codes;
 #[cfg_attr(not(test), expect(dead_code, reason = "for the transfer of records"))]
-pub(super) mod dialect;
+mod dialect;
 mod events;
 mod hamming;
 mod history;
