@@ -6,7 +6,7 @@ use super::nomenclature::Metric;
 use super::observation::Observation;
 use super::settings::{Setting, Settings};
 use super::{Driver, Fault, Part};
-use crate::link::gatt::Filter;
+use crate::link::gatt::{Filter, GattWrite};
 use crate::link::{AllowSet, Characteristic, Line};
 
 /// A device model on a serial line.
@@ -99,6 +99,9 @@ pub struct BleProfile {
     pub title: &'static str,
     /// The service's 16-bit UUID.
     pub service: u16,
+    /// Whether it treats a patient: then nothing may be written but questions, and the test-suite holds
+    /// the sources against that.
+    pub class: Class,
     /// What is read on every connection before anything is subscribed to: features, what is fixed, the
     /// start of a session. What the device does not offer is told to the decoder as such.
     pub asks: &'static [Characteristic],
@@ -167,6 +170,17 @@ pub trait Decoder: Send {
     /// Something to be read because of what was said just now (a status that changed), if anything. Its
     /// answer comes by `handle_read`.
     fn poll_ask(&mut self) -> Option<Characteristic> {
+        None
+    }
+
+    /// Something to be written, when what the profile subscribes to is subscribed to, if anything.
+    fn poll_write(&mut self) -> Option<GattWrite> {
+        None
+    }
+
+    /// Something wrong beside a value that was taken all the same (a message was lost before it), if
+    /// anything.
+    fn poll_fault(&mut self) -> Option<Fault> {
         None
     }
 }

@@ -11,6 +11,7 @@ mod clock;
 mod collector;
 mod glucose;
 mod heart_rate;
+mod insulin;
 mod octets;
 mod pulse_oximeter;
 mod records;
@@ -26,7 +27,7 @@ use crate::link::Characteristic;
 
 /// The table of BLE profiles.
 pub(super) static PROFILES: &[&BleProfile] =
-    &[&clock::PROFILE, &glucose::PROFILE, &heart_rate::PROFILE, &pulse_oximeter::PROFILE];
+    &[&clock::PROFILE, &glucose::PROFILE, &heart_rate::PROFILE, &insulin::PROFILE, &pulse_oximeter::PROFILE];
 
 /// What one value of a characteristic says, whichever profile lists the characteristic.
 pub fn decode(uuid: u16, value: &[u8]) -> Result<Vec<Observation>, Fault> {

@@ -113,4 +113,11 @@ rows! { Unit UNITS:
     FAHRENHEIT = { code: 266_560, ucum: "[degF]", symbol: "°F" };
     /// `MDC_DIM_X_G`.
     GRAM = { code: 263_872, ucum: "g", symbol: "g" };
+    // insulin-delivery.
+    /// `MDC_DIM_INTL_UNIT`.
+    INTL_UNIT = { code: 267_616, ucum: "[iU]", symbol: "IU" };
+    /// `4::5696`.
+    INTL_UNIT_PER_HOUR = { code: 267_840, ucum: "[iU]/h", symbol: "IU/h" };
+    /// `4::5600`.
+    INTL_UNIT_PER_MILLILITRE = { code: 267_744, ucum: "[iU]/mL", symbol: "IU/mL" };
 }
