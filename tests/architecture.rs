@@ -214,6 +214,73 @@ fn one_place_reads_the_clock_one_spawns_one_exits() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The characteristics that command an insulin pump: IDD Command Control Point and IDD Command Data.
+const PUMP_COMMANDS: [&str; 2] = ["2B25", "2B26"];
+
+/// Where the writes to an insulin pump are made, and the only ones that may be.
+const PUMP_WRITES: (&str, [&str; 3]) = ("src/link/gatt.rs", ["pump_abort", "pump_query", "pump_report"]);
+
+/// Reset Status: the one op code of the Status Reader that changes something.
+const PUMP_RESET: &str = "0X030C";
+
+/// What is wrong with one source, as far as insulin pumps go.
+fn could_command_a_pump(source: &Source) -> Vec<String> {
+    let code = source.code.to_ascii_uppercase().replace('_', "");
+    let mut wrong: Vec<String> = PUMP_COMMANDS
+        .into_iter()
+        .filter(|uuid| {
+            code.contains(uuid) || code.contains(&u32::from_str_radix(uuid, 16).unwrap().to_string())
+        })
+        .map(|uuid| format!("{} names {uuid}", source.path))
+        .collect();
+    let (owner, allowed) = PUMP_WRITES;
+    if source.path == owner {
+        if code.contains(PUMP_RESET) {
+            wrong.push(format!("{owner} has the op code that resets what a pump says has changed"));
+        }
+        // Every function that writes to the service, by the constants that it names.
+        let writes = source.code.split("    pub fn ").skip(1).filter(|body| body.contains("PUMP_"));
+        let names = writes.filter_map(|body| body.split(['(', '<']).next());
+        let names = names.filter(|name| !allowed.contains(name));
+        wrong.extend(names.map(|name| format!("{owner} has `{name}`, which writes to a pump")));
+    } else if code.contains("GATTWRITE {") || code.contains("GATTWRITE{") {
+        wrong.push(format!("{} makes a write of its own", source.path));
+    }
+    wrong
+}
+
+#[test]
+fn an_insulin_pump_is_asked_and_never_commanded() {
+    let sources = sources();
+    let wrong: Vec<String> = sources.iter().flat_map(could_command_a_pump).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let owner = sources.iter().find(|source| source.path == PUMP_WRITES.0).unwrap();
+    for write in PUMP_WRITES.1 {
+        assert!(owner.code.contains(&format!("pub fn {write}(")), "{write} is not where this test looks");
+    }
+    // A GattWrite is made in one file alone, because its fields are private.
+    let kept = "pub struct GattWrite {\n    to: Characteristic,\n    octets: Argument,\n}";
+    assert!(owner.code.contains(kept), "the fields of GattWrite are private and are these two");
+}
+
+#[test]
+fn the_test_of_the_pump_can_fail() {
+    let source = |path: &str, code: &str| Source { path: path.to_owned(), code: code_of(code) };
+    for (path, code, wrong) in [
+        ("src/device/ble/insulin/mod.rs", "uuid: 0x2B25", 1),
+        ("src/device/ble/insulin/mod.rs", "uuid: 0x2b_26", 1),
+        ("src/device/ble/insulin/mod.rs", "uuid: 11_045", 1),
+        ("src/device/ble/insulin/mod.rs", "uuid: 0x2B24 // 2B25", 0),
+        ("src/device/ble/insulin/mod.rs", "GattWrite { to, octets }", 1),
+        ("src/link/gatt.rs", "    pub fn pump_stop() { Self::protected(PUMP_STATUS_READER, &[]) }", 1),
+        ("src/link/gatt.rs", "    pub fn pump_query() { Self::protected(PUMP_STATUS_READER, &[]) }", 0),
+        ("src/link/gatt.rs", "Self::Reset => 0x030C,", 1),
+        ("src/link/gatt.rs", "    pub fn erase() { Self::new(PUMP_RECORD_ACCESS, &[]) }", 1),
+    ] {
+        assert_eq!(could_command_a_pump(&source(path, code)).len(), wrong, "{path}: {code}");
+    }
+}
+
 #[test]
 fn files_stay_readable() {
     let mut wrong = Vec::new();

@@ -89,6 +89,7 @@ fn ble(profile: &BleProfile) -> Value {
         "name": profile.name,
         "title": profile.title,
         "service": format!("{:04X}", profile.service),
+        "class": class(profile.class),
         "uuid": format!("{:08x}-0000-1000-8000-00805f9b34fb", profile.service),
         "characteristics": characteristics,
         "settings": profile.settings().iter().map(setting).collect::<Vec<_>>(),
@@ -107,6 +108,13 @@ const fn class(class: Class) -> &'static str {
     match class {
         Class::Monitor => "monitor",
         Class::Therapy => "therapy",
+    }
+}
+
+const fn class_words(class: Class) -> &'static str {
+    match class {
+        Class::Monitor => "a monitor",
+        Class::Therapy => "a therapy device: only asked, never commanded",
     }
 }
 
@@ -136,10 +144,7 @@ fn print<W: std::io::Write>(
     for model in serials {
         let name = out.paint(Colour::Strong, model.name);
         out.line(format_args!("  {name}  {}", model.title))?;
-        let class = match model.class {
-            Class::Monitor => "a monitor",
-            Class::Therapy => "a therapy device: only asked, never commanded",
-        };
+        let class = class_words(model.class);
         let identity = match model.identity {
             IdentityProof::Reported => "states who it is",
             IdentityProof::PortOnly => "states no identity: its port vouches",
@@ -164,6 +169,7 @@ fn print<W: std::io::Write>(
     for profile in profiles {
         let name = out.paint(Colour::Strong, profile.name);
         out.line(format_args!("  {name}  {}, service 0x{:04X}", profile.title, profile.service))?;
+        out.line(format_args!("    {}", class_words(profile.class)))?;
         print_reads(out, profile.reads)?;
     }
     Ok(())

@@ -99,6 +99,9 @@ pub struct BleProfile {
     pub title: &'static str,
     /// The service's 16-bit UUID.
     pub service: u16,
+    /// Whether it treats a patient: then nothing may be written but questions, and the test-suite holds
+    /// the sources against that.
+    pub class: Class,
     /// What is read on every connection before anything is subscribed to: features, what is fixed, the
     /// start of a session. What the device does not offer is told to the decoder as such.
     pub asks: &'static [Characteristic],

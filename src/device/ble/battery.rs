@@ -11,7 +11,7 @@
 use super::occasion::Occasion;
 use super::octets::Octets;
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Decoder};
+use crate::device::catalogue::{BleProfile, Class, Decoder};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{ATTR_VAL_BATT_CHARGE, PERCENT};
 use crate::device::observation::{Absent, Observation, Status, Value};
@@ -24,6 +24,7 @@ const LEVEL: Characteristic = Characteristic { service: SERVICE, uuid: 0x2A19 };
 pub(super) static PROFILE: BleProfile = BleProfile {
     name: "battery",
     title: "Battery",
+    class: Class::Monitor,
     service: SERVICE,
     asks: &[LEVEL],
     subscribes: &[LEVEL],

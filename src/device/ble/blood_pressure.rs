@@ -34,7 +34,7 @@ use time::OffsetDateTime;
 use super::occasion::Occasion;
 use super::octets::Octets;
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Decoder};
+use crate::device::catalogue::{BleProfile, Class, Decoder};
 use crate::device::nomenclature::{
     BLOOD_PRESSURE_MEASUREMENT_STATUS, KILOPASCAL, MMHG, Metric, PER_MINUTE, PRESS_BLD_NONINV_DIA,
     PRESS_BLD_NONINV_MEAN, PRESS_BLD_NONINV_SYS, PULS_RATE_NON_INV,
@@ -69,6 +69,7 @@ use codes::{CUFF_PRESSURE, FEATURES};
 pub(super) static PROFILE: BleProfile = BleProfile {
     name: "blood-pressure",
     title: "Blood Pressure",
+    class: Class::Monitor,
     service: SERVICE,
     asks: &[FEATURE],
     subscribes: &[MEASUREMENT, CUFF, ENHANCED_MEASUREMENT, ENHANCED_CUFF],

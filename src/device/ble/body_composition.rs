@@ -21,7 +21,7 @@ use super::occasion::Occasion;
 use super::octets::Octets;
 use super::weight_scale::{System, UNSUCCESSFUL, tenths};
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Decoder};
+use crate::device::catalogue::{BleProfile, Class, Decoder};
 use crate::device::nomenclature::{
     BODY_FAT, BODY_WATER, DIMENSIONLESS, KILOJOULE, LEN_BODY_ACTUAL, MASS_BODY_ACTUAL, MASS_BODY_FAT_FREE,
     MASS_BODY_SOFT_LEAN, Metric, PERCENT, Unit,
@@ -56,6 +56,7 @@ mod codes {
 pub(super) static PROFILE: BleProfile = BleProfile {
     name: "body-composition",
     title: "Body Composition",
+    class: Class::Monitor,
     service: SERVICE,
     asks: &[],
     subscribes: &[MEASUREMENT],

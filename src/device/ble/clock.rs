@@ -11,7 +11,7 @@
 
 use super::octets::Octets;
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Decoder};
+use crate::device::catalogue::{BleProfile, Class, Decoder};
 use crate::device::nomenclature::{DIMENSIONLESS, TIME_ABS};
 use crate::device::observation::{Absent, DeviceTime, Kind, Observation, Quality, Status, Value};
 use crate::link::Characteristic;
@@ -22,6 +22,7 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     name: "current-time",
     title: "Current Time",
     service: CURRENT_TIME.service,
+    class: Class::Monitor,
     asks: &[CURRENT_TIME],
     subscribes: &[],
     episodic: &[],

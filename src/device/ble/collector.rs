@@ -215,6 +215,9 @@ impl Collector {
             Err(fault) => self.actions.push_back(Action::Report(fault)),
         }
         for profile in &mut self.profiles {
+            while let Some(fault) = profile.decoder.poll_fault() {
+                self.actions.push_back(Action::Report(fault));
+            }
             while let Some(of) = profile.decoder.poll_ask() {
                 if self.asking.insert(of) {
                     self.actions.push_back(Action::Command(LinkCommand::Read(of)));

@@ -19,7 +19,7 @@
 use super::occasion::Occasion;
 use super::octets::Octets;
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Decoder};
+use crate::device::catalogue::{BleProfile, Class, Decoder};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{
     DEGREE_CELSIUS, KILOGRAM_PER_M3, Metric, PASCAL, PERCENT, REL_HUMIDITY_MICROENV, TEMP_ROOM, Unit,
@@ -69,6 +69,7 @@ mod codes {
 pub(super) static PROFILE: BleProfile = BleProfile {
     name: "environmental-sensing",
     title: "Environmental Sensing",
+    class: Class::Monitor,
     service: SERVICE,
     asks: &ALL,
     subscribes: &ALL,

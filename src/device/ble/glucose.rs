@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 use super::octets::Octets;
 use super::octets::is_calendar_time;
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Decoder, Stored};
+use crate::device::catalogue::{BleProfile, Class, Decoder, Stored};
 use crate::device::nomenclature::{
     CONC_GLU_ARTERIAL_PLASMA, CONC_GLU_ARTERIAL_WHOLEBLOOD, CONC_GLU_CAPILLARY_PLASMA,
     CONC_GLU_CAPILLARY_WHOLEBLOOD, CONC_GLU_CONTROL, CONC_GLU_GEN, CONC_GLU_ISF,
@@ -55,6 +55,7 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     name: "glucose",
     title: "Glucose",
     service: SERVICE,
+    class: Class::Monitor,
     asks: &[],
     subscribes: &[MEASUREMENT, CONTEXT],
     episodic: &[MEASUREMENT, CONTEXT],

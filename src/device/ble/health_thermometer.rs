@@ -19,7 +19,7 @@
 use super::occasion::Occasion;
 use super::octets::Octets;
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Decoder};
+use crate::device::catalogue::{BleProfile, Class, Decoder};
 use crate::device::nomenclature::{
     DEGREE_CELSIUS, FAHRENHEIT, Metric, TEMP_AXILLA, TEMP_BODY, TEMP_EAR, TEMP_FINGER, TEMP_GIT, TEMP_ORAL,
     TEMP_RECT, TEMP_TOE, TEMP_TYMP,
@@ -36,6 +36,7 @@ const TYPE: Characteristic = Characteristic { service: SERVICE, uuid: 0x2A1D };
 pub(super) static PROFILE: BleProfile = BleProfile {
     name: "health-thermometer",
     title: "Health Thermometer",
+    class: Class::Monitor,
     service: SERVICE,
     asks: &[TYPE],
     subscribes: &[MEASUREMENT, INTERMEDIATE],

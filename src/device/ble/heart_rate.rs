@@ -14,7 +14,7 @@
 
 use super::octets::Octets;
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Plain};
+use crate::device::catalogue::{BleProfile, Class, Plain};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{
     ENERGY_EXPENDED, HEART_RATE, KILOJOULE, MILLISECOND, Metric, PER_MINUTE, RR_INTERVAL, Unit,
@@ -30,6 +30,7 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     name: "heart-rate",
     title: "Heart Rate",
     service: SERVICE,
+    class: Class::Monitor,
     asks: &[],
     subscribes: &[MEASUREMENT],
     episodic: &[],

@@ -20,6 +20,7 @@ mod ghs;
 mod glucose;
 mod health_thermometer;
 mod heart_rate;
+mod insulin;
 mod occasion;
 mod octets;
 mod pulse_oximeter;
@@ -50,6 +51,7 @@ pub(super) static PROFILES: &[&BleProfile] = &[
     &glucose::PROFILE,
     &health_thermometer::PROFILE,
     &heart_rate::PROFILE,
+    &insulin::PROFILE,
     &pulse_oximeter::PROFILE,
     &weight_scale::PROFILE,
 ];

@@ -26,7 +26,7 @@
 
 use super::octets::{Octets, is_calendar_time};
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Decoder, Stored};
+use crate::device::catalogue::{BleProfile, Class, Decoder, Stored};
 use crate::device::nomenclature::{
     DIMENSIONLESS, Metric, PER_MINUTE, PERCENT, PERFUSION, PULSE_OXIM_RATE, PULSE_OXIM_STATUS, SPO2, Unit,
 };
@@ -44,6 +44,7 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     name: "pulse-oximeter",
     title: "Pulse Oximeter",
     service: SERVICE,
+    class: Class::Monitor,
     asks: &[FEATURES],
     subscribes: &[SPOT_CHECK, CONTINUOUS],
     episodic: &[SPOT_CHECK],

@@ -31,6 +31,7 @@ mod ledger;
 mod transfer;
 
 use dialect::dialect_of;
+pub(super) use dialect::{Code, Dialect, Procedure, Word};
 pub(super) use ledger::{Hash, Mark};
 pub(super) use transfer::Step;
 

@@ -67,6 +67,9 @@ fn written(observation: &Observation) -> Json {
         Value::Text(text) => out["text"] = json!(text),
         Value::Alarm(alarm) => {
             out["alarm"] = json!({ "code": alarm.code, "text": alarm.text, "phase": alarm.phase.as_str() });
+            if alarm.is_silenced {
+                out["alarm"]["silenced"] = json!(true);
+            }
         }
         Value::Samples(Samples { period_us, exponent, values }) => {
             out["samples"] = json!({ "period_us": period_us, "exponent": exponent, "values": values });

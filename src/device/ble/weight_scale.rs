@@ -14,7 +14,7 @@
 use super::occasion::Occasion;
 use super::octets::Octets;
 use crate::device::Fault;
-use crate::device::catalogue::{BleProfile, Plain};
+use crate::device::catalogue::{BleProfile, Class, Plain};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{
     CENTIMETRE, INCH, KILOGRAM, KILOGRAM_PER_M2, LEN_BODY_ACTUAL, MASS_BODY_ACTUAL, POUND,
@@ -30,6 +30,7 @@ const MEASUREMENT: Characteristic = Characteristic { service: SERVICE, uuid: 0x2
 pub(super) static PROFILE: BleProfile = BleProfile {
     name: "weight-scale",
     title: "Weight Scale",
+    class: Class::Monitor,
     service: SERVICE,
     asks: &[],
     subscribes: &[MEASUREMENT],

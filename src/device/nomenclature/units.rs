@@ -137,4 +137,7 @@ rows! { Unit UNITS:
     PASCAL = { code: 265_984, ucum: "Pa", symbol: "Pa" };
     /// No code in the standard that is known here: a private one.
     KILOGRAM_PER_M3 = { code: 67_113_697, ucum: "kg/m3", symbol: "kg/m³" };
+    // insulin-delivery.
+    /// `4::5600`.
+    INTL_UNIT_PER_MILLILITRE = { code: 267_744, ucum: "[iU]/mL", symbol: "IU/mL" };
 }

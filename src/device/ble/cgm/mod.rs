@@ -41,7 +41,7 @@ mod session;
 mod values;
 
 use self::monitor::Monitor;
-use crate::device::catalogue::{BleProfile, Stored};
+use crate::device::catalogue::{BleProfile, Class, Stored};
 use crate::device::nomenclature as mdc;
 use crate::link::Characteristic;
 use crate::link::gatt::Filter;
@@ -57,6 +57,7 @@ const RUN_TIME: Characteristic = Characteristic { service: SERVICE, uuid: 0x2AAB
 pub(super) static PROFILE: BleProfile = BleProfile {
     name: "continuous-glucose",
     title: "Continuous Glucose Monitoring",
+    class: Class::Monitor,
     service: SERVICE,
     // Status is asked for when the start of the session is known.
     asks: &[FEATURE, SESSION_START, RUN_TIME],

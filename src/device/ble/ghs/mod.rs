@@ -40,7 +40,7 @@ use std::collections::VecDeque;
 
 use super::octets::Octets;
 use super::segments::{Joined, Segments};
-use crate::device::catalogue::{BleProfile, Decoder, Stored};
+use crate::device::catalogue::{BleProfile, Class, Decoder, Stored};
 use crate::device::observation::Observation;
 use crate::device::{Fault, FaultKind};
 use crate::link::Characteristic;
@@ -55,6 +55,7 @@ const FEATURES: Characteristic = Characteristic { service: SERVICE, uuid: 0x2BF3
 pub(super) static PROFILE: BleProfile = BleProfile {
     name: "generic-health-sensor",
     title: "Generic Health Sensor",
+    class: Class::Monitor,
     service: SERVICE,
     asks: &[FEATURES],
     subscribes: &[LIVE, STORED, HEALTH_SENSOR_CONTROL],

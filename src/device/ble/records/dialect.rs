@@ -7,6 +7,7 @@
 //! The number of records has two octets with glucose meters, continuous glucose monitors and pulse
 //! oximeters, four with generic health sensors; one is accepted too.
 
+use crate::device::ble::insulin::dialect::PumpRecords;
 use crate::device::catalogue::Stored;
 use crate::device::{Fault, FaultKind};
 use crate::link::Characteristic;
@@ -83,7 +84,7 @@ pub(in crate::device::ble) enum Word {
 pub(in crate::device::ble) fn dialect_of(stored: Stored, service: u16) -> Option<Box<dyn Dialect>> {
     match stored {
         Stored::RecordAccess { filter } => Some(Box::new(RecordAccess { service, filter })),
-        Stored::Pump => None,
+        Stored::Pump => Some(Box::new(PumpRecords::default())),
     }
 }
 
