@@ -19,6 +19,7 @@
 //!
 //! What never happens: anything is written to the device but to the control point of its records.
 
+mod besides;
 mod identity;
 mod stored;
 mod subscriptions;
@@ -35,6 +36,7 @@ use crate::device::settings::Settings;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
+use besides::Besides;
 use identity::Asked;
 use stored::Way;
 
@@ -78,6 +80,9 @@ pub struct Collector {
     way: Way,
     /// Who what is remembered is of, as a hash.
     owner: Option<u64>,
+    besides: Besides,
+    /// The services of which something that was asked for came.
+    answered: BTreeSet<u16>,
 }
 
 /// A profile, its decoder of the present connection, and the records that its service keeps.
@@ -146,6 +151,8 @@ impl Collector {
             actions: VecDeque::new(),
             way: Way::default(),
             owner: None,
+            besides: Besides::default(),
+            answered: BTreeSet::new(),
         }
     }
 
@@ -163,6 +170,8 @@ impl Collector {
         self.identity = Identity::default();
         self.asking.clear();
         self.subscriptions.clear();
+        self.besides = Besides::default();
+        self.answered.clear();
         for profile in &mut self.profiles {
             profile.decoder = (profile.row.decoder)();
         }
@@ -182,12 +191,16 @@ impl Collector {
 
     /// Hands an answer to the decoder whose profile asked. What the device does not offer is normal; what
     /// it did not give is told, and the decoder does without.
-    fn handle_answer(&mut self, of: Characteristic, result: &Result<Bytes, String>, now: Mono) {
+    fn handle_answer(&mut self, of: Characteristic, result: &Result<Bytes, String>, now: Now) {
         if !self.asking.remove(&of) {
             return self.report(FaultKind::Unexpected, format!("a read of {of:?} that nobody asked for"));
         }
         let value = match result {
-            Ok(value) => Some(value.as_ref()),
+            Ok(value) => {
+                self.answered.insert(of.service);
+                self.handle_clock(of, value, now);
+                Some(value.as_ref())
+            }
             Err(reason) => {
                 if reason != NOT_OFFERED {
                     self.report(FaultKind::Refused, format!("{of:?} could not be read: {reason}"));
@@ -204,7 +217,7 @@ impl Collector {
             self.take(place, of, outcome);
         }
         if self.phase == Phase::Asking && self.asking.is_empty() {
-            self.subscribe(now);
+            self.subscribe(now.mono);
         }
     }
 
@@ -276,8 +289,8 @@ impl Collector {
 }
 
 impl Driver for Collector {
-    fn handle_event(&mut self, event: &LinkEvent, now: Now) {
-        let now = now.mono;
+    fn handle_event(&mut self, event: &LinkEvent, at: Now) {
+        let now = at.mono;
         match event {
             LinkEvent::Up => {
                 self.reset();
@@ -288,11 +301,15 @@ impl Driver for Collector {
             LinkEvent::Down(_) => self.reset(),
             LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) | LinkEvent::Written(..)
                 if self.phase == Phase::Down => {}
-            LinkEvent::Written(to, result) => self.handle_written(*to, result, now),
+            LinkEvent::Written(to, result) => {
+                if !self.handle_wanted_write(*to, result) {
+                    self.handle_written(*to, result, now);
+                }
+            }
             LinkEvent::ReadDone(of, result) if of.service == DEVICE_INFORMATION => {
                 self.handle_read(*of, result, now);
             }
-            LinkEvent::ReadDone(of, result) => self.handle_answer(*of, result, now),
+            LinkEvent::ReadDone(of, result) => self.handle_answer(*of, result, at),
             LinkEvent::Subscribed(to, result) => self.handle_subscribed(*to, result, now),
             LinkEvent::Value(of, value) => self.handle_value(*of, value, now),
             LinkEvent::Bytes(bytes) => {
@@ -300,6 +317,7 @@ impl Driver for Collector {
                 self.report(FaultKind::Unexpected, format!("{count} bytes that belong to no characteristic"));
             }
         }
+        self.go_on_with_writes();
         self.go_on_with_records(now);
     }
 

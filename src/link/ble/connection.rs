@@ -245,7 +245,8 @@ async fn subscribe(peripheral: Peripheral, to: Characteristic, is_again: bool) -
     let result = match offered(&peripheral, to) {
         None => Err(NOT_OFFERED.to_owned()),
         Some(found) if !found.properties.intersects(CharPropFlags::NOTIFY | CharPropFlags::INDICATE) => {
-            Err("it can neither notify nor indicate".to_owned())
+            // Legal where it may be read instead (battery, environment).
+            Err(NOT_OFFERED.to_owned())
         }
         Some(found) => {
             if is_again {

@@ -57,7 +57,9 @@ impl Collector {
     /// A profile may leave some of its characteristics out, but not all.
     fn conclude_subscriptions(&mut self, now: Mono) {
         let offers = |profile: &&Profile| {
-            profile.row.subscribes.is_empty()
+            // What can only be read gave its answer already.
+            self.answered.contains(&profile.row.service)
+                || profile.row.subscribes.is_empty()
                 || self.subscriptions.iter().any(|entry| {
                     entry.outcome == Outcome::Subscribed
                         && profile.row.subscribes.contains(&entry.characteristic)

@@ -1,3 +1,5 @@
+mod besides;
+
 use super::identity::readable;
 use super::*;
 use crate::device::catalogue::ble_profile;

@@ -1,0 +1,111 @@
+//! The device's clock, what a decoder writes, and what can only be read.
+
+use super::*;
+use crate::device::observation::Value;
+use crate::link::gatt::CURRENT_TIME;
+use crate::time::Wall;
+
+const TEMPERATURE: Characteristic = Characteristic { service: 0x1809, uuid: 0x2A1C };
+const SITE: Characteristic = Characteristic { service: 0x1809, uuid: 0x2A1D };
+const INTERMEDIATE: Characteristic = Characteristic { service: 0x1809, uuid: 0x2A1E };
+const BATTERY: Characteristic = Characteristic { service: 0x180F, uuid: 0x2A19 };
+
+fn read_done(of: Characteristic, value: &'static [u8]) -> LinkEvent {
+    LinkEvent::ReadDone(of, Ok(Bytes::from_static(value)))
+}
+
+fn observed(actions: Vec<Action>) -> Vec<Observation> {
+    let said = |action| match action {
+        Action::Observe(_, observation) => Some(observation),
+        _ => None,
+    };
+    actions.into_iter().filter_map(said).collect()
+}
+
+/// A thermometer whose clock is an hour ahead: 2026-11-23T13:00:00 at noon.
+fn thermometer(clock: &'static [u8]) -> Story {
+    let mut story = Story::of(&["health-thermometer", "current-time"]);
+    story.now.wall = Wall::from_millis(1_795_435_200_000);
+    story.event(LinkEvent::Up);
+    story.answer_all("THM");
+    story.event(read_done(CURRENT_TIME, clock));
+    story.event(LinkEvent::ReadDone(SITE, Err(NOT_OFFERED.to_owned())));
+    story.subscribed(TEMPERATURE, Ok(()));
+    story.subscribed(INTERMEDIATE, Err(NOT_OFFERED));
+    story
+}
+
+/// 36.4 degrees at 2026-11-23T12:30:00 of the device's clock.
+const MEASURED: &[u8] = &[0x02, 0x6C, 0x01, 0x00, 0xFF, 0xEA, 0x07, 11, 23, 12, 30, 0];
+
+#[test]
+fn every_stamp_carries_what_the_clock_of_its_connection_was_ahead() {
+    let mut story = thermometer(&[0xEA, 0x07, 11, 23, 13, 0, 0, 1, 0, 0]);
+    let said = observed(story.value(TEMPERATURE, MEASURED));
+    let [reading] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!(reading.device_time.unwrap().ahead, Some(3_600_000));
+    // Another connection, on which it does not give its clock: what was known is void.
+    story.event(LinkEvent::Down(LinkError::HungUp));
+    story.event(LinkEvent::Up);
+    story.answer_all("THM");
+    story.event(LinkEvent::ReadDone(CURRENT_TIME, Err("no answer".to_owned())));
+    story.event(LinkEvent::ReadDone(SITE, Err(NOT_OFFERED.to_owned())));
+    story.subscribed(TEMPERATURE, Ok(()));
+    story.subscribed(INTERMEDIATE, Err(NOT_OFFERED));
+    let said = observed(story.value(TEMPERATURE, MEASURED));
+    assert_eq!(said[0].device_time.unwrap().ahead, None);
+}
+
+#[test]
+fn a_clock_that_was_never_set_anchors_nothing() {
+    let mut story = thermometer(&[0, 0, 1, 1, 0, 0, 0, 0, 0, 0]);
+    let said = observed(story.value(TEMPERATURE, MEASURED));
+    assert_eq!(said[0].device_time.unwrap().ahead, None);
+}
+
+#[test]
+fn a_battery_that_can_only_be_read_is_no_reason_to_hang_up() {
+    let mut story = Story::of(&["battery"]);
+    story.event(LinkEvent::Up);
+    story.answer_all("THM");
+    let said = observed(story.event(read_done(BATTERY, &[87])));
+    assert_eq!(said[0].value, Value::Decimal("87".parse().unwrap()));
+    let after = story.subscribed(BATTERY, Err(NOT_OFFERED));
+    assert!(!after.contains(&Action::Command(LinkCommand::HangUp)), "{after:?}");
+    // One that has none at all is not what its entry says.
+    let mut story = Story::of(&["battery"]);
+    story.event(LinkEvent::Up);
+    story.answer_all("THM");
+    story.event(LinkEvent::ReadDone(BATTERY, Err(NOT_OFFERED.to_owned())));
+    let after = story.subscribed(BATTERY, Err(NOT_OFFERED));
+    assert!(after.contains(&Action::Command(LinkCommand::HangUp)), "{after:?}");
+}
+
+/// A sensor is told to send once everything is subscribed to, and once only.
+#[test]
+fn what_a_decoder_writes_goes_out_after_the_last_subscription() {
+    let row = ble_profile("generic-health-sensor").unwrap();
+    let mut story = Story::of(&[row.name]);
+    story.event(LinkEvent::Up);
+    story.answer_all("GHS");
+    for of in row.asks {
+        story.event(LinkEvent::ReadDone(*of, Err(NOT_OFFERED.to_owned())));
+    }
+    let mut writes = Vec::new();
+    let record_access = Characteristic { service: row.service, uuid: 0x2A52 };
+    for of in row.subscribes.iter().chain([&record_access]) {
+        assert_eq!(writes, [], "{of:?} is not subscribed to yet");
+        let result = if *of == record_access { Err(NOT_OFFERED) } else { Ok(()) };
+        let after = story.subscribed(*of, result).into_iter();
+        writes.extend(after.filter_map(|action| match action {
+            Action::Command(LinkCommand::Write(write)) => Some(write),
+            _ => None,
+        }));
+    }
+    let [write] = writes.as_slice() else { panic!("{writes:?}") };
+    let after = story.event(LinkEvent::Written(write.to(), Err("ATT error: 0x82".to_owned())));
+    let [Action::Report(fault)] = after.as_slice() else { panic!("{after:?}") };
+    assert_eq!(fault.kind, FaultKind::Refused);
+    let again = story.event(LinkEvent::Written(write.to(), Ok(())));
+    assert!(matches!(again.as_slice(), [Action::Report(fault)] if fault.kind == FaultKind::Unexpected));
+}
