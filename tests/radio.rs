@@ -380,7 +380,13 @@ async fn collect(mut link: BleLink, visits: usize) -> Vec<Vec<u8>> {
                 LinkEvent::Value(SPOT, value) => values.push(value.to_vec()),
                 LinkEvent::ReadDone(SERIAL, Ok(_)) => has_read = true,
                 LinkEvent::Down(_) => break,
-                event => assert!(matches!(event, LinkEvent::Subscribed(SPOT, Ok(()))), "{event:?}"),
+                LinkEvent::Subscribed(SPOT, Ok(())) => {}
+                event @ (LinkEvent::Up
+                | LinkEvent::Bytes(_)
+                | LinkEvent::Value(..)
+                | LinkEvent::ReadDone(..)
+                | LinkEvent::Subscribed(..)
+                | LinkEvent::Written(..)) => panic!("{event:?}"),
             }
         }
         heard.extend(values);

@@ -176,11 +176,12 @@ fn print_radios<W: Write>(out: &mut Out<W>, radios: &[Radio]) -> io::Result<()> 
             None => "has heard no device yet".to_owned(),
         };
         out.line(format_args!(
-            "radio    {} {state}, {heard}; {} scan restart(s), {} power cycle(s), {} USB reset(s) asked for",
+            "radio    {} {state}, {heard}; {} scan restart(s), {} power cycle(s), {} USB reset(s) asked for, {} pairing(s) refused",
             clean(&radio.adapter),
             radio.restarts,
             radio.power_cycles,
-            radio.usb_resets_asked
+            radio.usb_resets_asked,
+            radio.pairing_refused
         ))?;
     }
     Ok(())

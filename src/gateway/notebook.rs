@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::device::memo::{Doing, Memo, Notebook};
 use crate::host::atomic_file;
+use crate::host::supervisor::blocking;
 use crate::store::StoreId;
 
 const MAGIC: [u8; 4] = *b"WLnB";
@@ -112,15 +113,15 @@ impl NoteFile {
 impl Notebook for NoteFile {
     fn read(&mut self) -> Doing<'_, Option<Memo>> {
         let file = self.clone();
-        Box::pin(async move { tokio::task::spawn_blocking(move || file.load()).await.ok().flatten() })
+        Box::pin(async move { blocking(move || file.load()).await.flatten() })
     }
 
     fn write(&mut self, memo: Memo) -> Doing<'_, ()> {
         let file = self.clone();
         Box::pin(async move {
             let device = file.device.clone();
-            let done = tokio::task::spawn_blocking(move || file.save(&memo)).await;
-            if let Ok(Err(error)) = done {
+            let done = blocking(move || file.save(&memo)).await;
+            if let Some(Err(error)) = done {
                 tracing::warn!(device, %error, "what is to be remembered of its records was not kept");
             }
         })
@@ -165,13 +166,13 @@ mod tests {
         file.write(Memo::new(&[7; 20]).unwrap()).await;
         let whole = std::fs::read(file.path()).unwrap();
         for length in 0..whole.len() {
-            std::fs::write(file.path(), &whole[..length]).unwrap();
+            atomic_file::write(file.path(), &whole[..length]).unwrap();
             assert_eq!(file.read().await, None, "{length} octets");
         }
         for place in 0..whole.len() {
             let mut changed = whole.clone();
             changed[place] ^= 0x10;
-            std::fs::write(file.path(), &changed).unwrap();
+            atomic_file::write(file.path(), &changed).unwrap();
             assert_eq!(file.read().await, None, "octet {place}");
         }
         std::fs::remove_file(file.path()).unwrap();

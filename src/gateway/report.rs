@@ -187,6 +187,7 @@ fn radio(status: ble::Status) -> status::Radio {
         power_cycles: status.power_cycles,
         usb_resets_asked: status.usb_resets_asked,
         wants_usb_reset: status.wants_usb_reset,
+        pairing_refused: status.pairing_refused,
     }
 }
 

@@ -21,6 +21,13 @@ pub enum End {
     Panicked(String),
 }
 
+/// Does something that waits for the disk, on a thread that may; whoever asked waits for it. `None`: it
+/// panicked.
+#[expect(clippy::disallowed_methods, reason = "the one place that starts threads")]
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
 /// All tasks and threads of the daemon.
 #[derive(Default)]
 pub struct Supervisor {

@@ -88,7 +88,7 @@ pub(super) struct Shelf {
 impl Shelf {
     /// For a profile whose records can be fetched.
     pub(super) fn of(row: &'static BleProfile, settings: &Settings) -> Option<Self> {
-        let dialect = dialect_of(row.stored?, row.service)?;
+        let dialect = dialect_of(row.stored?, row.service);
         let ledger = Ledger::new(dialect.greatest());
         let may_delete = MayDelete::of_setting(settings.word(DELETE_RECORDS) == WHEN_DURABLE);
         let transfer = Transfer::new(dialect);
@@ -122,7 +122,7 @@ impl Shelf {
     pub(super) fn handle_up(&mut self) {
         self.ledger.handle_up();
         self.is_whole = false;
-        if let Some(dialect) = self.row.stored.and_then(|stored| dialect_of(stored, self.row.service)) {
+        if let Some(dialect) = self.row.stored.map(|stored| dialect_of(stored, self.row.service)) {
             self.transfer = Transfer::new(dialect);
         }
     }

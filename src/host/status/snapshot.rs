@@ -202,6 +202,8 @@ pub struct Radio {
     pub usb_resets_asked: u64,
     /// Whether such a reset is asked for still: nothing was heard since.
     pub wants_usb_reset: bool,
+    /// How many questions of a pairing that came from outside were refused.
+    pub pairing_refused: u64,
 }
 
 /// A device that was seen and is not in the allowlist. It was not connected to, so nothing more is

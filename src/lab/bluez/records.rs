@@ -66,6 +66,7 @@ pub struct Stored {
 }
 
 /// The memory of a device and its control point.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about an emulated memory")]
 pub(super) struct Memory {
     records: Vec<Stored>,
     /// Whether the control point knows numbers.
@@ -112,7 +113,7 @@ impl Memory {
         }
     }
 
-    fn report(&mut self, chosen: Vec<Stored>, operator: u8) -> Result<Vec<Effect>, u8> {
+    fn report(&mut self, chosen: &[Stored], operator: u8) -> Result<Vec<Effect>, u8> {
         let say = |code| Effect::Send(CONTROL, vec![0x06, 0x00, 0x01, code]);
         let trouble = self.troubles.front().copied();
         // What lasts is not taken away by one procedure.
@@ -178,7 +179,7 @@ impl Memory {
         }
         let chosen = self.chosen(*operator, operand);
         match (*op_code, chosen) {
-            (0x01, Some(chosen)) => self.report(chosen, *operator),
+            (0x01, Some(chosen)) => self.report(&chosen, *operator),
             (0x02, Some(chosen)) => {
                 self.deletions.push(value.to_vec());
                 self.records.retain(|record| !chosen.contains(record));
@@ -234,7 +235,7 @@ impl GlucoseMeter {
     pub fn record(number: u16, minutes: u32, milligrams: u16) -> Stored {
         let (days, minute) = (minutes / 1440, minutes % 1440);
         let octet = |number: u32| u8::try_from(number % 256).unwrap_or_default();
-        let has_context = number % 3 == 0;
+        let has_context = number.is_multiple_of(3);
         let [low, high] = number.to_le_bytes();
         let mut measurement = vec![if has_context { 0x12 } else { 0x02 }, low, high, 0xEA, 0x07];
         measurement.extend([

@@ -80,11 +80,11 @@ pub(in crate::device::ble) enum Word {
     Response(Procedure, Code),
 }
 
-/// The dialect of a service's control point; `None` for one that has none here yet.
-pub(in crate::device::ble) fn dialect_of(stored: Stored, service: u16) -> Option<Box<dyn Dialect>> {
+/// The dialect of a service's control point.
+pub(in crate::device::ble) fn dialect_of(stored: Stored, service: u16) -> Box<dyn Dialect> {
     match stored {
-        Stored::RecordAccess { filter } => Some(Box::new(RecordAccess { service, filter })),
-        Stored::Pump => Some(Box::new(PumpRecords::default())),
+        Stored::RecordAccess { filter } => Box::new(RecordAccess { service, filter }),
+        Stored::Pump => Box::new(PumpRecords::default()),
     }
 }
 

@@ -77,7 +77,7 @@ fn the_pause_between_ladders_grows_to_its_most() {
         let ladder = steps(&mut watchdog, last + 270, &mut Ceiling(millis));
         assert_eq!(ladder.len(), 3, "{ladder:?}");
         let asked = ladder[2].0;
-        let begins = watchdog.poll_timeout().unwrap().since(at(asked)) - PERIOD;
+        let begins = watchdog.poll_timeout().unwrap().since(at(asked)).checked_sub(PERIOD).unwrap();
         pauses.push(begins.as_secs());
         last = asked + begins.as_secs();
         ceiling = (ceiling * 2).min(PAUSE.most);
@@ -89,7 +89,7 @@ fn the_pause_between_ladders_grows_to_its_most() {
 fn a_pause_never_exceeds_its_ceiling() {
     let mut watchdog = watchdog();
     steps(&mut watchdog, 270, &mut Longest);
-    let pause = watchdog.poll_timeout().unwrap().since(at(270)) - PERIOD;
+    let pause = watchdog.poll_timeout().unwrap().since(at(270)).checked_sub(PERIOD).unwrap();
     assert!(pause <= PAUSE.first, "{pause:?}");
 }
 
@@ -122,7 +122,7 @@ fn a_radio_that_heard_for_long_is_helped_as_soon_as_the_first_time() {
         watchdog.handle_advert(at(600 + hears_for));
         let asked =
             steps(&mut watchdog, 600 + hears_for + 270, &mut ceiling(if hears_for < 1_800 { 2 } else { 1 }));
-        watchdog.poll_timeout().unwrap().since(at(asked[2].0)) - PERIOD
+        watchdog.poll_timeout().unwrap().since(at(asked[2].0)).checked_sub(PERIOD).unwrap()
     };
     // It deafened again at once: the pause grows. It heard for hours: it does not.
     assert_eq!(pause(10), PAUSE.first * 2);

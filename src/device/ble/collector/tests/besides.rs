@@ -15,11 +15,13 @@ fn read_done(of: Characteristic, value: &'static [u8]) -> LinkEvent {
 }
 
 fn observed(actions: Vec<Action>) -> Vec<Observation> {
-    let said = |action| match action {
-        Action::Observe(_, observation) => Some(observation),
-        _ => None,
-    };
-    actions.into_iter().filter_map(said).collect()
+    let mut said = Vec::new();
+    for action in actions {
+        if let Action::Observe(_, observation) = action {
+            said.push(observation);
+        }
+    }
+    said
 }
 
 /// A thermometer whose clock is an hour ahead: 2026-11-23T13:00:00 at noon.
@@ -96,11 +98,11 @@ fn what_a_decoder_writes_goes_out_after_the_last_subscription() {
     for of in row.subscribes.iter().chain([&record_access]) {
         assert_eq!(writes, [], "{of:?} is not subscribed to yet");
         let result = if *of == record_access { Err(NOT_OFFERED) } else { Ok(()) };
-        let after = story.subscribed(*of, result).into_iter();
-        writes.extend(after.filter_map(|action| match action {
-            Action::Command(LinkCommand::Write(write)) => Some(write),
-            _ => None,
-        }));
+        for action in story.subscribed(*of, result) {
+            if let Action::Command(LinkCommand::Write(write)) = action {
+                writes.push(write);
+            }
+        }
     }
     let [write] = writes.as_slice() else { panic!("{writes:?}") };
     let after = story.event(LinkEvent::Written(write.to(), Err("ATT error: 0x82".to_owned())));

@@ -30,7 +30,7 @@ fn told(steps: &[Step]) -> Vec<String> {
 
 impl Story {
     fn of(filter: Filter) -> Self {
-        let dialect = dialect_of(Stored::RecordAccess { filter }, 0x1808).unwrap();
+        let dialect = dialect_of(Stored::RecordAccess { filter }, 0x1808);
         Self { transfer: Transfer::new(dialect), now: Mono::default() }
     }
 
