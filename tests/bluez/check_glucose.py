@@ -1,0 +1,1 @@
+"""A glucose meter: stored records over the Record Access Control Point."""

@@ -1,0 +1,1 @@
+"""A thermometer: measurements that are indicated, each confirmed."""
