@@ -1,6 +1,8 @@
 """What the checks stand on: the guest with BlueZ, a broker with what it receives, the real daemon."""
 
 import asyncio
+import configparser
+import glob
 import json
 import os
 import signal
@@ -37,13 +39,17 @@ class Guest:
         self.bus_address = f"tcp:host=127.0.0.1,port={self.port},family=ipv4"
         self.hci = os.path.join(folder, "hci.sock")
         self.console = os.path.join(folder, "console.log")
+        # bluetoothd's own, /var/lib/bluetooth in the guest.
+        self.state = os.path.join(folder, "bluetooth")
         self.process = None
         self.bus = None
         self._shell = None
 
     async def start(self):
         """Boots, and returns when its shell answers."""
+        os.makedirs(self.state, mode=0o700)
         shell = os.path.join(self.folder, "shell.sock")
+        state = f"local,id=state,path={self.state},security_model=none"
         devices = "-device virtio-rng-pci -device virtio-serial-pci".split()
         for name, path in (("hci", self.hci), ("shell", shell)):
             devices += ["-chardev", f"socket,id={name},path={path},server=on,wait=off"]
@@ -55,6 +61,7 @@ class Guest:
             *["-kernel", f"{self.image}/vmlinuz", "-initrd", f"{self.image}/initrd.zst"],
             *["-append", "console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.notests random.trust_cpu=on"],
             *["-serial", f"file:{self.console}", "-netdev", network],
+            *["-fsdev", state, "-device", "virtio-9p-pci,fsdev=state,mount_tag=state"],
             *["-device", "virtio-net-pci,netdev=n,romfile=", *devices],
             stdin=subprocess.DEVNULL,
             stdout=open(os.path.join(self.folder, "qemu.log"), "wb"),
@@ -125,18 +132,13 @@ class Guest:
         """Starts it again."""
         await self.run("start_bluetoothd")
 
-    async def bond(self, address):
+    def bond(self, address):
         """What BlueZ keeps of a bond (settings-storage of BlueZ): how it was made, and the key's size."""
-        file = f"/var/lib/bluetooth/*/{address}/info"
-        kept, section = {}, None
-        for line in (await self.run(f"cat {file} 2>/dev/null || true")).splitlines():
-            if line.startswith("["):
-                section = line.strip("[]")
-            elif "LongTermKey" in (section or "") and "=" in line:
-                name, value = line.split("=", 1)
-                if name in ("Authenticated", "EncSize"):
-                    kept[name] = int(value)
-        return kept
+        kept = configparser.ConfigParser(interpolation=None)
+        kept.read(glob.glob(f"{self.state}/*/{address}/info"))
+        keys = [section for section in kept.sections() if "LongTermKey" in section]
+        names = ("Authenticated", "EncSize")
+        return {name: kept.getint(section, name) for section in keys for name in names}
 
     def stop(self):
         """Ends it."""

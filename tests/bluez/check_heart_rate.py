@@ -1,5 +1,7 @@
 """A heart-rate sensor: notifications, through everything that a radio does."""
 
+import contextlib
+
 from bench import ble_device
 from checks import check
 from peripherals import MAKER, HeartRate
@@ -8,22 +10,46 @@ from peripherals import MAKER, HeartRate
 RATE, INTERVAL, ENERGY = 147842, 147240, 8454263
 BELT, SECOND, STRANGER = "F1:00:00:00:00:01", "F1:00:00:00:00:02", "F1:00:00:00:00:03"
 
+# A belt sends about once a second; more often here, to see how long nobody listened: at most 5 s.
+EVERY, MOST_EARLY = 0.1, 50
+
 
 async def belt(stage, address=BELT, serial="HRM-0001"):
     """A belt that is on."""
     return await HeartRate(stage.world, f"belt {serial}", address, serial).switch_on()
 
 
-async def beats(stage, sensor, name, first, count=20):
-    """Shows so many rates, and waits until they are at the broker."""
+async def beats(stage, sensor, name, count=20):
+    """Shows rates, none of them twice, until so many are at the broker that came in over this connection.
+
+    When a device comes back, BlueZ subscribes again by itself, before the daemon has asked for anything.
+    What a belt sends in between is nobody's: it is counted and shown, and must be little.
+    """
     await sensor.subscribed(sensor.measurement)
-    for rate in range(first, first + count):
-        await sensor.beat(rate)
-    await stage.arrived(name, RATE, len(sensor.shown))
+    shown = sensor.shown[-1]
+    before = len(stage.values(name, RATE))
+    while len(stage.values(name, RATE)) == before:
+        assert len(shown) < MOST_EARLY, f"the daemon does not listen to {sensor.name}"
+        await sensor.beat(50 + sum(map(len, sensor.shown)))
+        with contextlib.suppress(AssertionError):
+            await stage.arrived(name, RATE, before + 1, patience=EVERY)
+    for _ in range(count):
+        await sensor.beat(50 + sum(map(len, sensor.shown)))
+    await stage.broker.news.until(f"{shown[-1]} of {sensor.name}", lambda: shown[-1] in stage.values(name, RATE))
 
 
 def assert_once_in_order(stage, name, sensor):
-    assert stage.values(name, RATE) == sensor.shown, f"{stage.values(name, RATE)} for {sensor.shown}"
+    """Everything of the first connection; of each later one everything from some early value on."""
+    values, early = stage.values(name, RATE), []
+    expected = []
+    for shown in sensor.shown:
+        arrived = [rate for rate in shown if rate in set(values)]
+        expected += shown[len(shown) - len(arrived) :]
+        early.append(len(shown) - len(arrived))
+    assert values == expected, f"{values} for {sensor.shown}"
+    assert not early or early[0] == 0, f"{early[0]} values of the first connection are missing"
+    if any(early):
+        stage.notes.append(f"shown before the daemon listened again, one every {EVERY} s: {early[1:]}")
 
 
 @check("heart-rate", "what a listed belt shows is at the broker, once and in order, and who it is at the daemon")
@@ -69,7 +95,7 @@ async def stranger(stage):
     heard = lambda status: STRANGER in [seen["address"] for seen in status["unlisted"]]  # noqa: E731
     await daemon.until("the stranger was heard", heard)
     await daemon.stop()
-    assert_once_in_order(stage, "belt-1", first)
+    assert_once_in_order(stage, "belt-1")
     assert_once_in_order(stage, "belt-2", second)
     assert unlisted.connections == 0, "the stranger was connected to"
     assert stage.devices_at_broker() == {"belt-1", "belt-2"}
@@ -79,8 +105,8 @@ async def stranger(stage):
 async def hang_up(stage):
     sensor = await belt(stage)
     daemon = await stage.daemon(ble_device("belt-1", "heart-rate", sensor, "HRM-0001"))
-    for first in (50, 80, 110, 140):
-        await beats(stage, sensor, "belt-1", first)
+    for _ in range(4):
+        await beats(stage, sensor, "belt-1")
         await sensor.hang_up()
     await daemon.stop()
     assert_once_in_order(stage, "belt-1", sensor)
@@ -91,14 +117,14 @@ async def hang_up(stage):
 async def out_of_range(stage):
     sensor = await belt(stage)
     daemon = await stage.daemon(ble_device("belt-1", "heart-rate", sensor, "HRM-0001"))
-    await beats(stage, sensor, "belt-1", 50)
+    await beats(stage, sensor, "belt-1")
     sensor.lose_link()
     await stage.world.news.until("the link is lost", lambda: sensor.connection is None)
-    await beats(stage, sensor, "belt-1", 80)
+    await beats(stage, sensor, "belt-1")
     await sensor.switch_off()
     await daemon.until("the daemon sees that it is off", lambda status: status["devices"][0]["link"] == "down")
     await sensor.switch_on()
-    await beats(stage, sensor, "belt-1", 110)
+    await beats(stage, sensor, "belt-1")
     await daemon.stop()
     assert_once_in_order(stage, "belt-1", sensor)
 
@@ -107,14 +133,13 @@ async def out_of_range(stage):
 async def bluetoothd(stage):
     sensor = await belt(stage)
     daemon = await stage.daemon(ble_device("belt-1", "heart-rate", sensor, "HRM-0001"))
-    await beats(stage, sensor, "belt-1", 50)
+    await beats(stage, sensor, "belt-1")
     await stage.guest.kill_bluetoothd()
-    down = await daemon.until("the link is down", lambda status: status["devices"][0]["link"] == "down")
-    reason = down["devices"][0]["link_reason"]
-    assert "org.bluez" in reason, f"the reason names no org.bluez: {reason}"
+    told = lambda status: "org.bluez" in (status["devices"][0]["link_reason"] or "")  # noqa: E731
+    await daemon.until("the reason is told", told)
     await stage.world.news.until("the belt is free again", lambda: sensor.connection is None)
     await stage.guest.start_bluetoothd()
-    await beats(stage, sensor, "belt-1", 80)
+    await beats(stage, sensor, "belt-1")
     await daemon.stop()
     assert_once_in_order(stage, "belt-1", sensor)
 
@@ -123,11 +148,11 @@ async def bluetoothd(stage):
 async def adapter(stage):
     sensor = await belt(stage)
     daemon = await stage.daemon(ble_device("belt-1", "heart-rate", sensor, "HRM-0001"))
-    await beats(stage, sensor, "belt-1", 50)
+    await beats(stage, sensor, "belt-1")
     stage.world.pull_out()
     await daemon.until("the link is down", lambda status: status["devices"][0]["link"] == "down")
     await stage.world.plug_in(stage.guest.hci)
-    await beats(stage, sensor, "belt-1", 80)
+    await beats(stage, sensor, "belt-1")
     await daemon.stop()
     assert_once_in_order(stage, "belt-1", sensor)
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,7 @@ class Stage:
         self.folder = folder
         self.gateway = os.path.basename(folder)
         self.daemons = []
+        self.notes = []
 
     async def daemon(self, *devices):
         """The daemon with these devices, started."""
@@ -74,6 +76,9 @@ class Stage:
         for daemon in self.daemons:
             daemon.kill()
         await self.world.clear()
+        await self.guest.run("kill -0 $(cat /run/bluetoothd.pid) || start_bluetoothd")
+        if self.world.adapter is None:
+            await self.world.plug_in(self.guest.hci)
         await self.guest.until_adapter()
         await self.guest.forget_devices()
 
@@ -105,7 +110,7 @@ class Bench:
             self.broker.stop()
 
     async def run(self, name, story):
-        """Runs one check; gives what went wrong."""
+        """Runs one check; gives what went wrong, and what else is worth knowing."""
         folder = os.path.join(self.folder, name)
         os.mkdir(folder)
         stage = Stage(self.options.programs, self.guest, self.broker, self.world, folder)
@@ -121,7 +126,7 @@ class Bench:
         with open(self.guest.console, errors="replace") as console:
             if re.search(r"kernel BUG|Oops|Call Trace", console.read()):
                 wrong = (wrong or "") + "\nthe guest's kernel reports a bug: see console.log"
-        return wrong
+        return wrong, stage.notes
 
 
 def abilities(wardline):
@@ -145,11 +150,11 @@ async def run_all(options, folder):
                 print(f"ABSENT  {group}: {words} (this program has no {needs})", flush=True)
                 continue
             started = time.monotonic()
-            wrong = await stage.run(f"check-{number}", story)
+            wrong, notes = await stage.run(f"check-{number}", story)
             passed, failed = passed + (wrong is None), failed + (wrong is not None)
             outcome = "ok    " if wrong is None else "FAILED"
             print(f"{outcome}  {group}: {words} ({time.monotonic() - started:.1f} s)", flush=True)
-            for line in (wrong or "").splitlines():
+            for line in notes + (wrong or "").splitlines():
                 print(f"        | {line}", flush=True)
     print(f"{passed} passed, {failed} failed, {absent} absent in {time.monotonic() - began:.0f} s")
     # What was asked for by name must be there; without names, what this program cannot do is only told of.
@@ -170,6 +175,8 @@ def main():
     unknown = set(options.only or ()) - set(groups)
     if unknown:
         parser.error(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(groups)}")
+    # As for Ctrl-C: the guest and the broker must not outlive this program.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.keep:
         os.makedirs(options.keep)
         sys.exit(asyncio.run(run_all(options, os.path.abspath(options.keep))))

@@ -46,9 +46,9 @@ echo 'root:x:0:0:root:/root:/bin/sh' >root/etc/passwd
 echo 'root:x:0:' >root/etc/group
 echo 0123456789abcdef0123456789abcdef >root/etc/machine-id
 
-# Devices of the machine, then what Bluetooth needs of the kernel's cryptography, then Bluetooth.
+# Devices of the machine, what Bluetooth needs of the kernel's cryptography, a folder of the host, Bluetooth.
 for module in virtio_pci virtio_net virtio_console virtio_rng drbg hmac sha256_generic sha512_generic cmac \
-    ecb ccm algif_hash algif_skcipher ecdh_generic bluetooth hci_vhci uhid; do
+    ecb ccm algif_hash algif_skcipher ecdh_generic 9pnet_virtio 9p bluetooth hci_vhci uhid; do
     /sbin/modprobe -S "$version" -d "$PWD/$kernel" --show-depends "$module"
 done | awk '/^insmod/ && !seen[$2]++ {print $2}' | while read -r file; do
     name=$(basename "${file%.xz}")

@@ -2,7 +2,8 @@
 specifications, with nothing of the project's code: a heart-rate sensor (open, or one that demands
 authenticated pairing), a thermometer that indicates, a glucose meter with stored records.
 
-Each keeps in `shown` what a person would have read on it, as the broker must have it.
+Each keeps in `shown`, for each connection, what a person would have read on it, as the broker must
+have it.
 """
 
 import asyncio
@@ -77,7 +78,7 @@ class HeartRate(Peripheral):
         value += b"".join(struct.pack("<H", interval) for interval in intervals)
         assert self.is_subscribed(self.measurement), f"nobody listens to {self.name}"
         await self.device.notify_subscribers(self.measurement, value)
-        self.shown.append(rate)
+        self.shown[-1].append(rate)
 
     async def forget_bond(self):
         """A person resets the device."""
@@ -101,7 +102,7 @@ class Thermometer(Peripheral):
         mantissa_and_exponent = (tenths & 0xFFFFFF) | (0xFF << 24)
         value = struct.pack("<BI", 0x02 | 0x04, mantissa_and_exponent) + date_time(at) + bytes([6])
         await self.device.gatt_server.indicate_subscriber(self.connection, self.measurement, value)
-        self.shown.append(f"{tenths // 10}.{tenths % 10}")
+        self.shown[-1].append(f"{tenths // 10}.{tenths % 10}")
 
 
 def date_time(at):
@@ -206,7 +207,7 @@ class GlucoseMeter(Peripheral):
         for count, sequence in enumerate(chosen, 1):
             await asyncio.sleep(self.PACE)
             await self.device.gatt_server.notify_subscriber(connection, self.measurement, self.record(sequence))
-            self.shown.append(sequence)
+            self.shown[-1].append(sequence)
             if count == self.cut_after:
                 self.cut_after = None
                 self.lose_link()

@@ -142,8 +142,7 @@ class Peripheral:
         self.address = address
         self.on = False
         self.connection = None
-        # How often somebody connected, what was written to it, and what was shown on it.
-        self.connections = 0
+        # What was written to it; what was shown on it during each connection that it had.
         self.writes = []
         self.shown = []
         self.services_16 = []
@@ -157,6 +156,11 @@ class Peripheral:
         if pairing:
             self.device.pairing_config_factory = lambda connection: pairing
         world.peripherals.append(self)
+
+    @property
+    def connections(self):
+        """How often somebody connected."""
+        return len(self.shown)
 
     def add(self, service, advertised=True):
         """Adds a service."""
@@ -181,7 +185,7 @@ class Peripheral:
         """Adds a client configuration that only an authenticated link may write (0x2902)."""
         value = self.device.gatt_server.make_descriptor_value(characteristic)
         permissions = READABLE | WRITEABLE | AUTHENTICATED_WRITE
-        characteristic.descriptors.append(Descriptor("2902", permissions, value))
+        characteristic.descriptors = (*characteristic.descriptors, Descriptor("2902", permissions, value))
 
     async def switch_on(self):
         """Starts to advertise."""
@@ -237,7 +241,7 @@ class Peripheral:
 
     def _connected(self, connection):
         self.connection = connection
-        self.connections += 1
+        self.shown.append([])
         for event in ("connection_encryption_change", "pairing", "pairing_failure"):
             connection.on(event, lambda *_: self.world.news.tell())
         connection.on("disconnection", self._disconnected)
