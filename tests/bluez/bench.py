@@ -108,6 +108,11 @@ class Guest:
             raise RuntimeError(f"{reply.error_name}: {reply.body}")
         return reply.body[0] if reply.body else None
 
+    async def call_bus(self, member, signature, *arguments):
+        """Calls a method of the bus itself."""
+        bus = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+        await self.bus.call(Message(*bus, member, signature=signature, body=list(arguments)))
+
     async def get(self, path, interface, name):
         """A property."""
         properties = "org.freedesktop.DBus.Properties"
@@ -118,6 +123,13 @@ class Guest:
         objects = await self.call("/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
         devices = (interfaces.get("org.bluez.Device1") for interfaces in objects.values())
         return [device["Address"].value for device in devices if device]
+
+    async def discover(self, address):
+        """Scans until BlueZ knows a device."""
+        await self.call(ADAPTER, "org.bluez.Adapter1", "StartDiscovery")
+        while address not in await self.devices():
+            await asyncio.sleep(0.1)
+        await self.call(ADAPTER, "org.bluez.Adapter1", "StopDiscovery")
 
     async def forget_devices(self):
         """Makes BlueZ forget every device, its bond included."""
@@ -174,10 +186,7 @@ class Person(ServiceInterface):
         bus.export("/person", self)
         try:
             await self.guest.call("/org/bluez", manager, "RegisterAgent", "os", "/person", "KeyboardOnly")
-            await self.guest.call(ADAPTER, "org.bluez.Adapter1", "StartDiscovery")
-            while address not in await self.guest.devices():
-                await asyncio.sleep(0.1)
-            await self.guest.call(ADAPTER, "org.bluez.Adapter1", "StopDiscovery")
+            await self.guest.discover(address)
             await self.guest.call(device_path(address), "org.bluez.Device1", "Pair")
             await self.guest.call(device_path(address), "org.bluez.Device1", "Disconnect")
         finally:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from bench import ble_device
 from checks import check
-from peripherals import ABORT, ALL, COUNT, DELETE, FROM, REPORT, GlucoseMeter
+from peripherals import ABORT, COUNT, FROM, REPORT, GlucoseMeter
 
 PROFILE = "glucose"
 ADDRESS, SERIAL = "F4:00:00:00:00:01", "GLY-0001"
@@ -105,35 +105,3 @@ async def empty(stage):
     await device.switch_on()
     await all_there(stage, device, 1)
     await daemon.stop()
-
-
-# The meter is not the daemon's: that it answers as a real one, deletion too, is looked at without the daemon.
-@check("glucose-meter", "the emulated meter counts, reports, aborts, deletes and refuses as the profile says")
-async def meter_alone(stage):
-    device = GlucoseMeter(stage.world, "glucose meter", ADDRESS, SERIAL, stored(FIRST, STORED))
-    await device.switch_on()
-    client = await stage.client(device)
-    control = await client.subscribe("2A18", "2A52")
-
-    async def ask(text):
-        return await control(bytes.fromhex(text))
-
-    for request, answer in [
-        ("0401", "05002800"),  # count all: 40
-        ("0403016e00", "05001f00"),  # count from 110: 31
-        ("0100", "06000103"),  # report, no operator
-        ("0109", "06000104"),  # report, an operator that there is not
-        ("0102016400", "06000106"),  # report up to 100: no records
-        ("010302e90703010000", "06000109"),  # report by time: not supported
-        ("0106ff", "06000105"),  # report the last, with an operand
-        ("0900", "06000902"),  # an operation that there is not
-        ("0300", "06000307"),  # nothing to abort
-        ("0106", "06000101"),  # report the last
-        ("02040165006600", "06000201"),  # delete 101 and 102
-        ("0401", "05002600"),  # count all: 38
-    ]:
-        got = await ask(request)
-        assert got.hex() == answer, f"{request}: {got.hex()}, not {answer}"
-    assert [value[1:3].hex() for value in client.values] == ["8c00"], client.values
-    assert DELETE not in ALLOWED and min(device.records) == FIRST + 2
-    await client.close()

@@ -95,7 +95,7 @@ async def stranger(stage):
     heard = lambda status: STRANGER in [seen["address"] for seen in status["unlisted"]]  # noqa: E731
     await daemon.until("the stranger was heard", heard)
     await daemon.stop()
-    assert_once_in_order(stage, "belt-1")
+    assert_once_in_order(stage, "belt-1", first)
     assert_once_in_order(stage, "belt-2", second)
     assert unlisted.connections == 0, "the stranger was connected to"
     assert stage.devices_at_broker() == {"belt-1", "belt-2"}

@@ -163,7 +163,7 @@ async def run_all(options, folder):
 
 def main():
     # Beside the checks themselves: importing them lists them.
-    import check_bonds, check_glucose, check_heart_rate, check_thermometer  # noqa: E401, F401
+    import check_bonds, check_emulated, check_glucose, check_heart_rate, check_thermometer  # noqa: E401, F401
 
     groups = sorted({entry[0] for entry in CHECKS})
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

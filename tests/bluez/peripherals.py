@@ -149,10 +149,16 @@ class GlucoseMeter(Peripheral):
         concentration = struct.pack("<HB", 0xB000 | milligrams, 0x11)
         return struct.pack("<BH", 0x02, sequence) + date_time(at) + concentration
 
+    def _disconnected(self, reason):
+        if self.running:
+            self.running.cancel()
+            self.running = None
+        super()._disconnected(reason)
+
     def _asked(self, connection, request):
         if not all(map(self.is_subscribed, (self.measurement, self.control))):
             raise ATT_Error(ErrorCode(CCCD_IMPROPERLY_CONFIGURED))
-        busy = self.running is not None and not self.running.done()
+        busy = self.running is not None
         if busy and request[:1] != bytes([ABORT]):
             raise ATT_Error(ErrorCode(PROCEDURE_IN_PROGRESS))
         self.requests.append(request)
@@ -160,6 +166,7 @@ class GlucoseMeter(Peripheral):
         if request[:1] == bytes([ABORT]):
             if busy:
                 self.running.cancel()
+                self.running = None
             loop.create_task(self._answer(ABORT, SUCCESS if busy else ABORT_FAILED))
         else:
             self.running = loop.create_task(self._do(connection, request))
@@ -209,7 +216,7 @@ class GlucoseMeter(Peripheral):
             await self.device.gatt_server.notify_subscriber(connection, self.measurement, self.record(sequence))
             self.shown[-1].append(sequence)
             if count == self.cut_after:
-                self.cut_after = None
+                self.cut_after = self.running = None
                 self.lose_link()
                 return
         await self._answer(REPORT, SUCCESS)
@@ -218,6 +225,8 @@ class GlucoseMeter(Peripheral):
         await self._indicate(bytes([ANSWER, NULL, operation, code]))
 
     async def _indicate(self, value):
+        # The answer ends the procedure: whoever has it may ask anew.
+        self.running = None
         if self.connection:
             await self.device.gatt_server.indicate_subscriber(self.connection, self.control, value)
         self.world.news.tell()
