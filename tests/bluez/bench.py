@@ -152,10 +152,16 @@ class Guest:
         names = ("Authenticated", "EncSize")
         return {name: kept.getint(section, name) for section in keys for name in names}
 
-    def stop(self):
+    async def stop(self):
         """Ends it."""
-        if self.process and self.process.returncode is None:
-            self.process.kill()
+        await end(self.process)
+
+
+async def end(process):
+    """Kills a process, if it is one, and waits until it is gone."""
+    if process and process.returncode is None:
+        process.kill()
+        await process.wait()
 
 
 def device_path(address):
@@ -212,9 +218,10 @@ class Broker:
     async def start(self):
         """Makes the certificates, starts both, and returns when the consumer is subscribed."""
         make_certificates(self.folder, ["broker", "consumer", "gateway"])
-        files = f"cafile {self.path('ca.pem')}\ncertfile {self.path('broker.pem')}\nkeyfile {self.path('broker.key')}\n"
         with open(self.path("mosquitto.conf"), "w") as file:
-            file.write(f"user root\nlistener {self.port} 127.0.0.1\n{files}require_certificate true\n")
+            file.write(f"user root\nlistener {self.port} 127.0.0.1\nrequire_certificate true\n")
+            for option, name in (("cafile", "ca.pem"), ("certfile", "broker.pem"), ("keyfile", "broker.key")):
+                file.write(f"{option} {self.path(name)}\n")
             file.write("use_identity_as_username true\npersistence false\nmax_queued_messages 0\n")
         await self._spawn("mosquitto", "-c", self.path("mosquitto.conf"))
         # -d says, on standard output too, when the subscription is confirmed.
@@ -256,10 +263,10 @@ class Broker:
         found = [r for r in self.readings if (r.gateway, r.device, r.code) == (gateway, device, code)]
         return sorted(found, key=lambda reading: (reading.run, reading.seq))
 
-    def stop(self):
+    async def stop(self):
+        """Ends both."""
         for process in self._processes:
-            if process.returncode is None:
-                process.kill()
+            await end(process)
 
 
 def read_bundle(topic, bundle):
@@ -269,7 +276,8 @@ def read_bundle(topic, bundle):
         resource = entry["resource"]
         parts = next(e["extension"] for e in resource["extension"] if e["url"] == "urn:wardline:context")
         context = {part["url"]: part.get("valueString", part.get("valueCode")) for part in parts}
-        code = next(c["code"] for c in resource["code"]["coding"] if c["system"] == "urn:iso:std:iso:11073:10101")
+        codings = {coding["system"]: coding["code"] for coding in resource["code"]["coding"]}
+        code = codings["urn:iso:std:iso:11073:10101"]
         quantity = resource.get("valueQuantity", {})
         key = resource["identifier"][0]["value"]
         yield Reading(
@@ -285,7 +293,7 @@ def make_certificates(folder, names):
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=bench authority", "-days", "30")
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=bench", "-days", "30")
     for serial, name in enumerate(names, 1):
         with open(os.path.join(folder, f"{name}.ext"), "w") as file:
             file.write("basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n")
@@ -371,6 +379,6 @@ class Daemon:
         code = await asyncio.wait_for(self.process.wait(), 30)
         assert code == 0, f"the daemon ended with {code}"
 
-    def kill(self):
-        if self.process and self.process.returncode is None:
-            self.process.kill()
+    async def kill(self):
+        """Ends it, as the power does."""
+        await end(self.process)

@@ -1,10 +1,9 @@
 """What a rule demands of the keys, and a belt that demands them itself."""
 
 import asyncio
-import subprocess
 
 from bench import Person, ble_device
-from check_heart_rate import BELT, RATE, SECOND, assert_once_in_order, beats, belt
+from check_heart_rate import SECOND, assert_once_in_order, beats, belt
 from checks import check
 from peripherals import HeartRate
 

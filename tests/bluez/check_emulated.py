@@ -36,10 +36,10 @@ async def meter(stage):
     ]:
         got = await client.ask("2A52", bytes.fromhex(request))
         assert got.hex() == answer, f"{request}: {got.hex()}, not {answer}"
-    # Capillary whole blood (1) from a finger (1), record 140, 140 x 10^-5 kg/L, taken at 06:39.
-    assert [value.hex() for value in client.values["2A18"]] == ["028c00ea070301062700" + "8cb011"], client.values
+    # Capillary whole blood (1) from a finger (1), record 140, 140 x 10^-5 kg/L, taken at 08:20.
+    assert [value.hex() for value in client.values["2A18"]] == ["028c00ea0703010814008cb011"], client.values
     before = len(client.values["2A52"])
-    await client.guest.call(client.paths["2A52"], "org.bluez.GattCharacteristic1", "WriteValue", "aya{sv}", b"\1\1", {})
+    await client.write("2A52", b"\1\1")
     assert (await client.ask("2A52", b"\3\0")).hex() == "06000301", "it does not abort"
     assert len(client.values["2A52"]) == before + 1, "an answer to what was aborted"
     assert len(client.values["2A18"]) < STORED, "it was not aborted"

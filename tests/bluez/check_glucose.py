@@ -62,7 +62,7 @@ async def everything(stage):
     await daemon.stop()
 
 
-@check("glucose", "the link is lost in the middle of a transfer: the rest comes over the next, nothing twice", PROFILE)
+@check("glucose", "the link is lost in the middle of a transfer: the rest comes over the next one", PROFILE)
 async def cut(stage):
     device = GlucoseMeter(stage.world, "glucose meter", ADDRESS, SERIAL, stored(FIRST, STORED))
     device.cut_after = 17
@@ -74,7 +74,7 @@ async def cut(stage):
     await daemon.stop()
 
 
-@check("glucose", "a meter that comes back is asked only for what is new, and a new record is at the broker", PROFILE)
+@check("glucose", "a meter that comes back is asked only for what is new, and that arrives", PROFILE)
 async def newer(stage):
     device, daemon = await meter(stage)
     await all_there(stage, device, STORED)

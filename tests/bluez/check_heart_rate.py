@@ -6,7 +6,7 @@ from bench import ble_device
 from checks import check
 from peripherals import MAKER, HeartRate
 
-# ISO/IEEE 11073-10101: MDC_ECG_HEART_RATE, MDC_ECG_TIME_PD_RR_GL, MDC_HF_ENERGY as `wardline drivers` lists them.
+# MDC_ECG_HEART_RATE, MDC_ECG_TIME_PD_RR_GL, MDC_HF_ENERGY of ISO/IEEE 11073-10101.
 RATE, INTERVAL, ENERGY = 147842, 147240, 8454263
 BELT, SECOND, STRANGER = "F1:00:00:00:00:01", "F1:00:00:00:00:02", "F1:00:00:00:00:03"
 
@@ -63,11 +63,12 @@ async def values(stage):
         ticks = [1024 + number, 512] if number % 3 else []
         energy = 10 * number if number % 10 == 0 else None
         await sensor.beat(50 + number if number % 7 else 256 + number, energy, ticks)
-        intervals += [ticks_in_ms * 1000 / 1024 for ticks_in_ms in ticks]
+        intervals += [tick * 1000 / 1024 for tick in ticks]
         energies += [] if energy is None else [energy]
     for code, count in ((RATE, 60), (INTERVAL, len(intervals)), (ENERGY, len(energies))):
         await stage.arrived("belt-1", code, count)
-    device = (await daemon.until("it has said who it is", lambda status: status["devices"][0]["identified"]))["devices"][0]
+    identified = lambda status: status["devices"][0]["identified"]  # noqa: E731
+    device = (await daemon.until("it has said who it is", identified))["devices"][0]
     await daemon.stop()
     assert_once_in_order(stage, "belt-1", sensor)
     assert stage.values("belt-1", INTERVAL) == intervals

@@ -7,6 +7,7 @@ Each check has a daemon, a store and peripherals of its own; guest and broker ar
 import argparse
 import asyncio
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -74,7 +75,7 @@ class Stage:
     async def clear(self):
         """Ends what the check began; what BlueZ knows of its peripherals, too."""
         for daemon in self.daemons:
-            daemon.kill()
+            await daemon.kill()
         await self.world.clear()
         await self.guest.run("kill -0 $(cat /run/bluetoothd.pid) || start_bluetoothd")
         if self.world.adapter is None:
@@ -106,8 +107,8 @@ class Bench:
             print(f"adapter up after {time.monotonic() - began:.1f} s", flush=True)
             yield
         finally:
-            self.guest.stop()
-            self.broker.stop()
+            await self.guest.stop()
+            await self.broker.stop()
 
     async def run(self, name, story):
         """Runs one check; gives what went wrong, and what else is worth knowing."""
@@ -152,8 +153,8 @@ async def run_all(options, folder):
             started = time.monotonic()
             wrong, notes = await stage.run(f"check-{number}", story)
             passed, failed = passed + (wrong is None), failed + (wrong is not None)
-            outcome = "ok    " if wrong is None else "FAILED"
-            print(f"{outcome}  {group}: {words} ({time.monotonic() - started:.1f} s)", flush=True)
+            took = time.monotonic() - started
+            print(f"{'FAILED' if wrong else 'ok    '}  {group}: {words} ({took:.1f} s)", flush=True)
             for line in notes + (wrong or "").splitlines():
                 print(f"        | {line}", flush=True)
     print(f"{passed} passed, {failed} failed, {absent} absent in {time.monotonic() - began:.0f} s")
@@ -163,7 +164,8 @@ async def run_all(options, folder):
 
 def main():
     # Beside the checks themselves: importing them lists them.
-    import check_bonds, check_emulated, check_glucose, check_heart_rate, check_thermometer  # noqa: E401, F401
+    for name in ("heart_rate", "bonds", "pair", "thermometer", "glucose", "emulated"):
+        importlib.import_module(f"check_{name}")
 
     groups = sorted({entry[0] for entry in CHECKS})
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -49,10 +49,14 @@ class Client:
         for path in by_path:
             await self.guest.call(path, CHARACTERISTIC, "StartNotify")
 
+    async def write(self, uuid, value):
+        """Writes, with a response."""
+        await self.guest.call(self.paths[uuid], CHARACTERISTIC, "WriteValue", "aya{sv}", value, {})
+
     async def ask(self, uuid, request):
         """Writes a request to a control point and gives the answer that it indicates."""
         before = len(self.values.get(uuid, []))
-        await self.guest.call(self.paths[uuid], CHARACTERISTIC, "WriteValue", "aya{sv}", request, {})
+        await self.write(uuid, request)
         answered = lambda: len(self.values.get(uuid, [])) > before  # noqa: E731
         await self.news.until(f"an answer to {request.hex()}", answered)
         return self.values[uuid][-1]
