@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 from collections import namedtuple
+from decimal import Decimal
 
 from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
@@ -18,7 +19,7 @@ from dbus_fast.service import ServiceInterface, dbus_method
 from radio import News
 
 ADAPTER = "/org/bluez/hci0"
-# A reading as the broker has it.
+# A reading as the broker has it; a number with the digits that it was sent with.
 Reading = namedtuple("Reading", "gateway device sort key run seq code value unit")
 
 
@@ -154,6 +155,8 @@ class Guest:
 
     async def stop(self):
         """Ends it."""
+        if self.bus:
+            self.bus.disconnect()
         await end(self.process)
 
 
@@ -253,7 +256,7 @@ class Broker:
         async for line in consumer.stdout:
             topic, _, payload = line.decode().rstrip("\n").partition(" ")
             if topic.startswith("d/v1/") and topic.endswith(("/obs", "/alarm")):
-                self.readings += read_bundle(topic, json.loads(payload))
+                self.readings += read_bundle(topic, json.loads(payload, parse_float=Decimal))
             elif topic[:5] in ("d/v1/", "e/v1/"):
                 self.other.append((topic, payload))
             self.news.tell()
@@ -320,7 +323,10 @@ class Daemon:
         self.folder = folder
         self.gateway = gateway
         self.process = None
-        self.environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": guest.bus_address}
+        self.stopping = False
+        # Whatever else is set here must not become a part of its configuration.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("WARDLINE_")}
+        self.environment = {**kept, "DBUS_SYSTEM_BUS_ADDRESS": guest.bus_address}
         os.makedirs(os.path.join(folder, "devices.d"))
         self.socket = os.path.join(folder, "status.sock")
         for name in ("kek", "ward"):
@@ -347,6 +353,15 @@ class Daemon:
             stdout=log, stderr=log, start_new_session=True
         )  # fmt: skip
 
+    async def ended(self):
+        """Waits until it ends by itself, which is always wrong."""
+        code = await self.process.wait()
+        while self.stopping:
+            await asyncio.sleep(3600)
+        with open(os.path.join(self.folder, "daemon.log"), errors="replace") as log:
+            last = "".join(log.readlines()[-10:])
+        raise AssertionError(f"the daemon ended with {code}:\n{last}")
+
     async def command(self, *arguments, stdin=None):
         """Another command of the same program: its process, with pipes."""
         return await asyncio.create_subprocess_exec(
@@ -364,7 +379,6 @@ class Daemon:
         """Asks until the condition holds of its status; gives the status."""
         deadline = asyncio.get_running_loop().time() + patience
         while True:
-            assert self.process.returncode is None, "the daemon ended"
             status = await self.status()
             if status and condition(status):
                 return status
@@ -375,10 +389,12 @@ class Daemon:
 
     async def stop(self):
         """Stops it as systemd does; it must end well."""
+        self.stopping = True
         self.process.send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(self.process.wait(), 30)
         assert code == 0, f"the daemon ended with {code}"
 
     async def kill(self):
         """Ends it, as the power does."""
+        self.stopping = True
         await end(self.process)

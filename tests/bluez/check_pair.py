@@ -55,6 +55,7 @@ async def paired(stage):
 async def refused(stage):
     sensor = await guarded(stage)
     daemon = await stage.daemon(ble_device(NAME, "heart-rate", sensor, "HRM-0666", security="bonded"))
+    await daemon.until("it runs", bool)
     await daemon.stop()
     code, said = await pair(stage, daemon, sensor, off_by=1)
     assert code in (FAILED, REFUSED) and said["paired"] is False, (code, said)

@@ -18,7 +18,7 @@ AT = datetime(2026, 3, 1, 7, 30)
 def temperatures(stage):
     """What is at the broker, in the device's order."""
     found = [r for r in stage.broker.readings if r.gateway == stage.gateway and r.code in TEMPERATURES]
-    return [r.value for r in sorted(found, key=lambda reading: (reading.run, reading.seq))]
+    return [str(r.value) for r in sorted(found, key=lambda reading: (reading.run, reading.seq))]
 
 
 async def thermometer(stage):

@@ -45,6 +45,7 @@ class Stage:
         self.folder = folder
         self.gateway = os.path.basename(folder)
         self.daemons = []
+        self.watches = []
         self.notes = []
 
     async def daemon(self, *devices):
@@ -53,6 +54,7 @@ class Stage:
         daemon = bench.Daemon(*names, "".join(devices))
         self.daemons.append(daemon)
         await daemon.start()
+        self.watches.append(asyncio.create_task(daemon.ended()))
         return daemon
 
     def values(self, device, code):
@@ -72,8 +74,23 @@ class Stage:
         """Who has said anything there."""
         return {reading.device for reading in self.broker.readings if reading.gateway == self.gateway}
 
+    async def play(self, story):
+        """Runs a check to its end, or to that of one of its daemons."""
+        playing = asyncio.create_task(story(self))
+        try:
+            while not playing.done():
+                await asyncio.wait([playing, *self.watches], timeout=1, return_when=asyncio.FIRST_COMPLETED)
+                for watch in self.watches:
+                    if watch.done() and not playing.done():
+                        watch.result()
+            playing.result()
+        finally:
+            playing.cancel()
+
     async def clear(self):
         """Ends what the check began; what BlueZ knows of its peripherals, too."""
+        for watch in self.watches:
+            watch.cancel()
         for daemon in self.daemons:
             await daemon.kill()
         await self.world.clear()
@@ -117,7 +134,7 @@ class Bench:
         stage = Stage(self.options.programs, self.guest, self.broker, self.world, folder)
         wrong = None
         try:
-            await asyncio.wait_for(story(stage), 240)
+            await asyncio.wait_for(stage.play(story), 240)
         except Exception as error:
             wrong = str(error) if isinstance(error, AssertionError) and str(error) else traceback.format_exc()
         try:
