@@ -153,6 +153,13 @@ class Guest:
         names = ("Authenticated", "EncSize")
         return {name: kept.getint(section, name) for section in keys for name in names}
 
+    async def until_unbonded(self, address):
+        """Waits until BlueZ keeps no key of it: its folder goes a moment after its object."""
+        deadline = asyncio.get_running_loop().time() + 5
+        while kept := self.bond(address):
+            assert asyncio.get_running_loop().time() < deadline, f"BlueZ keeps keys of {address}: {kept}"
+            await asyncio.sleep(0.05)
+
     async def stop(self):
         """Ends it."""
         if self.bus:
