@@ -354,6 +354,8 @@ class Daemon:
             file.write(text)
 
     async def start(self):
+        """Starts it, for the first time or again."""
+        self.stopping = False
         log = open(os.path.join(self.folder, "daemon.log"), "ab")
         self.process = await asyncio.create_subprocess_exec(
             self.program, "run", "--config", self.folder, env=self.environment, stdin=subprocess.DEVNULL,

@@ -32,7 +32,7 @@ async def pair_by_hand(stage, sensor, off_by=0):
 async def demanded(stage):
     sensor = await belt(stage)
     daemon = await stage.daemon(ble_device("belt-1", "heart-rate", sensor, "HRM-0001", security="bonded"))
-    words = lambda status: "demands a bond" in (status["devices"][0]["link_reason"] or "")  # noqa: E731
+    words = lambda status: "bond" in (status["devices"][0]["link_reason"] or "")  # noqa: E731
     await daemon.until("the reason is told", words)
     assert sensor.connections > 0
     assert not sensor.is_subscribed(sensor.measurement)

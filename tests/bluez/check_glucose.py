@@ -53,6 +53,15 @@ async def all_there(stage, device, count):
     assert uuids == {"2A52"}, f"written to {uuids}"
 
 
+def assert_asked_for_new(device, asked):
+    """Of what was asked since, the first report is of the last known record and later, or of later."""
+    reports = [request.hex() for request in device.requests[asked:] if request[0] == REPORT]
+    last = FIRST + STORED - 1
+    # Filter 1: by sequence number.
+    new = [(bytes([REPORT, FROM, 0x01]) + number.to_bytes(2, "little")).hex() for number in (last, last + 1)]
+    assert reports and reports[0] in new, f"asked {reports}, first of all not one of {new}"
+
+
 @check("glucose", f"{STORED} stored records are at the broker, once and in order, and stay on the meter", PROFILE)
 async def everything(stage):
     device, daemon = await meter(stage)
@@ -84,11 +93,20 @@ async def newer(stage):
     await daemon.until("the daemon sees that it is off", lambda status: status["devices"][0]["link"] == "down")
     await device.switch_on()
     await all_there(stage, device, STORED + 2)
-    again = [request for request in device.requests[asked:] if request[0] == REPORT]
-    assert again, "it was not asked for anything"
-    # Report, sequence number greater than or equal to the first that is new.
-    new = bytes([REPORT, FROM, 0x01]) + (FIRST + STORED).to_bytes(2, "little")
-    assert again[0] == new, f"asked {again[0].hex()}, not {new.hex()}"
+    assert_asked_for_new(device, asked)
+    await daemon.stop()
+
+
+@check("glucose", "a daemon that was stopped and started knows what it has", PROFILE)
+async def restarted(stage):
+    device, daemon = await meter(stage)
+    await all_there(stage, device, STORED)
+    await daemon.stop()
+    asked = len(device.requests)
+    device.records.update(stored(FIRST + STORED, 2))
+    await stage.start(daemon)
+    await all_there(stage, device, STORED + 2)
+    assert_asked_for_new(device, asked)
     await daemon.stop()
 
 

@@ -53,9 +53,15 @@ class Stage:
         names = [self.wardline, self.guest, self.broker, self.folder, self.gateway]
         daemon = bench.Daemon(*names, "".join(devices))
         self.daemons.append(daemon)
-        await daemon.start()
-        self.watches.append(asyncio.create_task(daemon.ended()))
+        await self.start(daemon)
         return daemon
+
+    async def start(self, daemon):
+        """Starts it, anew if need be; that it ends by itself ends the check."""
+        for watch in self.watches:
+            watch.cancel()
+        await daemon.start()
+        self.watches = [asyncio.create_task(daemon.ended())]
 
     def values(self, device, code):
         """The values of a device at the broker, in its own order."""
