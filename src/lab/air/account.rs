@@ -55,6 +55,8 @@ struct Entry {
     heard: u32,
     /// Of these, what a gateway may leave out: the device had not said who it is.
     excused: u32,
+    /// How often it was heard without the time at which it was: a device that could not say it, once.
+    untimed: u32,
     is_record: bool,
 }
 
@@ -90,6 +92,8 @@ pub struct Row {
     pub duplicates: u64,
     /// Values that had to be heard and were not.
     pub missing: u64,
+    /// Values that are only sent, and came when the device had not been able to say who it is: refused.
+    pub refused: u64,
     /// Connections.
     pub connections: u64,
     /// Faults.
@@ -133,10 +137,21 @@ impl Account {
     /// The gate admitted it. What stands beside values (a status, features) is not judged.
     pub(super) fn note_heard(&mut self, said: &Observation) {
         let Some(key) = Key::of(said).filter(|key| self.judged.contains(&key.code)) else { return };
-        match self.entries.get_mut(&key) {
-            Some(entry) => entry.heard += 1,
-            None => self.wrong.push(format!("{key:?} was heard, and never shown")),
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.heard += 1;
+        } else if let Some(entry) = self.of_unknown_time(&key) {
+            entry.untimed += 1;
+        } else {
+            self.wrong.push(format!("{key:?} was heard, and never shown"));
         }
+    }
+
+    /// The same record, of which the time is known.
+    fn of_unknown_time(&mut self, key: &Key) -> Option<&mut Entry> {
+        let is_same =
+            |known: &Key| (known.code, known.record, &known.value) == (key.code, key.record, &key.value);
+        let is_of_none = key.record.is_some() && key.time.is_empty();
+        self.entries.iter_mut().rev().find(|(known, _)| is_of_none && is_same(known)).map(|(_, entry)| entry)
     }
 
     /// Everything that does not fit, and the sums.
@@ -147,10 +162,14 @@ impl Account {
             let is_one = key.is_one_of_its_kind();
             let due = if is_one { entry.due.min(1) } else { entry.due };
             let due = due.saturating_sub(if entry.is_record { 0 } else { entry.excused });
-            let missing = due.saturating_sub(entry.heard);
+            let missing = due.saturating_sub(entry.heard + entry.untimed);
+            if entry.untimed > 0 && entry.heard > 0 {
+                wrong.push(format!("{key:?} was heard with its time and without: it cannot be taken out"));
+            }
             row.due += u64::from(due);
             row.arrived += u64::from(entry.arrived);
-            row.heard += u64::from(entry.heard);
+            row.heard += u64::from(entry.heard + entry.untimed);
+            row.refused += u64::from(entry.excused);
             row.missing += u64::from(missing);
             if is_one {
                 row.duplicates += u64::from(entry.heard.saturating_sub(1));

@@ -94,14 +94,15 @@ impl Outcome {
         let mut out = String::new();
         writeln!(
             out,
-            "  {:<26}{:<24}{:>8}{:>9}{:>8}{:>7}{:>9}{:>7}{:>8}",
-            "device", "profile", "due", "on air", "heard", "twice", "missing", "links", "faults"
+            "  {:<31}{:<23}{:>8}{:>9}{:>8}{:>7}{:>9}{:>9}{:>7}{:>8}",
+            "device", "profile", "due", "on air", "heard", "twice", "missing", "refused", "links", "faults"
         )?;
         for row in &self.devices {
-            let Row { name, profile, due, arrived, heard, duplicates, missing, connections, faults } = row;
+            let Row { name, profile, due, arrived, heard, duplicates, missing, refused, connections, faults } =
+                row;
             writeln!(
                 out,
-                "  {name:<26}{profile:<24}{due:>8}{arrived:>9}{heard:>8}{duplicates:>7}{missing:>9}{connections:>7}{faults:>8}"
+                "  {name:<31}{profile:<23}{due:>8}{arrived:>9}{heard:>8}{duplicates:>7}{missing:>9}{refused:>9}{connections:>7}{faults:>8}"
             )?;
         }
         writeln!(out)?;

@@ -46,3 +46,17 @@ fn a_run_of_a_seed_is_the_same_again() {
     let plan = Plan { minutes: 30, calm: false, seed: 3, ..usual() };
     assert_eq!(ward(&plan).text(), ward(&plan).text());
 }
+
+/// `AIR_SEEDS=1-20 AIR_MINUTES=600 cargo test --lib --features lab air::tests::many -- --ignored --nocapture`
+#[test]
+#[ignore = "minutes; for a search by hand"]
+fn many_seeds() {
+    let number = |name: &str, usual: u64| {
+        std::env::var_os(name).map_or(usual, |text| text.to_str().unwrap().parse().unwrap())
+    };
+    for seed in number("AIR_FROM", 1)..=number("AIR_TO", 5) {
+        let minutes = u32::try_from(number("AIR_MINUTES", 600)).unwrap();
+        let outcome = ward(&Plan { minutes, seed, calm: false, ..usual() });
+        println!("seed {seed}\n{}", outcome.text().unwrap());
+    }
+}
