@@ -490,7 +490,8 @@ impl Peripheral {
                 Some(stamp.current_time())
             }
             (0x180F, 0x2A19) => {
-                let charge = 30 + u8::try_from(self.draw.below(70)).unwrap_or_default();
+                let least = if self.body.is_other { 0 } else { 50 };
+                let charge = least + u8::try_from(self.draw.below(50)).unwrap_or_default();
                 keys.push(Key {
                     code: BATTERY,
                     record: None,

@@ -159,7 +159,10 @@ impl Ward {
             }
             Verdict::Refuse(refusal) if refusal.is_of_identity() => {
                 self.outcome.refused += 1;
-                seat.air.at_now().account.note_refusal(&said);
+                let mut peripheral = seat.air.at_now();
+                if !peripheral.is_swapped() {
+                    peripheral.account.note_refusal(&said);
+                }
                 true
             }
             Verdict::Refuse(refusal) => {
