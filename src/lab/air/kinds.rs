@@ -29,6 +29,8 @@ pub(super) enum Count {
     Sequence,
     /// By the minutes of its session.
     Minutes,
+    /// By a record number of four octets; records are sent in segments.
+    Record,
 }
 
 /// What a device knows while it measures or is read.
@@ -36,6 +38,8 @@ pub(super) struct Facts<'a> {
     pub(super) draw: &'a mut Draw,
     /// Its clock.
     pub(super) stamp: Stamp,
+    /// The same in seconds after 1970; where it was lost, since it was switched on, more or less.
+    pub(super) seconds: u64,
     /// The number of the next record.
     pub(super) number: u32,
     /// When its session began.
@@ -94,6 +98,14 @@ pub(super) const CLOCK: u32 = 67_975;
 /// What Battery Level gives.
 pub(super) const BATTERY: u32 = 67_996;
 
+/// Live Health Observations, and the control point by which they are begun.
+pub(super) const LIVE: u16 = 0x2B8B;
+pub(super) const SENSOR_CONTROL: u16 = 0x2BF4;
+/// Seconds from 1970 to 2000.
+const EPOCH_2000: u64 = 946_684_800;
+/// Percent, by its term in partition 4.
+const PERCENT: u16 = 544;
+
 /// Where the glucose meter's number begins: near the end of what two octets can say.
 pub(super) const FIRST_NUMBER: u32 = 65_528;
 
@@ -111,7 +123,7 @@ const USUAL: Kind = Kind {
 };
 
 /// Every kind.
-pub(super) static KINDS: [Kind; 11] = [
+pub(super) static KINDS: [Kind; 12] = [
     Kind {
         name: "heart rate belt",
         profile: "heart-rate",
@@ -173,6 +185,18 @@ pub(super) static KINDS: [Kind; 11] = [
         sends: &[0x2AA7],
         read: read_glucose_sensor,
         measure: glucose_sensor,
+        ..USUAL
+    },
+    Kind {
+        name: "health sensor",
+        profile: "generic-health-sensor",
+        service: 0x1840,
+        manner: Manner::Kept { count: Count::Record, is_live: true },
+        every: [60, 300],
+        pieces: 1,
+        sends: &[LIVE, 0x2BDD, SENSOR_CONTROL],
+        read: |of, _| (of == 0x2BF3).then(|| [&[0, 1][..], &SPO2.to_le_bytes()].concat()),
+        measure: health_sensor,
         ..USUAL
     },
     Kind {
@@ -299,6 +323,26 @@ fn glucose_sensor(facts: &mut Facts<'_>) -> Vec<Part> {
     octets.extend(sfloat(result, 0));
     octets.extend(facts.number.to_le_bytes().iter().take(2));
     vec![timed(part(0x2AA7, protected(octets), &[(GLUCOSE_INTERSTITIAL, result.to_string())]), facts)]
+}
+
+/// A stored numeric observation with its type and its time, of a local clock of whole seconds, or of a counter where
+/// the clock was lost. As ST's example sensor has it: the length counts what is behind it.
+fn health_sensor(facts: &mut Facts<'_>) -> Vec<Part> {
+    let saturation = between(facts, 60, 40);
+    let is_lost = facts.stamp.text.is_empty();
+    let count = if is_lost { facts.seconds } else { facts.seconds.saturating_sub(EPOCH_2000) };
+    let mut body = 0x0003u16.to_le_bytes().to_vec();
+    body.extend(SPO2.to_le_bytes());
+    body.push(0x20 | u8::from(is_lost));
+    body.extend(count.to_le_bytes().iter().take(6));
+    body.extend([1, 0]);
+    body.extend(PERCENT.to_le_bytes());
+    body.extend(float(saturation.into(), 0));
+    let mut octets = facts.number.to_le_bytes().to_vec();
+    octets.push(0x01);
+    octets.extend(body.len().to_le_bytes().iter().take(2));
+    octets.extend(body);
+    vec![timed(part(0x2BDD, octets, &[(SPO2, saturation.to_string())]), facts)]
 }
 
 fn thermometer(facts: &mut Facts<'_>) -> Vec<Part> {

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::account::{Account, Key};
-use super::kinds::{BATTERY, CLOCK, Count, FIRST_NUMBER, Facts, Kind, Manner, Part};
+use super::kinds::{BATTERY, CLOCK, Count, FIRST_NUMBER, Facts, Kind, LIVE, Manner, Part};
 use super::octets::Stamp;
 use super::trouble::Troubles;
 use crate::lab::disk::Draw;
@@ -23,6 +23,9 @@ use crate::link::{Characteristic, LinkError, LinkEvent, NOT_OFFERED};
 pub(super) type Millis = u64;
 
 const SECOND: Millis = 1_000;
+
+/// Octets of a value in one segment.
+const SEGMENT: usize = 12;
 pub(super) const MINUTE: Millis = 60_000;
 
 /// What was measured this long before the end need not have been heard.
@@ -97,6 +100,10 @@ pub(super) struct Connection {
     last_act: Millis,
     tick_at: Millis,
     pub(super) is_busy: bool,
+    /// Live observations are wanted.
+    pub(super) is_started: bool,
+    /// The counters of segments, stored and live.
+    segments: [u8; 2],
 }
 
 impl Connection {
@@ -242,7 +249,10 @@ impl Peripheral {
             stamp = Stamp::of_seconds(clocks + i64::try_from(passed).unwrap_or_default());
         }
         let number = if is_of_minutes { minutes } else { self.body.next_number };
-        made(&mut Facts { draw: &mut self.draw, stamp, number, start, apart })
+        let began = if self.body.is_other { CLOCKS[1] } else { CLOCKS[0] };
+        let began = if self.body.is_clock_set { u64::try_from(began).unwrap_or_default() } else { 0 };
+        let seconds = began + self.now / SECOND;
+        made(&mut Facts { draw: &mut self.draw, stamp, seconds, number, start, apart })
     }
 
     fn measure(&mut self) {
@@ -254,9 +264,12 @@ impl Peripheral {
         let measure = self.kind.measure;
         let (number, parts) = self.facts(|facts| (facts.number, measure(facts)));
         let record = match self.kind.manner {
-            Manner::Kept { count: Count::Sequence | Count::Minutes, .. } => Some(number),
+            Manner::Kept { count: Count::Sequence | Count::Minutes | Count::Record, .. } => Some(number),
             Manner::Kept { count: Count::Nothing, .. } | Manner::Shown | Manner::Streamed => None,
         };
+        if self.is_wanted_live() {
+            return self.send_instead_of_keeping(parts);
+        }
         let sends: Vec<_> = parts.into_iter().map(|part| keyed(part, record)).collect();
         if !self.body.is_other {
             for key in sends.iter().flat_map(|(_, _, keys)| keys) {
@@ -264,7 +277,8 @@ impl Peripheral {
             }
         }
         if record.is_some() && self.kind.manner != (Manner::Kept { count: Count::Minutes, is_live: true }) {
-            self.body.next_number = if number == u32::from(u16::MAX) { 0 } else { number + 1 };
+            self.body.next_number =
+                if number == u32::from(u16::MAX) && !self.is_in_segments() { 0 } else { number + 1 };
         }
         let kept = Kept {
             number: if record.is_some() { number } else { self.body.next_number },
@@ -282,6 +296,41 @@ impl Peripheral {
         if let Some(link) = &mut self.link {
             link.tick_at = self.now;
             link.last_act = self.now;
+        }
+    }
+
+    pub(super) const fn is_in_segments(&self) -> bool {
+        matches!(self.kind.manner, Manner::Kept { count: Count::Record, .. })
+    }
+
+    fn is_wanted_live(&self) -> bool {
+        let live = self.of(LIVE);
+        self.link.as_ref().is_some_and(|link| link.is_started && link.subscribed.contains(&live))
+    }
+
+    /// A sensor that was told to send what it measures keeps nothing of it; a live observation has no record
+    /// number.
+    fn send_instead_of_keeping(&mut self, parts: Vec<Part>) {
+        for part in parts {
+            let (_, octets, keys) = keyed(part, None);
+            let live = self.of(LIVE);
+            self.send_segments(live, octets.get(4..).unwrap_or_default(), keys);
+        }
+    }
+
+    /// Sends a value in segments: bit 0 the first, bit 1 the last, then a counter that goes on.
+    pub(super) fn send_segments(&mut self, of: Characteristic, octets: &[u8], keys: Vec<Key>) {
+        let pieces = octets.len().div_ceil(SEGMENT);
+        for (place, piece) in octets.chunks(SEGMENT).enumerate() {
+            let is_last = place + 1 == pieces;
+            let Some(link) = &mut self.link else { return };
+            let [stored, live] = &mut link.segments;
+            let counter = if of.uuid == LIVE { live } else { stored };
+            let header = *counter << 2 | u8::from(is_last) << 1 | u8::from(place == 0);
+            *counter = (*counter + 1) % 64;
+            let value = [&[header], piece].concat();
+            let keys = if is_last { keys.clone() } else { Vec::new() };
+            self.send(Sent::Notify(of, value, keys));
         }
     }
 
@@ -467,7 +516,8 @@ impl Peripheral {
             for key in &keys {
                 self.account.note_arrival(key);
                 // What is only sent has to be heard when it came; so has a clock that was read.
-                if is_stream || matches!(key.code, CLOCK | BATTERY) {
+                let is_live = key.record.is_none() && self.is_in_segments();
+                if is_stream || is_live || matches!(key.code, CLOCK | BATTERY) {
                     self.account.note_due(key);
                 }
             }

@@ -1,7 +1,7 @@
 //! The control points of a peripheral: its Record Access Control Point (GATT Specification Supplement), which is
-//! all that may be written here.
+//! all that may be written here but the start of a health sensor's live observations.
 
-use super::kinds::{Count, Manner};
+use super::kinds::{Count, Manner, SENSOR_CONTROL};
 use super::peripheral::{Kept, Peripheral, Sent, Transfer};
 use crate::link::{Characteristic, LinkEvent};
 
@@ -18,6 +18,9 @@ const NO_RECORDS: u8 = 0x06;
 impl Peripheral {
     /// Takes a write.
     pub(super) fn write(&mut self, to: Characteristic, octets: &[u8]) {
+        if self.is_in_segments() && to == self.of(SENSOR_CONTROL) {
+            return self.begin_live(octets);
+        }
         let refusal = self.refusal(to, octets);
         let words = |code: u8| format!("Operation failed with ATT error: 0x{code:02x}");
         let answer = refusal.map_or(Ok(()), |code| Err(words(code)));
@@ -25,6 +28,22 @@ impl Peripheral {
         if refusal.is_none() && self.now >= self.troubles.silent_until {
             self.obey(octets);
         }
+    }
+
+    /// The control point of a health sensor: live observations, or none (as Philips' simulator has it).
+    fn begin_live(&mut self, octets: &[u8]) {
+        let control = self.of(SENSOR_CONTROL);
+        self.send(Sent::Answer(LinkEvent::Written(control, Ok(())), Vec::new()));
+        let code = match octets {
+            [is_wanted @ (1 | 2)] => {
+                if let Some(link) = self.link.as_mut().filter(|_| self.now >= self.troubles.silent_until) {
+                    link.is_started = *is_wanted == 1;
+                }
+                0x80
+            }
+            _ => 0x82,
+        };
+        self.send(Sent::Indicate(control, vec![code], Vec::new(), None));
     }
 
     /// The ATT error with which it is refused.
@@ -64,8 +83,9 @@ impl Peripheral {
         };
         match asked {
             NUMBER => {
-                let [low, high, ..] = chosen.len().to_le_bytes();
-                self.say(vec![5, 0, low, high]);
+                let octets = if self.is_in_segments() { 4 } else { 2 };
+                let count = chosen.len().to_le_bytes();
+                self.say([&[5, 0], count.get(..octets).unwrap_or_default()].concat());
             }
             REPORT | DELETE if chosen.is_empty() => self.respond(asked, NO_RECORDS),
             REPORT => {
@@ -100,6 +120,10 @@ impl Peripheral {
                 let last = u32::from(u16::from_le_bytes([*low, *high]));
                 Some(all.filter(|kept| kept.number <= last).cloned().collect())
             }
+            ([3, 1, a, b, c, d], Count::Record) => {
+                let first = u32::from_le_bytes([*a, *b, *c, *d]);
+                Some(all.filter(|kept| kept.number >= first).cloned().collect())
+            }
             _ => None,
         }
     }
@@ -133,7 +157,11 @@ impl Peripheral {
             Some(kept) => {
                 for (uuid, octets, keys) in kept.sends {
                     let of = self.of(uuid);
-                    self.send(Sent::Notify(of, octets, keys));
+                    if self.is_in_segments() {
+                        self.send_segments(of, &octets, keys);
+                    } else {
+                        self.send(Sent::Notify(of, octets, keys));
+                    }
                 }
             }
             None => {
