@@ -14,6 +14,7 @@
 //! anew is here: what it remembered is what its notebook has.
 
 mod account;
+mod gatt;
 mod kinds;
 mod octets;
 mod peripheral;
@@ -22,6 +23,7 @@ mod radio;
 mod seat;
 mod trouble;
 mod ward;
+mod wire;
 
 use std::fmt::Write as _;
 

@@ -10,19 +10,18 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use bytes::Bytes;
-
 use super::account::{Account, Key};
-use super::kinds::{BATTERY, CLOCK, Count, FIRST_NUMBER, Facts, Kind, LIVE, Manner, Part};
+use super::kinds::{Count, FIRST_NUMBER, Facts, Kind, Manner, Part};
 use super::octets::Stamp;
 use super::trouble::Troubles;
+use super::wire::Sent;
 use crate::lab::disk::Draw;
-use crate::link::{Characteristic, LinkError, LinkEvent, NOT_OFFERED};
+use crate::link::{Characteristic, LinkError, LinkEvent};
 
 /// Milliseconds since the ward began.
 pub(super) type Millis = u64;
 
-const SECOND: Millis = 1_000;
+pub(super) const SECOND: Millis = 1_000;
 
 /// Octets of a value in one segment.
 const SEGMENT: usize = 12;
@@ -45,8 +44,8 @@ pub(super) struct Kept {
 /// What a device is made of that another one at its address has of its own.
 #[derive(Debug)]
 pub(super) struct Body {
-    serial: String,
-    is_other: bool,
+    pub(super) serial: String,
+    pub(super) is_other: bool,
     pub(super) memory: VecDeque<Kept>,
     next_number: u32,
     /// When its session began, and what its clock showed then.
@@ -61,22 +60,13 @@ impl Body {
         Self { serial, is_other, memory, next_number: FIRST_NUMBER, session, is_clock_set: true }
     }
 
-    fn stamp(&self, now: Millis) -> Stamp {
+    pub(super) fn stamp(&self, now: Millis) -> Stamp {
         if !self.is_clock_set {
             return Stamp::lost();
         }
         let began = if self.is_other { CLOCKS[1] } else { CLOCKS[0] };
         Stamp::of_seconds(began + i64::try_from(now / SECOND).unwrap_or_default())
     }
-}
-
-/// Something on its way over the air.
-pub(super) enum Sent {
-    /// The answer to an operation.
-    Answer(LinkEvent, Vec<Key>),
-    Notify(Characteristic, Vec<u8>, Vec<Key>),
-    /// Of a measurement that is forgotten when it is confirmed, or of the control point.
-    Indicate(Characteristic, Vec<u8>, Vec<Key>, Option<u32>),
 }
 
 /// Records on their way.
@@ -92,18 +82,18 @@ pub(super) struct Connection {
     pub(super) subscribed: BTreeSet<Characteristic>,
     pub(super) wire: VecDeque<(Millis, Sent)>,
     /// When the confirmation of an indication gets there, and of which measurement.
-    confirms: VecDeque<(Millis, Option<u32>)>,
+    pub(super) confirms: VecDeque<(Millis, Option<u32>)>,
     /// A measurement was indicated and is not confirmed.
-    is_awaited: bool,
+    pub(super) is_awaited: bool,
     pub(super) transfer: Option<Transfer>,
-    drop_at: Option<Millis>,
-    last_act: Millis,
-    tick_at: Millis,
+    pub(super) drop_at: Option<Millis>,
+    pub(super) last_act: Millis,
+    pub(super) tick_at: Millis,
     pub(super) is_busy: bool,
     /// Live observations are wanted.
     pub(super) is_started: bool,
     /// The counters of segments, stored and live.
-    segments: [u8; 2],
+    pub(super) segments: [u8; 2],
 }
 
 impl Connection {
@@ -123,18 +113,10 @@ pub(super) struct Peripheral {
     pub(super) troubles: Troubles,
     measure_at: Millis,
     wake_at: Millis,
-    advertises_until: Millis,
+    pub(super) advertises_until: Millis,
     pub(super) link: Option<Connection>,
-    inbox: VecDeque<(LinkEvent, Vec<Key>)>,
+    pub(super) inbox: VecDeque<(LinkEvent, Vec<Key>)>,
     pub(super) account: Account,
-}
-
-/// What an attempt to connect comes to.
-pub(super) enum Attempt {
-    /// It is not there: look again then.
-    Wait(Millis),
-    /// It takes until then, and whether it succeeds.
-    Until(Millis, bool),
 }
 
 impl Peripheral {
@@ -161,7 +143,7 @@ impl Peripheral {
         Characteristic { service: self.kind.service, uuid }
     }
 
-    const fn is_always_there(&self) -> bool {
+    pub(super) const fn is_always_there(&self) -> bool {
         matches!(self.kind.manner, Manner::Streamed | Manner::Kept { is_live: true, .. })
     }
 
@@ -169,7 +151,7 @@ impl Peripheral {
         self.now < self.troubles.off_until
     }
 
-    const fn advertises(&self) -> bool {
+    pub(super) const fn advertises(&self) -> bool {
         !self.is_off() && self.link.is_none() && (self.is_always_there() || self.now < self.advertises_until)
     }
 
@@ -236,7 +218,7 @@ impl Peripheral {
         }
     }
 
-    fn facts<T>(&mut self, made: impl FnOnce(&mut Facts<'_>) -> T) -> T {
+    pub(super) fn facts<T>(&mut self, made: impl FnOnce(&mut Facts<'_>) -> T) -> T {
         let is_of_minutes = matches!(self.kind.manner, Manner::Kept { count: Count::Minutes, .. });
         let (began, start) = self.body.session.clone();
         let minutes = u32::try_from((self.now - began) / MINUTE).unwrap_or_default();
@@ -296,110 +278,6 @@ impl Peripheral {
         if let Some(link) = &mut self.link {
             link.tick_at = self.now;
             link.last_act = self.now;
-        }
-    }
-
-    pub(super) const fn is_in_segments(&self) -> bool {
-        matches!(self.kind.manner, Manner::Kept { count: Count::Record, .. })
-    }
-
-    fn is_wanted_live(&self) -> bool {
-        let live = self.of(LIVE);
-        self.link.as_ref().is_some_and(|link| link.is_started && link.subscribed.contains(&live))
-    }
-
-    /// A sensor that was told to send what it measures keeps nothing of it; a live observation has no record
-    /// number.
-    fn send_instead_of_keeping(&mut self, parts: Vec<Part>) {
-        for part in parts {
-            let (_, octets, keys) = keyed(part, None);
-            let live = self.of(LIVE);
-            self.send_segments(live, octets.get(4..).unwrap_or_default(), keys);
-        }
-    }
-
-    /// Sends a value in segments: bit 0 the first, bit 1 the last, then a counter that goes on.
-    pub(super) fn send_segments(&mut self, of: Characteristic, octets: &[u8], keys: Vec<Key>) {
-        let pieces = octets.len().div_ceil(SEGMENT);
-        for (place, piece) in octets.chunks(SEGMENT).enumerate() {
-            let is_last = place + 1 == pieces;
-            let Some(link) = &mut self.link else { return };
-            let [stored, live] = &mut link.segments;
-            let counter = if of.uuid == LIVE { live } else { stored };
-            let header = *counter << 2 | u8::from(is_last) << 1 | u8::from(place == 0);
-            *counter = (*counter + 1) % 64;
-            let value = [&[header], piece].concat();
-            let keys = if is_last { keys.clone() } else { Vec::new() };
-            self.send(Sent::Notify(of, value, keys));
-        }
-    }
-
-    fn send_live(&mut self, kept: &Kept) {
-        for (uuid, octets, keys) in &kept.sends {
-            let of = self.of(*uuid);
-            if self.link.as_ref().is_some_and(|link| link.subscribed.contains(&of)) {
-                self.send(Sent::Notify(of, octets.clone(), keys.clone()));
-            }
-        }
-    }
-
-    /// Puts something on the air, behind everything that is on it.
-    pub(super) fn send(&mut self, sent: Sent) {
-        let latency = if self.now < self.troubles.slow_until { 9 * SECOND } else { 60 };
-        let latency = 5 + self.draw.below(latency);
-        let is_silent = self.now < self.troubles.silent_until;
-        let sent = match sent {
-            Sent::Answer(event, keys) if is_silent => {
-                let event = unanswered(event);
-                // The limit of the link itself.
-                let Some(link) = &mut self.link else { return };
-                let last = link.wire.back().map_or(self.now, |(at, _)| *at);
-                return link
-                    .wire
-                    .push_back((last.max(self.now) + 10 * SECOND, Sent::Answer(event, drop_all(keys))));
-            }
-            Sent::Notify(..) | Sent::Indicate(..) if is_silent => return,
-            sent => sent,
-        };
-        let Some(link) = &mut self.link else { return };
-        let last = link.wire.back().map_or(self.now, |(at, _)| *at);
-        link.last_act = link.last_act.max(self.now);
-        link.wire.push_back((last.max(self.now + latency), sent));
-    }
-
-    /// The first thing on the air has arrived.
-    fn arrive(&mut self) {
-        let Some((_, sent)) = self.link.as_mut().and_then(|link| link.wire.pop_front()) else { return };
-        let loses =
-            matches!(&sent, Sent::Indicate(_, _, _, Some(_))) && self.troubles.take_lost_confirmation();
-        let delay = 5 + self.draw.below(60);
-        let now = self.now;
-        let Some(link) = &mut self.link else { return };
-        match sent {
-            Sent::Answer(event, keys) => self.inbox.push_back((event, keys)),
-            Sent::Notify(of, octets, keys) => {
-                self.inbox.push_back((LinkEvent::Value(of, Bytes::from(octets)), keys));
-            }
-            Sent::Indicate(of, octets, keys, which) => {
-                self.inbox.push_back((LinkEvent::Value(of, Bytes::from(octets)), keys));
-                if loses {
-                    link.drop_at = Some(now + 1);
-                } else {
-                    link.confirms.push_back((now + delay, which));
-                }
-            }
-        }
-    }
-
-    fn handle_confirmation(&mut self) {
-        let Some(link) = &mut self.link else { return };
-        let Some((_, Some(number))) = link.confirms.pop_front() else { return };
-        link.is_awaited = false;
-        link.tick_at = self.now + 20;
-        if self.body.memory.front().is_some_and(|kept| kept.number == number)
-            && let Some(confirmed) = self.body.memory.pop_front()
-        {
-            self.owe(&confirmed);
         }
     }
 
@@ -476,104 +354,6 @@ impl Peripheral {
         }
     }
 
-    pub(super) fn attempt(&mut self) -> Attempt {
-        if !self.advertises() {
-            return Attempt::Wait(self.due());
-        }
-        if self.troubles.take_refusal() {
-            return Attempt::Until(self.now + SECOND * (2 + self.draw.below(20)), false);
-        }
-        Attempt::Until(self.now + 200 + self.draw.below(1_500), true)
-    }
-
-    /// The attempt has come to its end.
-    pub(super) fn connect(&mut self) -> Result<(), LinkError> {
-        let what = self.kind.name.to_owned();
-        if !self.advertises() {
-            return Err(LinkError::Absent { what });
-        }
-        self.inbox.clear();
-        self.account.connections += 1;
-        let longest = if self.is_always_there() { 200 * SECOND } else { 12 * SECOND };
-        let drop_at =
-            self.troubles.cuts(self.now, &mut self.draw).then(|| self.now + self.draw.below(longest));
-        let (last_act, tick_at) = (self.now, self.now + SECOND);
-        self.link = Some(Connection { drop_at, last_act, tick_at, ..Connection::default() });
-        Ok(())
-    }
-
-    /// The gateway lets go.
-    pub(super) fn disconnect(&mut self) {
-        self.link = None;
-        self.inbox.clear();
-    }
-
-    /// What has arrived, in its order.
-    pub(super) fn next(&mut self) -> Option<LinkEvent> {
-        let (event, keys) = self.inbox.pop_front()?;
-        if !self.body.is_other {
-            let is_stream = self.kind.manner == Manner::Streamed;
-            for key in &keys {
-                self.account.note_arrival(key);
-                // What is only sent has to be heard when it came; so has a clock that was read.
-                let is_live = key.record.is_none() && self.is_in_segments();
-                if is_stream || is_live || matches!(key.code, CLOCK | BATTERY) {
-                    self.account.note_due(key);
-                }
-            }
-        }
-        Some(event)
-    }
-
-    pub(super) fn read(&mut self, of: Characteristic) {
-        let strings = [(0x2A29, "Ward Works"), (0x2A24, self.kind.name), (0x2A26, "1.0")];
-        let mut keys = Vec::new();
-        let value = match (of.service, of.uuid) {
-            (0x180A, 0x2A25) => Some(self.body.serial.clone().into_bytes()),
-            (0x180A, uuid) => {
-                strings.iter().find(|(known, _)| *known == uuid).map(|(_, text)| text.as_bytes().to_vec())
-            }
-            (0x1805, 0x2A2B) => {
-                let stamp = self.body.stamp(self.now);
-                let text = if stamp.text.is_empty() { "-".to_owned() } else { stamp.text.clone() };
-                keys.push(Key { code: CLOCK, record: None, time: stamp.text.clone(), value: text });
-                Some(stamp.current_time())
-            }
-            (0x180F, 0x2A19) => {
-                let least = if self.body.is_other { 0 } else { 50 };
-                let charge = least + u8::try_from(self.draw.below(50)).unwrap_or_default();
-                keys.push(Key {
-                    code: BATTERY,
-                    record: None,
-                    time: String::new(),
-                    value: charge.to_string(),
-                });
-                Some(vec![charge])
-            }
-            (service, uuid) if service == self.kind.service => {
-                let read = self.kind.read;
-                self.facts(|facts| read(uuid, facts))
-            }
-            _ => None,
-        };
-        let answer = value.map(Bytes::from).ok_or_else(|| NOT_OFFERED.to_owned());
-        self.send(Sent::Answer(LinkEvent::ReadDone(of, answer), keys));
-    }
-
-    pub(super) fn subscribe(&mut self, to: Characteristic) {
-        let control = matches!(self.kind.manner, Manner::Kept { .. }) && to == self.of(0x2A52);
-        let is_offered = control
-            || self.kind.sends.contains(&to.uuid) && to.service == self.kind.service
-            || to == (Characteristic { service: 0x180F, uuid: 0x2A19 });
-        let answer = if is_offered { Ok(()) } else { Err(NOT_OFFERED.to_owned()) };
-        if let Some(link) =
-            self.link.as_mut().filter(|_| is_offered && self.now >= self.troubles.silent_until)
-        {
-            link.subscribed.insert(to);
-        }
-        self.send(Sent::Answer(LinkEvent::Subscribed(to, answer), Vec::new()));
-    }
-
     /// Another device stands at the address, or the right one again.
     pub(super) fn swap(&mut self) {
         self.lose("it was carried away");
@@ -617,28 +397,14 @@ impl Peripheral {
         }
         let old = |kept: &&Kept| kept.made + MARGIN < self.now;
         let owed: Vec<Kept> = self.body.memory.iter().filter(old).cloned().collect();
-        owed.iter().for_each(|kept| self.owe(kept));
+        for kept in &owed {
+            self.owe(kept);
+        }
     }
 }
 
-fn keyed(part: Part, record: Option<u32>) -> (u16, Vec<u8>, Vec<Key>) {
+pub(super) fn keyed(part: Part, record: Option<u32>) -> (u16, Vec<u8>, Vec<Key>) {
     let Part { of, octets, says, time } = part;
     let key = |(code, value)| Key { code, record, time: time.clone(), value };
     (of, octets, says.into_iter().map(key).collect())
-}
-
-/// What a link says of an operation that never ended.
-fn unanswered(event: LinkEvent) -> LinkEvent {
-    let reason = "no answer in 10 s".to_owned();
-    match event {
-        LinkEvent::ReadDone(of, _) => LinkEvent::ReadDone(of, Err(reason)),
-        LinkEvent::Subscribed(to, _) => LinkEvent::Subscribed(to, Err(reason)),
-        LinkEvent::Written(to, _) => LinkEvent::Written(to, Err(reason)),
-        other @ (LinkEvent::Up | LinkEvent::Bytes(_) | LinkEvent::Value(..) | LinkEvent::Down(_)) => other,
-    }
-}
-
-fn drop_all(keys: Vec<Key>) -> Vec<Key> {
-    drop(keys);
-    Vec::new()
 }

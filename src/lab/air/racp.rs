@@ -2,7 +2,8 @@
 //! all that may be written here but the start of a health sensor's live observations.
 
 use super::kinds::{Count, Manner, SENSOR_CONTROL};
-use super::peripheral::{Kept, Peripheral, Sent, Transfer};
+use super::peripheral::{Kept, Peripheral, Transfer};
+use super::wire::Sent;
 use crate::link::{Characteristic, LinkEvent};
 
 const REPORT: u8 = 0x01;
@@ -158,7 +159,7 @@ impl Peripheral {
                 for (uuid, octets, keys) in kept.sends {
                     let of = self.of(uuid);
                     if self.is_in_segments() {
-                        self.send_segments(of, &octets, keys);
+                        self.send_segments(of, &octets, &keys);
                     } else {
                         self.send(Sent::Notify(of, octets, keys));
                     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::peripheral::{Attempt, Millis, Peripheral};
+use super::gatt::Attempt;
+use super::peripheral::{Millis, Peripheral};
 use crate::link::{Link, LinkCommand, LinkError, LinkEvent};
 
 /// A peripheral that its link and the ward hold.

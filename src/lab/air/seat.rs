@@ -175,8 +175,9 @@ impl Seat {
     /// What is durable by now is told; all of it when it is to be durable at once.
     pub(super) fn tell_durable(&mut self, now: Instant, at_once: bool) {
         let mut last = None;
-        while let Some((_, settled)) = self.way.pop_front_if(|(at, _)| at_once || *at <= now) {
-            last = Some(settled);
+        while let Some((_, settled)) = self.way.front().filter(|(at, _)| at_once || *at <= now) {
+            last = Some(*settled);
+            self.way.pop_front();
         }
         if let Some(settled) = last {
             self.settled.send_replace(settled);

@@ -11,6 +11,7 @@ const SECOND: Millis = 1_000;
 const ECHO: Millis = 5 * MINUTE;
 
 /// Faults that wait for their moment, and those that last.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own that waits or does not")]
 pub(super) struct Troubles {
     draw: Draw,
     /// Nothing begins before, and nothing after.
