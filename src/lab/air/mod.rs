@@ -1,4 +1,4 @@
-//! A ward of BLE devices in simulated time: twenty peripherals for hours, with faults.
+//! A ward of BLE devices in simulated time: some twenty peripherals for hours, with faults.
 //!
 //! In: minutes, a seed. Out: what became of every device, and a verdict: every value that a device showed and had
 //! confirmed, or keeps as a record, came out behind the gate, exactly once by the rule of the consumer (device,
@@ -10,7 +10,7 @@
 //! What the peripherals do stands in `kinds` and `peripheral`, what goes wrong in `trouble`. A device whose
 //! profile is not in the catalogue is left out with a word.
 //!
-//! Not here: BlueZ (see `lab/bluez`), keys, power cuts of the gateway itself. A session that is ended and made
+//! Not here: insulin pumps, BlueZ (see `lab/bluez`), keys, power cuts of the gateway itself. A session that is ended and made
 //! anew is here: what it remembered is what its notebook has.
 
 mod account;

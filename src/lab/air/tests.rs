@@ -47,7 +47,7 @@ fn a_run_of_a_seed_is_the_same_again() {
     assert_eq!(ward(&plan).text(), ward(&plan).text());
 }
 
-/// `AIR_SEEDS=1-20 AIR_MINUTES=600 cargo test --lib --features lab air::tests::many -- --ignored --nocapture`
+/// `AIR_FROM=1 AIR_TO=20 AIR_MINUTES=600 cargo test --lib --features lab air::tests::many -- --ignored --nocapture`
 #[test]
 #[ignore = "minutes; for a search by hand"]
 fn many_seeds() {
