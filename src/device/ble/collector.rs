@@ -33,6 +33,7 @@ use crate::device::catalogue::{BleProfile, Decoder};
 use crate::device::observation::Observation;
 use crate::device::settings::Settings;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
+use crate::link::gatt::att_error;
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
 use identity::Asked;
@@ -188,6 +189,12 @@ impl Collector {
         }
         let value = match result {
             Ok(value) => Some(value.as_ref()),
+            // Refused is an answer. What got none may be answered on the next connection.
+            Err(reason)
+                if reason != NOT_OFFERED && self.phase == Phase::Asking && att_error(reason).is_none() =>
+            {
+                return self.give_up(FaultKind::Timeout, format!("{of:?} could not be read: {reason}"));
+            }
             Err(reason) => {
                 if reason != NOT_OFFERED {
                     self.report(FaultKind::Refused, format!("{of:?} could not be read: {reason}"));

@@ -147,6 +147,27 @@ fn a_string_that_cannot_be_read_is_not_stated_and_reported() {
 }
 
 #[test]
+fn a_read_without_an_answer_costs_the_connection_and_a_refused_one_does_not() {
+    let no_answer = "no answer in 10 s";
+    let mut story = Story::of(&["heart-rate"]);
+    story.event(LinkEvent::Up);
+    for uuid in [0x2A29, 0x2A24, 0x2A26] {
+        story.answer(uuid, Ok("x"));
+    }
+    let actions = story.answer(0x2A25, Err(no_answer));
+    assert_eq!((faults(&actions).last(), actions.last()), (Some(&FaultKind::Timeout), Some(&HANG_UP)));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Identify(..))), "{actions:?}");
+
+    for (reason, is_given_up) in [(no_answer, true), ("Operation failed with ATT error: 0x05", false)] {
+        let mut story = Story::of(&["pulse-oximeter"]);
+        story.event(LinkEvent::Up);
+        story.answer_all("x");
+        let actions = story.event(LinkEvent::ReadDone(FEATURES, Err(reason.to_owned())));
+        assert_eq!(actions.contains(&HANG_UP), is_given_up, "{reason}");
+    }
+}
+
+#[test]
 fn strings_are_cut_at_the_first_nul_cleaned_and_bounded() {
     assert_eq!(readable(b"AB\0CD"), Some("AB".to_owned()));
     assert_eq!(readable(b"  \0"), None);
