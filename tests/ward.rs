@@ -1,9 +1,10 @@
-//! A ward in simulated time: every simulated serial device at once.
+//! A ward in simulated time: every simulated serial device at once, and every simulated BLE device at once.
 
 #![cfg(feature = "lab")]
 #![cfg(test)]
 
 use wardline::device::catalogue::serial_models;
+use wardline::lab::air;
 use wardline::lab::sim::SIMS;
 use wardline::lab::ward::{Options, Spoil, Summary, live};
 
@@ -15,7 +16,7 @@ fn ward(options: &Options) -> (bool, Summary) {
 }
 
 fn usual() -> Options {
-    Options { hours: 0.4, seed: 1, only: Vec::new(), calm: true, spoil: None, json: false }
+    Options { hours: 0.4, seed: 1, only: Vec::new(), radio: false, calm: true, spoil: None, json: false }
 }
 
 #[test]
@@ -43,4 +44,35 @@ fn the_verdict_notices_what_is_spoilt() {
     }
     let (is_well, summary) = ward(&Options { only, ..usual() });
     assert!(is_well, "{summary:#?}");
+}
+
+/// Without waiting: hours of it are `wardline-lab ward --radio`.
+fn radio(plan: &air::Plan) -> air::Outcome {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(air::live(plan))
+}
+
+fn usual_radio() -> air::Plan {
+    air::Plan { minutes: 40, seed: 5, only: Vec::new(), calm: false, spoil: None }
+}
+
+#[test]
+fn twenty_ble_devices_with_faults_lose_nothing_and_double_nothing() {
+    let outcome = radio(&usual_radio());
+    let text = outcome.text().unwrap();
+    assert!(outcome.is_well(), "{text}");
+    assert!(outcome.devices.len() >= 20 && outcome.left_out.is_empty(), "{text}");
+    assert!(outcome.devices.iter().all(|row| row.due > 0), "{text}");
+    assert!(outcome.devices.iter().map(|row| row.faults).sum::<u64>() > 20, "{text}");
+}
+
+#[test]
+fn the_verdict_on_ble_devices_notices_what_is_spoilt() {
+    for spoil in [air::Spoil::Lose, air::Spoil::Double, air::Spoil::Mix] {
+        let outcome = radio(&air::Plan { minutes: 20, calm: true, spoil: Some(spoil), ..usual_radio() });
+        assert!(!outcome.is_well(), "{spoil:?}: {}", outcome.text().unwrap());
+    }
+    let outcome = radio(&air::Plan { minutes: 20, calm: true, ..usual_radio() });
+    assert!(outcome.is_well(), "{}", outcome.text().unwrap());
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::alarms::AlarmEdges;
 use super::nomenclature::Metric;
 use super::observation::Observation;
 use super::settings::{Setting, Settings};
@@ -165,6 +166,12 @@ pub trait Decoder: Send {
     /// half.
     fn handle_end(&mut self) -> Vec<Observation> {
         Vec::new()
+    }
+
+    /// The alarms that it holds for told. They are the device's, not the connection's: the decoder of the next
+    /// connection goes on with them.
+    fn alarms(&mut self) -> Option<&mut AlarmEdges> {
+        None
     }
 
     /// Something to be read because of what was said just now (a status that changed), if anything. Its

@@ -166,6 +166,10 @@ impl<L: Link> Session<L> {
         let mut at = now;
         loop {
             if let ControlFlow::Break(ended) = self.perform_actions(at).await {
+                if let Ended::Link(error) = &ended {
+                    // What it still holds belongs to this connection, and must not come out at the next.
+                    self.driver.handle_event(&LinkEvent::Down(error.clone()), at);
+                }
                 return self.last_words(at, ended).await;
             }
             let silent_at = self.context.quiet.map(|quiet| self.heard + quiet);

@@ -1,6 +1,7 @@
 //! The lab: simulators of the bedside, an embedded broker, a verifying consumer, the demo and the
 //! benchmark. Behind the feature `lab`, never in a release package.
 
+pub mod air;
 pub mod bench;
 pub mod bluez;
 pub mod broker;

@@ -5,6 +5,8 @@
 //! in turn; the driver never wrote what its simulator would not take. Real simulators, drivers, sessions
 //! and gatekeeper; the lines are in memory, so that hours pass in minutes and every run of a seed is the
 //! same. Real lines at their real speed are what `tests/serial` is about.
+//!
+//! With `--radio` it is the ward of BLE devices, in `lab/air`.
 
 mod ledger;
 mod port;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::air;
 use super::bench::machine::Memory;
 use super::numerics::{Minute, minutes};
 use super::sim::SIMS;
@@ -37,9 +40,12 @@ pub struct Options {
     /// From which all faults are drawn; a run of the same seed is the same run
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Only these devices, by the names of their drivers
+    /// Only these devices, by the names of their drivers or profiles
     #[arg(long)]
     pub only: Vec<String>,
+    /// BLE devices instead of serial ones
+    #[arg(long)]
+    pub radio: bool,
     /// No faults
     #[arg(long)]
     pub calm: bool,
@@ -58,6 +64,18 @@ pub enum Spoil {
     Lose,
     /// A report of one device comes under the name of the next.
     Mix,
+    /// An observation is given twice (`--radio`).
+    Double,
+}
+
+impl Spoil {
+    const fn of_air(self) -> air::Spoil {
+        match self {
+            Self::Lose => air::Spoil::Lose,
+            Self::Mix => air::Spoil::Mix,
+            Self::Double => air::Spoil::Double,
+        }
+    }
 }
 
 /// The minute in which it is.
@@ -90,6 +108,10 @@ impl Clock for Simulated {
 
 /// Runs the ward and says what became of it.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if options.radio {
+        return run_radio(options);
+    }
+    anyhow::ensure!(options.spoil != Some(Spoil::Double), "`--spoil double` wants `--radio`");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let ledger = runtime.block_on(live(options))?;
     let mut out = std::io::stdout();
@@ -99,6 +121,30 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         write!(out, "{}", text(&ledger)?)?;
     }
     Ok(if ledger.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The same of the ward of BLE devices.
+fn run_radio(options: &Options) -> anyhow::Result<ExitCode> {
+    let plan = air::Plan {
+        minutes: length(options),
+        seed: options.seed,
+        only: options.only.clone(),
+        calm: options.calm,
+        spoil: options.spoil.map(Spoil::of_air),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let outcome = runtime.block_on(air::live(&plan));
+    anyhow::ensure!(
+        !outcome.devices.is_empty(),
+        "there is no such device; `--only` takes the names of BLE profiles here, for instance heart-rate"
+    );
+    let mut out = std::io::stdout();
+    if options.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&outcome)?)?;
+    } else {
+        write!(out, "{}", outcome.text()?)?;
+    }
+    Ok(if outcome.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The ward's hours; for tests too.

@@ -139,6 +139,9 @@ impl Decoder for Analyser {
                 let steps = octets.u16(name)?;
                 let (number, unit) = match reading {
                     Reading::Steps(exponent, unit) => (tenths(steps, exponent), unit),
+                    Reading::Mass if steps == UNSUCCESSFUL => {
+                        (Value::Absent(Absent::Error), system.mass(steps).1)
+                    }
                     Reading::Mass => system.mass(steps),
                     Reading::Length => system.length(steps),
                 };

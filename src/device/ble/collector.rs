@@ -34,6 +34,7 @@ use crate::device::catalogue::{BleProfile, Decoder};
 use crate::device::observation::Observation;
 use crate::device::settings::Settings;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
+use crate::link::gatt::att_error;
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
 use besides::Besides;
@@ -173,7 +174,11 @@ impl Collector {
         self.besides = Besides::default();
         self.answered.clear();
         for profile in &mut self.profiles {
+            let on = profile.decoder.alarms().map(std::mem::take);
             profile.decoder = (profile.row.decoder)();
+            if let (Some(on), Some(alarms)) = (on, profile.decoder.alarms()) {
+                *alarms = on;
+            }
         }
     }
 
@@ -200,6 +205,12 @@ impl Collector {
                 self.answered.insert(of.service);
                 self.handle_clock(of, value, now);
                 Some(value.as_ref())
+            }
+            // Refused is an answer. What got none may be answered on the next connection.
+            Err(reason)
+                if reason != NOT_OFFERED && self.phase == Phase::Asking && att_error(reason).is_none() =>
+            {
+                return self.give_up(FaultKind::Timeout, format!("{of:?} could not be read: {reason}"));
             }
             Err(reason) => {
                 if reason != NOT_OFFERED {
@@ -264,7 +275,8 @@ impl Collector {
         let outcome = profile.decoder.handle_value(of, value);
         // BlueZ has confirmed the indication already: the device keeps no copy. Of a record with a number it does.
         let keeps = profile.shelf.as_ref().is_some_and(Shelf::has_numbers);
-        let at_once = !keeps && profile.row.episodic.contains(&of);
+        let is_kept = |said: &Vec<Observation>| keeps && said.iter().all(|one| one.record.is_some());
+        let at_once = profile.row.episodic.contains(&of) && !outcome.as_ref().is_ok_and(is_kept);
         self.take(place, of, outcome);
         if at_once {
             self.actions.push_back(Action::Commit);
@@ -350,6 +362,7 @@ impl Driver for Collector {
     }
 
     fn handle_refused(&mut self, _: Ticket, _: Now) {
+        self.forget_alarms();
         for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
             shelf.handle_refused();
         }

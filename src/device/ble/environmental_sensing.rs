@@ -22,7 +22,8 @@ use crate::device::Fault;
 use crate::device::catalogue::{BleProfile, Class, Decoder};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{
-    DEGREE_CELSIUS, KILOGRAM_PER_M3, Metric, PASCAL, PERCENT, REL_HUMIDITY_MICROENV, TEMP_ROOM, Unit,
+    DEGREE_CELSIUS, KILOGRAM_PER_M3, Metric, PART_PER_BILLION, PASCAL, PERCENT, REL_HUMIDITY_MICROENV,
+    TEMP_ROOM, Unit,
 };
 use crate::device::observation::{Absent, Observation, Status, Value};
 use crate::link::Characteristic;
@@ -120,7 +121,8 @@ const QUANTITIES: [Quantity; 15] = [
     Quantity(0x2A7B, "dew point", &codes::DEW_POINT, &DEGREE_CELSIUS, Layout::Signed8),
     gas(0x2BCF, "ammonia concentration", &codes::AMMONIA),
     gas(0x2BD0, "carbon monoxide concentration", &codes::CARBON_MONOXIDE),
-    gas(0x2BD1, "methane concentration", &codes::METHANE),
+    // Its neighbours are in kg/m3 (GATT Specification Supplement, "Methane Concentration").
+    Quantity(0x2BD1, "methane concentration", &codes::METHANE, &PART_PER_BILLION, Layout::Float),
     gas(0x2BD2, "nitrogen dioxide concentration", &codes::NITROGEN_DIOXIDE),
     gas(0x2BD3, "organic compounds concentration", &codes::ORGANIC_COMPOUNDS),
     gas(0x2BD4, "ozone concentration", &codes::OZONE),

@@ -239,6 +239,8 @@ impl Measurement {
         };
         let known = usize::from(kind).checked_sub(1).and_then(|place| TYPES.get(place).copied());
         let (metric, quality) = match known {
+            // Type 10 says so, and so does location 4.
+            _ if self.location == Some(CONTROL_SOLUTION) => (&CONC_GLU_CONTROL, Quality::TEST),
             Some(metric) if metric.code == CONC_GLU_CONTROL.code => (metric, Quality::TEST),
             Some(metric) if !is_not_glucose => (metric, Quality::GOOD),
             Some(_) | None => (&NOT_GLUCOSE, Quality::QUESTIONABLE),
@@ -251,6 +253,9 @@ impl Measurement {
         Item { quality, ..Item::measured(metric, unit, value) }
     }
 }
+
+/// The sample location that is none: a control solution was measured.
+const CONTROL_SOLUTION: u8 = 4;
 
 /// A Glucose Measurement Context.
 struct Context {

@@ -67,6 +67,13 @@ const AFTER_LIVE: Duration = Duration::from_secs(30);
 /// kept all the same for what it sends by itself.
 const SILENCES: u8 = 1;
 
+/// Fewer records came than there were.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Missing {
+    /// From where on was asked; `None`: for all.
+    from: Option<Mark>,
+}
+
 /// The records of one service of a device: lives as long as the driver.
 pub(super) struct Shelf {
     row: &'static BleProfile,
@@ -79,6 +86,9 @@ pub(super) struct Shelf {
     is_whole: bool,
     /// Fewer came than the device said there were, and it was asked again for that.
     was_short: bool,
+    /// From where on was asked when fewer came than there were. What is missing stands behind it: nothing is
+    /// deleted until as much was asked for again and came whole.
+    missing: Option<Missing>,
     /// From where on was asked last.
     asked: Option<Mark>,
     /// Whether the last transfer that failed had given a record.
@@ -100,6 +110,7 @@ impl Shelf {
             silences: 0,
             is_whole: false,
             was_short: false,
+            missing: None,
             asked: None,
             had_given: false,
         })
@@ -238,12 +249,17 @@ impl Shelf {
             return None;
         }
         let Some(expected) = expected.filter(|expected| came.count < *expected) else {
+            if self.asked.is_none() || self.missing == Some(Missing { from: self.asked }) {
+                self.missing = None;
+            }
             self.is_whole = true;
             self.was_short = false;
             self.delete(now);
             return None;
         };
         let detail = format!("{} of {expected} stored records came", came.count);
+        self.is_whole = false;
+        self.missing.get_or_insert(Missing { from: self.asked });
         if !std::mem::replace(&mut self.was_short, true) {
             self.begin(self.asked, now);
         }
@@ -270,7 +286,11 @@ impl Shelf {
 
     /// Deletes what may be deleted, if it may now.
     fn delete(&mut self, now: Mono) {
-        let Some(may) = self.may_delete.filter(|_| self.is_whole && self.ledger.is_settled()) else { return };
+        let Some(may) =
+            self.may_delete.filter(|_| self.is_whole && self.missing.is_none() && self.ledger.is_settled())
+        else {
+            return;
+        };
         // Behind the greatest number the next record has the least.
         if let Some(mark) = self.ledger.from()
             && self.transfer.delete(mark.number, may, now)

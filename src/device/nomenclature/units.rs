@@ -136,6 +136,8 @@ rows! { Unit UNITS:
     /// `MDC_DIM_PASCAL` (`4::3840`): the kilopascal without its prefix.
     PASCAL = { code: 265_984, ucum: "Pa", symbol: "Pa" };
     /// No code in the standard that is known here: a private one.
+    PART_PER_BILLION = { code: 67_113_698, ucum: "[ppb]", symbol: "ppb" };
+    /// No code in the standard that is known here: a private one.
     KILOGRAM_PER_M3 = { code: 67_113_697, ucum: "kg/m3", symbol: "kg/m³" };
     // insulin-delivery.
     /// `4::5600`.

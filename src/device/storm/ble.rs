@@ -23,7 +23,9 @@ use super::{Promises, Talk, byte, piece};
 use crate::device::ble::Collector;
 use crate::device::catalogue::{BleProfile, Stored};
 use crate::device::nomenclature::Metric;
-use crate::link::gatt::{GattWrite, PUMP_RECORD_ACCESS, PUMP_STATUS_READER, RECORD_ACCESS};
+use crate::link::gatt::{
+    GattWrite, HEALTH_SENSOR_CONTROL, PUMP_RECORD_ACCESS, PUMP_STATUS_READER, RECORD_ACCESS,
+};
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 
 const DEVICE_INFORMATION: u16 = 0x180A;
@@ -84,6 +86,9 @@ impl Device {
 
     fn may_write(&self, write: &GattWrite) -> bool {
         let to = write.to();
+        if to == HEALTH_SENSOR_CONTROL {
+            return self.profiles.iter().any(|row| row.service == to.service);
+        }
         let is_control_point = |row: &&'static BleProfile| match row.stored {
             None => false,
             Some(Stored::RecordAccess { .. }) => to.uuid == RECORD_ACCESS,

@@ -47,6 +47,10 @@ pub(super) struct Monitor {
 }
 
 impl Decoder for Monitor {
+    fn alarms(&mut self) -> Option<&mut AlarmEdges> {
+        Some(&mut self.alarms)
+    }
+
     fn handle_read(&mut self, of: Characteristic, value: Option<&[u8]>) -> Result<Vec<Observation>, Fault> {
         let told = match of {
             FEATURE => self.handle_feature(value),
@@ -237,7 +241,12 @@ fn readings(
     let measured = move |metric: &'static Metric, unit: &'static Unit, value: Value| {
         let is_number = matches!(value, Value::Decimal(_));
         let value = if is_control && is_number { Value::Absent(Absent::Error) } else { value };
+        // Less than nothing is what a special value looks like to the wrong reader (0xFFFF is -0.1).
+        let is_negative = metric.code != codes::TREND.code
+            && matches!(&value, Value::Decimal(number) if number.mantissa < 0);
+        let value = if is_negative { Value::Absent(Absent::Error) } else { value };
         let quality = if is_control { Quality::TEST } else { Quality::GOOD };
+        let quality = if is_negative { quality.with(Quality::INVALID) } else { quality };
         Observation { unit, quality, ..stated(metric, value, Kind::Measurement) }
     };
     let glucose = measured(metric, &mdc::MILLIGRAM_PER_DECILITRE, glucose);
@@ -252,6 +261,10 @@ fn state(annunciation: Annunciation) -> Observation {
 
 /// The metric of the sample type.
 fn metric_of(feature: Feature) -> &'static Metric {
+    // The location, too, says that it was a control solution.
+    if feature.sample >> 4 == 4 {
+        return &mdc::CONC_GLU_CONTROL;
+    }
     match feature.sample & 0x0F {
         1 => &mdc::CONC_GLU_CAPILLARY_WHOLEBLOOD,
         2 => &mdc::CONC_GLU_CAPILLARY_PLASMA,

@@ -5,7 +5,7 @@ use super::session::SessionStart;
 use super::tests::{asked, connected, feature, glucose, says, start, status};
 use super::*;
 use crate::device::catalogue::Decoder;
-use crate::device::observation::{DeviceTime, Phase, Value};
+use crate::device::observation::{Absent, DeviceTime, Phase, Value};
 use proptest::prelude::*;
 
 /// One record as the specification lays it out; the octets of the annunciation are sent where they are not zero.
@@ -94,9 +94,15 @@ proptest! {
             prop_assert!(of.iter().all(|one| one.device_time == Some(session::time_of(Some(from), sent.offset))));
             let value = |metric| of.iter().find(|one| one.metric == metric).map(|one| one.value.clone());
             let number = |bits: u16| crate::device::medfloat::sfloat(bits);
-            prop_assert_eq!(value(&mdc::CONC_GLU_ISF), Some(number(sent.glucose)));
+            // A concentration below nothing is none.
+            let none_below = |bits| {
+                let read = number(bits);
+                let is_below = matches!(&read, Value::Decimal(below) if below.mantissa < 0);
+                if is_below { Value::Absent(Absent::Error) } else { read }
+            };
+            prop_assert_eq!(value(&mdc::CONC_GLU_ISF), Some(none_below(sent.glucose)));
             prop_assert_eq!(value(&codes::TREND), sent.trend.map(number));
-            prop_assert_eq!(value(&codes::QUALITY), sent.quality.map(number));
+            prop_assert_eq!(value(&codes::QUALITY), sent.quality.map(none_below));
             let [status, calibration, warning] = sent.annunciation;
             let bits = u32::from(status) + 256 * u32::from(calibration) + 65_536 * u32::from(warning);
             prop_assert_eq!(value(&codes::STATUS), (bits != 0).then_some(Value::Bits(bits)));

@@ -19,6 +19,13 @@ pub(super) struct Besides {
 }
 
 impl Collector {
+    /// What was told was another device's, or was told to nobody.
+    pub(super) fn forget_alarms(&mut self) {
+        for alarms in self.profiles.iter_mut().filter_map(|profile| profile.decoder.alarms()) {
+            alarms.forget();
+        }
+    }
+
     /// Takes note of the device's clock, when that was what was read.
     pub(super) fn handle_clock(&mut self, of: Characteristic, value: &[u8], now: Now) {
         if of == CURRENT_TIME {
@@ -29,7 +36,9 @@ impl Collector {
     /// With what is known of the clock that made their stamps. A decoder that knows better is not overruled.
     pub(super) fn stamped(&self, mut said: Vec<Observation>) -> Vec<Observation> {
         for time in said.iter_mut().filter_map(|observation| observation.device_time.as_mut()) {
-            if time.ticks.is_none() && !time.is_of_older_timeline {
+            // With a zone or an offset of its own a stamp may be of another clock than the one that was read.
+            let is_plain = time.ticks.is_none() && time.zone.is_none() && time.offset.is_none();
+            if is_plain && !time.is_of_older_timeline {
                 time.ahead = time.ahead.or(self.besides.ahead);
             }
         }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{Collector, DEVICE_INFORMATION, IDENTITY_PERIOD, MAX_STRING, Phase, STRINGS};
 use crate::device::{Action, FaultKind, Identity};
+use crate::link::gatt::att_error;
 use crate::link::{Characteristic, LinkCommand, NOT_OFFERED};
 use crate::time::Mono;
 
@@ -43,22 +44,34 @@ impl Collector {
         let before = self.identity.clone();
         let before = [before.maker, before.model, before.serial, before.firmware];
         let mut failures = 0;
+        // Refused is an answer. What got none may be answered on the next connection.
+        let mut unanswered = false;
         for (((slot, answer), before), string) in stated.iter_mut().zip(asked.0).zip(before).zip(strings()) {
             *slot = match answer {
                 Some(Ok(text)) => text,
                 Some(Err(reason)) => {
                     failures += 1;
+                    unanswered |= att_error(&reason).is_none();
                     self.report(FaultKind::Refused, format!("{string:?} could not be read: {reason}"));
                     if first { None } else { before }
                 }
                 None => before,
             };
         }
+        if first && unanswered {
+            return self.give_up(FaultKind::Timeout, "it does not answer who it is".to_owned());
+        }
         if !first && failures == STRINGS.len() {
             return self.give_up(FaultKind::Timeout, "it no longer says who it is".to_owned());
         }
         let [maker, model, serial, firmware] = stated;
         let identity = Identity { maker, model, serial, firmware };
+        if !first && self.is_of_another(&identity) {
+            // Its records and alarms are not this one's: a new connection begins with nothing of them.
+            self.actions.push_back(Action::identify(identity));
+            let detail = "it says that it is another device than when it was connected".to_owned();
+            return self.give_up(FaultKind::Unexpected, detail);
+        }
         if first {
             self.handle_owner(&identity);
         }

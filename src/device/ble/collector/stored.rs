@@ -86,12 +86,20 @@ impl Collector {
     pub(super) fn handle_owner(&mut self, identity: &Identity) {
         let owner = owner(identity);
         let is_another = self.owner.replace(owner).is_some_and(|before| before != owner);
+        if is_another {
+            self.forget_alarms();
+        }
         for shelf in self.shelves() {
             if is_another {
                 shelf.forget();
             }
             shelf.handle_up();
         }
+    }
+
+    /// Whether it is of another device than the one whose records are known.
+    pub(super) fn is_of_another(&self, identity: &Identity) -> bool {
+        self.owner.is_some_and(|known| known != owner(identity))
     }
 
     /// Everything is subscribed to.

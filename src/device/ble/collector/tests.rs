@@ -149,6 +149,27 @@ fn a_string_that_cannot_be_read_is_not_stated_and_reported() {
 }
 
 #[test]
+fn a_read_without_an_answer_costs_the_connection_and_a_refused_one_does_not() {
+    let no_answer = "no answer in 10 s";
+    let mut story = Story::of(&["heart-rate"]);
+    story.event(LinkEvent::Up);
+    for uuid in [0x2A29, 0x2A24, 0x2A26] {
+        story.answer(uuid, Ok("x"));
+    }
+    let actions = story.answer(0x2A25, Err(no_answer));
+    assert_eq!((faults(&actions).last(), actions.last()), (Some(&FaultKind::Timeout), Some(&HANG_UP)));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Identify(..))), "{actions:?}");
+
+    for (reason, is_given_up) in [(no_answer, true), ("Operation failed with ATT error: 0x05", false)] {
+        let mut story = Story::of(&["pulse-oximeter"]);
+        story.event(LinkEvent::Up);
+        story.answer_all("x");
+        let actions = story.event(LinkEvent::ReadDone(FEATURES, Err(reason.to_owned())));
+        assert_eq!(actions.contains(&HANG_UP), is_given_up, "{reason}");
+    }
+}
+
+#[test]
 fn strings_are_cut_at_the_first_nul_cleaned_and_bounded() {
     assert_eq!(readable(b"AB\0CD"), Some("AB".to_owned()));
     assert_eq!(readable(b"  \0"), None);
@@ -457,6 +478,29 @@ fn fewer_records_than_announced_are_asked_for_again_once() {
         assert_eq!(faults(&actions), [FaultKind::Timeout]);
         assert_eq!(!writes(&actions).is_empty(), again);
     }
+}
+
+/// What did not come would be gone for good.
+#[test]
+fn nothing_is_deleted_while_a_record_that_was_announced_is_missing() {
+    let mut story = Story::deleting_meter();
+    story.connects("SN-1");
+    let mut tickets = 0;
+    for _ in 0..2 {
+        story.says(&[5, 0, 3, 0]);
+        story.record(1, &mut tickets);
+        story.record(3, &mut tickets);
+        let mut actions = story.ends();
+        actions.extend(story.durable(tickets));
+        assert!(writes(&actions).iter().all(|write| write.first() != Some(&2)), "deleted");
+    }
+    // The next transfer begins behind what came: whole as it is, it has not brought what is missing.
+    assert_eq!(writes(&story.passes(Duration::from_secs(310))), [[4, 3, 1, 3, 0]]);
+    assert_eq!(writes(&story.says(&[5, 0, 1, 0])), [[1, 3, 1, 3, 0]]);
+    story.record(3, &mut tickets);
+    let mut actions = story.ends();
+    actions.extend(story.durable(tickets));
+    assert!(writes(&actions).iter().all(|write| write.first() != Some(&2)), "deleted");
 }
 
 #[test]

@@ -150,7 +150,10 @@ proptest! {
         prop_assert!(said.iter().all(|said| said.record == Some(number.into())));
         prop_assert!(said.iter().all(|said| said.device_time.unwrap().offset == offset));
         let first = &said[0];
-        if let Some((mantissa, moles, kind, _)) = result {
+        if let Some((_, _, _, 4)) = result {
+                prop_assert_eq!(&first.value, &Value::Absent(Absent::Error), "a control solution");
+                prop_assert_eq!(first.metric.code, CONC_GLU_CONTROL.code);
+        } else if let Some((mantissa, moles, kind, _)) = result {
                 // kg/L times 10^5 is mg/dL, mol/L times 10^3 is mmol/L.
                 let exponent = if moles { -2 } else { 0 };
                 let expected = crate::device::decimal::Decimal::new(mantissa.into(), exponent);

@@ -186,6 +186,10 @@ impl Pump {
 }
 
 impl Decoder for Pump {
+    fn alarms(&mut self) -> Option<&mut AlarmEdges> {
+        Some(&mut self.alarms)
+    }
+
     fn handle_read(&mut self, of: Characteristic, value: Option<&[u8]>) -> Result<Vec<Observation>, Fault> {
         match (of, value) {
             (FEATURES, value) => self.handle_features(value),

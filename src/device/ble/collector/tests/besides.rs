@@ -50,7 +50,7 @@ fn every_stamp_carries_what_the_clock_of_its_connection_was_ahead() {
     story.event(LinkEvent::Down(LinkError::HungUp));
     story.event(LinkEvent::Up);
     story.answer_all("THM");
-    story.event(LinkEvent::ReadDone(CURRENT_TIME, Err("no answer".to_owned())));
+    story.event(LinkEvent::ReadDone(CURRENT_TIME, Err(NOT_OFFERED.to_owned())));
     story.event(LinkEvent::ReadDone(SITE, Err(NOT_OFFERED.to_owned())));
     story.subscribed(TEMPERATURE, Ok(()));
     story.subscribed(INTERMEDIATE, Err(NOT_OFFERED));
@@ -110,4 +110,63 @@ fn what_a_decoder_writes_goes_out_after_the_last_subscription() {
     assert_eq!(fault.kind, FaultKind::Refused);
     let again = story.event(LinkEvent::Written(write.to(), Ok(())));
     assert!(matches!(again.as_slice(), [Action::Report(fault)] if fault.kind == FaultKind::Unexpected));
+}
+
+const PUMP_STATE: [(u16, &[u8]); 3] = [
+    // CRC, counter, concentration and flags of a pump that protects nothing.
+    (0x2B23, &[0xFF, 0xFF, 0x00, 0x64, 0x00, 0x00, 0x00, 0x00]),
+    (0x2B21, &[0x55, 0x96, 0x64, 0x00, 0x01]),
+    (0x2B22, &[0x01, 0x07, 0x00, 0x3C, 0x00, 0x33]),
+];
+
+/// Alarm edges are the device's: over a reconnect one that is still on is not told again, and one that is
+/// gone is told to be over.
+#[test]
+fn an_alarm_outlives_the_connection_on_which_it_was_told() {
+    let mut story = Story::of(&["insulin-delivery"]);
+    let mut edges = Vec::new();
+    let none: &[u8] = &[0x00];
+    for annunciation in [PUMP_STATE[2].1, PUMP_STATE[2].1, none, none] {
+        let mut waiting = story.event(LinkEvent::Up);
+        waiting.extend(story.answer_all("PUMP"));
+        while !waiting.is_empty() {
+            let mut next = Vec::new();
+            for action in waiting {
+                match action {
+                    Action::Command(LinkCommand::Read(of)) if of.service == 0x183A => {
+                        let known = PUMP_STATE.iter().find(|(uuid, _)| *uuid == of.uuid);
+                        let value = if of.uuid == 0x2B22 { annunciation } else { known.unwrap().1 };
+                        next.extend(story.event(read_done(of, value)));
+                    }
+                    Action::Command(LinkCommand::Subscribe(to)) => next.extend(story.subscribed(to, Ok(()))),
+                    Action::Observe(_, Observation { value: Value::Alarm(alarm), .. }) => {
+                        edges.push(alarm.phase.as_str());
+                    }
+                    Action::Command(_)
+                    | Action::Observe(..)
+                    | Action::Identify(..)
+                    | Action::Commit
+                    | Action::Gone(..)
+                    | Action::Report(_)
+                    | Action::Remember(_) => {}
+                }
+            }
+            waiting = next;
+        }
+        story.event(LinkEvent::Down(LinkError::HungUp));
+    }
+    assert_eq!(edges, ["start", "end"]);
+}
+
+#[test]
+fn another_device_found_by_the_hourly_question_ends_the_connection() {
+    let mut story = Story::running();
+    let mut asked = Vec::new();
+    while asked.is_empty() {
+        story.value(HEART, &[0, 72]);
+        asked = story.passes(ALMOST);
+    }
+    assert!(asked.contains(&read(0x2A25)), "{asked:?}");
+    let after = story.answer_all("Another");
+    assert!(after.contains(&Action::Command(LinkCommand::HangUp)), "{after:?}");
 }
