@@ -4,7 +4,7 @@
 //! what is durable. Out: [`Step`]s for the collector, observations that did not come before, the [`Mark`]
 //! that is to be remembered. Pure.
 //!
-//! **What is asked for.** On every connection, and every [`PERIOD`] while it lasts: the records from the last
+//! **What is asked for.** On every connection, and every five minutes while it lasts: the records from the last
 //! durable one on, that one included. It must be there and say the same (its hash is remembered); then what
 //! follows is what is new. When it is not, the device was reset, emptied or another one, its numbers began
 //! anew, and all records are asked for. The same where the device has no numbers or does not know the filter,

@@ -8,7 +8,7 @@
 //! profile yet in either and carry none. The subject is always the device's pseudonym: the gateway
 //! knows no patient.
 //!
-//! What neither guide has a place for is in one extension, see [`context`].
+//! What neither guide has a place for is in one extension, see `context`.
 
 mod context;
 
