@@ -1,12 +1,11 @@
 //! Everything that may ever be written to a characteristic: the allow set of BLE.
 //!
-//! In: what a profile needs of its device (stored records, live observations, the time, the consent of a
-//! user, the state of an insulin pump). Out: a [`GattWrite`], which the link writes as it is. Its octets
+//! In: what a profile needs of its device (stored records, live observations, the state of an insulin
+//! pump). Out: a [`GattWrite`], which the link writes as it is. Its octets
 //! are private and made here only, so what has no function here cannot be written: no start, stop or
 //! change of a therapy, no alarm limit, no calibration, no session of a sensor, no reset.
 //!
-//! Sources: GATT Specification Supplement ("Record Access Control Point", "Current Time", "User Control
-//! Point"); the GHS Control Point as two implementations have it (Philips' sensor simulator, Realtek's
+//! Sources: GATT Specification Supplement ("Record Access Control Point"); the GHS Control Point as two implementations have it (Philips' sensor simulator, Realtek's
 //! `ghss_gatt_svc.h`; the Generic Health Sensor Service itself was not at hand); Insulin Delivery Service
 //! 1.0.2, Status Reader Control Point and Record Access Control Point.
 
@@ -16,8 +15,6 @@ use super::{Argument, Characteristic};
 pub const RECORD_ACCESS: u16 = 0x2A52;
 /// Current Time, and the service it stands in.
 pub const CURRENT_TIME: Characteristic = Characteristic { service: 0x1805, uuid: 0x2A2B };
-/// The User Control Point.
-pub const USER_CONTROL: Characteristic = Characteristic { service: 0x181C, uuid: 0x2A9F };
 /// The control point of a generic health sensor.
 pub const HEALTH_SENSOR_CONTROL: Characteristic = Characteristic { service: 0x1840, uuid: 0x2BF4 };
 /// The Status Reader Control Point of an insulin pump.
@@ -178,17 +175,6 @@ impl GattWrite {
         }
     }
 
-    /// Sets the device's clock: the ten octets of a Current Time, as local time of the ward.
-    pub fn current_time(time: &[u8; 10]) -> Option<Self> {
-        Self::new(CURRENT_TIME, time)
-    }
-
-    /// Says that a user of the device consents (op code 0x02), with the number that the user chose.
-    pub fn consent(index: u8, code: u16) -> Option<Self> {
-        let [low, high] = code.to_le_bytes();
-        Self::new(USER_CONTROL, &[0x02, index, low, high])
-    }
-
     /// Has a generic health sensor send its live observations on this connection, or send them no more.
     /// What it measures, and what it keeps, stays the same.
     pub fn live_observations(start: bool) -> Option<Self> {
@@ -264,7 +250,6 @@ mod tests {
         assert_eq!(octets(GattWrite::report(0x1808, Filter::Short, Records::From(0x0102))), [1, 3, 1, 2, 1]);
         assert_eq!(octets(GattWrite::count(0x1840, Filter::Long, Records::From(5))), [4, 3, 1, 5, 0, 0, 0]);
         assert_eq!(octets(GattWrite::abort(0x181F)), [3, 0]);
-        assert_eq!(octets(GattWrite::consent(1, 0x1234)), [2, 1, 0x34, 0x12]);
         assert_eq!(octets(GattWrite::live_observations(true)), [1]);
         assert_eq!(octets(GattWrite::live_observations(false)), [2]);
         let to = GattWrite::live_observations(true).unwrap().to();
