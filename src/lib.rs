@@ -36,6 +36,8 @@ pub mod uplink;
 pub mod cli;
 // What a person writes and what the program then knows: raw, then validated.
 pub mod config;
+// The way back: what the fleet signs, and what a gateway does about it.
+pub mod fleet;
 // The composition root: the only file that names every stage.
 pub mod gateway;
 // The impure rim: clock, tasks, files, signals, service manager, status socket.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
-use time::{Date, Month, OffsetDateTime};
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
 /// Time since boot, suspended time included (`CLOCK_BOOTTIME`). The only time that timers,
 /// retention and order are decided by: it cannot be set, so it cannot jump.
@@ -55,6 +55,29 @@ impl Wall {
     pub const fn as_millis(self) -> i64 {
         self.0
     }
+
+    /// Reads `2026-11-21T23:40:00.250Z`, or less of it down to `2026-11-21`; always UTC.
+    pub fn read(text: &str) -> Option<Self> {
+        let (date, clock) = text.split_once(['T', ' ']).unwrap_or((text, ""));
+        let mut parts = date.splitn(3, '-');
+        let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+        let month = Month::try_from(number(month, 2)?).ok()?;
+        let year = i32::from(u16::try_from(digits(year, 4)?).ok()?);
+        let date = Date::from_calendar_date(year, month, number(day, 2)?).ok()?;
+        let (clock, millis) = clock.strip_suffix('Z').unwrap_or(clock).split_once('.').unwrap_or((clock, ""));
+        let clock = clock.strip_suffix('Z').unwrap_or(clock);
+        let millis = if millis.is_empty() { 0 } else { u16::try_from(digits(millis, 3)?).ok()? };
+        let time = if clock.is_empty() {
+            Time::MIDNIGHT
+        } else {
+            let mut parts = clock.splitn(3, ':');
+            let (hour, minute) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+            let second = parts.next().map_or(Some(0), |second| number(second, 2))?;
+            Time::from_hms_milli(hour, minute, second, millis).ok()?
+        };
+        let nanos = PrimitiveDateTime::new(date, time).assume_utc().unix_timestamp_nanos();
+        i64::try_from(nanos / 1_000_000).ok().map(Self::from_millis)
+    }
 }
 
 /// RFC 3339 in UTC with milliseconds, as FHIR `dateTime` wants it. A value that has no year of four
@@ -75,6 +98,17 @@ impl fmt::Display for Wall {
             clock.second(),
         )
     }
+}
+
+fn number(text: &str, length: usize) -> Option<u8> {
+    u8::try_from(digits(text, length)?).ok()
+}
+
+/// A number of exactly so many digits.
+fn digits(text: &str, length: usize) -> Option<u32> {
+    (text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// Year, month, day and hour, minute, second, millisecond in milliseconds since 1970, as if they were UTC.

@@ -20,7 +20,7 @@ const COMMON: [&str; 2] = ["backoff", "time"];
 const WRITER: (&str, [&str; 2]) = ("host::atomic_file", ["store", "uplink"]);
 
 /// Third-party crates that one file (or folder) alone may name.
-const OWNED: [(&str, &str); 13] = [
+const OWNED: [(&str, &str); 15] = [
     ("sled::", "src/store/"),
     ("rumqttc", "src/uplink/mqtt"),
     ("btleplug", "src/link/ble"),
@@ -29,6 +29,8 @@ const OWNED: [(&str, &str); 13] = [
     ("ring::aead", "src/envelope/seal.rs"),
     ("cryptoki", "src/envelope/keys/pkcs11.rs"),
     ("zstd::", "src/envelope/pack.rs"),
+    ("ed25519_dalek", "src/fleet/key.rs"),
+    ("base64ct", "src/fleet/dsse.rs"),
     ("figment", "src/config/"),
     ("sd_notify", "src/host/notify.rs"),
     ("rusqlite", "src/lab/bench/store/sqlite.rs"),

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::problem::Problems;
 use super::{layers, peel, suggest, units};
 use crate::envelope::keys::{KeyPlace, TOKEN_SCHEME, TokenKey};
+use crate::fleet::documents::{MAX_NAME, is_name};
 
 /// Where systemd keeps the credentials of the unit, for a person who runs `check` beside it.
 const CREDENTIALS: &str = "/run/credentials/wardline.service";
@@ -132,11 +133,10 @@ impl<'a> Scope<'a> {
     /// A name of topics and commands.
     pub(super) fn id(&mut self, key: &str, value: Option<String>, what: &str) -> Option<String> {
         let value = self.required(key, value, what)?;
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if (1..=32).contains(&value.len()) && value.chars().all(fits) {
+        if is_name(&value) {
             return Some(value);
         }
-        self.problem(key, format!("{value:?} must be 1 to 32 of the characters a-z, 0-9 and -"));
+        self.problem(key, format!("{value:?} must be 1 to {MAX_NAME} of the characters a-z, 0-9 and -"));
         None
     }
 

@@ -3,8 +3,6 @@
 //! In: `2026-11-21T23:40:00Z`, `2026-11-21 23:40`, `2026-11-21`, all UTC, or `2h`: so long ago. Out: a
 //! [`Wall`].
 
-use time::{Date, Month, PrimitiveDateTime, Time};
-
 use crate::config::duration;
 use crate::time::Wall;
 
@@ -19,7 +17,7 @@ impl Moment {
     /// Reads it. The error is the reason, in words.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        if let Some(at) = stamp(text) {
+        if let Some(at) = Wall::read(text) {
             return Ok(Self::At(at));
         }
         let ago = duration(text).ok().and_then(|ago| i64::try_from(ago.as_millis()).ok());
@@ -34,39 +32,6 @@ impl Moment {
             Self::Before(millis) => Wall::from_millis(now.as_millis().saturating_sub(millis)),
         }
     }
-}
-
-fn stamp(text: &str) -> Option<Wall> {
-    let (date, clock) = text.split_once(['T', ' ']).unwrap_or((text, ""));
-    let mut parts = date.splitn(3, '-');
-    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    let month = Month::try_from(number(month, 2)?).ok()?;
-    let year = i32::from(u16::try_from(digits(year, 4)?).ok()?);
-    let date = Date::from_calendar_date(year, month, number(day, 2)?).ok()?;
-    let (clock, millis) = clock.strip_suffix('Z').unwrap_or(clock).split_once('.').unwrap_or((clock, ""));
-    let clock = clock.strip_suffix('Z').unwrap_or(clock);
-    let millis = if millis.is_empty() { 0 } else { u16::try_from(digits(millis, 3)?).ok()? };
-    let time = if clock.is_empty() {
-        Time::MIDNIGHT
-    } else {
-        let mut parts = clock.splitn(3, ':');
-        let (hour, minute) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?);
-        let second = parts.next().map_or(Some(0), |second| number(second, 2))?;
-        Time::from_hms_milli(hour, minute, second, millis).ok()?
-    };
-    let nanos = PrimitiveDateTime::new(date, time).assume_utc().unix_timestamp_nanos();
-    i64::try_from(nanos / 1_000_000).ok().map(Wall::from_millis)
-}
-
-fn number(text: &str, length: usize) -> Option<u8> {
-    u8::try_from(digits(text, length)?).ok()
-}
-
-/// A number of exactly so many digits.
-fn digits(text: &str, length: usize) -> Option<u32> {
-    (text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| text.parse().ok())
-        .flatten()
 }
 
 #[cfg(test)]

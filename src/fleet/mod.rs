@@ -1,0 +1,19 @@
+//! The way back: what the fleet signs, and what a gateway does about it.
+//!
+//! ```text
+//!  root ─▶ timestamp ─▶ bundle ─▶ verified ─▶ staged ─▶ trial ─▶ committed | rolled back
+//! ```
+//!
+//! Pure, like every decision here: bytes and the time in, documents and refusals out.
+
+pub mod change;
+pub mod documents;
+pub mod dsse;
+pub mod health;
+mod hex;
+pub mod kept;
+pub mod key;
+pub mod refusal;
+mod strict;
+pub mod trust;
+pub mod turn;

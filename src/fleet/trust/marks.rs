@@ -1,0 +1,101 @@
+//! What a gateway has seen of the fleet's documents, so that nothing older is believed again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::documents::{Digest, Stamp};
+use crate::time::Wall;
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Marks {
+    group: String,
+    root: Seen,
+    timestamp: Seen,
+    bundle: Seen,
+    /// The latest moment at which a timestamp was issued: it cannot be earlier.
+    floor: Stamp,
+}
+
+/// A version and the digest of what had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seen {
+    version: u64,
+    sha256: Digest,
+}
+
+impl Seen {
+    const NOTHING: Self = Self { version: 0, sha256: Digest([0; 32]) };
+}
+
+impl Marks {
+    pub(super) const fn new(group: String, root: u64, digest: Digest) -> Self {
+        let root = Seen { version: root, sha256: digest };
+        let (timestamp, bundle) = (Seen::NOTHING, Seen::NOTHING);
+        Self { group, root, timestamp, bundle, floor: Stamp(Wall::from_millis(0)) }
+    }
+
+    pub(super) fn root_accepted(&mut self, version: u64, sha256: Digest, is_new_clockwork: bool) {
+        self.root = Seen { version, sha256 };
+        if is_new_clockwork {
+            self.timestamp = Seen::NOTHING;
+            self.floor = Stamp(Wall::from_millis(0));
+        }
+    }
+
+    pub(super) fn timestamp_accepted(&mut self, version: u64, sha256: Digest, issued_at: Wall) {
+        self.timestamp = Seen { version, sha256 };
+        self.floor = self.floor.max(Stamp(issued_at));
+    }
+
+    pub(super) const fn bundle_accepted(&mut self, version: u64, sha256: Digest) {
+        self.bundle = Seen { version, sha256 };
+    }
+
+    pub(super) fn transferred(&mut self, to: &str) {
+        to.clone_into(&mut self.group);
+        self.timestamp = Seen::NOTHING;
+        self.bundle = Seen::NOTHING;
+    }
+
+    /// The group that the gateway is in.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// The version of the root.
+    pub const fn root(&self) -> u64 {
+        self.root.version
+    }
+
+    /// The digest of the root's envelope.
+    pub const fn root_digest(&self) -> Digest {
+        self.root.sha256
+    }
+
+    /// The highest version of a timestamp; zero: none yet.
+    pub const fn timestamp(&self) -> u64 {
+        self.timestamp.version
+    }
+
+    /// The digest of its envelope.
+    pub const fn timestamp_digest(&self) -> Digest {
+        self.timestamp.sha256
+    }
+
+    /// The highest version of a bundle that was verified; zero: none yet.
+    pub const fn bundle(&self) -> u64 {
+        self.bundle.version
+    }
+
+    /// The digest of its envelope.
+    pub const fn bundle_digest(&self) -> Digest {
+        self.bundle.sha256
+    }
+
+    /// It cannot be earlier than this.
+    pub const fn floor(&self) -> Wall {
+        self.floor.0
+    }
+}
