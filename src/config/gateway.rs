@@ -28,6 +28,7 @@ pub(super) struct Parts {
     pub(super) socket_group: Option<String>,
     pub(super) log: LogLevel,
     pub(super) shutdown_grace: Duration,
+    pub(super) fleet: Option<PathBuf>,
 }
 
 /// What `devices` says.
@@ -58,6 +59,9 @@ pub(super) fn judge(scope: &mut Scope<'_>, places: &Places) -> (Option<Parts>, O
     let log = scope.word("daemon.log", daemon.log.as_deref(), &LogLevel::WORDS);
     let shutdown_grace =
         scope.duration("daemon.shutdown_grace", daemon.shutdown_grace.as_deref(), ("1s", "5m"));
+    // Absent means: nothing is taken from afar.
+    let fleet = raw.fleet.unwrap_or_default().folder;
+    let fleet = fleet.map(|folder| scope.path("fleet.folder", Some(&folder), places));
     let parts = (|| {
         Some(Parts {
             store: store?,
@@ -67,6 +71,7 @@ pub(super) fn judge(scope: &mut Scope<'_>, places: &Places) -> (Option<Parts>, O
             socket_group,
             log: log?,
             shutdown_grace: shutdown_grace?,
+            fleet: fleet.map_or(Some(None), |folder| folder.map(Some))?,
         })
     })();
     (parts, devices)

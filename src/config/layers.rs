@@ -65,8 +65,13 @@ impl Environment {
     }
 }
 
-/// Defaults, `gateway.toml` and environment, merged; later ones win key by key.
-pub(super) fn gateway(folder: &Path, environment: &Environment, problems: &mut Problems) -> Figment {
+/// Defaults, `gateway.toml`, what was pushed and environment, merged; later ones win key by key.
+pub(super) fn gateway(
+    folder: &Path,
+    environment: &Environment,
+    pushed: Option<(&str, Dict)>,
+    problems: &mut Problems,
+) -> Figment {
     let mut figment = Figment::new();
     match Toml::from_str::<Dict>(include_str!("defaults.toml")) {
         Ok(dict) => figment = figment.merge(Layer { name: "built-in default".to_owned(), dict }),
@@ -74,6 +79,9 @@ pub(super) fn gateway(folder: &Path, environment: &Environment, problems: &mut P
     }
     if let Some(dict) = read_toml(&folder.join(GATEWAY_FILE), GATEWAY_FILE, &mut { MAX_FILE }, problems) {
         figment = figment.merge(Layer { name: GATEWAY_FILE.to_owned(), dict });
+    }
+    if let Some((name, dict)) = pushed {
+        figment = figment.merge(Layer { name: name.to_owned(), dict });
     }
     for (name, value) in &environment.variables {
         if value.len() > MAX_VARIABLE {
@@ -84,6 +92,20 @@ pub(super) fn gateway(folder: &Path, environment: &Environment, problems: &mut P
         figment = figment.merge(Layer { name: name.clone(), dict });
     }
     figment
+}
+
+/// What is not read from a file, under a name of its own.
+pub(super) fn named(name: &str, dict: Dict) -> (String, Figment) {
+    (name.to_owned(), Figment::from(Layer { name: name.to_owned(), dict }))
+}
+
+/// A file that need not be there, as a layer of its own; empty when it is not.
+pub(super) fn optional(folder: &Path, name: &str, problems: &mut Problems) -> Figment {
+    let path = folder.join(name);
+    let is_absent =
+        std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    let dict = if is_absent { None } else { read_toml(&path, name, &mut { MAX_FILE }, problems) };
+    Figment::from(Layer { name: name.to_owned(), dict: dict.unwrap_or_default() })
 }
 
 /// The files of `devices.d` in the order of their names, each with where it was written. `None` when

@@ -6,10 +6,12 @@ use std::path::Path;
 use figment::Figment;
 use figment::value::{Dict, Value};
 
+use super::floor::{self, FLOOR_FILE, Floor};
 use super::gateway::DeviceList;
 use super::layers::{self, DEVICES_FOLDER, Environment, GATEWAY_FILE};
 use super::line_driver::{self, Drivers};
 use super::problem::Problems;
+use super::pushed::Pushed;
 use super::raw::SECTIONS;
 use super::scope::{Places, Scope};
 use super::{Catalogue, Config, Connection, Device, Loaded, Setting, device, gateway, peel, suggest};
@@ -25,27 +27,47 @@ const TABLES: [&str; 2] = ["device", line_driver::TABLE];
 
 /// Reads the layers and judges them as a whole.
 pub fn load(folder: &Path, environment: &Environment, catalogue: &Catalogue) -> Result<Loaded, Problems> {
+    load_with(folder, environment, catalogue, None)
+}
+
+/// The same with what the fleet pushed: its settings lie above `gateway.toml`, its devices stand in place
+/// of those of `devices.d`.
+pub fn load_with(
+    folder: &Path,
+    environment: &Environment,
+    catalogue: &Catalogue,
+    pushed: Option<&Pushed>,
+) -> Result<Loaded, Problems> {
     let mut problems = Problems::default();
     if !layers::check_folder(folder, &mut problems) {
         return Err(problems);
     }
     let places = Places::new(folder, environment.credentials());
-    let figment = layers::gateway(folder, environment, &mut problems);
+    let floor = judge_floor(folder, &mut problems);
+    let layer = pushed.map(|pushed| (pushed.name.as_str(), pushed.settings(&floor, &mut problems)));
+    let figment = layers::gateway(folder, environment, layer, &mut problems);
     let values = dict_of(&figment, GATEWAY_FILE, &mut problems);
     let mut settings = settings_of(&figment, "", &values);
     let mut scope = Scope::new(&figment, Value::from(values), GATEWAY_FILE, String::new(), &mut problems);
     let (parts, list) = gateway::judge(&mut scope, &places);
 
-    let files = layers::devices(folder, &mut problems);
+    let local = layers::devices(folder, &mut problems);
+    let idle = pushed.map_or(0, |_| local.as_ref().map_or(0, Vec::len));
+    let files = match pushed {
+        Some(pushed) => Some(vec![layers::named(&pushed.name, pushed.tables(&mut problems))]),
+        None => local,
+    };
     let files_read = read_files(files.as_deref().unwrap_or_default(), &mut problems);
     let mut drivers = judge_drivers(&files_read, catalogue, &mut settings, &mut problems);
     let (devices, found) = judge_files(&files_read, &mut drivers, &mut settings, &mut problems);
     match (list, found) {
-        (Some(DeviceList::Listed), 0) if problems.is_empty() || files.is_none() => problems.push(
-            DEVICES_FOLDER,
-            "",
-            "lists no device: add a file with a [[device]], or say devices = \"none\" in gateway.toml",
-        ),
+        (Some(DeviceList::Listed), 0) if pushed.is_none() && (problems.is_empty() || files.is_none()) => {
+            problems.push(
+                DEVICES_FOLDER,
+                "",
+                "lists no device: add a file with a [[device]], or say devices = \"none\" in gateway.toml",
+            )
+        }
         (Some(DeviceList::None), 1..) => problems.push(
             GATEWAY_FILE,
             "devices",
@@ -62,13 +84,29 @@ pub fn load(folder: &Path, environment: &Environment, catalogue: &Catalogue) -> 
         socket_group: parts.socket_group,
         log: parts.log,
         shutdown_grace: parts.shutdown_grace,
+        fleet: parts.fleet,
+        floor,
         devices,
     };
     let unused = drivers
         .unused()
         .map(|name| format!("{name}: no [[device]] has this driver: nothing is read by this description"));
-    let notes = notes(&config).into_iter().chain(unused).collect();
+    let unread = (idle > 0).then(|| {
+        format!(
+            "{DEVICES_FOLDER}: its {idle} files are not read: {} lists the devices",
+            pushed.map_or("", |pushed| &pushed.name)
+        )
+    });
+    let notes = notes(&config).into_iter().chain(unused).chain(unread).collect();
     Ok(Loaded { config, settings, notes, described: drivers.described() })
+}
+
+/// What `floor.toml` says. When it cannot be read that is a problem, and nothing is pushed past it.
+fn judge_floor(folder: &Path, problems: &mut Problems) -> Floor {
+    let figment = layers::optional(folder, FLOOR_FILE, problems);
+    let values = dict_of(&figment, FLOOR_FILE, problems);
+    let mut scope = Scope::new(&figment, Value::from(values), FLOOR_FILE, String::new(), problems);
+    floor::judge(&mut scope).unwrap_or_default()
 }
 
 /// Reads the PKCS#11 URI of a token's key as the configuration in `folder` would.

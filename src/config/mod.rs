@@ -40,6 +40,7 @@
 
 mod bond;
 mod device;
+mod floor;
 mod gateway;
 mod layers;
 mod line_driver;
@@ -47,6 +48,7 @@ mod load;
 mod part;
 mod peel;
 mod problem;
+mod pushed;
 mod raw;
 mod rule;
 mod scope;
@@ -68,10 +70,12 @@ use crate::link::ble::pairing::BondRule;
 use crate::policy::DeviceRule;
 use crate::{store, uplink};
 
+pub use floor::{FLOOR_FILE, Floor};
 pub use gateway::{MIN_CAP, MIN_RESERVE};
 pub use layers::{DEVICES_FOLDER, Environment, GATEWAY_FILE, PREFIX};
-pub use load::{MAX_DEVICES, load, token_key};
+pub use load::{MAX_DEVICES, load, load_with, token_key};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
+pub use pushed::Pushed;
 pub use setting::set_from_text;
 pub use units::{duration, show_size, size};
 
@@ -133,6 +137,10 @@ pub struct Config {
     pub log: LogLevel,
     /// How long a shutdown may take to drain what is on its way to the disk.
     pub shutdown_grace: Duration,
+    /// Where what the fleet pushed is kept; none: this gateway takes nothing from afar.
+    pub fleet: Option<PathBuf>,
+    /// What a bundle may not go beyond.
+    pub floor: Floor,
     /// The allowlist; a device's place in it is its index.
     pub devices: Vec<Device>,
 }

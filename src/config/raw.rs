@@ -18,10 +18,12 @@ pub(super) struct Root {
     pub(super) keys: Option<Keys>,
     pub(super) status: Option<Status>,
     pub(super) daemon: Option<Daemon>,
+    pub(super) fleet: Option<Fleet>,
 }
 
 /// The sections of [`Root`]: what a file of `devices.d` must not hold.
-pub(super) const SECTIONS: [&str; 7] = ["devices", "gateway", "uplink", "store", "keys", "status", "daemon"];
+pub(super) const SECTIONS: [&str; 8] =
+    ["devices", "gateway", "uplink", "store", "keys", "status", "daemon", "fleet"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,6 +81,25 @@ pub(super) struct Status {
 pub(super) struct Daemon {
     pub(super) log: Option<String>,
     pub(super) shutdown_grace: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fleet {
+    pub(super) folder: Option<String>,
+}
+
+/// `floor.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Floor {
+    pub(super) host_suffix: Option<String>,
+    pub(super) cap: Option<String>,
+    pub(super) alarm_reserve: Option<String>,
+    pub(super) heartbeat: Option<String>,
+    pub(super) log: Option<String>,
+    pub(super) trial: Option<String>,
+    pub(super) removed: Option<i64>,
 }
 
 /// One `[[device]]` of a file in `devices.d`.
@@ -208,4 +229,35 @@ impl<'de> Deserialize<'de> for Elements {
 
         deserializer.deserialize_any(WordOrList)
     }
+}
+
+/// Every key of [`Root`], as `section.key`: what each struct itself says when it is asked for one that it
+/// does not know.
+#[cfg(test)]
+pub(super) fn keys() -> Vec<String> {
+    use serde::de::value::{Error, MapDeserializer};
+
+    fn fields<T: serde::de::DeserializeOwned>() -> Vec<String> {
+        let asked: MapDeserializer<'_, _, Error> = MapDeserializer::new([("?", "")].into_iter());
+        let answer = T::deserialize(asked).err().map(|error| error.to_string()).unwrap_or_default();
+        // unknown field `?`, expected one of `a`, `b`
+        answer.split('`').skip(3).step_by(2).map(ToOwned::to_owned).collect()
+    }
+    let sections: [(&str, Vec<String>); 7] = [
+        ("gateway", fields::<Gateway>()),
+        ("uplink", fields::<Uplink>()),
+        ("store", fields::<Store>()),
+        ("keys", fields::<Keys>()),
+        ("status", fields::<Status>()),
+        ("daemon", fields::<Daemon>()),
+        ("fleet", fields::<Fleet>()),
+    ];
+    let mut keys = Vec::new();
+    for name in fields::<Root>() {
+        match sections.iter().find(|(section, _)| *section == name) {
+            Some((section, inner)) => keys.extend(inner.iter().map(|key| format!("{section}.{key}"))),
+            None => keys.push(name),
+        }
+    }
+    keys
 }

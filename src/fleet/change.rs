@@ -203,9 +203,6 @@ impl Change {
     }
 
     /// Whether the file of this bundle must stay.
-    pub fn needs(&self, slot: Slot) -> bool {
-        [self.running, self.on_trial(), self.staged()].contains(&Some(slot))
-    }
 }
 
 #[cfg(test)]

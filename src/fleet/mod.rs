@@ -10,6 +10,7 @@ pub mod change;
 pub mod documents;
 pub mod dsse;
 pub mod health;
+pub mod folder;
 mod hex;
 pub mod kept;
 pub mod key;

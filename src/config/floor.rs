@@ -1,0 +1,340 @@
+//! What the fleet may set from afar, and how far: key by key, default deny.
+//!
+//! In: the settings of a bundle and `floor.toml`, which root owns and no bundle reaches. Out: nothing, or a
+//! problem for each key that may not be set, with the reason. Signatures say who wants a setting; this says
+//! what nobody may want from afar, so that the keys of the whole fleet together cannot switch off
+//! encryption, move a gateway to another broker or look at readings.
+
+use std::time::Duration;
+
+use figment::value::{Dict, Value};
+
+use super::problem::Problems;
+use super::scope::Scope;
+use super::{LogLevel, peel, raw, suggest, units};
+
+/// The file with the bounds.
+pub const FLOOR_FILE: &str = "floor.toml";
+
+/// What a bundle may not go beyond.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// Brokers that a bundle may name end in this; none: the broker is not set from afar.
+    pub host_suffix: Option<String>,
+    /// The least cap of the store.
+    pub cap: u64,
+    /// The least reserve of the alarm lane.
+    pub alarm_reserve: u64,
+    /// The longest time between two heartbeats.
+    pub heartbeat: Duration,
+    /// The most that is logged.
+    pub log: LogLevel,
+    /// How long a trial of a bundle runs at least.
+    pub trial: Duration,
+    /// The most devices that a bundle may take off the allowlist at once, in percent.
+    pub removed: u8,
+}
+
+/// What holds where `floor.toml` says nothing.
+impl Default for Floor {
+    fn default() -> Self {
+        Self {
+            host_suffix: None,
+            cap: 1 << 30,
+            alarm_reserve: 32 << 20,
+            heartbeat: Duration::from_secs(15 * 60),
+            log: LogLevel::Info,
+            trial: Duration::from_secs(5 * 60),
+            removed: 50,
+        }
+    }
+}
+
+/// How a key may be set from afar.
+#[derive(Clone, Copy)]
+pub(super) enum Remote {
+    /// To anything that the configuration allows.
+    Freely,
+    /// Within the floor: the check's error is the reason, in words.
+    Within(fn(&Floor, &Value) -> Result<(), String>),
+    /// Not at all, for this reason.
+    Never(&'static str),
+}
+
+const IDENTITY: &str = "is who this gateway is: it is set when the gateway is enrolled";
+const LOCAL_KEY: &str = "names a key of this gateway: keys are never set nor moved from afar";
+const TLS: &str = "says whom this gateway believes: only its own administrator sets it";
+const PLACE: &str = "is a place on this gateway's disk: only its own administrator sets it";
+const ACCESS: &str = "says who on this gateway may ask: only its own administrator sets it";
+
+/// Every key of `gateway.toml`. A key that is not here is refused, and a test wants each of them here.
+pub(super) const KEYS: [(&str, Remote); 30] = [
+    (
+        "devices",
+        Remote::Never("says whether this gateway may be without a device: a bundle lists its devices"),
+    ),
+    ("gateway.organisation", Remote::Never(IDENTITY)),
+    ("gateway.group", Remote::Never("is changed by a transfer that the old group signs, never by a setting")),
+    ("gateway.id", Remote::Never(IDENTITY)),
+    ("uplink.host", Remote::Within(host)),
+    ("uplink.port", Remote::Within(port)),
+    ("uplink.authorities", Remote::Never(TLS)),
+    ("uplink.certificate", Remote::Never(TLS)),
+    ("uplink.key", Remote::Never(LOCAL_KEY)),
+    ("uplink.payload", Remote::Freely),
+    ("uplink.require_subscriber", Remote::Freely),
+    ("uplink.window", Remote::Freely),
+    ("uplink.keep_alive", Remote::Freely),
+    ("uplink.stalled_after", Remote::Freely),
+    ("uplink.heartbeat", Remote::Within(heartbeat)),
+    ("uplink.backoff_first", Remote::Freely),
+    ("uplink.backoff_most", Remote::Freely),
+    ("uplink.healthy_after", Remote::Freely),
+    ("store.folder", Remote::Never(PLACE)),
+    ("store.cap", Remote::Within(cap)),
+    ("store.alarm_reserve", Remote::Within(alarm_reserve)),
+    ("store.linger", Remote::Freely),
+    ("keys.kek", Remote::Never(LOCAL_KEY)),
+    ("keys.kek_previous", Remote::Never(LOCAL_KEY)),
+    ("keys.ward", Remote::Never(LOCAL_KEY)),
+    ("status.socket", Remote::Never(PLACE)),
+    ("status.group", Remote::Never(ACCESS)),
+    ("daemon.log", Remote::Within(log)),
+    ("daemon.shutdown_grace", Remote::Freely),
+    ("fleet.folder", Remote::Never(PLACE)),
+];
+
+/// Reports every key of a bundle's settings that may not be set from afar.
+pub(super) fn refuse(name: &str, settings: &Dict, floor: &Floor, problems: &mut Problems) {
+    for (key, value) in peel::leaves(settings) {
+        let known = KEYS.iter().find(|(known, _)| *known == key).map(|(_, remote)| *remote);
+        let refused = match known {
+            Some(Remote::Freely) => None,
+            Some(Remote::Within(judge)) => judge(floor, value).err(),
+            Some(Remote::Never(reason)) => Some(reason.to_owned()),
+            None => {
+                let hint = suggest::nearest(&key, KEYS.iter().map(|(known, _)| *known));
+                Some(format!("is not a key that the fleet may set{hint}"))
+            }
+        };
+        if let Some(reason) = refused {
+            problems.push(name, &key, reason);
+        }
+    }
+}
+
+/// What `floor.toml` says, above what holds where it says nothing.
+pub(super) fn judge(scope: &mut Scope<'_>) -> Option<Floor> {
+    let raw: raw::Floor = scope.read();
+    let default = Floor::default();
+    let suffix = raw.host_suffix.map(|suffix| suffix.trim_start_matches('.').to_owned());
+    let host_suffix = match suffix {
+        None => Some(None),
+        Some(suffix) => scope.host("host_suffix", Some(suffix)).map(Some),
+    };
+    let mut size = |key, written: Option<String>, default| {
+        written.map_or(Some(default), |text| scope.size(key, Some(&text)))
+    };
+    let cap = size("cap", raw.cap, default.cap);
+    let alarm_reserve = size("alarm_reserve", raw.alarm_reserve, default.alarm_reserve);
+    let mut duration = |key, written: Option<String>, bounds, default| {
+        written.map_or(Some(default), |text| scope.duration(key, Some(&text), bounds))
+    };
+    let heartbeat = duration("heartbeat", raw.heartbeat, ("1s", "1h"), default.heartbeat);
+    let trial = duration("trial", raw.trial, ("10s", "1h"), default.trial);
+    let log = raw.log.map_or(Some(default.log), |word| scope.word("log", Some(&word), &LogLevel::WORDS));
+    let removed =
+        raw.removed.map_or(Some(default.removed), |share| scope.number("removed", Some(share), (0, 100)));
+    Some(Floor {
+        host_suffix: host_suffix?,
+        cap: cap?,
+        alarm_reserve: alarm_reserve?,
+        heartbeat: heartbeat?,
+        log: log?,
+        trial: trial?,
+        removed: removed?,
+    })
+}
+
+fn host(floor: &Floor, value: &Value) -> Result<(), String> {
+    let Some(suffix) = &floor.host_suffix else {
+        return Err(format!("is not set from afar while {FLOOR_FILE} names no host_suffix"));
+    };
+    // What is no text is told by the judge of the whole.
+    let Some(host) = value.as_str() else { return Ok(()) };
+    let is_within =
+        host.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if is_within {
+        return Ok(());
+    }
+    Err(format!("{host:?} does not end in {suffix:?}, as {FLOOR_FILE} wants every broker to"))
+}
+
+/// A port alone could be another program's on the same host.
+fn port(floor: &Floor, _: &Value) -> Result<(), String> {
+    if floor.host_suffix.is_some() {
+        return Ok(());
+    }
+    Err(format!("is not set from afar while {FLOOR_FILE} names no host_suffix"))
+}
+
+fn heartbeat(floor: &Floor, value: &Value) -> Result<(), String> {
+    match value.as_str().map(units::duration) {
+        Some(Ok(wanted)) if wanted > floor.heartbeat => Err(format!(
+            "is longer than {} s, the longest that {FLOOR_FILE} allows",
+            floor.heartbeat.as_secs()
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn cap(floor: &Floor, value: &Value) -> Result<(), String> {
+    least(value, floor.cap)
+}
+
+fn alarm_reserve(floor: &Floor, value: &Value) -> Result<(), String> {
+    least(value, floor.alarm_reserve)
+}
+
+fn least(value: &Value, least: u64) -> Result<(), String> {
+    match value.as_str().map(units::size) {
+        Some(Ok(wanted)) if wanted < least => Err(format!(
+            "{} is less than {}, the least that {FLOOR_FILE} allows",
+            units::show_size(wanted),
+            units::show_size(least)
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn log(floor: &Floor, value: &Value) -> Result<(), String> {
+    let rank = |level: LogLevel| LogLevel::WORDS.iter().position(|(_, known)| *known == level);
+    let wanted =
+        LogLevel::WORDS.iter().find(|(word, _)| value.as_str() == Some(word)).map(|(_, level)| *level);
+    if wanted.is_some_and(|wanted| rank(wanted) > rank(floor.log)) {
+        return Err(format!("is more than {:?}, the most that {FLOOR_FILE} allows", floor.log.as_str()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floor() -> Floor {
+        Floor {
+            host_suffix: Some("st-anna.example".to_owned()),
+            cap: 1 << 30,
+            alarm_reserve: 32 << 20,
+            heartbeat: Duration::from_secs(900),
+            log: LogLevel::Info,
+            trial: Duration::from_secs(300),
+            removed: 50,
+        }
+    }
+
+    /// The problem of one key, if there is one.
+    fn refused(floor: &Floor, key: &str, value: impl Into<Value>) -> Option<String> {
+        let (section, inner) = key.split_once('.').unwrap_or((key, ""));
+        let value = value.into();
+        let value =
+            if inner.is_empty() { value } else { Value::from(Dict::from([(inner.to_owned(), value)])) };
+        let mut problems = Problems::default();
+        refuse("bundle 7", &Dict::from([(section.to_owned(), value)]), floor, &mut problems);
+        problems.iter().next().map(ToString::to_string)
+    }
+
+    /// STANDARDS: what no bundle sets, whoever signed it. Each is refused by name.
+    #[test]
+    fn what_is_never_set_from_afar_is_refused_key_by_key() {
+        let never = [
+            ("gateway.id", "set when the gateway is enrolled"),
+            ("gateway.organisation", "set when the gateway is enrolled"),
+            ("gateway.group", "by a transfer"),
+            ("uplink.authorities", "whom this gateway believes"),
+            ("uplink.certificate", "whom this gateway believes"),
+            ("uplink.key", "never set nor moved"),
+            ("keys.kek", "never set nor moved"),
+            ("keys.kek_previous", "never set nor moved"),
+            ("keys.ward", "never set nor moved"),
+            ("store.folder", "on this gateway's disk"),
+            ("status.socket", "on this gateway's disk"),
+            ("status.group", "who on this gateway may ask"),
+            ("fleet.folder", "on this gateway's disk"),
+            ("devices", "lists its devices"),
+            // There is no key for these, so whatever it were called it is not known.
+            ("uplink.verify", "is not a key that the fleet may set"),
+            ("uplink.tls_min_version", "is not a key that the fleet may set"),
+            ("fleet.threshold", "is not a key that the fleet may set"),
+            ("fleet.root", "is not a key that the fleet may set"),
+            ("store.encryption", "is not a key that the fleet may set"),
+            ("audit.enabled", "is not a key that the fleet may set"),
+            ("daemon.user", "is not a key that the fleet may set"),
+            ("daemon.sandbox", "is not a key that the fleet may set"),
+            ("daemon.core_dumps", "is not a key that the fleet may set"),
+            ("daemon.exec", "is not a key that the fleet may set"),
+            ("daemon.clock", "is not a key that the fleet may set"),
+            ("store.wipe", "is not a key that the fleet may set"),
+            ("floor.cap", "is not a key that the fleet may set"),
+        ];
+        for (key, words) in never {
+            let problem = refused(&floor(), key, "anything").unwrap_or_default();
+            assert!(
+                problem.starts_with(&format!("bundle 7: {key}: ")) && problem.contains(words),
+                "{key}: {problem}"
+            );
+        }
+        let listed = KEYS.iter().filter(|(_, remote)| matches!(remote, Remote::Never(_)));
+        for (key, _) in listed {
+            assert!(never.iter().any(|(known, _)| known == key), "{key} is not tried");
+        }
+    }
+
+    #[test]
+    fn the_floor_clamps_the_rest() {
+        for (key, least, less, words) in [
+            ("store.cap", "1GiB", "1023MiB", "less than 1 GiB"),
+            ("store.alarm_reserve", "32MiB", "31MiB", "less than 32 MiB"),
+            ("uplink.heartbeat", "15m", "16m", "longer than 900 s"),
+            ("daemon.log", "info", "debug", "more than \"info\""),
+            ("uplink.host", "mqtt.st-anna.example", "mqtt.st-anna.example.org", "does not end in"),
+            ("uplink.host", "st-anna.example", "not-st-anna.example", "does not end in"),
+        ] {
+            assert_eq!(refused(&floor(), key, least), None, "{key}");
+            let problem = refused(&floor(), key, less).unwrap_or_default();
+            assert!(problem.contains(words), "{key}: {problem}");
+        }
+        assert_eq!(refused(&floor(), "uplink.port", 8884), None);
+        let alone = Floor { host_suffix: None, ..floor() };
+        for (key, value) in
+            [("uplink.host", Value::from("mqtt.st-anna.example")), ("uplink.port", Value::from(8884))]
+        {
+            assert!(
+                refused(&alone, key, value).unwrap_or_default().contains("names no host_suffix"),
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_rest_is_free() {
+        let free = KEYS.iter().filter(|(_, remote)| matches!(remote, Remote::Freely));
+        for (key, _) in free {
+            assert_eq!(refused(&floor(), key, "anything"), None, "{key}");
+        }
+    }
+
+    /// A key that is new in `gateway.toml` must be put into the table, with a thought.
+    #[test]
+    fn every_key_of_the_configuration_is_in_the_table() {
+        let (mut known, mut unread) = (raw::keys(), Vec::new());
+        known.sort();
+        for (key, _) in KEYS {
+            match known.iter().position(|found| found == key) {
+                Some(place) => drop(known.remove(place)),
+                None => unread.push(key),
+            }
+        }
+        assert_eq!((known, unread), (Vec::new(), Vec::new()));
+    }
+}
