@@ -243,6 +243,22 @@ mod tests {
         assert_eq!(e2e_crc(&[]), 0xFFFF);
     }
 
+    /// Published: two tests of another implementation, and the sample data of the specifications. `crc` is the
+    /// number, which goes over the air little-endian.
+    #[test]
+    fn the_checksum_is_that_of_the_vectors() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/e2e-crc/vectors.json");
+        let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!(vectors.len(), 3);
+        for vector in vectors {
+            let (hex, crc) = (vector["hex"].as_str().unwrap(), vector["crc"].as_str().unwrap());
+            let pairs = (0..hex.len()).step_by(2);
+            let octets: Vec<u8> = pairs.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+            assert_eq!(e2e_crc(&octets), u16::from_str_radix(crc, 16).unwrap(), "{}", vector["name"]);
+        }
+    }
+
     #[test]
     fn writes_have_the_octets_of_the_specifications() {
         let octets = |write: Option<GattWrite>| write.unwrap().octets().to_vec();
