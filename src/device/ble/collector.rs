@@ -34,7 +34,7 @@ use crate::device::catalogue::{BleProfile, Decoder};
 use crate::device::observation::Observation;
 use crate::device::settings::Settings;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
-use crate::link::gatt::att_error;
+use crate::link::gatt::{CURRENT_TIME, att_error};
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
 use besides::Besides;
@@ -250,7 +250,8 @@ impl Collector {
         }
     }
 
-    fn handle_value(&mut self, of: Characteristic, value: &[u8], now: Mono) {
+    fn handle_value(&mut self, of: Characteristic, value: &[u8], at: Now) {
+        let now = at.mono;
         match self.phase {
             Phase::Down => return,
             Phase::Identifying | Phase::Asking => {
@@ -258,8 +259,11 @@ impl Collector {
                 return self.report(FaultKind::Unexpected, detail);
             }
             Phase::Subscribing => {}
+            // A clock that ticks is no stream.
+            Phase::Running if of == CURRENT_TIME => {}
             Phase::Running => self.deadline = self.silence_deadline(now),
         }
+        self.handle_clock(of, value, at);
         if self.profiles.iter().any(|profile| profile.control() == Some(of)) {
             return self.handle_control(of, value, now);
         }
@@ -276,7 +280,8 @@ impl Collector {
         // BlueZ has confirmed the indication already: the device keeps no copy. Of a record with a number it does.
         let keeps = profile.shelf.as_ref().is_some_and(Shelf::has_numbers);
         let is_kept = |said: &Vec<Observation>| keeps && said.iter().all(|one| one.record.is_some());
-        let at_once = profile.row.episodic.contains(&of) && !outcome.as_ref().is_ok_and(is_kept);
+        let is_single = of != CURRENT_TIME && profile.row.episodic.contains(&of);
+        let at_once = is_single && !outcome.as_ref().is_ok_and(is_kept);
         self.take(place, of, outcome);
         if at_once {
             self.actions.push_back(Action::Commit);
@@ -323,7 +328,7 @@ impl Driver for Collector {
             }
             LinkEvent::ReadDone(of, result) => self.handle_answer(*of, result, at),
             LinkEvent::Subscribed(to, result) => self.handle_subscribed(*to, result, now),
-            LinkEvent::Value(of, value) => self.handle_value(*of, value, now),
+            LinkEvent::Value(of, value) => self.handle_value(*of, value, at),
             LinkEvent::Bytes(bytes) => {
                 let count = bytes.len();
                 self.report(FaultKind::Unexpected, format!("{count} bytes that belong to no characteristic"));

@@ -2,8 +2,8 @@
 
 use super::{Collector, Phase};
 use crate::device::ble::clock;
-use crate::device::observation::Observation;
-use crate::device::placing::ahead;
+use crate::device::observation::{DeviceTime, Observation};
+use crate::device::placing::{SLACK, ahead, lead, millis};
 use crate::device::{Action, FaultKind};
 use crate::link::gatt::CURRENT_TIME;
 use crate::link::{Characteristic, LinkCommand, NOT_OFFERED};
@@ -12,10 +12,51 @@ use crate::time::Now;
 /// The clock of the present connection, and the write that is on its way.
 #[derive(Default)]
 pub(super) struct Besides {
-    /// By how many milliseconds the device's clock is ahead of the gateway's; `None`: it was not read, or
-    /// was never set.
-    ahead: Option<i64>,
+    clock: Clock,
     writing: Option<Characteristic>,
+}
+
+/// What is known of the device's clock.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    is_known: bool,
+    /// By how many milliseconds it is ahead of the gateway's; `None`: it was not read, or was never set.
+    ahead: Option<i64>,
+    /// When it was set last on this connection, by the gateway's clock, and what it was ahead before; `None`: it was
+    /// set, or not read, before that too, and an older stamp may be of any clock.
+    was_set: Option<(i64, Option<i64>)>,
+}
+
+impl Clock {
+    /// Takes another reading. One that goes on from the last has not been set.
+    fn take(&mut self, ahead: Option<i64>, now: Now) {
+        let goes_on = match (self.ahead, ahead) {
+            (Some(before), Some(ahead)) => u128::from(before.abs_diff(ahead)) <= SLACK.as_millis(),
+            (before, ahead) => before == ahead,
+        };
+        if self.is_known && !goes_on {
+            let before = if self.was_set.is_some() { None } else { self.ahead };
+            self.was_set = Some((now.wall.as_millis(), before));
+        }
+        (self.is_known, self.ahead) = (true, ahead);
+    }
+
+    /// By how much it was ahead when it made this stamp. A clock that was set on this connection: only
+    /// where one of the two, before and since, is out of the question.
+    fn ahead_of(&self, stamp: DeviceTime) -> Option<i64> {
+        let now = self.ahead.and_then(|ahead| lead(stamp, ahead));
+        let Some((set, before)) = self.was_set else { return now };
+        let slack = i64::try_from(SLACK.as_millis()).unwrap_or(i64::MAX);
+        let placed = |lead: i64| millis(stamp)?.checked_sub(lead);
+        let before = before.and_then(|before| lead(stamp, before))?;
+        let may_be_since = now.and_then(placed).is_some_and(|at| at >= set.saturating_sub(slack));
+        let may_be_before = placed(before).is_some_and(|at| at <= set.saturating_add(slack));
+        match (may_be_before, may_be_since) {
+            (true, false) => Some(before),
+            (false, true) => now,
+            (true, true) | (false, false) => None,
+        }
+    }
 }
 
 impl Collector {
@@ -28,19 +69,17 @@ impl Collector {
 
     /// Takes note of the device's clock, when that was what was read.
     pub(super) fn handle_clock(&mut self, of: Characteristic, value: &[u8], now: Now) {
-        if of == CURRENT_TIME {
-            self.besides.ahead = clock::read(value).ok().and_then(|time| ahead(time, now));
+        if of == CURRENT_TIME
+            && let Ok(time) = clock::read(value)
+        {
+            self.besides.clock.take(ahead(time, now), now);
         }
     }
 
     /// With what is known of the clock that made their stamps. A decoder that knows better is not overruled.
     pub(super) fn stamped(&self, mut said: Vec<Observation>) -> Vec<Observation> {
         for time in said.iter_mut().filter_map(|observation| observation.device_time.as_mut()) {
-            // With a zone or an offset of its own a stamp may be of another clock than the one that was read.
-            let is_plain = time.ticks.is_none() && time.zone.is_none() && time.offset.is_none();
-            if is_plain && !time.is_of_older_timeline {
-                time.ahead = time.ahead.or(self.besides.ahead);
-            }
+            time.ahead = time.ahead.or_else(|| self.besides.clock.ahead_of(*time));
         }
         said
     }

@@ -2,6 +2,7 @@
 
 use super::{Collector, Outcome, Phase, Profile, SETUP_LIMIT, SILENCE_LIMIT, Subscription};
 use crate::device::{Action, Fault, FaultKind};
+use crate::link::gatt::CURRENT_TIME;
 use crate::link::{Characteristic, LinkCommand, NOT_OFFERED};
 use crate::time::Mono;
 
@@ -38,6 +39,13 @@ impl Collector {
                 self.actions.push_back(Action::Report(Fault::new(FaultKind::Refused, detail)));
                 Outcome::NotOffered
             }
+            Err(reason) if to == CURRENT_TIME && self.phase == Phase::Subscribing => {
+                let detail = format!(
+                    "{to:?} could not be subscribed to, its clock is only read once a connection: {reason}"
+                );
+                self.actions.push_back(Action::Report(Fault::new(FaultKind::Refused, detail)));
+                Outcome::NotOffered
+            }
             Err(reason) => {
                 let detail = format!("{to:?} could not be subscribed to: {reason}");
                 return self.give_up(FaultKind::Refused, detail);
@@ -60,6 +68,8 @@ impl Collector {
             // What can only be read gave its answer already.
             self.answered.contains(&profile.row.service)
                 || profile.row.subscribes.is_empty()
+                // A device may do without a clock: then its stamps are not placed.
+                || profile.row.service == CURRENT_TIME.service
                 || self.subscriptions.iter().any(|entry| {
                     entry.outcome == Outcome::Subscribed
                         && profile.row.subscribes.contains(&entry.characteristic)

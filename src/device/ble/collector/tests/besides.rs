@@ -34,6 +34,7 @@ fn thermometer(clock: &'static [u8]) -> Story {
     story.event(LinkEvent::ReadDone(SITE, Err(NOT_OFFERED.to_owned())));
     story.subscribed(TEMPERATURE, Ok(()));
     story.subscribed(INTERMEDIATE, Err(NOT_OFFERED));
+    story.subscribed(CURRENT_TIME, Ok(()));
     story
 }
 
@@ -54,8 +55,96 @@ fn every_stamp_carries_what_the_clock_of_its_connection_was_ahead() {
     story.event(LinkEvent::ReadDone(SITE, Err(NOT_OFFERED.to_owned())));
     story.subscribed(TEMPERATURE, Ok(()));
     story.subscribed(INTERMEDIATE, Err(NOT_OFFERED));
+    let after = story.subscribed(CURRENT_TIME, Err(NOT_OFFERED));
+    assert!(!after.contains(&HANG_UP), "a device may do without a clock");
     let said = observed(story.value(TEMPERATURE, MEASURED));
     assert_eq!(said[0].device_time.unwrap().ahead, None);
+}
+
+/// What a stamp of so many o'clock of that day says the clock was ahead, in minutes.
+fn ahead_at(story: &mut Story, hour: u8, minute: u8) -> Option<i64> {
+    let value = [0x02, 0x6C, 0x01, 0x00, 0xFF, 0xEA, 0x07, 11, 23, hour, minute, 0];
+    let value = LinkEvent::Value(TEMPERATURE, Bytes::copy_from_slice(&value));
+    observed(story.event(value))[0].device_time.unwrap().ahead.map(|ahead| ahead / 60_000)
+}
+
+#[test]
+fn a_clock_that_is_set_on_the_connection_is_heard_of_and_older_stamps_keep_the_older_clock() {
+    let mut story = thermometer(&[0xEA, 0x07, 11, 23, 13, 0, 0, 1, 0, 0]);
+    // Two seconds more: the same clock, whose reading was on its way.
+    let said = observed(story.value(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 13, 0, 2, 1, 0, 0]));
+    assert_eq!(said[0].value, Value::Text("2026-11-23T13:00:02".to_owned()));
+    assert_eq!(ahead_at(&mut story, 9, 0), Some(60));
+    // Set forward by hand to 15:00.
+    let said = observed(story.value(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 15, 0, 0, 1, 0, 1]));
+    assert_eq!(said[1].value, Value::Bits(1));
+    assert_eq!(ahead_at(&mut story, 12, 30), Some(60), "by the clock as it was");
+    assert_eq!(ahead_at(&mut story, 15, 0), Some(180), "by the clock as it is");
+    assert_eq!(ahead_at(&mut story, 14, 0), None, "no clock ever showed it");
+    // And back to noon: an older stamp may now be of any of three clocks.
+    story.now.wall = Wall::from_millis(story.now.wall.as_millis() + 60_000);
+    story.value(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 12, 1, 0, 1, 0, 1]);
+    assert_eq!(ahead_at(&mut story, 9, 0), None);
+    assert_eq!(ahead_at(&mut story, 12, 30), None);
+    // On the next connection it is read again.
+    story.event(LinkEvent::Down(LinkError::HungUp));
+    let mut asked = story.event(LinkEvent::Up);
+    asked.extend(story.answer_all("THM"));
+    assert!(asked.contains(&Action::Command(LinkCommand::Read(CURRENT_TIME))), "{asked:?}");
+}
+
+#[test]
+fn a_clock_that_was_set_back_shows_the_same_twice() {
+    let mut story = thermometer(&[0xEA, 0x07, 11, 23, 13, 0, 0, 1, 0, 0]);
+    story.value(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 12, 0, 0, 1, 0, 1]);
+    assert_eq!(ahead_at(&mut story, 11, 30), Some(60));
+    assert_eq!(ahead_at(&mut story, 12, 30), None, "before or since, nobody can say");
+    assert_eq!(ahead_at(&mut story, 13, 30), Some(0));
+}
+
+#[test]
+fn a_ticking_clock_is_no_stream_and_one_that_cannot_be_heard_costs_nothing() {
+    let mut story = Story::of(&["heart-rate", "current-time"]);
+    story.event(LinkEvent::Up);
+    story.answer_all("Belt");
+    story.event(read_done(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 13, 0, 0, 1, 0, 0]));
+    story.subscribed(HEART, Ok(()));
+    let after = story.subscribed(CURRENT_TIME, Err("ATT error: 0x0e"));
+    assert_eq!(faults(&after), [FaultKind::Refused]);
+    assert!(!after.contains(&HANG_UP), "{after:?}");
+    story.passes(ALMOST);
+    let told = story.value(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 13, 1, 0, 1, 0, 0]);
+    assert!(!told.contains(&Action::Commit), "{told:?}");
+    assert!(story.passes(ALMOST).contains(&HANG_UP), "the belt has been silent for a minute");
+}
+
+/// A record with a zone is placed by a clock without one.
+#[test]
+fn a_stamp_with_a_zone_of_its_own_takes_the_clock_of_the_connection() {
+    let mut story = Story::of(&["generic-health-sensor", "current-time"]);
+    story.now.wall = Wall::from_millis(1_795_435_200_000);
+    story.event(LinkEvent::Up);
+    story.answer_all("GHS");
+    // Five minutes ahead of its zone, an hour from UTC: 13:05 at noon.
+    story.event(read_done(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 13, 5, 0, 1, 0, 0]));
+    let row = ble_profile("generic-health-sensor").unwrap();
+    for of in row.asks {
+        story.event(LinkEvent::ReadDone(*of, Err(NOT_OFFERED.to_owned())));
+    }
+    let record_access = Characteristic { service: row.service, uuid: 0x2A52 };
+    for of in row.subscribes.iter().chain([&CURRENT_TIME, &record_access]) {
+        story.subscribed(*of, Ok(()));
+    }
+    // 98 % at 11:05 UTC, with four quarters of an hour to be added, on the current timeline.
+    let seconds = u32::try_from((1_795_435_200_000u64 - 946_684_800_000) / 1_000 - 55 * 60).unwrap();
+    let time = [&[0x32][..], &seconds.to_le_bytes(), &[0, 0, 1, 4]].concat();
+    let fields = [&[0x03, 0x00][..], &150_456u32.to_le_bytes(), &time, &[0x20, 0x02, 98, 0, 0, 0]].concat();
+    let length = u8::try_from(fields.len()).unwrap();
+    let value = [&[3, 1, length, 0][..], &fields].concat();
+    let live = Characteristic { service: row.service, uuid: 0x2B8B };
+    let said = observed(story.event(LinkEvent::Value(live, Bytes::from(value))));
+    assert_eq!(said[0].device_time.unwrap().to_string(), "2026-11-23T11:05:00");
+    assert_eq!(said[0].device_time.unwrap().ahead, Some(300_000));
 }
 
 #[test]
