@@ -219,7 +219,7 @@ mod tests {
             ("zone and offset", Some(4), Some(60), berlin, None),
         ];
         for (name, zone, offset, local, expected) in rows {
-            let stamp = DeviceTime { zone, offset, ..eleven() };
+            let stamp = DeviceTime { offset, zone, ..eleven() };
             let minutes = |minutes: i64| minutes * 60_000;
             assert_eq!(lead(stamp, minutes(local)), expected.map(minutes), "{name}");
             assert_eq!(lead(DeviceTime { ticks: Some(5), ..stamp }, minutes(local)), None, "{name}");
@@ -236,7 +236,7 @@ mod tests {
     fn local_and_utc_stamps_are_placed_alike() {
         // The local clock, an hour from UTC, is five minutes ahead of its zone; it shows 13:05 at noon.
         let local = 65 * 60_000;
-        let stamp = |hour, minute, zone, offset| DeviceTime { hour, minute, zone, offset, ..eleven() };
+        let stamp = |hour, minute, zone, offset| DeviceTime { hour, minute, offset, zone, ..eleven() };
         for stamp in [stamp(12, 5, Some(4), None), stamp(11, 5, Some(0), Some(60)), stamp(12, 5, None, None)]
         {
             let stamp = DeviceTime { ahead: lead(stamp, local), ..stamp };

@@ -46,9 +46,11 @@ use codes::{
     word,
 };
 
+use status::{Flags, MeterStatus};
 use waiting::{Record, Waiting};
 
 mod codes;
+mod status;
 mod waiting;
 
 const SERVICE: u16 = 0x1808;
@@ -159,7 +161,7 @@ impl Meter {
             let is_not_glucose = context.as_ref().is_some_and(|context| context.is_not_glucose);
             let (number, time, quality) = (measurement.number, measurement.time, measurement.time_quality());
             said = measurement.observations(is_not_glucose);
-            let is_glucose = said.iter().any(|said| TYPES.iter().any(|metric| said.metric == *metric));
+            let is_glucose = said.iter().any(|said| TYPES.contains(&said.metric));
             self.recent.truncate(RECENT - 1);
             self.recent.push_front(Given { number, time, quality, is_glucose });
         }
@@ -370,40 +372,6 @@ impl Context {
         let modality = if is_known { metric.code + 4 * u32::from(kind) } else { 0 };
         let quality = if is_known { Quality::GOOD } else { Quality::QUESTIONABLE };
         self.items.push(Item { modality, quality, ..Item::measured(metric, unit, value) });
-    }
-}
-
-/// The first octet: which fields follow.
-#[derive(Clone, Copy)]
-struct Flags(u8);
-
-impl Flags {
-    const fn has(self, bit: u8) -> bool {
-        self.0 >> bit & 1 != 0
-    }
-}
-
-/// Sensor Status Annunciation. Bits 12-15 are reserved.
-#[derive(Clone, Copy)]
-struct MeterStatus(u16);
-
-impl MeterStatus {
-    const MALFUNCTION: u16 = 1 << 1;
-    /// Sample too small, strip inserted wrongly, of another type, temperature too high or too low for a result,
-    /// read interrupted as the strip was pulled, general fault; and a result beyond what the meter can show.
-    const DOUBT: u16 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10;
-    const TIME: u16 = 1 << 11;
-
-    const fn has(self, bits: u16) -> bool {
-        self.0 & bits != 0
-    }
-
-    const fn quality(self) -> Quality {
-        let doubt = if self.has(Self::DOUBT) { Quality::QUESTIONABLE } else { Quality::GOOD };
-        if self.has(Self::MALFUNCTION) {
-            return doubt.with(Quality::SENSOR).with(Quality::QUESTIONABLE);
-        }
-        doubt
     }
 }
 

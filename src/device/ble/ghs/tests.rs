@@ -218,8 +218,8 @@ fn control_solution_never_passes_as_a_value_of_a_patient() {
     let attribute =
         [&[0x01, 0x02][..], &160_184u32.to_le_bytes(), &[1, 7, 0, 0, 0, 4, 0, 8], &term, &glucose()];
     let cases = [
-        ("in the bundle, with others within", bundle(&common, &[inner.clone()])),
-        ("in the bundle alone", bundle(&common, &[plain.clone()])),
+        ("in the bundle, with others within", bundle(&common, std::slice::from_ref(&inner))),
+        ("in the bundle alone", bundle(&common, std::slice::from_ref(&plain))),
         ("a value of an unknown type", bundle(&none, &[plain.clone(), unknown])),
         ("one of several codes", bundle(&none, &[list, plain.clone()])),
         ("a reading of it beside", bundle(&none, &[plain, by_type])),

@@ -121,7 +121,8 @@ pub(super) static CIRCUMSTANCES: &[&Metric] =
 /// Of which of these a term speaks: the terms of a circumstance follow on its own code.
 pub(super) fn circumstance(code: u32) -> Option<&'static Metric> {
     const LAST: u32 = 8_417_896;
-    let before = CIRCUMSTANCES.iter().copied().filter(|metric| metric.code < code && code <= LAST).last();
+    let mut known = CIRCUMSTANCES.iter().copied().rev();
+    let before = known.find(|metric| metric.code < code && code <= LAST);
     before.filter(|_| !CIRCUMSTANCES.iter().any(|metric| metric.code == code))
 }
 
