@@ -103,7 +103,6 @@ const BY_NUMBER: u8 = 0x01;
 // The same of an insulin pump (Hamming codes).
 const PUMP_REPORT: u8 = 0x33;
 const PUMP_ABORT: u8 = 0x55;
-const PUMP_ALL: u8 = 0x33;
 const PUMP_FROM: u8 = 0x55;
 const PUMP_BY_SEQUENCE: u8 = 0x0F;
 const PUMP_NULL: u8 = 0x0F;
@@ -187,16 +186,17 @@ impl GattWrite {
         Self::protected(PUMP_STATUS_READER, &query.code().to_le_bytes(), counter)
     }
 
-    /// Asks an insulin pump for its history.
+    /// Asks an insulin pump for its history: by sequence number, all of it from 0 on. Its filters say which
+    /// events are counted, so an operator for all records without one would leave that open; Tidepool's
+    /// `InsulinDeliveryServiceKit`, by an author of the service, asks in this way too.
     pub fn pump_report(which: Records, counter: Option<u8>) -> Option<Self> {
-        match which {
-            Records::All => Self::protected(PUMP_RECORD_ACCESS, &[PUMP_REPORT, PUMP_ALL], counter),
-            Records::From(first) => {
-                let [a, b, c, d] = first.to_le_bytes();
-                let octets = [PUMP_REPORT, PUMP_FROM, PUMP_BY_SEQUENCE, a, b, c, d];
-                Self::protected(PUMP_RECORD_ACCESS, &octets, counter)
-            }
-        }
+        let first = match which {
+            Records::All => 0,
+            Records::From(first) => first,
+        };
+        let [a, b, c, d] = first.to_le_bytes();
+        let octets = [PUMP_REPORT, PUMP_FROM, PUMP_BY_SEQUENCE, a, b, c, d];
+        Self::protected(PUMP_RECORD_ACCESS, &octets, counter)
     }
 
     /// Ends the transfer of an insulin pump's history.
@@ -258,6 +258,8 @@ mod tests {
         let protected = octets(GattWrite::pump_report(Records::From(7), Some(3)));
         assert_eq!(protected[..8], [0x33, 0x55, 0x0F, 7, 0, 0, 0, 3]);
         assert_eq!(protected[8..], e2e_crc(&protected[..8]).to_le_bytes());
+        // All of a pump: from the number 0 on, with the filter that says what is counted.
+        assert_eq!(octets(GattWrite::pump_report(Records::All, None)), [0x33, 0x55, 0x0F, 0, 0, 0, 0]);
         let may = MayDelete::of_setting(true).unwrap();
         assert_eq!(octets(GattWrite::delete(0x1808, Filter::Short, 9, may)), [2, 2, 1, 9, 0]);
         assert_eq!(MayDelete::of_setting(false), None);
