@@ -200,6 +200,7 @@ impl Collector {
         if !self.asking.remove(&of) {
             return self.report(FaultKind::Unexpected, format!("a read of {of:?} that nobody asked for"));
         }
+        self.go_on_with_asking(of);
         let value = match result {
             Ok(value) => {
                 self.answered.insert(of.service);
@@ -238,16 +239,7 @@ impl Collector {
             Ok(observations) => self.pass_on(place, Some(of), observations),
             Err(fault) => self.actions.push_back(Action::Report(fault)),
         }
-        for profile in &mut self.profiles {
-            while let Some(fault) = profile.decoder.poll_fault() {
-                self.actions.push_back(Action::Report(fault));
-            }
-            while let Some(of) = profile.decoder.poll_ask() {
-                if self.asking.insert(of) {
-                    self.actions.push_back(Action::Command(LinkCommand::Read(of)));
-                }
-            }
-        }
+        self.go_on_with_decoders();
     }
 
     fn handle_value(&mut self, of: Characteristic, value: &[u8], now: Mono) {
@@ -329,6 +321,7 @@ impl Driver for Collector {
                 self.report(FaultKind::Unexpected, format!("{count} bytes that belong to no characteristic"));
             }
         }
+        self.go_on_with_time(now);
         self.go_on_with_writes();
         self.go_on_with_records(now);
     }
@@ -353,6 +346,8 @@ impl Driver for Collector {
         for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
             shelf.handle_timeout(now);
         }
+        self.go_on_with_time(now);
+        self.go_on_with_writes();
         self.go_on_with_records(now);
     }
 
@@ -378,7 +373,8 @@ impl Driver for Collector {
 
     fn poll_timeout(&self) -> Option<Mono> {
         let shelves = self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()?.poll_timeout());
-        self.deadline.into_iter().chain(self.identify_at).chain(shelves).min()
+        let decoders = self.poll_decoders();
+        self.deadline.into_iter().chain(self.identify_at).chain(shelves).chain(decoders).min()
     }
 
     fn poll_action(&mut self) -> Option<Action> {
