@@ -127,6 +127,7 @@ impl BleProfile {
             Some(Stored::RecordAccess { filter: Filter::Short | Filter::Long }) => {
                 &super::ble::RECORD_SETTINGS
             }
+            None if super::ble::asks_for_consent(self.service) => &super::ble::CONSENT_SETTINGS,
             // What has no numbers cannot be deleted up to one; an insulin pump's history is never deleted.
             Some(Stored::RecordAccess { filter: Filter::None } | Stored::Pump) | None => &[],
         }

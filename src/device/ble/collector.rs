@@ -17,9 +17,11 @@
 //! behind all data, and asked when everything is subscribed to. What goes wrong with that is reported and costs
 //! the connection only where nothing answers any more.
 //!
-//! What never happens: anything is written to the device but to the control point of its records.
+//! What never happens: anything is written to the device but to the control point of its records, what a
+//! decoder wants of the few writes there are, and the consent of a user, where one is given.
 
 mod besides;
+mod consent;
 mod identity;
 mod stored;
 mod subscriptions;
@@ -34,10 +36,11 @@ use crate::device::catalogue::{BleProfile, Decoder};
 use crate::device::observation::Observation;
 use crate::device::settings::Settings;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
-use crate::link::gatt::att_error;
+use crate::link::gatt::{USER_CONTROL, att_error};
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
 use besides::Besides;
+use consent::Consenting;
 use identity::Asked;
 use stored::Way;
 
@@ -82,6 +85,7 @@ pub struct Collector {
     /// Who what is remembered is of, as a hash.
     owner: Option<u64>,
     besides: Besides,
+    consent: Consenting,
     /// The services of which something that was asked for came.
     answered: BTreeSet<u16>,
 }
@@ -153,6 +157,7 @@ impl Collector {
             way: Way::default(),
             owner: None,
             besides: Besides::default(),
+            consent: Consenting::default(),
             answered: BTreeSet::new(),
         }
     }
@@ -172,6 +177,7 @@ impl Collector {
         self.asking.clear();
         self.subscriptions.clear();
         self.besides = Besides::default();
+        self.consent.forget();
         self.answered.clear();
         for profile in &mut self.profiles {
             let on = profile.decoder.alarms().map(std::mem::take);
@@ -255,6 +261,9 @@ impl Collector {
         if self.profiles.iter().any(|profile| profile.control() == Some(of)) {
             return self.handle_control(of, value, now);
         }
+        if of == USER_CONTROL {
+            return self.handle_consent(value);
+        }
         let place = self.profiles.iter().position(|profile| profile.row.subscribes.contains(&of));
         let Some((place, profile)) = place.and_then(|place| Some((place, self.profiles.get_mut(place)?)))
         else {
@@ -289,6 +298,7 @@ impl Collector {
         self.identify_at = None;
         self.asked = None;
         self.asking.clear();
+        self.consent.forget();
     }
 }
 
@@ -306,7 +316,7 @@ impl Driver for Collector {
             LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) | LinkEvent::Written(..)
                 if self.phase == Phase::Down => {}
             LinkEvent::Written(to, result) => {
-                if !self.handle_wanted_write(*to, result) {
+                if !self.handle_wanted_write(*to, result) && !self.handle_consent_written(*to, result) {
                     self.handle_written(*to, result, now);
                 }
             }
@@ -346,6 +356,7 @@ impl Driver for Collector {
         for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
             shelf.handle_timeout(now);
         }
+        self.handle_consent_timeout(now);
         self.go_on_with_time(now);
         self.go_on_with_writes();
         self.go_on_with_records(now);
@@ -373,7 +384,7 @@ impl Driver for Collector {
 
     fn poll_timeout(&self) -> Option<Mono> {
         let shelves = self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()?.poll_timeout());
-        let decoders = self.poll_decoders();
+        let decoders = self.poll_decoders().into_iter().chain(self.consent.poll_timeout());
         self.deadline.into_iter().chain(self.identify_at).chain(shelves).chain(decoders).min()
     }
 
