@@ -60,11 +60,8 @@ impl fmt::Debug for Consent {
 }
 
 impl Consent {
-    /// The greatest code there is (User Data Service; so in Dialog's and Goodix' sources of a server too).
-    const MOST: u16 = 9_999;
-
-    /// Of a user's index and what the file with the code holds: one to four digits, one line end at most. The
-    /// error says what is wrong with it, and nothing of what it is.
+    /// Of a user's index and what the file with the code holds: one to four digits, as no code is above 9999,
+    /// and one line end at most. The error says what is wrong with it, and nothing of what it is.
     pub fn read(user: u8, file: &[u8]) -> Result<Self, &'static str> {
         const WRONG: &str = "it must hold a number from 0 to 9999 and nothing else";
         let line = file.strip_suffix(b"\n").unwrap_or(file);
@@ -72,7 +69,7 @@ impl Consent {
             return Err(WRONG);
         }
         let code = line.iter().fold(0, |code: u16, digit| code * 10 + u16::from(digit - b'0'));
-        if code > Self::MOST { Err(WRONG) } else { Ok(Self { user, code }) }
+        Ok(Self { user, code })
     }
 
     /// The user's index.
@@ -346,8 +343,18 @@ mod tests {
         assert_eq!(octets(b"0"), Some(vec![2, 0, 0, 0]));
         assert_eq!(octets(b"0007"), Some(vec![2, 0, 7, 0]));
         assert_eq!(octets(b"9999"), Some(vec![2, 0, 0x0F, 0x27]));
-        for wrong in [&b""[..], b"\n", b"12345", b"-1", b" 12", b"12 ", b"12\n\n", b"0x12", "１２".as_bytes()]
-        {
+        for wrong in [
+            &b""[..],
+            b"\n",
+            b"12345",
+            b"00001",
+            b"-1",
+            b" 12",
+            b"12 ",
+            b"12\n\n",
+            b"0x12",
+            "１２".as_bytes(),
+        ] {
             let error = Consent::read(0, wrong).unwrap_err();
             assert!(!error.contains("12345"));
         }
