@@ -123,6 +123,9 @@ static BELT: BleProfile = BleProfile {
     decoder: no_decoder,
 };
 
+/// Of a service whose devices ask for the consent of a user.
+static SCALE: BleProfile = BleProfile { name: "weight-scale", service: 0x181D, ..BELT };
+
 static CLIP: BleProfile = BleProfile {
     name: "pulse-oximeter",
     title: "Pulse Oximeter",
@@ -136,7 +139,8 @@ static CLIP: BleProfile = BleProfile {
     decoder: no_decoder,
 };
 
-const FIXTURE: Catalogue = Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP] };
+const FIXTURE: Catalogue =
+    Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP, &SCALE] };
 
 /// The least that a gateway needs.
 const GATEWAY: &str = r#"
@@ -1060,6 +1064,42 @@ fn settings_that_do_not_fit_are_named_with_what_they_can_be() {
         "settings.poll: is not a setting of heart-rate, which has none",
     );
     assert_refused(PUMP_DEVICE, "elements", "settings = 3\nelements", "settings: is 3, but must be");
+}
+
+#[test]
+fn a_secret_is_given_by_the_place_of_its_file_and_never_repeated() {
+    let scale = |settings: &str| {
+        let entry = BELT_DEVICE.replace("heart-rate", "weight-scale");
+        Folder::new(GATEWAY, &[("one.toml", &format!("{entry}settings = {{ {settings} }}\n"))])
+    };
+    for (given, expected) in [("/etc/code", "/etc/code"), ("credential:scale-7", "/run/own/scale-7")] {
+        let folder = scale(&format!("consent_user = 3, consent_code = \"{given}\""));
+        let config = folder.load_with(&[("CREDENTIALS_DIRECTORY", "/run/own")]).unwrap().config;
+        let Connection::Ble { settings, .. } = &config.devices[0].connection else { panic!() };
+        assert_eq!(settings.file("consent_code"), Some(Path::new(expected)));
+        assert_eq!(settings.number("consent_user"), 3);
+    }
+    let folder = scale("consent_code = \"code\"");
+    let config = folder.load().unwrap().config;
+    let Connection::Ble { settings, .. } = &config.devices[0].connection else { panic!() };
+    assert_eq!(settings.file("consent_code"), Some(&*folder.path().join("code")), "relative to the folder");
+
+    for (given, expected) in [
+        ("consent_code = \"4815\"", "settings.consent_code: must be the path of a file"),
+        ("consent_code = 4815", "settings.consent_code: must be the path of a file"),
+        (
+            "consent_code = \"credential:/x\"",
+            "settings.consent_code: \"credential:/x\" does not name a credential",
+        ),
+        ("consent_code = \"\"", "settings.consent_code: "),
+        ("consent_user = 255", "settings.consent_user: is 255, but must be a whole number from 0 to 254"),
+    ] {
+        let problem = scale(given).problem();
+        assert!(problem.contains(expected) && !problem.contains("4815"), "{given}: {problem}");
+    }
+    let entry = format!("{BELT_DEVICE}settings = {{ consent_code = \"/etc/code\" }}\n");
+    let problem = Folder::new(GATEWAY, &[("one.toml", &entry)]).problem();
+    assert!(problem.contains("is not a setting of heart-rate"), "{problem}");
 }
 
 #[test]

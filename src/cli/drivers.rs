@@ -79,6 +79,7 @@ fn setting(row: &Setting) -> Value {
         Values::Number { least, most, default } => json!({
             "name": row.name, "meaning": row.meaning, "default": default, "least": least, "most": most,
         }),
+        Values::Secret => json!({ "name": row.name, "meaning": row.meaning, "default": null, "file": true }),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::line_driver::{Drivers, Named};
 use super::rule::Proof;
-use super::scope::Scope;
+use super::scope::{Places, Scope};
 use super::{Connection, Device, bond, part, raw, rule, setting, suggest};
 use crate::device::catalogue::{BleProfile, SerialModel};
 use crate::device::nomenclature::Metric;
@@ -159,8 +159,9 @@ fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (drivers, claims
         claims.push(("port".to_owned(), format!("port {}", target.display())));
     }
     let line = model.and_then(|model| line(scope, raw.line.as_ref(), model.line));
-    let settings =
-        model.and_then(|model| setting::judge(scope, raw.settings.as_ref(), (model.settings, model.name)));
+    let settings = model.and_then(|model| {
+        setting::judge(scope, raw.settings.as_ref(), (model.settings, model.name), drivers.places)
+    });
     let connection =
         (|| Some(Connection::Serial { port: port?, line: line?, model: model?, settings: settings? }))();
     (model.map(Subject::Serial), connection, Some("serial"))
@@ -243,7 +244,8 @@ fn ble(
     };
     let bond = bond::judge(scope, raw, security);
     let subject = profiles.clone().map(Subject::Ble);
-    let settings = profiles.as_deref().and_then(|profiles| ble_settings(scope, raw, profiles));
+    let settings =
+        profiles.as_deref().and_then(|profiles| ble_settings(scope, raw, profiles, drivers.places));
     let connection = (|| {
         Some(Connection::Ble {
             address: address?,
@@ -261,6 +263,7 @@ fn ble_settings(
     scope: &mut Scope<'_>,
     raw: &raw::Device,
     profiles: &[&'static BleProfile],
+    places: &Places,
 ) -> Option<Settings> {
     let mut rows: Vec<Setting> = Vec::new();
     for row in profiles.iter().flat_map(|profile| profile.settings()) {
@@ -269,7 +272,7 @@ fn ble_settings(
         }
     }
     let names = profiles.iter().map(|profile| profile.name).collect::<Vec<_>>().join("+");
-    setting::judge(scope, raw.settings.as_ref(), (&rows, &names))
+    setting::judge(scope, raw.settings.as_ref(), (&rows, &names), places)
 }
 
 fn profiles(

@@ -9,6 +9,7 @@ use super::settings::{Setting, Settings};
 use super::{Driver, Fault, Part};
 use crate::link::gatt::{Filter, GattWrite};
 use crate::link::{AllowSet, Characteristic, Line};
+use crate::time::Mono;
 
 /// A device model on a serial line.
 pub struct SerialModel {
@@ -126,6 +127,7 @@ impl BleProfile {
             Some(Stored::RecordAccess { filter: Filter::Short | Filter::Long }) => {
                 &super::ble::RECORD_SETTINGS
             }
+            None if super::ble::asks_for_consent(self.service) => &super::ble::CONSENT_SETTINGS,
             // What has no numbers cannot be deleted up to one; an insulin pump's history is never deleted.
             Some(Stored::RecordAccess { filter: Filter::None } | Stored::Pump) | None => &[],
         }
@@ -177,6 +179,17 @@ pub trait Decoder: Send {
     /// Something to be read because of what was said just now (a status that changed), if anything. Its
     /// answer comes by `handle_read`.
     fn poll_ask(&mut self) -> Option<Characteristic> {
+        None
+    }
+
+    /// Takes the time: once when the subscriptions stand, and again whenever [`Decoder::poll_timeout`] says.
+    /// What it wants read or written then is given by `poll_ask` and `poll_write`.
+    fn handle_timeout(&mut self, now: Mono) {
+        let _ = now;
+    }
+
+    /// When it is to be told the time again; `None`: never. Asked only while the subscriptions stand.
+    fn poll_timeout(&self) -> Option<Mono> {
         None
     }
 

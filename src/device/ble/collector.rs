@@ -17,9 +17,11 @@
 //! behind all data, and asked when everything is subscribed to. What goes wrong with that is reported and costs
 //! the connection only where nothing answers any more.
 //!
-//! What never happens: anything is written to the device but to the control point of its records.
+//! What never happens: anything is written to the device but to the control point of its records, what a
+//! decoder wants of the few writes there are, and the consent of a user, where one is given.
 
 mod besides;
+mod consent;
 mod identity;
 mod stored;
 mod subscriptions;
@@ -34,10 +36,11 @@ use crate::device::catalogue::{BleProfile, Decoder};
 use crate::device::observation::Observation;
 use crate::device::settings::Settings;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
-use crate::link::gatt::{CURRENT_TIME, att_error};
+use crate::link::gatt::{CURRENT_TIME, USER_CONTROL, att_error};
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
 use besides::Besides;
+use consent::Consenting;
 use identity::Asked;
 use stored::Way;
 
@@ -82,6 +85,7 @@ pub struct Collector {
     /// Who what is remembered is of, as a hash.
     owner: Option<u64>,
     besides: Besides,
+    consent: Consenting,
     /// The services of which something that was asked for came.
     answered: BTreeSet<u16>,
 }
@@ -153,6 +157,7 @@ impl Collector {
             way: Way::default(),
             owner: None,
             besides: Besides::default(),
+            consent: Consenting::default(),
             answered: BTreeSet::new(),
         }
     }
@@ -172,6 +177,7 @@ impl Collector {
         self.asking.clear();
         self.subscriptions.clear();
         self.besides = Besides::default();
+        self.consent.forget();
         self.answered.clear();
         for profile in &mut self.profiles {
             let on = profile.decoder.alarms().map(std::mem::take);
@@ -200,6 +206,7 @@ impl Collector {
         if !self.asking.remove(&of) {
             return self.report(FaultKind::Unexpected, format!("a read of {of:?} that nobody asked for"));
         }
+        self.go_on_with_asking(of);
         let value = match result {
             Ok(value) => {
                 self.answered.insert(of.service);
@@ -238,16 +245,7 @@ impl Collector {
             Ok(observations) => self.pass_on(place, Some(of), observations),
             Err(fault) => self.actions.push_back(Action::Report(fault)),
         }
-        for profile in &mut self.profiles {
-            while let Some(fault) = profile.decoder.poll_fault() {
-                self.actions.push_back(Action::Report(fault));
-            }
-            while let Some(of) = profile.decoder.poll_ask() {
-                if self.asking.insert(of) {
-                    self.actions.push_back(Action::Command(LinkCommand::Read(of)));
-                }
-            }
-        }
+        self.go_on_with_decoders();
     }
 
     fn handle_value(&mut self, of: Characteristic, value: &[u8], at: Now) {
@@ -266,6 +264,9 @@ impl Collector {
         self.handle_clock(of, value, at);
         if self.profiles.iter().any(|profile| profile.control() == Some(of)) {
             return self.handle_control(of, value, now);
+        }
+        if of == USER_CONTROL {
+            return self.handle_consent(value);
         }
         let place = self.profiles.iter().position(|profile| profile.row.subscribes.contains(&of));
         let Some((place, profile)) = place.and_then(|place| Some((place, self.profiles.get_mut(place)?)))
@@ -302,6 +303,7 @@ impl Collector {
         self.identify_at = None;
         self.asked = None;
         self.asking.clear();
+        self.consent.forget();
     }
 }
 
@@ -319,7 +321,7 @@ impl Driver for Collector {
             LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) | LinkEvent::Written(..)
                 if self.phase == Phase::Down => {}
             LinkEvent::Written(to, result) => {
-                if !self.handle_wanted_write(*to, result) {
+                if !self.handle_wanted_write(*to, result) && !self.handle_consent_written(*to, result) {
                     self.handle_written(*to, result, now);
                 }
             }
@@ -334,6 +336,7 @@ impl Driver for Collector {
                 self.report(FaultKind::Unexpected, format!("{count} bytes that belong to no characteristic"));
             }
         }
+        self.go_on_with_time(now);
         self.go_on_with_writes();
         self.go_on_with_records(now);
     }
@@ -358,6 +361,9 @@ impl Driver for Collector {
         for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
             shelf.handle_timeout(now);
         }
+        self.handle_consent_timeout(now);
+        self.go_on_with_time(now);
+        self.go_on_with_writes();
         self.go_on_with_records(now);
     }
 
@@ -383,7 +389,8 @@ impl Driver for Collector {
 
     fn poll_timeout(&self) -> Option<Mono> {
         let shelves = self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()?.poll_timeout());
-        self.deadline.into_iter().chain(self.identify_at).chain(shelves).min()
+        let decoders = self.poll_decoders().into_iter().chain(self.consent.poll_timeout());
+        self.deadline.into_iter().chain(self.identify_at).chain(shelves).chain(decoders).min()
     }
 
     fn poll_action(&mut self) -> Option<Action> {

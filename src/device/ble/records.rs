@@ -212,8 +212,13 @@ impl Shelf {
     ) -> Vec<Observation> {
         let is_episodic = of.is_none_or(|of| self.row.episodic.contains(&of));
         let is_stored = is_episodic && self.ledger.is_open();
-        let flag = if is_stored { Quality::STORED } else { Quality::GOOD };
-        let flagged = said.into_iter().map(|said| Observation { quality: said.quality.with(flag), ..said });
+        // Where records have numbers, what has none is told live: a pump's state during a transfer.
+        let keeps = self.has_numbers();
+        let flagged = said.into_iter().map(|said| {
+            let is_stored = is_stored && (said.record.is_some() || !keeps);
+            let flag = if is_stored { Quality::STORED } else { Quality::GOOD };
+            Observation { quality: said.quality.with(flag), ..said }
+        });
         self.ledger.take(flagged.collect(), pushed)
     }
 

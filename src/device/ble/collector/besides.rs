@@ -1,5 +1,7 @@
 //! What goes on beside the values: the device's own clock, and what a decoder has to write.
 
+use std::collections::BTreeSet;
+
 use super::{Collector, Phase};
 use crate::device::ble::clock;
 use crate::device::observation::{DeviceTime, Observation};
@@ -7,13 +9,17 @@ use crate::device::placing::{SLACK, ahead, lead, millis};
 use crate::device::{Action, FaultKind};
 use crate::link::gatt::CURRENT_TIME;
 use crate::link::{Characteristic, LinkCommand, NOT_OFFERED};
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
-/// The clock of the present connection, and the write that is on its way.
+/// The clock of the present connection, what decoders want, and the write that is on its way.
 #[derive(Default)]
 pub(super) struct Besides {
     clock: Clock,
     writing: Option<Characteristic>,
+    /// Wanted while it was being read: that read may have been answered before what it is wanted for.
+    again: BTreeSet<Characteristic>,
+    /// The decoders were told the time on this connection.
+    is_timed: bool,
 }
 
 /// What is known of the device's clock.
@@ -82,6 +88,56 @@ impl Collector {
             time.ahead = time.ahead.or_else(|| self.besides.clock.ahead_of(*time));
         }
         said
+    }
+
+    /// Tells what went wrong beside the values, and has read what the decoders want.
+    pub(super) fn go_on_with_decoders(&mut self) {
+        for profile in &mut self.profiles {
+            while let Some(fault) = profile.decoder.poll_fault() {
+                self.actions.push_back(Action::Report(fault));
+            }
+            while let Some(of) = profile.decoder.poll_ask() {
+                if self.asking.insert(of) {
+                    self.actions.push_back(Action::Command(LinkCommand::Read(of)));
+                } else {
+                    self.besides.again.insert(of);
+                }
+            }
+        }
+    }
+
+    /// A read has ended: does it once more if that was wanted meanwhile.
+    pub(super) fn go_on_with_asking(&mut self, of: Characteristic) {
+        if self.besides.again.remove(&of) && self.phase == Phase::Running {
+            self.asking.insert(of);
+            self.actions.push_back(Action::Command(LinkCommand::Read(of)));
+        }
+    }
+
+    /// Tells the decoders the time, when the subscriptions stand and whenever one wants to know it.
+    pub(super) fn go_on_with_time(&mut self, now: Mono) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let is_first = !std::mem::replace(&mut self.besides.is_timed, true);
+        let decoders = self.profiles.iter_mut().map(|profile| &mut profile.decoder);
+        let mut is_due = false;
+        for decoder in decoders {
+            if is_first || decoder.poll_timeout().is_some_and(|at| now >= at) {
+                decoder.handle_timeout(now);
+                is_due = true;
+            }
+        }
+        if is_due {
+            self.go_on_with_decoders();
+        }
+    }
+
+    /// When a decoder wants to be told the time.
+    pub(super) fn poll_decoders(&self) -> Option<Mono> {
+        let is_running = self.phase == Phase::Running;
+        let decoders = self.profiles.iter().filter(|_| is_running);
+        decoders.filter_map(|profile| profile.decoder.poll_timeout()).min()
     }
 
     /// Has the next thing written that a decoder wants, when all subscriptions stand: one after the other.

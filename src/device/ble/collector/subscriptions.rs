@@ -13,7 +13,7 @@ impl Collector {
         let data = self.profiles.iter().flat_map(|profile| profile.row.subscribes.iter().copied());
         // Control points last: what they announce must not come before it can be heard.
         let keeping = self.profiles.iter().filter(|profile| profile.decoder.keeps_records());
-        let controls = keeping.filter_map(Profile::control);
+        let controls = keeping.filter_map(Profile::control).chain(self.consent_control());
         let wanted = data.map(|data| (data, false)).chain(controls.map(|control| (control, true)));
         let outcome = Outcome::Pending;
         self.subscriptions = wanted
@@ -33,9 +33,8 @@ impl Collector {
             Ok(()) => Outcome::Subscribed,
             Err(reason) if reason == NOT_OFFERED => Outcome::NotOffered,
             Err(reason) if entry.is_control && self.phase == Phase::Subscribing => {
-                let detail = format!(
-                    "{to:?} could not be subscribed to, its stored records are not fetched: {reason}"
-                );
+                let what = "could not be subscribed to, what it is to give is not fetched";
+                let detail = format!("{to:?} {what}: {reason}");
                 self.actions.push_back(Action::Report(Fault::new(FaultKind::Refused, detail)));
                 Outcome::NotOffered
             }
@@ -82,6 +81,7 @@ impl Collector {
         }
         self.phase = Phase::Running;
         self.deadline = self.silence_deadline(now);
+        self.give_consent(now);
         self.ask_for_records(now);
     }
 

@@ -1,4 +1,5 @@
 mod besides;
+mod consent;
 
 use super::identity::readable;
 use super::*;

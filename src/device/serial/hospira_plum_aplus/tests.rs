@@ -33,6 +33,7 @@ fn set(changes: &[(&str, &str)]) -> Settings {
         match row.values {
             Values::Word(_) => settings.set_word(row, value).unwrap(),
             Values::Number { .. } => settings.set_number(row, value.parse().unwrap()).unwrap(),
+            Values::Secret => settings.set_file(row, value.into()).unwrap(),
         }
     }
     settings
