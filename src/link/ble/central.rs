@@ -95,6 +95,7 @@ struct State {
     not_scanning: Option<String>,
     adverts: u64,
     unlisted: VecDeque<Address>,
+    values_lost: u64,
 }
 
 /// Whether a listed device is there.
@@ -133,6 +134,8 @@ pub struct Status {
     pub wants_usb_reset: bool,
     /// How many questions of a pairing that came from outside were refused.
     pub pairing_refused: u64,
+    /// How many values were lost because too many came before their subscription.
+    pub values_lost: u64,
 }
 
 /// What was heard of devices that are not on the allowlist.
@@ -161,6 +164,7 @@ impl Central {
             not_scanning: None,
             adverts: 0,
             unlisted: VecDeque::new(),
+            values_lost: 0,
         };
         let shared = Arc::new(Shared {
             adapter: adapter.into(),
@@ -356,6 +360,7 @@ impl Handle {
             usb_resets_asked: counts.usb_resets_asked,
             wants_usb_reset: state.watchdog.wants_usb_reset(),
             pairing_refused: self.shared.pairings.refusals().total(),
+            values_lost: state.values_lost,
         }
     }
 
@@ -378,6 +383,11 @@ impl Handle {
         if let Some(peer) = self.shared.peers.get(&address) {
             peer.send_modify(|peer| peer.sighted = false);
         }
+    }
+
+    /// So many values of a link were lost.
+    pub(super) fn handle_lost(&self, values: u64) {
+        self.shared.state().values_lost += values;
     }
 
     /// Something came over a link: the radio is not deaf.

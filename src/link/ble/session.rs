@@ -24,8 +24,6 @@ use futures_util::FutureExt;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
 
-use super::connection::Connection;
-
 /// All that is asked comes from BlueZ's memory.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
@@ -77,10 +75,10 @@ impl Session {
         attempt.await.unwrap_or_else(|error| Err(btleplug::Error::Other(Box::new(error))))
     }
 
-    /// Drops a connection with its streams, on the session's own thread.
-    pub(super) fn let_go(&self, connection: Connection) {
+    /// Drops what holds streams, on the session's own thread.
+    pub(super) fn let_go(&self, held: impl Send + 'static) {
         // Nobody has to wait for it: it is done, or ends with the session.
-        drop(self.thread.spawn(async move { drop(connection) }));
+        drop(self.thread.spawn(async move { drop(held) }));
     }
 
     /// btleplug's name of the device at a path, if BlueZ has it.
