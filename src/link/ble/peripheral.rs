@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use btleplug::api::Peripheral as _;
-use btleplug::platform::{Peripheral, PeripheralId};
+use btleplug::platform::Peripheral;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -236,8 +236,8 @@ impl Target {
 
     /// Has BlueZ register for what the device may say at once; and learns from what BlueZ remembers which
     /// characteristic a value is of, should the connection end before that is asked of the device.
-    async fn keeper(&self, up: &Up, id: &PeripheralId, peripheral: &Peripheral) -> Arc<Keeper> {
-        let keeper = Keeper::stand(&up.bus, &id.to_string(), &self.wanted).await;
+    async fn keeper(&self, up: &Up, id: &str, peripheral: &Peripheral) -> Arc<Keeper> {
+        let keeper = Keeper::stand(&up.bus, id, &self.wanted).await;
         if keeper.keeps_any()
             && let Err(error) = self.within(DISCOVER_LIMIT, "", peripheral.discover_services()).await
         {
@@ -275,7 +275,7 @@ impl Target {
         &self,
         peer: &mut watch::Receiver<Peer>,
         radio: &mut watch::Receiver<Radio>,
-    ) -> Result<PeripheralId, LinkError> {
+    ) -> Result<String, LinkError> {
         loop {
             let known = peer.borrow_and_update().clone();
             let grace = async {
@@ -317,8 +317,8 @@ impl Target {
         Err(self.denied(&format!("it offers none of {wanted:?}: correct its `profiles`")))
     }
 
-    async fn checked_security(&self, up: &Up, id: &PeripheralId) -> Result<Security, LinkError> {
-        let found = up.bus.security(&id.to_string()).await;
+    async fn checked_security(&self, up: &Up, id: &str) -> Result<Security, LinkError> {
+        let found = up.bus.security(id).await;
         match (self.demand, found) {
             (Demand::Open, found) => Ok(found.unwrap_or(Security::Open)),
             (Demand::Bonded, Ok(Security::Bonded)) => Ok(Security::Bonded),
