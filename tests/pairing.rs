@@ -628,10 +628,11 @@ fn the_daemon_refuses_every_pairing_from_outside_and_counts_it() {
     beside_the_daemon("the_daemon_refuses_every_pairing_from_outside_and_counts_it", async |bench| {
         let (handle, _link) = daemon(&bench);
         bench.bluez.add(Emulated::heart_rate(STRANGER, "SN-9"));
-        bench.bluez.set_pairable(true);
         let until =
             async |what, is_so: &dyn Fn(&World) -> bool| bench.bluez.until(what, is_so).await.unwrap();
         until("it scans", &World::is_scanning).await;
+        // The daemon has ended what was left of that by now.
+        bench.bluez.set_pairable(true);
         for (n, address) in (1..).zip([STRANGER, METER, STRANGER]) {
             bench.bluez.attempt_pairing(address);
             until("it has its answer", &|world| world.attempts().len() == n).await;

@@ -204,6 +204,10 @@ pub struct Radio {
     pub wants_usb_reset: bool,
     /// How many questions of a pairing that came from outside were refused.
     pub pairing_refused: u64,
+    /// How many values were lost because too many came before they could be taken.
+    pub values_lost: u64,
+    /// Why BlueZ did not take the agent that refuses pairings, if so: another agent may accept them.
+    pub no_agent: Option<String>,
 }
 
 /// A device that was seen and is not in the allowlist. It was not connected to, so nothing more is
