@@ -34,6 +34,7 @@ use crate::host::notify;
 use crate::host::random::SystemRandomness;
 use crate::host::status::{StatusError, StatusSocket};
 use crate::host::supervisor::{End, Supervisor};
+use crate::link::ble::pairing::Proofs;
 use crate::policy::{DeviceRule, Gatekeeper};
 use crate::store::{self, StoreError};
 use crate::time::Clock;
@@ -199,6 +200,7 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
         clock: Arc::clone(&clock),
         reports,
         notebooks: Shelf::new(store::records_beside(&config.store.folder), origin.store),
+        proofs: Proofs::beside(&config.store.folder),
         stop: running.stop_sessions.subscribe(),
     };
     let centrals = sessions::start(&mut running.supervisor, &config.devices, durable, &shared, &links);
