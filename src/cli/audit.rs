@@ -71,7 +71,7 @@ impl Audit {
             }
             match lines {
                 0 => {
-                    out.line(format_args!("nothing was taken out, destroyed or paired: there is no {file}"))?
+                    out.line(format_args!("nothing was taken out, destroyed or paired: there is no {file}"))?;
                 }
                 _ => out.line(format_args!("{lines} lines in {file}, head {head}"))?,
             }

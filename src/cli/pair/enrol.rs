@@ -96,7 +96,7 @@ struct Begun {
     /// The bond that was there before is thrown away.
     is_old_gone: bool,
     /// Held until everything was taken back.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl Begun {
@@ -157,6 +157,7 @@ async fn take_back(work: &Work<'_>, begun: Begun, mut failed: Failed) -> Failed 
             }
         };
     }
+    drop(begun.lock);
     failed
 }
 
@@ -177,7 +178,7 @@ impl Work<'_> {
         let readable = keys::check_readable(state, bond.adapter);
         readable.map_err(|trouble| Failed::refused(trouble.to_string()))?;
         let doing = format!("pairs {}", self.order.device.rule.card.id);
-        begun._lock = Some(ledger.lock(bond.adapter, &doing).map_err(Failed::refused)?);
+        begun.lock = Some(ledger.lock(bond.adapter, &doing).map_err(Failed::refused)?);
         let old = self.client.device(*address).await?.filter(|seen| seen.paired || seen.bonded);
         if let Some(seen) = old.filter(|_| !self.order.replaces) {
             return self.look_at_old(&seen).await;
