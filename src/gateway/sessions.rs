@@ -22,6 +22,7 @@ use crate::device::{DeviceIndex, Part, Report, Settled};
 use crate::envelope::keys::open_secret;
 use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
+use crate::link::ble::pairing::Proofs;
 use crate::link::ble::{Address, BleLink, Central, Demand, Handle};
 use crate::link::gatt::Consent;
 use crate::link::replay::ReplayLink;
@@ -53,6 +54,8 @@ pub struct Shared {
     pub reports: mpsc::Sender<Report>,
     /// Where what drivers want remembered is kept.
     pub notebooks: Shelf,
+    /// Which bonds may be trusted.
+    pub proofs: Proofs,
     /// Turns true when the sessions shall end.
     pub stop: watch::Receiver<bool>,
 }
@@ -158,19 +161,19 @@ pub fn start(
                     }
                 });
             }
-            Connection::Ble { address, adapter, profiles, settings, .. } => {
+            Connection::Ble { address, adapter, profiles, settings, bond } => {
                 let central = centrals.iter().find(|central| central.adapter() == adapter);
                 let (Some(central), Ok(address)) = (central.cloned(), address.parse()) else {
                     // Cannot be: the configuration was validated and every adapter has its central.
                     tracing::error!(device = device.rule.card.id, "no session: a defect of this program");
                     continue;
                 };
-                let demand =
-                    if device.rule.card.security == "bonded" { Demand::Bonded } else { Demand::Open };
+                // Without a rule for its bond its entry says `security = "open"`.
+                let demand = bond.map_or(Demand::Open, |rule| Demand::Proven(rule, shared.proofs.clone()));
                 let (profiles, settings) = (profiles.clone(), settings.clone());
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let wanted = profiles.iter().flat_map(|profile| profile.subscribes).copied().collect();
-                    let link = BleLink::new(central.clone(), address, wanted, demand);
+                    let link = BleLink::new(central.clone(), address, wanted, demand.clone());
                     let driver = Box::new(collector(&profiles, &settings));
                     Session::new(link, driver, maker.context()).run()
                 });

@@ -92,8 +92,11 @@ pub enum Security {
     Open,
     /// Keys that hold for this connection only.
     Paired,
-    /// Keys that are kept. BlueZ from 5.87 on encrypts every connection with them; an older one does so
-    /// only when the device demands it.
+    /// Keys that are kept, of a device that nobody called trusted: whoever made them, `wardline pair` did not,
+    /// or not to its end.
+    Unproven,
+    /// Keys that are kept, of a trusted device. BlueZ from 5.87 on encrypts every connection with them; an
+    /// older one does so only when the device demands it.
     Bonded,
 }
 
@@ -102,6 +105,7 @@ impl fmt::Display for Security {
         f.write_str(match self {
             Self::Open => "open",
             Self::Paired => "paired",
+            Self::Unproven => "bonded but not trusted",
             Self::Bonded => "bonded",
         })
     }

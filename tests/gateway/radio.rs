@@ -1,7 +1,14 @@
 //! BLE from outside: the real daemon, unmodified btleplug, a double of `org.bluez` on a private bus.
 
+use std::process::Command;
+
+use wardline::host::atomic_file;
+use wardline::host::status::Snapshot;
 use wardline::lab::bluez::{Bluez, Bus, Emulated};
 use wardline::lab::stage;
+use wardline::link::ble::pairing::proof::{Bond, Proof, Proofs};
+use wardline::link::ble::pairing::{BondClass, Method};
+use wardline::time::Wall;
 
 use crate::support::{Bench, PATIENCE, within};
 
@@ -83,4 +90,47 @@ async fn a_belt_that_says_it_is_another_one_stays_out() {
         .await;
     assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
     assert_eq!(bench.consumer.with(|ledger| ledger.records), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_another_hand_made_are_refused_and_counted_and_shown_until_they_are_proved() {
+    let mut bench = Bench::new().await;
+    bench.serve().await;
+    let bus = Bus::start().unwrap();
+    let bluez = Bluez::start(&bus.address()).unwrap();
+    bluez.add(Emulated { trusted: false, ..Emulated::heart_rate(BELT, "HRM-0001").bonded() });
+    let entry = stage::ble_device("belt-1", "heart-rate", BELT, "HRM-0001");
+    bench.configure(&entry.replace("security = \"open\"", "security = \"bonded\""));
+    let mut daemon = bench.start_with(&[("DBUS_SYSTEM_BUS_ADDRESS", &bus.address())]);
+    let refused = |status: &Snapshot| status.devices.iter().all(|d| d.bond_refused && d.bond_refusals >= 2);
+    let status = bench.status("it is refused again", refused).await;
+    let reason = status.devices[0].link_reason.clone().unwrap();
+    assert!(reason.contains("not trusted") && reason.contains("wardline pair"), "{reason}");
+    let say = |command: &str| {
+        let mut asked = Command::new(env!("CARGO_BIN_EXE_wardline"));
+        let output = asked.arg(command).arg("--config").arg(bench.path()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = say("devices");
+    assert!(shown.contains("bonded: refused") && shown.contains("not trusted"), "{shown}");
+    let shown = say("status");
+    assert!(shown.contains("as its bond is not to be trusted"), "{shown}");
+    assert_eq!(bluez.look(|world| world.count(BELT, "Connect")), 0, "it was connected to");
+
+    // What `wardline pair` leaves.
+    let proofs = Proofs::beside(&bench.path().join("store"));
+    let adapter = "C0:DE:00:00:00:01".parse().unwrap();
+    let proof = Proof { method: Method::Passkey, class: BondClass::A };
+    let bond = Bond { adapter, device: BELT.parse().unwrap() };
+    let line = Proofs::line(Wall::default(), bond, Some(proof)).unwrap();
+    atomic_file::append(proofs.path(), |_| Ok(line)).unwrap();
+    bluez.add(Emulated::heart_rate(BELT, "HRM-0001").bonded());
+    bluez.remove_object(BELT).unwrap();
+    bench
+        .status("it is connected", |status| status.devices.iter().all(|d| d.link == "up" && !d.bond_refused))
+        .await;
+    let noted = say("audit");
+    let places = ["bond-lost", "bond-good"].map(|word| noted.find(word));
+    assert!(places[0].is_some() && places[0] < places[1], "{noted}");
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
 }

@@ -72,6 +72,10 @@ pub struct Device {
     pub model: String,
     /// `bonded`, `open` or `serial`.
     pub security: String,
+    /// Whether it is not connected to, as its bond is not what its entry demands: `link_reason` says why.
+    pub bond_refused: bool,
+    /// How often that was so when it was to be connected to.
+    pub bond_refusals: u64,
     /// `up`, `down` or `never`.
     pub link: String,
     /// How long ago the link came up or went down.
@@ -231,6 +235,8 @@ impl Device {
             id: rule.card.id.clone(),
             model: rule.card.model.clone(),
             security: rule.card.security.to_owned(),
+            bond_refused: state.is_insecure(),
+            bond_refusals: state.insecure(),
             link: link.to_owned(),
             link_age_ms: state.link_since().map(|at| age_ms(at, now)),
             link_reason,

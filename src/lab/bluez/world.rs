@@ -316,7 +316,7 @@ impl World {
             return;
         }
         let Some(peripheral) = self.peripherals.get(address) else { return };
-        let Emulated { name, bonded, services, .. } = &peripheral.emulated;
+        let Emulated { name, bonded, trusted, services, .. } = &peripheral.emulated;
         let uuids = services.iter().map(|service| long_uuid(service.uuid)).collect();
         let mut properties = Interface::from([
             ("Adapter", Property::Object(self.hci.clone())),
@@ -326,7 +326,7 @@ impl World {
             ("Alias", Property::text(name)),
             ("Paired", Property::Bool(*bonded)),
             ("Bonded", Property::Bool(*bonded)),
-            ("Trusted", Property::Bool(false)),
+            ("Trusted", Property::Bool(*trusted)),
             ("Blocked", Property::Bool(false)),
             ("LegacyPairing", Property::Bool(false)),
             ("Connected", Property::Bool(false)),

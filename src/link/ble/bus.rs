@@ -18,13 +18,14 @@ use dbus_tokio::connection::{self, IOResource};
 use futures_util::FutureExt;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::Security;
 use super::objects::{self, Seen};
 use super::pairing::Agent;
 use super::pairing::agent::SharedGate;
+use super::{Address, Security};
 use crate::link::Characteristic;
 
 const BLUEZ: &str = "org.bluez";
+const ADAPTER: &str = "org.bluez.Adapter1";
 const DEVICE: &str = "org.bluez.Device1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const BUS: &str = "org.freedesktop.DBus";
@@ -184,10 +185,20 @@ impl Bus {
         // `Paired` is that keys were exchanged, `Bonded` that they are kept (BlueZ, org.bluez.Device).
         let (paired, bonded) = (property("Paired").await?, property("Bonded").await?);
         Ok(match (paired, bonded) {
-            (true, true) => Security::Bonded,
+            (true, true) if property("Trusted").await? => Security::Bonded,
+            (true, true) => Security::Unproven,
             (true, false) => Security::Paired,
             (false, _) => Security::Open,
         })
+    }
+
+    /// The address of the adapter that has the device `id`; `None` for one that is no address.
+    pub(super) async fn adapter_of(&self, id: &str) -> Result<Option<Address>, dbus::Error> {
+        let name = id.split('/').next().unwrap_or_default();
+        let path = format!("/org/bluez/{name}");
+        let reply = self.object(&path, CALL_LIMIT).method_call(PROPERTIES, "Get", (ADAPTER, "Address"));
+        let (value,): (dbus::arg::Variant<String>,) = reply.await?;
+        Ok(value.0.parse().ok())
     }
 }
 

@@ -28,6 +28,8 @@ use super::connection::{
     radio_lost, read_value,
 };
 use super::keeper::Keeper;
+use super::pairing::proof::Bond;
+use super::pairing::{BondRule, Proofs};
 use super::session::Session;
 use super::{Address, Handle, Security};
 use crate::link::{Characteristic, Link, LinkCommand, LinkError, LinkEvent};
@@ -55,11 +57,16 @@ const DISCONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// BlueZ answers from its memory, or is not there any more.
 const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
+/// The way out where there are keys that must not be trusted.
+const PAIR_ANEW: &str = "find out who made its keys, then pair it anew: wardline pair --replace";
+
 /// What the device's rule demands of the keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Demand {
-    /// Keys that are kept, or no connection.
+    /// Keys that are kept, of a trusted device, or no connection.
     Bonded,
+    /// The same, and `wardline pair` has proved that they are what the rule demands.
+    Proven(BondRule, Proofs),
     /// None: for devices that cannot bond, and every record says so.
     Open,
 }
@@ -319,16 +326,27 @@ impl Target {
 
     async fn checked_security(&self, up: &Up, id: &str) -> Result<Security, LinkError> {
         let found = up.bus.security(id).await;
-        match (self.demand, found) {
-            (Demand::Open, found) => Ok(found.unwrap_or(Security::Open)),
-            (Demand::Bonded, Ok(Security::Bonded)) => Ok(Security::Bonded),
-            (Demand::Bonded, Ok(found)) => {
-                Err(self.insecure(format!("BlueZ says it is {found}; pair it: wardline pair")))
-            }
-            (Demand::Bonded, Err(error)) => {
-                Err(self.denied(&format!("BlueZ does not say whether it is bonded: {error}")))
-            }
+        let silent = |error| self.denied(&format!("BlueZ does not say whether it is bonded: {error}"));
+        match (&self.demand, found) {
+            (Demand::Open, found) => return Ok(found.unwrap_or(Security::Open)),
+            (Demand::Bonded | Demand::Proven(..), found) => match found.map_err(silent)? {
+                Security::Bonded => {}
+                found @ Security::Unproven => {
+                    return Err(self.insecure(format!("BlueZ says it is {found}; {PAIR_ANEW}")));
+                }
+                found @ (Security::Open | Security::Paired) => {
+                    return Err(self.insecure(format!("BlueZ says it is {found}; pair it: wardline pair")));
+                }
+            },
         }
+        if let Demand::Proven(rule, proofs) = &self.demand {
+            let Some(adapter) = up.bus.adapter_of(&id).await.map_err(silent)? else {
+                return Err(self.denied("BlueZ gives no address of its adapter"));
+            };
+            let judged = proofs.judge(rule, Bond { adapter, device: self.address });
+            judged.map_err(|unproven| self.insecure(format!("{unproven}; {PAIR_ANEW}")))?;
+        }
+        Ok(Security::Bonded)
     }
 
     async fn within<T>(

@@ -65,8 +65,12 @@ fn a_missing_bond_is_one_event_until_the_device_is_connected_with_its_keys() {
     for at in 1..4 {
         says_at(&mut gate, BELT, at, ReportBody::Insecure);
         says_at(&mut gate, BELT, at, ReportBody::Down("not bonded".to_owned()));
+        let counts: Vec<_> =
+            gate.snapshot().map(|(_, state)| (state.is_insecure(), state.insecure())).collect();
+        assert_eq!(counts[usize::from(BELT.0)], (true, at), "each time is counted");
     }
     says_at(&mut gate, BELT, 5, ReportBody::Up);
+    assert!(gate.snapshot().all(|(_, state)| !state.is_insecure()));
     says_at(&mut gate, BELT, 6, ReportBody::Down("it disconnected".to_owned()));
     says_at(&mut gate, BELT, 7, ReportBody::Up);
     let told: Vec<_> = events(&mut gate).into_iter().map(|e| (e.detection, e.phase, e.at)).collect();

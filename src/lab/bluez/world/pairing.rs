@@ -341,6 +341,7 @@ impl World {
             self.disconnect(&address);
             if let Some(peripheral) = self.peripherals.get_mut(&address) {
                 peripheral.emulated.bonded = false;
+                peripheral.emulated.trusted = false;
             }
             if let Some(folder) = self.key_folder(&address) {
                 let _ = std::fs::remove_dir_all(folder);
