@@ -75,25 +75,27 @@ impl Collector {
         self.actions.extend(said.into_iter().map(Action::observe));
     }
 
-    /// What a decoder held back does not become more by waiting. Whether it told all of it.
-    fn flush(&mut self, place: usize) -> bool {
-        let Some(profile) = self.profiles.get_mut(place) else { return true };
+    /// What a decoder held back does not become more by waiting. Whether it told all of it, and whether none of it
+    /// lacks its other half.
+    fn flush(&mut self, place: usize) -> (bool, bool) {
+        let Some(profile) = self.profiles.get_mut(place) else { return (true, true) };
         let is_whole = !profile.decoder.holds_back();
         let late = profile.decoder.handle_end();
         while let Some(fault) = profile.decoder.poll_fault() {
             self.actions.push_back(Action::Report(fault));
         }
+        let lacks_nothing = late.is_empty();
         self.pass_on(place, None, late);
-        is_whole
+        (is_whole, lacks_nothing)
     }
 
     /// The connection ends.
     pub(super) fn end_records(&mut self) {
         for place in 0..self.profiles.len() {
-            let is_whole = self.flush(place);
+            let (is_whole, lacks_nothing) = self.flush(place);
             let pushed = self.way.pushed;
             if let Some(shelf) = self.shelf(place) {
-                shelf.handle_down(is_whole, pushed);
+                shelf.handle_down(is_whole && lacks_nothing, pushed);
             }
         }
     }
@@ -215,7 +217,7 @@ impl Collector {
             Step::Asks => {}
             Step::Ended(_) if self.must_wait(place, now) => {}
             Step::Ended(expected) => {
-                let is_whole = self.flush(place);
+                let (is_whole, _) = self.flush(place);
                 let pushed = self.way.pushed;
                 let fault =
                     self.shelf(place).and_then(|shelf| shelf.handle_ended(expected, is_whole, pushed, now));

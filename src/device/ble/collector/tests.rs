@@ -545,7 +545,7 @@ fn a_silent_procedure_gives_the_connection_up_once_and_then_is_asked_now_and_the
     let mut tickets = 0;
     assert_eq!(story.record(1, &mut tickets), 2);
     // It speaks again.
-    assert_eq!(writes(&story.passes(Duration::from_secs(100))), [[4, 1]]);
+    assert_eq!(writes(&story.passes(Duration::from_secs(40))), [[4, 1]]);
     story.says(&[5, 0, 2, 0]);
     assert_eq!((story.record(1, &mut tickets), story.record(2, &mut tickets)), (0, 2));
     let mut actions = story.ends();

@@ -5,8 +5,8 @@
 //!
 //! What can go wrong, and what is done: no sign of life for 30 s (GLS, CGMS: the procedure time-out, begun
 //! anew by every record) gives the connection up; "configuration descriptor improperly configured" (ATT
-//! 0xFD) subscribes again, once for each connection; "procedure already in progress" (0xFE) aborts it and asks
-//! again, once; a filter that is not understood asks for all; a device that understands nothing is left alone
+//! 0xFD) subscribes again, "procedure already in progress" (0xFE) aborts it and asks again, both once until a
+//! transfer has ended well; a filter that is not understood asks for all; a device that understands nothing is left alone
 //! for this connection; one that stays silent connection after connection is asked every five minutes; busy and everything else is tried again later.
 
 use std::collections::VecDeque;
@@ -148,9 +148,10 @@ impl Transfer {
         self.ask(now);
     }
 
-    /// Whether it is over but for stragglers, and so many are all that were announced.
+    /// Whether so many records are all that were announced for the transfer that runs, or waits for stragglers.
     pub(super) fn is_drained(&self, count: u32) -> bool {
-        self.state == State::Drains && self.expected.is_some_and(|expected| expected <= count)
+        matches!(self.state, State::Reports | State::Drains)
+            && self.expected.is_some_and(|expected| expected <= count)
     }
 
     /// Waits on for what the end of a transfer still waits for. False when it has waited long enough.
@@ -382,6 +383,9 @@ impl Transfer {
             State::Off => {}
             State::Rests => self.steps.push_back(Step::Due),
             State::Drains => {
+                // A connection that lasts may forget its subscriptions more than once.
+                self.may_subscribe_again = true;
+                self.may_abort = true;
                 self.rest(PERIOD, now);
                 self.steps.push_back(Step::Ended(self.expected));
             }

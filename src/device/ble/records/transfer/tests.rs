@@ -219,6 +219,20 @@ fn wrong_descriptors_are_subscribed_to_again_once() {
 }
 
 #[test]
+fn a_connection_that_lasts_may_forget_its_subscriptions_more_than_once() {
+    let mut story = Story::reporting();
+    for _ in 0..3 {
+        assert_eq!(story.refuse_with(0xFD), ["SubscribeAgain"]);
+        story.transfer.handle_subscribed(story.now);
+        story.steps();
+        story.say(&[5, 0, 9, 0]);
+        story.say(&[6, 0, 1, 1]);
+        assert_eq!(story.passes(DRAIN), ["Ended(Some(9))"]);
+        story.begin(None);
+    }
+}
+
+#[test]
 fn a_procedure_in_progress_is_aborted_once_and_then_waited_for() {
     for answer in [[6, 0, 3, 1], [6, 0, 3, 7]] {
         let mut story = Story::reporting();
