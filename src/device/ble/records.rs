@@ -88,6 +88,7 @@ pub(super) struct Remembered {
 }
 
 /// The records of one service of a device: lives as long as the driver.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each learned by itself")]
 pub(super) struct Shelf {
     row: &'static BleProfile,
     transfer: Transfer,

@@ -21,6 +21,7 @@ use crate::link::Characteristic;
 const MOST_WAITING: usize = 1024;
 
 /// What is known of the sensor and its session.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each learned by itself")]
 #[derive(Default)]
 pub(super) struct Monitor {
     feature: Option<Feature>,
