@@ -146,6 +146,15 @@ pub enum Stored {
     Pump,
 }
 
+/// What a device says of the numbers of its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// By now no record has a greater one. A greater one that is known is of numbers that are over.
+    Reaches(u32),
+    /// Of which session they are, as a hash: in another one they began anew.
+    Session(u32),
+}
+
 /// Makes observations of what one service of one connected device says. Made anew for every connection.
 pub trait Decoder: Send {
     /// Takes the answer to one of the profile's `asks`; `None`: the device does not offer it, or did not
@@ -168,6 +177,22 @@ pub trait Decoder: Send {
     /// half.
     fn handle_end(&mut self) -> Vec<Observation> {
         Vec::new()
+    }
+
+    /// Whether it holds back records, or let some go, that it could not tell as they are: the end of the transfer
+    /// drops them, and they are fetched again. Asked before `handle_end`.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
+    /// Whether it flags what was stored itself, because what comes by itself has a record's number too.
+    fn tells_stored(&self) -> bool {
+        false
+    }
+
+    /// What it has learned of how the device counts its records, if anything.
+    fn poll_numbering(&mut self) -> Option<Numbering> {
+        None
     }
 
     /// The alarms that it holds for told. They are the device's, not the connection's: the decoder of the next

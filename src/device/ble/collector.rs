@@ -219,6 +219,12 @@ impl Collector {
             {
                 return self.give_up(FaultKind::Timeout, format!("{of:?} could not be read: {reason}"));
             }
+            // The records would be told without what makes them whole.
+            Err(reason)
+                if reason != NOT_OFFERED && att_error(reason).is_none() && self.is_held_for(of.service) =>
+            {
+                return self.give_up(FaultKind::Timeout, format!("{of:?} could not be read: {reason}"));
+            }
             Err(reason) => {
                 if reason != NOT_OFFERED {
                     self.report(FaultKind::Refused, format!("{of:?} could not be read: {reason}"));
@@ -239,13 +245,19 @@ impl Collector {
         }
     }
 
+    /// Whether records of a service wait for an answer.
+    fn is_held_for(&self, service: u16) -> bool {
+        self.profiles.iter().any(|profile| profile.row.service == service && profile.decoder.holds_back())
+    }
+
     /// What a decoder made, and what it wants to know besides.
     fn take(&mut self, place: usize, of: Characteristic, outcome: Result<Vec<Observation>, Fault>) {
+        self.handle_numbering(place);
         match outcome {
             Ok(observations) => self.pass_on(place, Some(of), observations),
             Err(fault) => self.actions.push_back(Action::Report(fault)),
         }
-        self.go_on_with_decoders();
+        self.go_on_with_decoders(Some(of));
     }
 
     fn handle_value(&mut self, of: Characteristic, value: &[u8], at: Now) {
@@ -274,10 +286,13 @@ impl Collector {
             return self
                 .report(FaultKind::Unexpected, format!("a value of {of:?}, which nobody subscribed to"));
         };
-        if let Some(shelf) = &mut profile.shelf {
-            shelf.handle_value(of, now);
-        }
         let outcome = profile.decoder.handle_value(of, value);
+        if let Some(shelf) = &mut profile.shelf {
+            shelf.handle_value(of, outcome.as_deref().ok(), now);
+            if outcome.is_err() {
+                shelf.handle_unreadable(of);
+            }
+        }
         // BlueZ has confirmed the indication already: the device keeps no copy. Of a record with a number it does.
         let keeps = profile.shelf.as_ref().is_some_and(Shelf::has_numbers);
         let is_kept = |said: &Vec<Observation>| keeps && said.iter().all(|one| one.record.is_some());

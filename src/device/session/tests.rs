@@ -626,3 +626,59 @@ async fn what_is_durable_is_remembered_while_the_device_is_there_and_while_it_is
         "nothing is asked of nobody: {performed:?}"
     );
 }
+
+/// Holds a reading until its connection ends, and has what became durable remembered.
+#[derive(Default)]
+struct Holding(VecDeque<Action>);
+
+impl Driver for Holding {
+    fn handle_event(&mut self, event: &LinkEvent, _: Now) {
+        if matches!(event, LinkEvent::Down(_)) {
+            self.0.push_back(Action::observe(reading()));
+        }
+    }
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn handle_durable(&mut self, through: Ticket, _: Now) {
+        self.0.push_back(Action::Remember(Memo::new(&[u8::try_from(through.0).unwrap()]).unwrap()));
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        None
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.0.pop_front()
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_last_is_durable_and_remembered_before_a_stopped_session_ends() {
+    let mut bench = bench(vec![Ok(vec![])]);
+    let (kept_in, mut kept) = mpsc::channel(8);
+    bench.session.driver = Box::<Holding>::default();
+    bench.session.context.notebook = Box::new(Shown(kept_in, None));
+    let story = async {
+        assert!(matches!(soon(bench.reports.recv()).await.unwrap().body, ReportBody::Up));
+        bench.stop.send(true).unwrap();
+        let last = soon(bench.reports.recv()).await.unwrap().body;
+        assert!(matches!(last, ReportBody::Observation(Ticket(1), _)), "{last:?}");
+        assert!(matches!(soon(bench.reports.recv()).await.unwrap().body, ReportBody::Commit));
+        assert!(kept.try_recv().is_err(), "it is not durable yet");
+        bench.settled.send_modify(|settled| settled.through = Ticket(1));
+        assert_eq!(soon(kept.recv()).await.unwrap(), [1]);
+    };
+    tokio::join!(bench.session.run(), story);
+}
+
+#[tokio::test]
+async fn a_stopped_session_does_not_wait_for_ever_for_what_does_not_become_durable() {
+    let mut bench = bench(vec![Ok(vec![])]);
+    let (kept_in, mut kept) = mpsc::channel(8);
+    bench.session.driver = Box::<Holding>::default();
+    bench.session.context.notebook = Box::new(Shown(kept_in, None));
+    bench.stop.send(true).unwrap();
+    soon(bench.session.run()).await;
+    assert!(kept.try_recv().is_err());
+}

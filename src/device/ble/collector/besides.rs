@@ -91,9 +91,15 @@ impl Collector {
     }
 
     /// Tells what went wrong beside the values, and has read what the decoders want.
-    pub(super) fn go_on_with_decoders(&mut self) {
+    pub(super) fn go_on_with_decoders(&mut self, of: Option<Characteristic>) {
         for profile in &mut self.profiles {
             while let Some(fault) = profile.decoder.poll_fault() {
+                let of =
+                    of.filter(|of| profile.shelf.as_ref().is_some_and(|shelf| shelf.service() == of.service));
+                if let (Some(of), Some(shelf)) = (of, &mut profile.shelf) {
+                    // A part of it, or of what came before.
+                    shelf.handle_unreadable(of);
+                }
                 self.actions.push_back(Action::Report(fault));
             }
             while let Some(of) = profile.decoder.poll_ask() {
@@ -129,7 +135,7 @@ impl Collector {
             }
         }
         if is_due {
-            self.go_on_with_decoders();
+            self.go_on_with_decoders(None);
         }
     }
 

@@ -1,20 +1,28 @@
 //! The records of the device's services, as far as the collector has to do with them: what their transfers
 //! want done, and what is remembered of them.
 //!
-//! A memo: a version, a hash of who the device says it is, then for each service its UUID, the number of its
-//! last durable record and that record's hash. What does not read like this is no memo.
+//! A memo, version 2: the version, a hash of who the device says it is, then for each service its UUID, an octet of
+//! flags, the number of its last durable record and that record's hash; by the flags, the number of its anchor and
+//! the hash of its session. Version 1 has neither flags nor what follows from them. What does not read like this
+//! is no memo. All numbers are little-endian.
 
 use std::collections::VecDeque;
 
 use super::{Collector, Outcome, Phase};
-use crate::device::ble::records::{Hash, Mark, Shelf, Step};
+use crate::device::ble::records::{Hash, Mark, Remembered, Shelf, Step};
 use crate::device::memo::Memo;
 use crate::device::observation::Observation;
 use crate::device::{Action, FaultKind, Identity, Ticket};
 use crate::link::{Characteristic, LinkCommand};
 use crate::time::Mono;
 
-const MEMO_VERSION: u8 = 1;
+const MEMO_VERSION: u8 = 2;
+/// As it was written before; it is still read.
+const MEMO_BEFORE: u8 = 1;
+
+const HAS_ANCHOR: u8 = 1;
+const HAS_SESSION: u8 = 2;
+const MUST_KEEP: u8 = 4;
 
 /// Where observations are on their way to durable storage, by their place: 1, 2, 3, ... over the whole life
 /// of the driver.
@@ -67,18 +75,48 @@ impl Collector {
         self.actions.extend(said.into_iter().map(Action::observe));
     }
 
-    /// What a decoder held back does not become more by waiting.
-    fn flush(&mut self, place: usize) {
-        let late = self.profiles.get_mut(place).map(|profile| profile.decoder.handle_end());
-        self.pass_on(place, None, late.unwrap_or_default());
+    /// What a decoder held back does not become more by waiting. Whether it told all of it, and whether none of it
+    /// lacks its other half.
+    fn flush(&mut self, place: usize) -> (bool, bool) {
+        let Some(profile) = self.profiles.get_mut(place) else { return (true, true) };
+        let is_whole = !profile.decoder.holds_back();
+        let late = profile.decoder.handle_end();
+        while let Some(fault) = profile.decoder.poll_fault() {
+            self.actions.push_back(Action::Report(fault));
+        }
+        let lacks_nothing = late.is_empty();
+        self.pass_on(place, None, late);
+        (is_whole, lacks_nothing)
     }
 
     /// The connection ends.
     pub(super) fn end_records(&mut self) {
         for place in 0..self.profiles.len() {
-            self.flush(place);
+            let (is_whole, lacks_nothing) = self.flush(place);
+            let pushed = self.way.pushed;
+            if let Some(shelf) = self.shelf(place) {
+                shelf.handle_down(is_whole && lacks_nothing, pushed);
+            }
         }
-        self.shelves().for_each(Shelf::handle_down);
+    }
+
+    /// A decoder has learned how its device counts: what it tells now counts so already.
+    pub(super) fn handle_numbering(&mut self, place: usize) {
+        let Some(profile) = self.profiles.get_mut(place) else { return };
+        while let Some(said) = profile.decoder.poll_numbering() {
+            if let Some(shelf) = &mut profile.shelf {
+                shelf.handle_numbering(said);
+            }
+        }
+    }
+
+    /// Whether the end of a transfer has to wait: its decoder holds records back until something is answered.
+    fn must_wait(&mut self, place: usize, now: Mono) -> bool {
+        let Some(profile) = self.profiles.get_mut(place) else { return false };
+        let service = profile.row.service;
+        let is_asking = self.asking.iter().any(|of| of.service == service);
+        let holds = is_asking && profile.decoder.holds_back();
+        holds && profile.shelf.as_mut().is_some_and(|shelf| shelf.waits_on(now))
     }
 
     /// Who it is has been said, before anything else on this connection: what is known of another device's
@@ -175,10 +213,14 @@ impl Collector {
                     shelf.handle_due(now);
                 }
             }
+            // The shelf's own.
+            Step::Asks => {}
+            Step::Ended(_) if self.must_wait(place, now) => {}
             Step::Ended(expected) => {
-                self.flush(place);
+                let (is_whole, _) = self.flush(place);
                 let pushed = self.way.pushed;
-                let fault = self.shelf(place).and_then(|shelf| shelf.handle_ended(expected, pushed, now));
+                let fault =
+                    self.shelf(place).and_then(|shelf| shelf.handle_ended(expected, is_whole, pushed, now));
                 self.actions.extend(fault.map(Action::Report));
             }
             Step::Failed => {
@@ -189,7 +231,7 @@ impl Collector {
             }
             Step::Dead => {
                 let detail = "no sign of life from the control point of its stored records".to_owned();
-                if self.shelf(place).is_some_and(Shelf::handle_dead) {
+                if self.shelf(place).is_some_and(|shelf| shelf.handle_dead(now)) {
                     self.give_up(FaultKind::Timeout, detail);
                 } else {
                     self.report(FaultKind::Timeout, detail);
@@ -216,29 +258,65 @@ impl Collector {
         let mut bytes = vec![MEMO_VERSION];
         bytes.extend(self.owner?.to_le_bytes());
         for shelf in self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()) {
-            if let Some(Mark { number, print }) = shelf.mark() {
+            if let Some(Remembered { mark, session, must_keep }) = shelf.remembered() {
+                // Each record of most devices is its own anchor.
+                let anchor = mark.anchor.filter(|_| shelf.is_anchored());
+                let flag = |is_so: bool, flag: u8| if is_so { flag } else { 0 };
                 bytes.extend(shelf.service().to_le_bytes());
-                bytes.extend(number.to_le_bytes());
-                bytes.extend(print.to_le_bytes());
+                bytes.push(
+                    flag(anchor.is_some(), HAS_ANCHOR)
+                        | flag(session.is_some(), HAS_SESSION)
+                        | flag(must_keep, MUST_KEEP),
+                );
+                bytes.extend(mark.number.to_le_bytes());
+                bytes.extend(mark.print.to_le_bytes());
+                for number in anchor.into_iter().chain(session) {
+                    bytes.extend(number.to_le_bytes());
+                }
             }
         }
         Memo::new(&bytes)
     }
 
     pub(super) fn recall_records(&mut self, memo: &[u8]) {
-        let Some(([MEMO_VERSION], rest)) = memo.split_first_chunk::<1>() else { return };
-        let Some((owner, rest)) = rest.split_first_chunk::<8>() else { return };
-        let (marks, []) = rest.as_chunks::<10>() else { return };
-        self.owner = Some(u64::from_le_bytes(*owner));
-        for [s0, s1, n0, n1, n2, n3, p0, p1, p2, p3] in marks {
-            let service = u16::from_le_bytes([*s0, *s1]);
-            let number = u32::from_le_bytes([*n0, *n1, *n2, *n3]);
-            let print = u32::from_le_bytes([*p0, *p1, *p2, *p3]);
+        let Some((owner, all)) = read_memo(memo) else { return };
+        self.owner = Some(owner);
+        for (service, remembered) in all {
             if let Some(shelf) = self.shelves().find(|shelf| shelf.service() == service) {
-                shelf.recall(Mark { number, print });
+                shelf.recall(remembered);
             }
         }
     }
+}
+
+/// Whose a memo is, and what it says of each service.
+fn read_memo(mut octets: &[u8]) -> Option<(u64, Vec<(u16, Remembered)>)> {
+    let [version @ (MEMO_BEFORE | MEMO_VERSION)] = taken(&mut octets)? else { return None };
+    let owner = u64::from_le_bytes(taken(&mut octets)?);
+    let mut all = Vec::new();
+    while !octets.is_empty() {
+        all.push(remembered(version, &mut octets)?);
+    }
+    Some((owner, all))
+}
+
+/// The next octets of a memo.
+fn taken<const COUNT: usize>(octets: &mut &[u8]) -> Option<[u8; COUNT]> {
+    let (first, rest) = octets.split_first_chunk()?;
+    *octets = rest;
+    Some(*first)
+}
+
+/// What a memo says of one service.
+fn remembered(version: u8, octets: &mut &[u8]) -> Option<(u16, Remembered)> {
+    let service = u16::from_le_bytes(taken(octets)?);
+    let [flags] = if version == MEMO_BEFORE { [0] } else { taken(octets)? };
+    let mut number = || Some(u32::from_le_bytes(taken(octets)?));
+    let (last, print) = (number()?, number()?);
+    let anchor = if flags & HAS_ANCHOR == 0 { None } else { Some(number()?) };
+    let session = if flags & HAS_SESSION == 0 { None } else { Some(number()?) };
+    let mark = Mark { number: last, print, anchor };
+    Some((service, Remembered { mark, session, must_keep: flags & MUST_KEEP != 0 }))
 }
 
 /// A device is the same while it says so; a firmware changes.
