@@ -122,7 +122,7 @@ pub fn start(
                 // A radio link that is up is a device that answers.
                 Connection::Part { .. } | Connection::Ble { .. } => None,
             },
-            remembers: keeps_records(&device.connection).then(|| device.rule.card.id.clone()),
+            remembers: remembers(&device.connection).then(|| device.rule.card.id.clone()),
             shared: shared.clone(),
             tickets: Arc::default(),
             settled,
@@ -174,10 +174,10 @@ pub fn start(
     centrals
 }
 
-/// Whether the device keeps records that are fetched: only then there is something to remember.
-fn keeps_records(connection: &Connection) -> bool {
+/// Whether there is something to remember of the device: what it is, and the records that it keeps.
+const fn remembers(connection: &Connection) -> bool {
     match connection {
-        Connection::Ble { profiles, .. } => profiles.iter().any(|profile| profile.stored.is_some()),
+        Connection::Ble { .. } => true,
         Connection::Serial { .. } | Connection::Part { .. } => false,
     }
 }

@@ -13,6 +13,8 @@
 //! answers the hourly question who it is: each is reported and ends the connection, and the session
 //! connects anew. A value that cannot be decoded is reported and the stream goes on.
 //!
+//! Its revisions and what it offers are asked for behind all subscriptions and compared with before (`pins`).
+//!
 //! A service that keeps records has them fetched besides (`records`): its control point is subscribed to
 //! behind all data, and asked when everything is subscribed to. What goes wrong with that is reported and costs
 //! the connection only where nothing answers any more.
@@ -21,6 +23,7 @@
 
 mod besides;
 mod identity;
+mod pins;
 mod stored;
 mod subscriptions;
 
@@ -39,6 +42,7 @@ use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
 use besides::Besides;
 use identity::Asked;
+use pins::Pins;
 use stored::Way;
 
 /// How long reading the identity may take, and again how long subscribing may take: four reads at
@@ -82,6 +86,7 @@ pub struct Collector {
     /// Who what is remembered is of, as a hash.
     owner: Option<u64>,
     besides: Besides,
+    pins: Pins,
     /// The services of which something that was asked for came.
     answered: BTreeSet<u16>,
 }
@@ -153,6 +158,7 @@ impl Collector {
             way: Way::default(),
             owner: None,
             besides: Besides::default(),
+            pins: Pins::default(),
             answered: BTreeSet::new(),
         }
     }
@@ -172,6 +178,7 @@ impl Collector {
         self.asking.clear();
         self.subscriptions.clear();
         self.besides = Besides::default();
+        self.pins.handle_down();
         self.answered.clear();
         for profile in &mut self.profiles {
             let on = profile.decoder.alarms().map(std::mem::take);
@@ -318,6 +325,7 @@ impl Driver for Collector {
                     self.handle_written(*to, result, now);
                 }
             }
+            LinkEvent::ReadDone(of, result) if self.handle_pinned(*of, result) => {}
             LinkEvent::ReadDone(of, result) if of.service == DEVICE_INFORMATION => {
                 self.handle_read(*of, result, now);
             }
@@ -331,6 +339,9 @@ impl Driver for Collector {
         }
         self.go_on_with_writes();
         self.go_on_with_records(now);
+        if self.pins.is_due() {
+            self.ask_what_it_is();
+        }
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -358,10 +369,14 @@ impl Driver for Collector {
 
     fn handle_durable(&mut self, through: Ticket, now: Now) {
         self.way.handle_durable(through);
+        if self.pins.handle_durable(through) {
+            self.remember();
+        }
         self.go_on_with_records(now.mono);
     }
 
-    fn handle_refused(&mut self, _: Ticket, _: Now) {
+    fn handle_refused(&mut self, ticket: Ticket, _: Now) {
+        self.pins.handle_refused(ticket);
         self.forget_alarms();
         for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
             shelf.handle_refused();
@@ -369,7 +384,9 @@ impl Driver for Collector {
     }
 
     fn handle_ticket(&mut self, ticket: Ticket) {
-        self.way.handle_ticket(ticket);
+        if !self.pins.handle_ticket(ticket) {
+            self.way.handle_ticket(ticket);
+        }
     }
 
     fn recall(&mut self, memo: &[u8]) {

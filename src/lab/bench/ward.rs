@@ -228,7 +228,7 @@ impl Line {
         match self.gate.handle_report(report) {
             Verdict::Admit(admitted) => Ok(self.builder.push(&admitted)?),
             Verdict::Refuse(refusal) => anyhow::bail!("the gate refuses what it should admit: {refusal}"),
-            Verdict::Noted => anyhow::bail!("the gate took a reading for something else"),
+            Verdict::Tell(_) | Verdict::Noted => anyhow::bail!("the gate took a reading for something else"),
         }
     }
 }
@@ -325,6 +325,7 @@ mod tests {
             ReportBody::Up
             | ReportBody::Insecure
             | ReportBody::Commit
+            | ReportBody::Pin(..)
             | ReportBody::Down(_)
             | ReportBody::Identity(_)
             | ReportBody::Fault(_)

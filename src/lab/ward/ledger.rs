@@ -210,6 +210,7 @@ impl Ledger {
                 self.take(report.device, said);
             }
             ReportBody::Observation(..)
+            | ReportBody::Pin(..)
             | ReportBody::Up
             | ReportBody::Insecure
             | ReportBody::Commit

@@ -1,11 +1,13 @@
 //! The records of the device's services, as far as the collector has to do with them: what their transfers
 //! want done, and what is remembered of them.
 //!
-//! A memo: a version, a hash of who the device says it is, then for each service its UUID, the number of its
-//! last durable record and that record's hash. What does not read like this is no memo.
+//! A memo: a version, a hash of who the device says it is, the number of services, for each service its UUID, the
+//! number of its last durable record and that record's hash; then what the device is (`pins`). Version 1 had neither
+//! the number of services nor what follows them. What does not read like this is no memo.
 
 use std::collections::VecDeque;
 
+use super::pins::Pins;
 use super::{Collector, Outcome, Phase};
 use crate::device::ble::records::{Hash, Mark, Shelf, Step};
 use crate::device::memo::Memo;
@@ -14,7 +16,11 @@ use crate::device::{Action, FaultKind, Identity, Ticket};
 use crate::link::{Characteristic, LinkCommand};
 use crate::time::Mono;
 
-const MEMO_VERSION: u8 = 1;
+const MEMO_VERSION: u8 = 2;
+/// Marks of records, and nothing else.
+const MEMO_OF_MARKS: u8 = 1;
+/// A service, a number and a hash.
+const MARK_SIZE: usize = 10;
 
 /// Where observations are on their way to durable storage, by their place: 1, 2, 3, ... over the whole life
 /// of the driver.
@@ -156,8 +162,8 @@ impl Collector {
                 }
             }
         }
-        if has_moved && let Some(memo) = self.memo() {
-            self.actions.push_back(Action::Remember(memo));
+        if has_moved {
+            self.remember();
         }
     }
 
@@ -212,24 +218,31 @@ impl Collector {
         }
     }
 
+    /// Has all that is known of the device remembered.
+    pub(super) fn remember(&mut self) {
+        self.actions.extend(self.memo().map(Action::Remember));
+    }
+
     fn memo(&self) -> Option<Memo> {
-        let mut bytes = vec![MEMO_VERSION];
-        bytes.extend(self.owner?.to_le_bytes());
+        let owner = self.owner?;
+        let mut marks = Vec::new();
         for shelf in self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()) {
             if let Some(Mark { number, print }) = shelf.mark() {
-                bytes.extend(shelf.service().to_le_bytes());
-                bytes.extend(number.to_le_bytes());
-                bytes.extend(print.to_le_bytes());
+                marks.extend(shelf.service().to_le_bytes());
+                marks.extend(number.to_le_bytes());
+                marks.extend(print.to_le_bytes());
             }
         }
+        let count = u8::try_from(marks.len() / MARK_SIZE).ok()?;
+        let mut bytes = [&[MEMO_VERSION][..], &owner.to_le_bytes(), &[count], &marks].concat();
+        self.pins.put(&mut bytes, owner);
         Memo::new(&bytes)
     }
 
     pub(super) fn recall_records(&mut self, memo: &[u8]) {
-        let Some(([MEMO_VERSION], rest)) = memo.split_first_chunk::<1>() else { return };
-        let Some((owner, rest)) = rest.split_first_chunk::<8>() else { return };
-        let (marks, []) = rest.as_chunks::<10>() else { return };
-        self.owner = Some(u64::from_le_bytes(*owner));
+        let Some((owner, marks, pins)) = parsed(memo) else { return };
+        self.owner = Some(owner);
+        self.pins = pins;
         for [s0, s1, n0, n1, n2, n3, p0, p1, p2, p3] in marks {
             let service = u16::from_le_bytes([*s0, *s1]);
             let number = u32::from_le_bytes([*n0, *n1, *n2, *n3]);
@@ -239,6 +252,24 @@ impl Collector {
             }
         }
     }
+}
+
+/// Whose it is, the marks of its records, and what it is.
+fn parsed(memo: &[u8]) -> Option<(u64, &[[u8; MARK_SIZE]], Pins)> {
+    let (version, rest) = memo.split_first()?;
+    let (owner, rest) = rest.split_first_chunk::<8>()?;
+    let owner = u64::from_le_bytes(*owner);
+    let (marks, pins) = match *version {
+        MEMO_OF_MARKS => (rest, Pins::default()),
+        MEMO_VERSION => {
+            let (count, rest) = rest.split_first()?;
+            let (marks, pins) = rest.split_at_checked(usize::from(*count) * MARK_SIZE)?;
+            (marks, Pins::recalled(owner, pins)?)
+        }
+        _ => return None,
+    };
+    let (marks, []) = marks.as_chunks::<MARK_SIZE>() else { return None };
+    Some((owner, marks, pins))
 }
 
 /// A device is the same while it says so; a firmware changes.

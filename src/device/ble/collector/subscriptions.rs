@@ -73,6 +73,7 @@ impl Collector {
         self.phase = Phase::Running;
         self.deadline = self.silence_deadline(now);
         self.ask_for_records(now);
+        self.pins.handle_ready();
     }
 
     pub(super) fn silence_deadline(&self, now: Mono) -> Option<Mono> {

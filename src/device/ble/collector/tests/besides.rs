@@ -148,7 +148,8 @@ fn an_alarm_outlives_the_connection_on_which_it_was_told() {
                     | Action::Commit
                     | Action::Gone(..)
                     | Action::Report(_)
-                    | Action::Remember(_) => {}
+                    | Action::Remember(_)
+                    | Action::Pin(_) => {}
                 }
             }
             waiting = next;
