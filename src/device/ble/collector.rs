@@ -21,6 +21,7 @@
 //!
 //! What never happens: anything is written to the device but to the control point of its records.
 
+mod alarms;
 mod besides;
 mod identity;
 mod pins;
@@ -40,6 +41,7 @@ use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
 use crate::link::gatt::att_error;
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
+use alarms::Open;
 use besides::Besides;
 use identity::Asked;
 use pins::Pins;
@@ -87,6 +89,7 @@ pub struct Collector {
     owner: Option<u64>,
     besides: Besides,
     pins: Pins,
+    open: Open,
     /// The services of which something that was asked for came.
     answered: BTreeSet<u16>,
 }
@@ -159,6 +162,7 @@ impl Collector {
             owner: None,
             besides: Besides::default(),
             pins: Pins::default(),
+            open: Open::default(),
             answered: BTreeSet::new(),
         }
     }
@@ -369,7 +373,8 @@ impl Driver for Collector {
 
     fn handle_durable(&mut self, through: Ticket, now: Now) {
         self.way.handle_durable(through);
-        if self.pins.handle_durable(through) {
+        let has_pins = self.pins.handle_durable(through);
+        if self.keep_alarms() || has_pins {
             self.remember();
         }
         self.go_on_with_records(now.mono);

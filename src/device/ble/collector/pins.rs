@@ -214,8 +214,9 @@ impl Pins {
         }
     }
 
-    /// Takes what was remembered of a device; `None`, and nothing is taken, when it does not read like this.
-    pub(super) fn recalled(owner: u64, octets: &[u8]) -> Option<Self> {
+    /// Takes what was remembered of a device, and gives what stands behind it; `None`, and nothing is taken, when
+    /// it does not read like this.
+    pub(super) fn recalled(owner: u64, octets: &[u8]) -> Option<(Self, &[u8])> {
         let ([way, hash @ ..], mut rest) = octets.split_first_chunk::<9>()?;
         let way = match way {
             0 => None,
@@ -237,7 +238,7 @@ impl Pins {
             let text = std::str::from_utf8(text).ok()?.to_owned();
             *slot = Some(Revision { hash: u32::from_le_bytes(*hash), text });
         }
-        rest.is_empty().then(|| Self { known, ..Self::default() })
+        Some((Self { known, ..Self::default() }, rest))
     }
 }
 

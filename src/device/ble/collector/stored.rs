@@ -2,11 +2,12 @@
 //! want done, and what is remembered of them.
 //!
 //! A memo: a version, a hash of who the device says it is, the number of services, for each service its UUID, the
-//! number of its last durable record and that record's hash; then what the device is (`pins`). Version 1 had neither
-//! the number of services nor what follows them. What does not read like this is no memo.
+//! number of its last durable record and that record's hash; then what the device is (`pins`) and the alarms that are on
+//! (`alarms`). Version 1 had neither the number of services nor what follows them. What does not read like this is no memo.
 
 use std::collections::VecDeque;
 
+use super::alarms::{Remembered, taken};
 use super::pins::Pins;
 use super::{Collector, Outcome, Phase};
 use crate::device::ble::records::{Hash, Mark, Shelf, Step};
@@ -37,6 +38,15 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// Where what was put in line last is on its way.
+    pub(super) const fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    pub(super) const fn is_durable(&self, place: u64) -> bool {
+        place <= self.durable
+    }
+
     pub(super) const fn leave(&mut self) {
         self.left += 1;
         self.is_without = true;
@@ -70,6 +80,7 @@ impl Collector {
             None => said,
         };
         self.way.pushed += u64::try_from(said.len()).unwrap_or_default();
+        self.note_alarms(&said);
         self.actions.extend(said.into_iter().map(Action::observe));
     }
 
@@ -236,13 +247,15 @@ impl Collector {
         let count = u8::try_from(marks.len() / MARK_SIZE).ok()?;
         let mut bytes = [&[MEMO_VERSION][..], &owner.to_le_bytes(), &[count], &marks].concat();
         self.pins.put(&mut bytes, owner);
+        self.put_alarms(&mut bytes, owner);
         Memo::new(&bytes)
     }
 
     pub(super) fn recall_records(&mut self, memo: &[u8]) {
-        let Some((owner, marks, pins)) = parsed(memo) else { return };
+        let Some(Recalled { owner, marks, pins, alarms }) = parsed(memo) else { return };
         self.owner = Some(owner);
         self.pins = pins;
+        self.recall_alarms(owner, alarms);
         for [s0, s1, n0, n1, n2, n3, p0, p1, p2, p3] in marks {
             let service = u16::from_le_bytes([*s0, *s1]);
             let number = u32::from_le_bytes([*n0, *n1, *n2, *n3]);
@@ -254,22 +267,31 @@ impl Collector {
     }
 }
 
-/// Whose it is, the marks of its records, and what it is.
-fn parsed(memo: &[u8]) -> Option<(u64, &[[u8; MARK_SIZE]], Pins)> {
+/// What a memo says.
+struct Recalled<'a> {
+    /// Whose it is.
+    owner: u64,
+    marks: &'a [[u8; MARK_SIZE]],
+    pins: Pins,
+    alarms: Vec<Remembered>,
+}
+
+fn parsed(memo: &[u8]) -> Option<Recalled<'_>> {
     let (version, rest) = memo.split_first()?;
     let (owner, rest) = rest.split_first_chunk::<8>()?;
     let owner = u64::from_le_bytes(*owner);
-    let (marks, pins) = match *version {
-        MEMO_OF_MARKS => (rest, Pins::default()),
+    let (marks, pins, alarms) = match *version {
+        MEMO_OF_MARKS => (rest, Pins::default(), Vec::new()),
         MEMO_VERSION => {
             let (count, rest) = rest.split_first()?;
             let (marks, pins) = rest.split_at_checked(usize::from(*count) * MARK_SIZE)?;
-            (marks, Pins::recalled(owner, pins)?)
+            let (pins, alarms) = Pins::recalled(owner, pins)?;
+            (marks, pins, taken(alarms)?)
         }
         _ => return None,
     };
     let (marks, []) = marks.as_chunks::<MARK_SIZE>() else { return None };
-    Some((owner, marks, pins))
+    Some(Recalled { owner, marks, pins, alarms })
 }
 
 /// A device is the same while it says so; a firmware changes.
