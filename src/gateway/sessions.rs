@@ -247,6 +247,7 @@ mod tests {
             id: String::new(),
             model: String::new(),
             pseudonym: String::new(),
+            location: None,
             security: "serial",
         };
         let rule = DeviceRule {
@@ -266,7 +267,7 @@ mod tests {
                 settings: Settings::default(),
             },
         };
-        Device { rule, asset: String::new(), connection }
+        Device { rule, asset: String::new(), location: None, connection }
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct DeviceCard {
     /// HMAC-SHA-256 of the asset's tag under the ward key, first 16 bytes, hex: the identity that
     /// leaves the gateway.
     pub pseudonym: String,
+    /// The pseudonym of the place of which it speaks, where it is a sensor of a place (a room, a refrigerator).
+    pub location: Option<String>,
     /// Whether the link is encrypted and bonded (`bonded`), open by explicit rule (`open`), or a
     /// wire (`serial`).
     pub security: &'static str,

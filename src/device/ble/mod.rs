@@ -31,6 +31,7 @@ mod weight_scale;
 pub use blood_pressure_record::blood_pressure_record;
 pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
 pub use elapsed_time::{ElapsedClock, clock};
+pub use environmental_sensing::is_of_place;
 pub use octets::MAX_VALUE;
 pub(super) use records::SETTINGS as RECORD_SETTINGS;
 

@@ -100,6 +100,7 @@ fn intake_for(
         id: "monitor-1".to_owned(),
         model: "masimo-ascii1".to_owned(),
         pseudonym: "00".to_owned(),
+        location: None,
         security: "serial",
     };
     let rule = DeviceRule {

@@ -39,6 +39,7 @@ pub(in crate::lab) fn rules() -> Vec<DeviceRule> {
                 id: format!("bed-{device:02}"),
                 model: "masimo-ascii1".to_owned(),
                 pseudonym: format!("{:032x}", u128::from(device).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C)),
+                location: None,
                 security: "serial",
             },
             expects: identity(device),

@@ -176,11 +176,11 @@ impl Pins {
     /// What was given on up to this ticket is known from here on; whether that is something new.
     pub(super) fn handle_durable(&mut self, through: Ticket) -> bool {
         let mut is_new = false;
-        while let Some((_, known)) =
-            self.pending.pop_front_if(|(of, _)| of.is_some_and(|ticket| ticket <= through))
-        {
-            self.known = known;
-            is_new = true;
+        while self.pending.front().is_some_and(|(of, _)| of.is_some_and(|ticket| ticket <= through)) {
+            if let Some((_, known)) = self.pending.pop_front() {
+                self.known = known;
+                is_new = true;
+            }
         }
         is_new
     }
@@ -248,7 +248,7 @@ impl Revision {
         let [a, b, c, d, ..] = hash(text.as_bytes()).to_le_bytes();
         let hash = u32::from_le_bytes([a, b, c, d]);
         let is_in = |serial: &&str| serial.len() >= LEAST_SERIAL && text.contains(*serial);
-        if serial.filter(is_in).is_some() {
+        if serial.as_ref().is_some_and(is_in) {
             return Self { hash, text: "not shown".to_owned() };
         }
         let end = (0..=MAX_REVISION).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();

@@ -87,7 +87,7 @@ fn what_is_known_is_not_told_again_and_what_is_new_is_told_until_it_is_durable()
     let updated = Belt { revisions: [Ok("1.1"), Ok("8"), Err(NOT_OFFERED)], ..FIRST };
     let told = pin(Pinned::Firmware, r#"firmware was "1.0" and is "1.1"; software was "7" and is "8""#);
     let mut story = Story::belt(&memo);
-    assert_eq!(story.pins(updated), [told.clone()]);
+    assert_eq!(story.pins(updated), std::slice::from_ref(&told));
     assert_eq!(story.pins(updated), [], "it is on its way");
     assert_eq!(Story::belt(&memo).pins(updated), [told], "it did not become durable: told again");
     let memo = story.keeps([1]);
