@@ -241,10 +241,13 @@ fn tell(recovery: &store::Recovery) {
     }
 }
 
-/// A device's rule with the pseudonym of its asset.
+/// A device's rule with the pseudonyms of its asset and of its place. The words before a place keep it apart from an
+/// asset of the same name.
 fn named(device: &crate::config::Device, ward: &WardKey) -> DeviceRule {
     let mut rule = device.rule.clone();
     rule.card.pseudonym = ward.pseudonym(&device.asset);
+    let location = device.location.as_ref();
+    rule.card.location = location.map(|location| ward.pseudonym(&format!("location {location}")));
     rule
 }
 

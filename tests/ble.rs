@@ -715,7 +715,7 @@ on_a_private_bus! {
                 match action {
                     Action::Report(fault) => faults.push(fault.kind),
                     Action::Observe(_, observation) => rates.push(observation.value),
-                    Action::Command(_) | Action::Identify(..) | Action::Commit | Action::Gone(..) | Action::Remember(_) => panic!("{action:?}"),
+                    Action::Command(_) | Action::Identify(..) | Action::Commit | Action::Gone(..) | Action::Remember(_) | Action::Pin(_) => panic!("{action:?}"),
                 }
             }
         }

@@ -562,6 +562,7 @@ fn serial_device_values_that_do_not_fit_are_named_with_the_way_out() {
         ("elements = \"all\"", "elements = \"all\"\npairing = \"passkey\"", "pairing: is for BLE devices"),
         ("elements = \"all\"", "elements = \"all\"\nminimum_class = \"A\"", "minimum_class: is for BLE"),
         ("elements = \"all\"", "elements = \"all\"\nprotected = \"180A/2A25\"", "protected: is for BLE"),
+        ("elements = \"all\"", "elements = \"all\"\nlocation = \"x\"", "location: is for sensors of a place"),
     ] {
         assert_refused(PUMP_DEVICE, from, to, expected);
     }
@@ -645,6 +646,25 @@ fn what_is_said_of_a_bond_holds_and_an_open_device_has_none() {
         Some(BondRule { method: Method::Numeric, minimum: BondClass::C, protected })
     );
     assert_eq!(bond("security = \"open\""), None);
+}
+
+#[test]
+fn a_sensor_of_a_place_speaks_of_the_place_that_is_named_or_of_its_own() {
+    let room = BELT_DEVICE.replace("heart-rate", "environmental-sensing");
+    let room = room.replace("[\"MDC_ECG_HEART_RATE\"]", "\"all\"");
+    let of = |device: &str| {
+        let folder = Folder::new(GATEWAY, &[("a.toml", device)]);
+        let loaded = load(folder.path(), &Environment::default(), &Catalogue::shipped());
+        loaded.map(|loaded| loaded.config.devices[0].location.clone())
+    };
+    assert_eq!(of(&room).unwrap().as_deref(), Some("belt-1"));
+    let named = room.replace("address = ", "location = \" cold store 2 \"\naddress = ");
+    assert_eq!(of(&named).unwrap().as_deref(), Some("cold store 2"));
+    assert_eq!(of(BELT_DEVICE).unwrap(), None);
+    let empty = room.replace("address = ", "location = \"\"\naddress = ");
+    assert!(of(&empty).unwrap_err().to_string().contains("location: must be 1 to 64 bytes"));
+    let nameless = room.replace("id = \"belt-1\"", "");
+    assert_eq!(of(&nameless).unwrap_err().count(), 1, "one problem, not a second for its place");
 }
 
 #[test]

@@ -249,6 +249,7 @@ impl Ward {
             | ReportBody::Identity(_)
             | ReportBody::Insecure
             | ReportBody::Commit
+            | ReportBody::Pin(..)
             | ReportBody::Unlisted(_) => {}
         }
     }

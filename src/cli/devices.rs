@@ -177,6 +177,7 @@ mod tests {
                 id: id.into(),
                 model: "rack".into(),
                 pseudonym: String::new(),
+                location: None,
                 security: "serial",
             };
             let rule = DeviceRule {
@@ -187,7 +188,7 @@ mod tests {
                 behind,
                 quiet: None,
             };
-            Device { rule, asset: "A".to_owned(), connection }
+            Device { rule, asset: "A".to_owned(), location: None, connection }
         };
         let settings = Settings::default();
         let rack = Connection::Serial { port: "/dev/x".into(), line: model.line, model, settings };

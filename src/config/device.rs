@@ -6,6 +6,7 @@ use super::line_driver::{Drivers, Named};
 use super::rule::Proof;
 use super::scope::{Places, Scope};
 use super::{Connection, Device, bond, part, raw, rule, setting, suggest};
+use crate::device::ble::is_of_place;
 use crate::device::catalogue::{BleProfile, SerialModel};
 use crate::device::nomenclature::Metric;
 use crate::device::settings::{Setting, Settings};
@@ -100,6 +101,7 @@ pub(super) fn judge(scope: &mut Scope<'_>, drivers: &mut Drivers<'_>) -> Judged 
     let quiet = rule::quiet(scope, raw.quiet.as_deref(), usual);
     let parts = part::judge(scope, raw.part.as_deref(), subject.as_ref().and_then(Subject::model));
     claims.extend(parts.claims);
+    let location = location(scope, &raw, subject.as_ref());
     let device = (|| {
         let connection = connection?;
         let card = DeviceCard {
@@ -111,12 +113,39 @@ pub(super) fn judge(scope: &mut Scope<'_>, drivers: &mut Drivers<'_>) -> Judged 
                 }
             },
             pseudonym: String::new(),
+            location: None,
             security: security?,
         };
         let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet };
-        Some(Device { rule, asset: asset?, connection })
+        Some(Device { rule, asset: asset?, location: location.ok()?, connection })
     })();
     Judged { claims, device, parts: parts.devices, listed: raw.part.as_ref().map_or(0, Vec::len) }
+}
+
+/// The place of which it speaks: of a sensor of a place the one that is named, else the device's own id. `Err` when
+/// a problem was reported.
+fn location(
+    scope: &mut Scope<'_>,
+    raw: &raw::Device,
+    subject: Option<&Subject>,
+) -> Result<Option<String>, ()> {
+    let Some(subject) = subject else { return Err(()) };
+    let is_of_place = match subject {
+        Subject::Serial(_) => false,
+        Subject::Ble(profiles) => {
+            profiles.iter().flat_map(|profile| profile.reads).any(|row| is_of_place(row))
+        }
+    };
+    if is_of_place {
+        // A missing id is reported where it is missing.
+        let named = raw.location.clone().or_else(|| raw.id.clone()).ok_or(())?;
+        return rule::location(scope, Some(named)).map(Some).ok_or(());
+    }
+    if raw.location.is_some() {
+        scope.problem("location", "is for sensors of a place (environmental-sensing): this device is none");
+        return Err(());
+    }
+    Ok(None)
 }
 
 /// Everything that a device can report.

@@ -16,7 +16,7 @@ pub struct Memo {
 
 impl Memo {
     /// The longest.
-    pub const MOST: usize = 96;
+    pub const MOST: usize = 240;
 
     /// Of these bytes; `None` when they are too many.
     pub fn new(bytes: &[u8]) -> Option<Self> {

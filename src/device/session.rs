@@ -321,6 +321,11 @@ impl<L: Link> Session<L> {
                 }
                 None => vec![(whole, ReportBody::Unlisted(part))],
             },
+            Action::Pin(pin) => {
+                let ticket = self.next_ticket();
+                self.driver.handle_ticket(ticket);
+                vec![(whole, ReportBody::Pin(ticket, pin))]
+            }
             Action::Commit => vec![(whole, ReportBody::Commit)],
             Action::Gone(part, why) => match self.context.parts.get(&part).copied() {
                 Some(device) if self.present.remove(&part) => vec![(device, ReportBody::Down(why))],
@@ -358,6 +363,7 @@ impl<L: Link> Session<L> {
                 Action::Remember(memo) => self.context.notebook.write(memo).await,
                 said @ (Action::Identify(..)
                 | Action::Observe(..)
+                | Action::Pin(_)
                 | Action::Commit
                 | Action::Gone(..)
                 | Action::Report(_)) => {

@@ -250,6 +250,10 @@ impl<P: Promises> Talk<P> {
                 None => return,
                 // The size of what is to be remembered is bounded by its type.
                 Some(Action::Commit | Action::Remember(_)) => {}
+                Some(Action::Pin(_)) => {
+                    self.whole += 1;
+                    self.driver.handle_ticket(Ticket(self.whole));
+                }
                 Some(Action::Command(LinkCommand::HangUp)) => {
                     assert!(self.is_up, "{}: hangs up what is not up", self.name());
                 }

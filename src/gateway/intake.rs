@@ -114,6 +114,7 @@ impl<S: Durable> Intake<S> {
         match verdict {
             Verdict::Admit(admitted) => self.take(&admitted, ticket, now),
             Verdict::Refuse(refusal) => self.tell_source(device, ticket.filter(|_| refusal.is_of_identity())),
+            Verdict::Tell(event) => self.take_event_of(device, ticket, &event, now),
             Verdict::Noted => self.tell_source(device, None),
         }
         self.take_words(now);
@@ -274,6 +275,14 @@ impl<S: Durable> Intake<S> {
         }
     }
 
+    /// An event whose source waits until it is durable.
+    fn take_event_of(&mut self, device: DeviceIndex, ticket: Option<Ticket>, event: &Event, now: Now) {
+        if let Some(ticket) = ticket {
+            self.lane_mut(Lane::Alarm).lowest.entry(device).or_insert(ticket);
+        }
+        self.take_event(event, now);
+    }
+
     fn take(&mut self, admitted: &Admitted, ticket: Option<Ticket>, now: Now) {
         let lane = admitted.lane();
         let linger = if lane == Lane::Alarm { Duration::ZERO } else { self.linger };
@@ -374,7 +383,7 @@ impl<S: Durable> Intake<S> {
 
 fn ticket_of(report: &Report) -> Option<Ticket> {
     match &report.body {
-        ReportBody::Observation(ticket, _) => Some(*ticket),
+        ReportBody::Observation(ticket, _) | ReportBody::Pin(ticket, _) => Some(*ticket),
         ReportBody::Up
         | ReportBody::Insecure
         | ReportBody::Commit

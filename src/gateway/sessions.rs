@@ -131,7 +131,7 @@ pub fn start(
                 // A radio link that is up is a device that answers.
                 Connection::Part { .. } | Connection::Ble { .. } => None,
             },
-            remembers: keeps_records(&device.connection).then(|| device.rule.card.id.clone()),
+            remembers: remembers(&device.connection).then(|| device.rule.card.id.clone()),
             shared: shared.clone(),
             tickets: Arc::default(),
             settled,
@@ -204,10 +204,10 @@ fn consent(settings: &Settings, path: &Path) -> Result<Consent, String> {
     Consent::read(user, &held).map_err(|reason| named(&reason))
 }
 
-/// Whether the device keeps records that are fetched: only then there is something to remember.
-fn keeps_records(connection: &Connection) -> bool {
+/// Whether there is something to remember of the device: what it is, and the records that it keeps.
+const fn remembers(connection: &Connection) -> bool {
     match connection {
-        Connection::Ble { profiles, .. } => profiles.iter().any(|profile| profile.stored.is_some()),
+        Connection::Ble { .. } => true,
         Connection::Serial { .. } | Connection::Part { .. } => false,
     }
 }
@@ -276,6 +276,7 @@ mod tests {
             id: String::new(),
             model: String::new(),
             pseudonym: String::new(),
+            location: None,
             security: "serial",
         };
         let rule = DeviceRule {
@@ -295,7 +296,7 @@ mod tests {
                 settings: Settings::default(),
             },
         };
-        Device { rule, asset: String::new(), connection }
+        Device { rule, asset: String::new(), location: None, connection }
     }
 
     /// A file with a code, its mode, and the settings that name it.

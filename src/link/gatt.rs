@@ -21,6 +21,10 @@ pub const RECORD_ACCESS: u16 = 0x2A52;
 pub const CURRENT_TIME: Characteristic = Characteristic { service: 0x1805, uuid: 0x2A2B };
 /// The User Control Point of User Data.
 pub const USER_CONTROL: Characteristic = Characteristic { service: 0x181C, uuid: 0x2A9F };
+/// Not a characteristic: reading it gives [`listing`]'s octets of what the link found at the device.
+pub const DISCOVERED: Characteristic = Characteristic { service: 0, uuid: 0 };
+/// The Database Hash (Core Specification 5.1, volume 3, part G, 7.3): 16 octets over all that a device offers.
+pub const DATABASE_HASH: Characteristic = Characteristic { service: 0x1801, uuid: 0x2B2A };
 /// The control point of a generic health sensor.
 pub const HEALTH_SENSOR_CONTROL: Characteristic = Characteristic { service: 0x1840, uuid: 0x2BF4 };
 /// The Status Reader Control Point of an insulin pump.
@@ -282,6 +286,20 @@ pub fn e2e_crc(octets: &[u8]) -> u16 {
     })
 }
 
+/// A characteristic as a device offers it: its service's UUID, its own, and its properties (Core Specification,
+/// volume 3, part G, 3.3.1.1).
+pub type Offer = (u128, u128, u8);
+
+/// What a device offers as octets, in one order however it was found: by service, characteristic and properties.
+pub fn listing(offers: impl IntoIterator<Item = Offer>) -> Vec<u8> {
+    let mut offers: Vec<Offer> = offers.into_iter().collect();
+    offers.sort_unstable();
+    let octets = |(service, uuid, properties): Offer| {
+        service.to_be_bytes().into_iter().chain(uuid.to_be_bytes()).chain([properties])
+    };
+    offers.into_iter().flat_map(octets).collect()
+}
+
 /// The ATT error in the words of a failed operation, if they name one: BlueZ says `Operation failed with
 /// ATT error: 0x80`.
 pub fn att_error(words: &str) -> Option<u8> {
@@ -380,6 +398,14 @@ mod tests {
     fn what_a_filter_cannot_say_is_not_said() {
         assert_eq!(GattWrite::report(0x1822, Filter::None, Records::From(1)), None);
         assert_eq!(GattWrite::report(0x1808, Filter::Short, Records::From(0x1_0000)), None);
+    }
+
+    #[test]
+    fn what_a_device_offers_is_the_same_in_whatever_order_it_was_found() {
+        let (one, two, three) = ((0x180D, 0x2A37, 0x10), (0x180D, 0x2A38, 2), (0x180A, 0x2A24, 2));
+        assert_eq!(listing([one, two, three]), listing([three, two, one]));
+        assert_eq!(listing([one, two, three]).len(), 3 * 33);
+        assert_ne!(listing([one]), listing([(0x180D, 0x2A37, 0x20)]), "another property is another offer");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::identity::mismatch;
 use super::silence::Known;
 use super::{Admitted, DeviceRule, Refusal, Trust, Verdict};
 use crate::device::observation::{Observation, Phase};
+use crate::device::pin::Pin;
 use crate::device::{DeviceIndex, FaultKind, Identity};
 use crate::time::Now;
 
@@ -84,6 +85,13 @@ pub struct DeviceState {
     silences: u64,
     /// How often the link came up since the device last proved who it is or gave a reading.
     fruitless: u64,
+}
+
+/// What a device is, which was not known before: told when something else was.
+pub(super) fn handle_pin(rule: &DeviceRule, pin: Pin, at: Now) -> Verdict {
+    let Some(detail) = pin.change else { return Verdict::Noted };
+    let device = rule.card.id.clone();
+    Verdict::Tell(Event { detection: pin.of.into(), phase: Phase::Start, device, detail, at })
 }
 
 impl DeviceState {

@@ -13,6 +13,8 @@
 //! answers the hourly question who it is: each is reported and ends the connection, and the session
 //! connects anew. A value that cannot be decoded is reported and the stream goes on.
 //!
+//! Its revisions and what it offers are asked for behind all subscriptions and compared with before (`pins`).
+//!
 //! A service that keeps records has them fetched besides (`records`): its control point is subscribed to
 //! behind all data, and asked when everything is subscribed to. What goes wrong with that is reported and costs
 //! the connection only where nothing answers any more.
@@ -20,9 +22,11 @@
 //! What never happens: anything is written to the device but to the control point of its records, what a
 //! decoder wants of the few writes there are, and the consent of a user, where one is given.
 
+mod alarms;
 mod besides;
 mod consent;
 mod identity;
+mod pins;
 mod stored;
 mod subscriptions;
 
@@ -39,9 +43,11 @@ use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
 use crate::link::gatt::{CURRENT_TIME, USER_CONTROL, att_error};
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
+use alarms::Open;
 use besides::Besides;
 use consent::Consenting;
 use identity::Asked;
+use pins::Pins;
 use stored::Way;
 
 /// How long reading the identity may take, and again how long subscribing may take: four reads at
@@ -86,6 +92,8 @@ pub struct Collector {
     owner: Option<u64>,
     besides: Besides,
     consent: Consenting,
+    pins: Pins,
+    open: Open,
     /// The services of which something that was asked for came.
     answered: BTreeSet<u16>,
 }
@@ -158,6 +166,8 @@ impl Collector {
             owner: None,
             besides: Besides::default(),
             consent: Consenting::default(),
+            pins: Pins::default(),
+            open: Open::default(),
             answered: BTreeSet::new(),
         }
     }
@@ -178,6 +188,7 @@ impl Collector {
         self.subscriptions.clear();
         self.besides = Besides::default();
         self.consent.forget();
+        self.pins.handle_down();
         self.answered.clear();
         for profile in &mut self.profiles {
             let on = profile.decoder.alarms().map(std::mem::take);
@@ -340,6 +351,7 @@ impl Driver for Collector {
                     self.handle_written(*to, result, now);
                 }
             }
+            LinkEvent::ReadDone(of, result) if self.handle_pinned(*of, result) => {}
             LinkEvent::ReadDone(of, result) if of.service == DEVICE_INFORMATION => {
                 self.handle_read(*of, result, now);
             }
@@ -354,6 +366,9 @@ impl Driver for Collector {
         self.go_on_with_time(now);
         self.go_on_with_writes();
         self.go_on_with_records(now);
+        if self.pins.is_due() {
+            self.ask_what_it_is();
+        }
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -384,10 +399,15 @@ impl Driver for Collector {
 
     fn handle_durable(&mut self, through: Ticket, now: Now) {
         self.way.handle_durable(through);
+        let has_pins = self.pins.handle_durable(through);
+        if self.keep_alarms() || has_pins {
+            self.remember();
+        }
         self.go_on_with_records(now.mono);
     }
 
-    fn handle_refused(&mut self, _: Ticket, _: Now) {
+    fn handle_refused(&mut self, ticket: Ticket, _: Now) {
+        self.pins.handle_refused(ticket);
         self.forget_alarms();
         for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
             shelf.handle_refused();
@@ -395,7 +415,9 @@ impl Driver for Collector {
     }
 
     fn handle_ticket(&mut self, ticket: Ticket) {
-        self.way.handle_ticket(ticket);
+        if !self.pins.handle_ticket(ticket) {
+            self.way.handle_ticket(ticket);
+        }
     }
 
     fn recall(&mut self, memo: &[u8]) {

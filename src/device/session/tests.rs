@@ -264,7 +264,7 @@ fn told(body: ReportBody) -> String {
         ReportBody::Identity(_) => "identity".to_owned(),
         ReportBody::Fault(fault) => fault.detail,
         ReportBody::Unlisted(part) => format!("unlisted: {}", part.0),
-        ReportBody::Observation(ticket, _) => format!("{ticket:?}"),
+        ReportBody::Observation(ticket, _) | ReportBody::Pin(ticket, _) => format!("{ticket:?}"),
     }
 }
 
@@ -410,6 +410,7 @@ async fn a_driver_is_told_the_ticket_of_each_of_its_readings_over_connections_an
                 ReportBody::Up
                 | ReportBody::Insecure
                 | ReportBody::Commit
+                | ReportBody::Pin(..)
                 | ReportBody::Down(_)
                 | ReportBody::Identity(_)
                 | ReportBody::Unlisted(_) => {}

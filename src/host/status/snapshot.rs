@@ -282,6 +282,7 @@ mod tests {
             id: "pump".into(),
             model: "alaris-asena".into(),
             pseudonym: "secret".into(),
+            location: None,
             security: "serial",
         };
         let expects = StatedIdentity { serial: Some("1".into()), ..StatedIdentity::default() };

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::central::{Peer, Radio};
 use super::keeper::Keeper;
 use super::{Address, Security};
-use crate::link::gatt::GattWrite;
+use crate::link::gatt::{DISCOVERED, GattWrite, listing};
 use crate::link::{Characteristic, LinkCommand, LinkError, LinkEvent, NOT_OFFERED};
 
 /// A read or a subscription takes two or three connection intervals of at most four seconds. Without
@@ -287,7 +287,19 @@ pub(super) fn offered(peripheral: &Peripheral, wanted: Characteristic) -> Option
     service.characteristics.into_iter().find(|found| found.uuid == uuid)
 }
 
+/// What the device offers, asked of BlueZ anew: when it was connected, not all of it had to be known yet.
+async fn discovered(peripheral: &Peripheral) -> Result<Bytes, String> {
+    answer(peripheral.discover_services()).await?;
+    let characteristics = peripheral.services().into_iter().flat_map(|service| service.characteristics);
+    let offers = characteristics
+        .map(|found| (found.service_uuid.as_u128(), found.uuid.as_u128(), found.properties.bits()));
+    Ok(Bytes::from(listing(offers)))
+}
+
 async fn read(peripheral: Peripheral, of: Characteristic) -> LinkEvent {
+    if of == DISCOVERED {
+        return LinkEvent::ReadDone(of, discovered(&peripheral).await);
+    }
     let result = match offered(&peripheral, of) {
         None => Err(NOT_OFFERED.to_owned()),
         Some(found) => answer(peripheral.read(&found)).await.map(Bytes::from),

@@ -301,10 +301,13 @@ fn the_collector_reads_status_after_the_start_and_before_it_subscribes() {
             Action::Command(other) => panic!("{other:?}"),
             Action::Observe(_, said) => edges_told.extend(edges(&[said])),
             Action::Commit | Action::Identify(..) => {}
-            other @ (Action::Gone(..) | Action::Remember(_) | Action::Report(_)) => panic!("{other:?}"),
+            other @ (Action::Gone(..) | Action::Remember(_) | Action::Pin(_) | Action::Report(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
-    assert_eq!(reads, [0x2A29, 0x2A24, 0x2A25, 0x2A26, 0x2AA8, 0x2AAA, 0x2AAB, 0x2AA9]);
+    let (who, what) = ([0x2A29, 0x2A24, 0x2A25, 0x2A26], [0x2A28, 0x2A27, 0x2B2A, 0]);
+    assert_eq!(reads, [&who[..], &[0x2AA8, 0x2AAA, 0x2AAB, 0x2AA9], &what].concat());
     assert_eq!(edges_told, ["WARNING-1 start"]);
     assert_eq!(collector.poll_timeout(), Some(now.mono + crate::device::ble::IDENTITY_PERIOD));
 }

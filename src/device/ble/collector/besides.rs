@@ -68,6 +68,7 @@ impl Clock {
 impl Collector {
     /// What was told was another device's, or was told to nobody.
     pub(super) fn forget_alarms(&mut self) {
+        self.drop_edges();
         for alarms in self.profiles.iter_mut().filter_map(|profile| profile.decoder.alarms()) {
             alarms.forget();
         }

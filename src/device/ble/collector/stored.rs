@@ -1,13 +1,16 @@
 //! The records of the device's services, as far as the collector has to do with them: what their transfers
 //! want done, and what is remembered of them.
 //!
-//! A memo, version 2: the version, a hash of who the device says it is, then for each service its UUID, an octet of
-//! flags, the number of its last durable record and that record's hash; by the flags, the number of its anchor and
-//! the hash of its session. Version 1 has neither flags nor what follows from them. What does not read like this
+//! A memo, version 2: the version, a hash of who the device says it is, the number of services, for each service its
+//! UUID, an octet of flags, the number of its last durable record and that record's hash; by the flags, the number of
+//! its anchor and the hash of its session; then what the device is (`pins`) and the alarms that are on (`alarms`).
+//! Version 1 had neither the number of services nor flags, nor what follows the services. What does not read like this
 //! is no memo. All numbers are little-endian.
 
 use std::collections::VecDeque;
 
+use super::alarms::{OpenAlarm, open_alarms};
+use super::pins::Pins;
 use super::{Collector, Outcome, Phase};
 use crate::device::ble::records::{Hash, Mark, Remembered, Shelf, Step};
 use crate::device::memo::Memo;
@@ -17,8 +20,8 @@ use crate::link::{Characteristic, LinkCommand};
 use crate::time::Mono;
 
 const MEMO_VERSION: u8 = 2;
-/// As it was written before; it is still read.
-const MEMO_BEFORE: u8 = 1;
+/// Marks of records as they were written before, and nothing else; it is still read.
+const MEMO_OF_MARKS: u8 = 1;
 
 const HAS_ANCHOR: u8 = 1;
 const HAS_SESSION: u8 = 2;
@@ -39,6 +42,15 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// Where what was put in line last is on its way.
+    pub(super) const fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    pub(super) const fn is_durable(&self, place: u64) -> bool {
+        place <= self.durable
+    }
+
     pub(super) const fn leave(&mut self) {
         self.left += 1;
         self.is_without = true;
@@ -72,6 +84,7 @@ impl Collector {
             None => said,
         };
         self.way.pushed += u64::try_from(said.len()).unwrap_or_default();
+        self.note_alarms(&said);
         self.actions.extend(said.into_iter().map(Action::observe));
     }
 
@@ -194,8 +207,8 @@ impl Collector {
                 }
             }
         }
-        if has_moved && let Some(memo) = self.memo() {
-            self.actions.push_back(Action::Remember(memo));
+        if has_moved {
+            self.remember();
         }
     }
 
@@ -254,34 +267,45 @@ impl Collector {
         }
     }
 
+    /// Has all that is known of the device remembered.
+    pub(super) fn remember(&mut self) {
+        self.actions.extend(self.memo().map(Action::Remember));
+    }
+
     fn memo(&self) -> Option<Memo> {
-        let mut bytes = vec![MEMO_VERSION];
-        bytes.extend(self.owner?.to_le_bytes());
+        let owner = self.owner?;
+        let (mut marks, mut count) = (Vec::new(), 0_u8);
         for shelf in self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()) {
             if let Some(Remembered { mark, session, must_keep }) = shelf.remembered() {
                 // Each record of most devices is its own anchor.
                 let anchor = mark.anchor.filter(|_| shelf.is_anchored());
                 let flag = |is_so: bool, flag: u8| if is_so { flag } else { 0 };
-                bytes.extend(shelf.service().to_le_bytes());
-                bytes.push(
+                marks.extend(shelf.service().to_le_bytes());
+                marks.push(
                     flag(anchor.is_some(), HAS_ANCHOR)
                         | flag(session.is_some(), HAS_SESSION)
                         | flag(must_keep, MUST_KEEP),
                 );
-                bytes.extend(mark.number.to_le_bytes());
-                bytes.extend(mark.print.to_le_bytes());
+                marks.extend(mark.number.to_le_bytes());
+                marks.extend(mark.print.to_le_bytes());
                 for number in anchor.into_iter().chain(session) {
-                    bytes.extend(number.to_le_bytes());
+                    marks.extend(number.to_le_bytes());
                 }
+                count += 1;
             }
         }
+        let mut bytes = [&[MEMO_VERSION][..], &owner.to_le_bytes(), &[count], &marks].concat();
+        self.pins.put(&mut bytes, owner);
+        self.put_alarms(&mut bytes, owner);
         Memo::new(&bytes)
     }
 
     pub(super) fn recall_records(&mut self, memo: &[u8]) {
-        let Some((owner, all)) = read_memo(memo) else { return };
+        let Some(Recalled { owner, marks, pins, alarms }) = parsed(memo) else { return };
         self.owner = Some(owner);
-        for (service, remembered) in all {
+        self.pins = pins;
+        self.recall_alarms(owner, alarms);
+        for (service, remembered) in marks {
             if let Some(shelf) = self.shelves().find(|shelf| shelf.service() == service) {
                 shelf.recall(remembered);
             }
@@ -289,15 +313,31 @@ impl Collector {
     }
 }
 
-/// Whose a memo is, and what it says of each service.
-fn read_memo(mut octets: &[u8]) -> Option<(u64, Vec<(u16, Remembered)>)> {
-    let [version @ (MEMO_BEFORE | MEMO_VERSION)] = taken(&mut octets)? else { return None };
+/// What a memo says.
+struct Recalled {
+    /// Whose it is.
+    owner: u64,
+    marks: Vec<(u16, Remembered)>,
+    pins: Pins,
+    alarms: Vec<OpenAlarm>,
+}
+
+fn parsed(mut octets: &[u8]) -> Option<Recalled> {
+    let [version @ (MEMO_OF_MARKS | MEMO_VERSION)] = taken(&mut octets)? else { return None };
     let owner = u64::from_le_bytes(taken(&mut octets)?);
-    let mut all = Vec::new();
-    while !octets.is_empty() {
-        all.push(remembered(version, &mut octets)?);
+    let mut marks = Vec::new();
+    if version == MEMO_OF_MARKS {
+        while !octets.is_empty() {
+            marks.push(remembered(version, &mut octets)?);
+        }
+        return Some(Recalled { owner, marks, pins: Pins::default(), alarms: Vec::new() });
     }
-    Some((owner, all))
+    let [count] = taken(&mut octets)?;
+    for _ in 0..count {
+        marks.push(remembered(version, &mut octets)?);
+    }
+    let (pins, alarms) = Pins::recalled(owner, octets)?;
+    Some(Recalled { owner, marks, pins, alarms: open_alarms(alarms)? })
 }
 
 /// The next octets of a memo.
@@ -310,7 +350,7 @@ fn taken<const COUNT: usize>(octets: &mut &[u8]) -> Option<[u8; COUNT]> {
 /// What a memo says of one service.
 fn remembered(version: u8, octets: &mut &[u8]) -> Option<(u16, Remembered)> {
     let service = u16::from_le_bytes(taken(octets)?);
-    let [flags] = if version == MEMO_BEFORE { [0] } else { taken(octets)? };
+    let [flags] = if version == MEMO_OF_MARKS { [0] } else { taken(octets)? };
     let mut number = || Some(u32::from_le_bytes(taken(octets)?));
     let (last, print) = (number()?, number()?);
     let anchor = if flags & HAS_ANCHOR == 0 { None } else { Some(number()?) };

@@ -83,6 +83,7 @@ impl Collector {
         self.deadline = self.silence_deadline(now);
         self.give_consent(now);
         self.ask_for_records(now);
+        self.pins.handle_ready();
     }
 
     pub(super) fn silence_deadline(&self, now: Mono) -> Option<Mono> {

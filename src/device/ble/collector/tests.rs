@@ -1,5 +1,6 @@
 mod besides;
 mod consent;
+mod pins;
 mod recorder;
 mod stored;
 
@@ -9,6 +10,7 @@ use crate::device::catalogue::ble_profile;
 use crate::device::observation::Observation;
 use crate::device::settings::Settings;
 use crate::link::LinkError;
+use crate::link::gatt::DATABASE_HASH;
 use proptest::prelude::*;
 use std::borrow::Borrow;
 
@@ -95,6 +97,11 @@ fn subscribe(to: Characteristic) -> Action {
     Action::Command(LinkCommand::Subscribe(to))
 }
 
+/// What it is asked when all subscriptions stand.
+fn what_it_is() -> [Action; 3] {
+    [read(0x2A28), read(0x2A27), Action::Command(LinkCommand::Read(DATABASE_HASH))]
+}
+
 const HANG_UP: Action = Action::Command(LinkCommand::HangUp);
 
 fn faults(actions: &[Action]) -> Vec<FaultKind> {
@@ -134,7 +141,7 @@ fn asks_who_it_is_then_identifies_then_subscribes_then_observes() {
     assert_eq!(observed(&story.value(HEART, &[0, 72])).len(), 1, "a value may overtake its subscription");
     assert_eq!(story.subscribed(HEART, Ok(())), []);
     assert_eq!(story.subscribed(CONTINUOUS, Ok(())), []);
-    assert_eq!(story.subscribed(SPOT_CHECKS, Err(NOT_OFFERED)), []);
+    assert_eq!(story.subscribed(SPOT_CHECKS, Err(NOT_OFFERED)), what_it_is());
     assert_eq!(observed(&story.value(HEART, &[0, 73])).len(), 1);
 }
 
@@ -220,7 +227,7 @@ fn a_profile_may_leave_a_characteristic_out_but_not_all() {
     story.answer_features();
     assert_eq!(story.subscribed(CONTINUOUS, Err(NOT_OFFERED)), []);
     assert_eq!(story.subscribed(SPOT, Ok(())), []);
-    assert_eq!(story.subscribed(SPOT_CHECKS, Err(NOT_OFFERED)), []);
+    assert_eq!(story.subscribed(SPOT_CHECKS, Err(NOT_OFFERED)), what_it_is());
     assert_eq!(observed(&story.value(SPOT, &[0, 97, 0, 60, 0])).len(), 2);
 
     story.event(LinkEvent::Up);
@@ -425,7 +432,7 @@ fn a_meter_is_asked_when_all_is_subscribed_and_its_mark_is_remembered() {
     assert_eq!(memos(&story.ends()), [[0; 0]; 0], "nothing is durable");
     assert_eq!(memos(&story.durable(42)).len(), 0, "only half of it is");
     let memo = memos(&story.durable(44)).remove(0);
-    assert_eq!((memo[0], &memo[9..12], &memo[12..16]), (2, &[0x08, 0x18, 0][..], &[2, 0, 0, 0][..]));
+    assert_eq!((memo[0], &memo[9..13], &memo[13..17]), (2, &[1, 0x08, 0x18, 0][..], &[2, 0, 0, 0][..]));
 
     let mut again = Story::meter(&Settings::default());
     again.collector.recall(&memo);

@@ -208,43 +208,105 @@ const PUMP_STATE: [(u16, &[u8]); 3] = [
     (0x2B22, &[0x01, 0x07, 0x00, 0x3C, 0x00, 0x33]),
 ];
 
+/// A connection on which the pump gives this annunciation: its alarm edges with their words. All is durable
+/// at its end, when `tickets` says so; then what is to be remembered is behind it.
+fn pump_connects(
+    story: &mut Story,
+    serial: &str,
+    annunciation: &'static [u8],
+    tickets: Option<&mut u64>,
+) -> (Vec<String>, Option<Vec<u8>>) {
+    let mut edges = Vec::new();
+    let mut waiting = story.event(LinkEvent::Up);
+    waiting.extend(story.answer_all(serial));
+    let mut count = 0;
+    while !waiting.is_empty() {
+        let mut next = Vec::new();
+        for action in waiting {
+            match action {
+                Action::Command(LinkCommand::Read(of)) if of.service == 0x183A => {
+                    let known = PUMP_STATE.iter().find(|(uuid, _)| *uuid == of.uuid);
+                    let value = if of.uuid == 0x2B22 { annunciation } else { known.unwrap().1 };
+                    next.extend(story.event(read_done(of, value)));
+                }
+                Action::Command(LinkCommand::Subscribe(to)) => next.extend(story.subscribed(to, Ok(()))),
+                Action::Observe(_, said) => {
+                    count += 1;
+                    if let Value::Alarm(alarm) = said.value {
+                        edges.push(format!("{} {}", alarm.phase.as_str(), alarm.text));
+                    }
+                }
+                Action::Command(_)
+                | Action::Identify(..)
+                | Action::Commit
+                | Action::Gone(..)
+                | Action::Report(_)
+                | Action::Remember(_)
+                | Action::Pin(_) => {}
+            }
+        }
+        waiting = next;
+    }
+    let memo = tickets.and_then(|tickets| {
+        // The session gives each its ticket as it takes it; here they are given at once, which is the same.
+        *tickets += count;
+        story.collector.handle_ticket(Ticket(*tickets));
+        memos(&story.durable(*tickets)).pop()
+    });
+    story.event(LinkEvent::Down(LinkError::HungUp));
+    (edges, memo)
+}
+
+const NO_ANNUNCIATION: &[u8] = &[0x00];
+
 /// Alarm edges are the device's: over a reconnect one that is still on is not told again, and one that is
 /// gone is told to be over.
 #[test]
 fn an_alarm_outlives_the_connection_on_which_it_was_told() {
     let mut story = Story::of(&["insulin-delivery"]);
     let mut edges = Vec::new();
-    let none: &[u8] = &[0x00];
-    for annunciation in [PUMP_STATE[2].1, PUMP_STATE[2].1, none, none] {
-        let mut waiting = story.event(LinkEvent::Up);
-        waiting.extend(story.answer_all("PUMP"));
-        while !waiting.is_empty() {
-            let mut next = Vec::new();
-            for action in waiting {
-                match action {
-                    Action::Command(LinkCommand::Read(of)) if of.service == 0x183A => {
-                        let known = PUMP_STATE.iter().find(|(uuid, _)| *uuid == of.uuid);
-                        let value = if of.uuid == 0x2B22 { annunciation } else { known.unwrap().1 };
-                        next.extend(story.event(read_done(of, value)));
-                    }
-                    Action::Command(LinkCommand::Subscribe(to)) => next.extend(story.subscribed(to, Ok(()))),
-                    Action::Observe(_, Observation { value: Value::Alarm(alarm), .. }) => {
-                        edges.push(alarm.phase.as_str());
-                    }
-                    Action::Command(_)
-                    | Action::Observe(..)
-                    | Action::Identify(..)
-                    | Action::Commit
-                    | Action::Gone(..)
-                    | Action::Report(_)
-                    | Action::Remember(_) => {}
-                }
-            }
-            waiting = next;
-        }
-        story.event(LinkEvent::Down(LinkError::HungUp));
+    for annunciation in [PUMP_STATE[2].1, PUMP_STATE[2].1, NO_ANNUNCIATION, NO_ANNUNCIATION] {
+        edges.extend(pump_connects(&mut story, "PUMP", annunciation, None).0);
     }
-    assert_eq!(edges, ["start", "end"]);
+    let phases: Vec<&str> = edges.iter().filter_map(|edge| edge.split(' ').next()).collect();
+    assert_eq!(phases, ["start", "end"]);
+}
+
+/// The same over a restart, from the moment at which its start is durable.
+#[test]
+fn an_alarm_outlives_a_restart() {
+    let on = PUMP_STATE[2].1;
+    let mut story = Story::of(&["insulin-delivery"]);
+    let (begun, memo) = pump_connects(&mut story, "PUMP", on, Some(&mut 0));
+    assert!(begun.len() == 1 && begun[0].starts_with("start "), "{begun:?}");
+    let memo = memo.expect("what is on is remembered");
+    let again = |serial, annunciation| {
+        let mut story = Story::of(&["insulin-delivery"]);
+        story.collector.recall(&memo);
+        pump_connects(&mut story, serial, annunciation, Some(&mut 0))
+    };
+    assert_eq!(again("PUMP", on).0, [""; 0]);
+    let (ended, gone) = again("PUMP", NO_ANNUNCIATION);
+    assert_eq!(ended, ["end it was on before the gateway was started anew"]);
+    let mut third = Story::of(&["insulin-delivery"]);
+    third.collector.recall(&gone.expect("that it is over is remembered"));
+    assert_eq!(pump_connects(&mut third, "PUMP", NO_ANNUNCIATION, None).0, [""; 0]);
+    // Another pump's alarms are its own.
+    assert!(again("PUMP 2", on).0[0].starts_with("start "));
+    assert_eq!(again("PUMP 2", NO_ANNUNCIATION).0, [""; 0]);
+}
+
+#[test]
+fn an_alarm_that_is_not_durable_is_told_again_after_a_restart() {
+    let mut story = Story::of(&["insulin-delivery"]);
+    let (begun, memo) = pump_connects(&mut story, "PUMP", PUMP_STATE[2].1, None);
+    assert_eq!((begun.len(), memo), (1, None));
+    // Something else of it becomes durable, the alarm does not.
+    story.collector.handle_ticket(Ticket(9));
+    assert_eq!(memos(&story.durable(8)), [[0; 0]; 0]);
+    // What was refused told nobody anything.
+    story.collector.handle_refused(Ticket(9), story.now);
+    assert_eq!(memos(&story.durable(9)), [[0; 0]; 0]);
 }
 
 #[test]

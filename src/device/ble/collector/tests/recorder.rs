@@ -91,6 +91,7 @@ impl Bench {
             | Action::Commit
             | Action::Identify(..)
             | Action::Gone(..)
+            | Action::Pin(_)
             | Action::Report(_) => {}
         }
     }
