@@ -27,6 +27,9 @@ use crate::time::{Clock, Mono, Now};
 /// gateway does not wait for ever.
 const SETTLE_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long a link may take to hang up: BlueZ was seen to take two to three seconds.
+const HANG_UP_LIMIT: Duration = Duration::from_secs(6);
+
 /// What a session needs besides its link and driver.
 pub struct Context {
     /// Which device of the allowlist.
@@ -210,6 +213,9 @@ impl<L: Link> Session<L> {
         let mut at = now;
         loop {
             if let ControlFlow::Break(ended) = self.perform_actions(at).await {
+                if let Ended::Link(LinkError::HungUp) = &ended {
+                    self.hang_up().await;
+                }
                 if let Ended::Link(error) = &ended {
                     // What it still holds belongs to this connection, and must not come out at the next.
                     self.driver.handle_event(&LinkEvent::Down(error.clone()), at);
@@ -221,7 +227,10 @@ impl<L: Link> Session<L> {
             let due = due.map(|at| at.since(self.context.clock.now().mono));
             let event = tokio::select! {
                 biased;
-                () = stopped(stop) => return Ended::Stopped,
+                () = stopped(stop) => {
+                    self.hang_up().await;
+                    return Ended::Stopped;
+                }
                 settled = next_settled(&mut self.context.settled) => {
                     at = self.context.clock.now();
                     tell(self.driver.as_mut(), &mut self.told, settled, at);
@@ -245,6 +254,26 @@ impl<L: Link> Session<L> {
                 return self.last_words(at, Ended::Link(error)).await;
             }
         }
+    }
+
+    /// The link hangs up, and what the device had said by then is still heard: what was confirmed to it is
+    /// not given again. Only where a device confirms and keeps; a stream has nothing to lose.
+    async fn hang_up(&mut self) {
+        if !self.context.notebook.keeps() || self.link.perform(LinkCommand::HangUp).await.is_err() {
+            return;
+        }
+        let heard = async {
+            loop {
+                let event = self.link.next().await;
+                if matches!(event, LinkEvent::Down(_)) {
+                    return;
+                }
+                let at = self.context.clock.now();
+                self.driver.handle_event(&event, at);
+                let _ = self.last_words(at, Ended::Link(LinkError::HungUp)).await;
+            }
+        };
+        let _ = tokio::time::timeout(HANG_UP_LIMIT, heard).await;
     }
 
     /// Nothing was heard for too long.
