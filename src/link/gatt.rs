@@ -11,7 +11,11 @@
 //! `ghss_gatt_svc.h`; the Generic Health Sensor Service itself was not at hand); Insulin Delivery Service
 //! 1.0.2, Status Reader Control Point and Record Access Control Point.
 
+mod consent;
+
 use std::fmt;
+
+pub use consent::Consent;
 
 use super::{Argument, Characteristic};
 
@@ -46,39 +50,6 @@ impl fmt::Debug for GattWrite {
             return write!(f, "GattWrite({:?}, not shown)", self.to);
         }
         write!(f, "GattWrite({:?}, {:02X?})", self.to, self.octets())
-    }
-}
-
-/// The consent of one user of a device: the place in its memory, and the code that was chosen there. The code
-/// is never shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Consent {
-    user: u8,
-    code: u16,
-}
-
-impl fmt::Debug for Consent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Consent(user {}, not shown)", self.user)
-    }
-}
-
-impl Consent {
-    /// Of a user's index and what the file with the code holds: one to four digits, as no code is above 9999,
-    /// and one line end at most. The error says what is wrong with it, and nothing of what it is.
-    pub fn read(user: u8, file: &[u8]) -> Result<Self, &'static str> {
-        const WRONG: &str = "it must hold a number from 0 to 9999 and nothing else";
-        let line = file.strip_suffix(b"\n").unwrap_or(file);
-        if !(1..=4).contains(&line.len()) || !line.iter().all(u8::is_ascii_digit) {
-            return Err(WRONG);
-        }
-        let code = line.iter().fold(0, |code: u16, digit| code * 10 + u16::from(digit - b'0'));
-        Ok(Self { user, code })
-    }
-
-    /// The user's index.
-    pub const fn user(self) -> u8 {
-        self.user
     }
 }
 
