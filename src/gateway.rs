@@ -28,12 +28,14 @@ use crate::config::{Config, Keys};
 use crate::device::{Report, Settled};
 use crate::envelope::block::BlockHeader;
 use crate::envelope::keys::{Kek, KeyError, KeyRing, KeySource as _, WardKey};
+use crate::host::audit::AuditLog;
 use crate::host::clock::{SystemClock, boot_id};
 use crate::host::heartbeat::{Heartbeat, standing_still};
 use crate::host::notify;
 use crate::host::random::SystemRandomness;
 use crate::host::status::{StatusError, StatusSocket};
 use crate::host::supervisor::{End, Supervisor};
+use crate::link::ble::pairing::Proofs;
 use crate::policy::{DeviceRule, Gatekeeper};
 use crate::store::{self, StoreError};
 use crate::time::Clock;
@@ -191,7 +193,8 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
     let (told, durable): (Vec<_>, Vec<_>) = rules.iter().map(|_| watch::channel(Settled::default())).unzip();
-    let intake = Intake::new(Gatekeeper::new(rules.clone()), writer, &header, config.store.linger, told);
+    let intake = Intake::new(Gatekeeper::new(rules.clone()), writer, &header, config.store.linger, told)
+        .with_audit(AuditLog::beside(&config.store.folder));
     let shown = running.start_intake(intake, waiting)?;
 
     running.reports = Some(reports.clone());
@@ -199,6 +202,7 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
         clock: Arc::clone(&clock),
         reports,
         notebooks: Shelf::new(store::records_beside(&config.store.folder), origin.store),
+        proofs: Proofs::beside(&config.store.folder),
         stop: running.stop_sessions.subscribe(),
     };
     let centrals = sessions::start(&mut running.supervisor, &config.devices, durable, &shared, &links);
@@ -237,10 +241,13 @@ fn tell(recovery: &store::Recovery) {
     }
 }
 
-/// A device's rule with the pseudonym of its asset.
+/// A device's rule with the pseudonyms of its asset and of its place. The words before a place keep it apart from an
+/// asset of the same name.
 fn named(device: &crate::config::Device, ward: &WardKey) -> DeviceRule {
     let mut rule = device.rule.clone();
     rule.card.pseudonym = ward.pseudonym(&device.asset);
+    let location = device.location.as_ref();
+    rule.card.location = location.map(|location| ward.pseudonym(&format!("location {location}")));
     rule
 }
 

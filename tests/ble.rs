@@ -115,6 +115,15 @@ impl Ward {
         link
     }
 
+    /// A bonded oximeter in range, and a link to it that is open and subscribed to its spot-checks.
+    async fn bonded_oximeter(&self) -> BleLink {
+        self.bluez.add(Emulated::pulse_oximeter(OXIMETER, "SN-2").bonded());
+        let mut link = self.oximeter();
+        open(&mut link).await.unwrap();
+        subscribe(&mut link, SPOT).await;
+        link
+    }
+
     fn beat(&self, rate: u8) -> LinkEvent {
         self.bluez.notify(BELT, 0x2A37, &[0, rate]).unwrap();
         value(HEART, &[0, rate])
@@ -153,6 +162,18 @@ async fn next(link: &mut BleLink) -> LinkEvent {
 async fn subscribe(link: &mut BleLink, to: Characteristic) {
     link.perform(LinkCommand::Subscribe(to)).await.unwrap();
     assert_eq!(next(link).await, LinkEvent::Subscribed(to, Ok(())));
+}
+
+/// Subscribes, and takes so many values; the first of them can overtake the word that it was taken.
+async fn values(link: &mut BleLink, to: Characteristic, count: usize) -> Vec<LinkEvent> {
+    link.perform(LinkCommand::Subscribe(to)).await.unwrap();
+    let mut events = Vec::new();
+    while events.len() <= count {
+        events.push(next(link).await);
+    }
+    let word = events.iter().position(|event| *event == LinkEvent::Subscribed(to, Ok(()))).unwrap();
+    events.remove(word);
+    events
 }
 
 /// Opens again after a failure, as a session does.
@@ -387,6 +408,118 @@ on_a_private_bus! {
         assert_eq!(ward.central.status().listed[0], (address(BELT), Presence::Sighted));
     }
 
+    async fn what_a_device_indicates_at_the_moment_it_is_back_is_not_lost(ward: Ward) {
+        let mut link = ward.bonded_oximeter().await;
+        for round in 0..3u8 {
+            ward.bluez.drop_connection(OXIMETER).unwrap();
+            assert!(matches!(next(&mut link).await, LinkEvent::Down(_)));
+            // It has measured meanwhile, and says so as soon as it is connected.
+            for n in 0..3 {
+                ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, round, n, 0]);
+            }
+            open(&mut link).await.unwrap();
+            let (lost, waiting) =
+                ward.bluez.look(|world| (world.confirmed_to_nobody(OXIMETER), world.indications_waiting(OXIMETER)));
+            assert_eq!((lost, waiting), (0, 0), "it spoke before anybody had asked, and was heard");
+            let expected = [0, 1, 2].map(|n| value(SPOT, &[0, 97, round, n, 0]));
+            assert_eq!(values(&mut link, SPOT, 3).await, expected);
+            ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 98, round, 0, 0]);
+            // Once each: this is the next.
+            assert_eq!(next(&mut link).await, value(SPOT, &[0, 98, round, 0, 0]));
+            // Whoever was registered until then is not any more.
+            assert_eq!(ward.bluez.look(|world| world.subscribers(OXIMETER, 0x2A5E)), 1);
+        }
+    }
+
+    async fn a_subscription_that_is_made_anew_writes_the_descriptor_anew(ward: Ward) {
+        let mut link = ward.bonded_oximeter().await;
+        ward.bluez.drop_connection(OXIMETER).unwrap();
+        assert!(matches!(next(&mut link).await, LinkEvent::Down(_)));
+        open(&mut link).await.unwrap();
+        subscribe(&mut link, SPOT).await;
+        let writes = || ward.bluez.look(|world| world.descriptor_writes(OXIMETER, 0x2A5E));
+        let before = writes();
+        subscribe(&mut link, SPOT).await;
+        assert_eq!(writes(), before + 1);
+    }
+
+    async fn a_link_that_is_closed_leaves_nobody_registered(ward: Ward) {
+        let mut link = ward.bonded_oximeter().await;
+        link.close().await;
+        // An attempt, given up before its subscription.
+        open(&mut link).await.unwrap();
+        assert!(ward.bluez.look(|world| world.subscribers(OXIMETER, 0x2A5E)) > 0);
+        link.close().await;
+        ward.bluez.until("nobody is", |world| world.subscribers(OXIMETER, 0x2A5E) == 0).await.unwrap();
+        // The device still is: it was disconnected first.
+        ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 60, 0]);
+        open(&mut link).await.unwrap();
+        assert_eq!(values(&mut link, SPOT, 1).await, [value(SPOT, &[0, 97, 0, 60, 0])]);
+        assert_eq!(ward.bluez.look(|world| world.confirmed_to_nobody(OXIMETER)), 0);
+    }
+
+    async fn what_came_too_early_outlives_its_connection(ward: Ward) {
+        let mut link = ward.bonded_oximeter().await;
+        for round in 0..3 {
+            ward.bluez.drop_connection(OXIMETER).unwrap();
+            assert!(matches!(next(&mut link).await, LinkEvent::Down(_)));
+            ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, round, 0]);
+            open(&mut link).await.unwrap();
+        }
+        // One more attempt, which ends before the services are found.
+        ward.bluez.drop_connection(OXIMETER).unwrap();
+        assert!(matches!(next(&mut link).await, LinkEvent::Down(_)));
+        ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 3, 0]);
+        ward.bluez.go_on_connect(OXIMETER, 1).unwrap();
+        open(&mut link).await.unwrap_err();
+        open(&mut link).await.unwrap();
+        assert_eq!(values(&mut link, SPOT, 4).await, [0, 1, 2, 3].map(|n| value(SPOT, &[0, 97, 0, n, 0])));
+        assert_eq!(ward.central.status().values_lost, 0);
+    }
+
+    async fn what_is_too_much_to_be_kept_is_counted(ward: Ward) {
+        let mut link = ward.bonded_oximeter().await;
+        ward.bluez.drop_connection(OXIMETER).unwrap();
+        assert!(matches!(next(&mut link).await, LinkEvent::Down(_)));
+        for n in 0..100 {
+            ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, n, 0]);
+        }
+        open(&mut link).await.unwrap();
+        // A driver that is slow to subscribe.
+        link.perform(LinkCommand::Read(SERIAL)).await.unwrap();
+        assert!(matches!(next(&mut link).await, LinkEvent::ReadDone(SERIAL, Ok(_))));
+        let expected: Vec<LinkEvent> = (0..64).map(|n| value(SPOT, &[0, 97, 0, n, 0])).collect();
+        assert_eq!(values(&mut link, SPOT, 64).await, expected);
+        assert_eq!(ward.central.status().values_lost, 36);
+    }
+
+    async fn what_has_come_when_the_link_hangs_up_comes_before_the_end(ward: Ward) {
+        let mut link = ward.bonded_oximeter().await;
+        for n in 0..20 {
+            ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, n, 0]);
+        }
+        link.perform(LinkCommand::HangUp).await.unwrap();
+        for n in 0..20 {
+            assert_eq!(next(&mut link).await, value(SPOT, &[0, 97, 0, n, 0]));
+        }
+        assert_eq!(next(&mut link).await, LinkEvent::Down(LinkError::HungUp));
+    }
+
+    async fn what_has_come_when_the_link_is_closed_comes_with_the_next_connection(ward: Ward) {
+        let mut link = ward.bonded_oximeter().await;
+        subscribe(&mut link, CONTINUOUS).await;
+        ward.bluez.notify(OXIMETER, 0x2A5F, &[0, 96, 0, 60, 0]).unwrap();
+        for n in 0..20 {
+            ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, n, 0]);
+        }
+        link.close().await;
+        open(&mut link).await.unwrap();
+        subscribe(&mut link, CONTINUOUS).await;
+        // Not the notification: it said what was so then.
+        let expected: Vec<LinkEvent> = (0..20).map(|n| value(SPOT, &[0, 97, 0, n, 0])).collect();
+        assert_eq!(values(&mut link, SPOT, 20).await, expected);
+    }
+
     async fn a_device_that_goes_out_of_range_comes_back(ward: Ward) {
         let mut link = ward.subscribed_belt().await;
         ward.bluez.set_in_range(BELT, false).unwrap();
@@ -582,7 +715,7 @@ on_a_private_bus! {
                 match action {
                     Action::Report(fault) => faults.push(fault.kind),
                     Action::Observe(_, observation) => rates.push(observation.value),
-                    Action::Command(_) | Action::Identify(..) | Action::Commit | Action::Gone(..) | Action::Remember(_) => panic!("{action:?}"),
+                    Action::Command(_) | Action::Identify(..) | Action::Commit | Action::Gone(..) | Action::Remember(_) | Action::Pin(_) => panic!("{action:?}"),
                 }
             }
         }

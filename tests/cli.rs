@@ -264,6 +264,13 @@ fn drivers_lists_the_whole_catalogue() {
     }
     for profile in catalogue.ble {
         assert!(text.contains(profile.name) && text.contains(&format!("0x{:04X}", profile.service)));
+        let own = text.split("BLE profiles").nth(1).unwrap();
+        let own = own.split(&format!("  {}  ", profile.name)).nth(1).unwrap();
+        let own = own.split("service 0x").take(2).collect::<String>();
+        for setting in profile.settings() {
+            let line = format!("settings.{} = {}", setting.name, setting.default_text());
+            assert!(own.contains(&line) && own.contains(setting.meaning), "{}: {line}", profile.name);
+        }
     }
     assert!(text.starts_with("Serial drivers\n"), "no colours in a pipe");
 }

@@ -123,6 +123,9 @@ static BELT: BleProfile = BleProfile {
     decoder: no_decoder,
 };
 
+/// Of a service whose devices ask for the consent of a user.
+static SCALE: BleProfile = BleProfile { name: "weight-scale", service: 0x181D, ..BELT };
+
 static CLIP: BleProfile = BleProfile {
     name: "pulse-oximeter",
     title: "Pulse Oximeter",
@@ -136,7 +139,8 @@ static CLIP: BleProfile = BleProfile {
     decoder: no_decoder,
 };
 
-const FIXTURE: Catalogue = Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP] };
+const FIXTURE: Catalogue =
+    Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP, &SCALE] };
 
 /// The least that a gateway needs.
 const GATEWAY: &str = r#"
@@ -558,6 +562,7 @@ fn serial_device_values_that_do_not_fit_are_named_with_the_way_out() {
         ("elements = \"all\"", "elements = \"all\"\npairing = \"passkey\"", "pairing: is for BLE devices"),
         ("elements = \"all\"", "elements = \"all\"\nminimum_class = \"A\"", "minimum_class: is for BLE"),
         ("elements = \"all\"", "elements = \"all\"\nprotected = \"180A/2A25\"", "protected: is for BLE"),
+        ("elements = \"all\"", "elements = \"all\"\nlocation = \"x\"", "location: is for sensors of a place"),
     ] {
         assert_refused(PUMP_DEVICE, from, to, expected);
     }
@@ -641,6 +646,25 @@ fn what_is_said_of_a_bond_holds_and_an_open_device_has_none() {
         Some(BondRule { method: Method::Numeric, minimum: BondClass::C, protected })
     );
     assert_eq!(bond("security = \"open\""), None);
+}
+
+#[test]
+fn a_sensor_of_a_place_speaks_of_the_place_that_is_named_or_of_its_own() {
+    let room = BELT_DEVICE.replace("heart-rate", "environmental-sensing");
+    let room = room.replace("[\"MDC_ECG_HEART_RATE\"]", "\"all\"");
+    let of = |device: &str| {
+        let folder = Folder::new(GATEWAY, &[("a.toml", device)]);
+        let loaded = load(folder.path(), &Environment::default(), &Catalogue::shipped());
+        loaded.map(|loaded| loaded.config.devices[0].location.clone())
+    };
+    assert_eq!(of(&room).unwrap().as_deref(), Some("belt-1"));
+    let named = room.replace("address = ", "location = \" cold store 2 \"\naddress = ");
+    assert_eq!(of(&named).unwrap().as_deref(), Some("cold store 2"));
+    assert_eq!(of(BELT_DEVICE).unwrap(), None);
+    let empty = room.replace("address = ", "location = \"\"\naddress = ");
+    assert!(of(&empty).unwrap_err().to_string().contains("location: must be 1 to 64 bytes"));
+    let nameless = room.replace("id = \"belt-1\"", "");
+    assert_eq!(of(&nameless).unwrap_err().count(), 1, "one problem, not a second for its place");
 }
 
 #[test]
@@ -1060,6 +1084,42 @@ fn settings_that_do_not_fit_are_named_with_what_they_can_be() {
         "settings.poll: is not a setting of heart-rate, which has none",
     );
     assert_refused(PUMP_DEVICE, "elements", "settings = 3\nelements", "settings: is 3, but must be");
+}
+
+#[test]
+fn a_secret_is_given_by_the_place_of_its_file_and_never_repeated() {
+    let scale = |settings: &str| {
+        let entry = BELT_DEVICE.replace("heart-rate", "weight-scale");
+        Folder::new(GATEWAY, &[("one.toml", &format!("{entry}settings = {{ {settings} }}\n"))])
+    };
+    for (given, expected) in [("/etc/code", "/etc/code"), ("credential:scale-7", "/run/own/scale-7")] {
+        let folder = scale(&format!("consent_user = 3, consent_code = \"{given}\""));
+        let config = folder.load_with(&[("CREDENTIALS_DIRECTORY", "/run/own")]).unwrap().config;
+        let Connection::Ble { settings, .. } = &config.devices[0].connection else { panic!() };
+        assert_eq!(settings.file("consent_code"), Some(Path::new(expected)));
+        assert_eq!(settings.number("consent_user"), 3);
+    }
+    let folder = scale("consent_code = \"code\"");
+    let config = folder.load().unwrap().config;
+    let Connection::Ble { settings, .. } = &config.devices[0].connection else { panic!() };
+    assert_eq!(settings.file("consent_code"), Some(&*folder.path().join("code")), "relative to the folder");
+
+    for (given, expected) in [
+        ("consent_code = \"4815\"", "settings.consent_code: must be the path of a file"),
+        ("consent_code = 4815", "settings.consent_code: must be the path of a file"),
+        (
+            "consent_code = \"credential:/x\"",
+            "settings.consent_code: \"credential:/x\" does not name a credential",
+        ),
+        ("consent_code = \"\"", "settings.consent_code: "),
+        ("consent_user = 255", "settings.consent_user: is 255, but must be a whole number from 0 to 254"),
+    ] {
+        let problem = scale(given).problem();
+        assert!(problem.contains(expected) && !problem.contains("4815"), "{given}: {problem}");
+    }
+    let entry = format!("{BELT_DEVICE}settings = {{ consent_code = \"/etc/code\" }}\n");
+    let problem = Folder::new(GATEWAY, &[("one.toml", &entry)]).problem();
+    assert!(problem.contains("is not a setting of heart-rate"), "{problem}");
 }
 
 #[test]

@@ -10,6 +10,9 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+#[path = "pairing/bonds.rs"]
+mod bonds;
+
 use std::future::Future;
 use std::io::Write;
 use std::path::Path;
@@ -22,6 +25,7 @@ use wardline::cli::exit::Exit;
 use wardline::host::clock::SystemClock;
 use wardline::host::random::SystemRandomness;
 use wardline::lab::bluez::{Bluez, Bus, Emulated, Pairs, Shows, World};
+use wardline::link::ble::pairing::{BondClass, BondRule, Method, Proofs};
 use wardline::link::ble::{Address, BleLink, Central, Demand};
 use wardline::link::{Characteristic, Link, LinkError};
 
@@ -40,6 +44,8 @@ id = "gw-1"
 host = "broker.example.org"
 authorities = "ca.pem"
 certificate = "own.pem"
+[store]
+folder = "store"
 "#;
 
 /// A meter whose entry says nothing of pairing but what it protects.
@@ -611,15 +617,27 @@ fn beside_the_daemon<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce(B
     assert!(output.status.success() && out.contains("1 passed"), "{name} failed:\n{out}\n{err}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "the test takes the supervisor's place")]
+/// What the daemon of this configuration knows of bonds.
+fn proofs(bench: &Bench) -> Proofs {
+    Proofs::beside(&bench.folder.path().join("store")).with_keys_in(bench.folder.path().join("bluetooth"))
+}
+
+/// A daemon with a meter that has no bond.
 fn daemon(bench: &Bench) -> (wardline::link::ble::Handle, BleLink) {
+    let daemon = daemon_alone(bench);
+    bench.bluez.add(Emulated::pulse_oximeter(METER, "SN-1"));
+    bench.bluez.set_pairs(METER, Pairs::passkey(PASSKEY));
+    daemon
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test takes the supervisor's place")]
+fn daemon_alone(bench: &Bench) -> (wardline::link::ble::Handle, BleLink) {
     let address: Address = METER.parse().unwrap();
     let random = Box::new(SystemRandomness::new());
     let (central, handle) = Central::new("hci0", [address], Arc::new(SystemClock::default()), random);
     tokio::spawn(central.run());
-    let link = BleLink::new(handle.clone(), address, vec![SPOT], Demand::Bonded);
-    bench.bluez.add(Emulated::pulse_oximeter(METER, "SN-1"));
-    bench.bluez.set_pairs(METER, Pairs::passkey(PASSKEY));
+    let rule = BondRule { method: Method::Passkey, minimum: BondClass::A, protected: None };
+    let link = BleLink::new(handle.clone(), address, vec![SPOT], Demand::Proven(rule, proofs(bench)));
     (handle, link)
 }
 
@@ -628,10 +646,11 @@ fn the_daemon_refuses_every_pairing_from_outside_and_counts_it() {
     beside_the_daemon("the_daemon_refuses_every_pairing_from_outside_and_counts_it", async |bench| {
         let (handle, _link) = daemon(&bench);
         bench.bluez.add(Emulated::heart_rate(STRANGER, "SN-9"));
-        bench.bluez.set_pairable(true);
         let until =
             async |what, is_so: &dyn Fn(&World) -> bool| bench.bluez.until(what, is_so).await.unwrap();
         until("it scans", &World::is_scanning).await;
+        // The daemon has ended what was left of that by now.
+        bench.bluez.set_pairable(true);
         for (n, address) in (1..).zip([STRANGER, METER, STRANGER]) {
             bench.bluez.attempt_pairing(address);
             until("it has its answer", &|world| world.attempts().len() == n).await;

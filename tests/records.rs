@@ -133,6 +133,7 @@ struct Running {
     /// Everything that was given in this run.
     given: BTreeSet<Key>,
     downs: usize,
+    stop: watch::Sender<bool>,
 }
 
 impl Ward {
@@ -168,7 +169,7 @@ impl Ward {
         }
         let (reports_in, reports) = mpsc::channel(16);
         let (settled, settled_out) = watch::channel(Settled::default());
-        let (_, stop) = watch::channel(false);
+        let (stop_in, stop) = watch::channel(false);
         let moment = Duration::from_millis(1);
         let context = Context {
             device: DeviceIndex(0),
@@ -184,7 +185,7 @@ impl Ward {
             notebook: Box::new(
                 Shelf::new(self.folder.path().join("spool.records"), StoreId([1; 16])).of(device),
             ),
-            stop: still(stop),
+            stop,
         };
         let wanted = row.subscribes.to_vec();
         let link = BleLink::new(self.central.clone(), address(device_address(device)), wanted, Demand::Open);
@@ -197,6 +198,7 @@ impl Ward {
             pending,
             given,
             downs: 0,
+            stop: stop_in,
         });
     }
 
@@ -208,15 +210,35 @@ impl Ward {
         self.bluez.drop_connection(device_address(device)).unwrap();
     }
 
+    /// The daemon is told to stop: what it says last still becomes durable.
+    async fn stop(&mut self, device: &str) {
+        self.running().stop.send(true).unwrap();
+        while !self.running().session.is_finished() {
+            let next = tokio::time::timeout(Duration::from_millis(5), self.running().reports.recv()).await;
+            match next {
+                Ok(Some(report)) => self.note(report.body),
+                Ok(None) => break,
+                Err(_) => {}
+            }
+            self.commit();
+        }
+        self.running = None;
+        let _ = self.bluez.drop_connection(device_address(device));
+    }
+
     fn running(&mut self) -> &mut Running {
         self.running.as_mut().unwrap()
     }
 
     /// Takes one report.
     async fn take(&mut self) {
+        let report = tokio::time::timeout(PATIENCE, self.running().reports.recv()).await;
+        self.note(report.expect("waited in vain for a report").unwrap().body);
+    }
+
+    fn note(&mut self, body: ReportBody) {
         let running = self.running.as_mut().unwrap();
-        let report = tokio::time::timeout(PATIENCE, running.reports.recv()).await;
-        match report.expect("waited in vain for a report").unwrap().body {
+        match body {
             ReportBody::Observation(ticket, said) => {
                 assert!(running.given.insert(key(&said)), "given twice in one run: {said:?}");
                 running.pending.push((ticket, said));
@@ -227,6 +249,7 @@ impl Ward {
             | ReportBody::Identity(_)
             | ReportBody::Insecure
             | ReportBody::Commit
+            | ReportBody::Pin(..)
             | ReportBody::Unlisted(_) => {}
         }
     }
@@ -273,14 +296,6 @@ impl Ward {
             tokio::task::yield_now().await;
         }
     }
-}
-
-/// Keeps the sender of a signal that never comes alive.
-fn still(stop: watch::Receiver<bool>) -> watch::Receiver<bool> {
-    drop(stop);
-    let (sender, stop) = watch::channel(false);
-    std::mem::forget(sender);
-    stop
 }
 
 fn address(text: &str) -> Address {
@@ -361,7 +376,7 @@ on_a_private_bus! {
         ward.until("all are durable", |ward| ward.durable.len() == observations(&kept)).await;
         // The end of the transfer is told, then remembered: the mark stands at the last record.
         let file = ward.folder.path().join("spool.records/meter.memo");
-        let marked = |file: &std::path::Path| std::fs::read(file).is_ok_and(|memo| memo.get(33) == Some(&30));
+        let marked = |file: &std::path::Path| std::fs::read(file).is_ok_and(|memo| memo.get(34) == Some(&30));
         tokio::time::timeout(PATIENCE, async {
             while !marked(&file) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -377,6 +392,18 @@ on_a_private_bus! {
         ward.until("all of them", |ward| ward.distinct().len() == observations(&kept) + 4).await;
         assert_eq!(ward.durable.len(), observations(&kept) + 4, "nothing of what was known");
         assert_eq!(ward.bluez.reports(METER), (before.0 + 1, before.1), "asked from the mark on, once");
+    }
+
+    async fn stopped_right_after_the_last_record_it_gives_none_again(ward: Ward) {
+        let kept = records(1..=30, 0);
+        ward.with_meter(kept.clone());
+        ward.start("glucose", "meter");
+        ward.until("all are there", |ward| ward.durable.len() == observations(&kept)).await;
+        ward.stop("meter").await;
+        ward.bluez.change_records(METER, |kept| kept.extend(records(31..=32, 300)));
+        ward.start("glucose", "meter");
+        ward.until("the new ones are there", |ward| ward.distinct().len() == observations(&kept) + 4).await;
+        assert!(ward.distinct().values().all(|times| *times == 1), "the last record came again");
     }
 
     async fn a_meter_that_was_reset_and_counts_anew_gives_everything(ward: Ward) {

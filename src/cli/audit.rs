@@ -1,4 +1,5 @@
-//! `wardline audit`: who took data out of the gateway or destroyed it, and whether the log of that is whole.
+//! `wardline audit`: who took data out of the gateway or destroyed it, who paired and unpaired
+//! devices, and whether the log of that is whole.
 //!
 //! With `--json`, one object: `{"file", "sound": bool, "lines", "head" (SHA-256 of the last line), "entries":
 //! [...], "troubles": [{"line", "what"}]}`. An entry is as it stands in the log: `at`, `uid`, `login_uid` (who
@@ -16,7 +17,7 @@ use super::out::{self, Colour};
 use super::status::clean;
 use crate::host::audit::AuditLog;
 
-/// Show who took data out of the gateway or destroyed it, and check that no line is missing.
+/// Show who took data out of the gateway or destroyed it, and who paired devices, and check that no line is missing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  wardline audit\n  wardline audit --json\n\n\
     The head that it ends with stands for the whole log: noted elsewhere, it shows later whether the end was \
@@ -69,7 +70,9 @@ impl Audit {
                 out.line(format_args!("{mark} line {line}: {what}"))?;
             }
             match lines {
-                0 => out.line(format_args!("nothing was taken out or destroyed: there is no {file}"))?,
+                0 => {
+                    out.line(format_args!("nothing was taken out, destroyed or paired: there is no {file}"))?;
+                }
                 _ => out.line(format_args!("{lines} lines in {file}, head {head}"))?,
             }
         }

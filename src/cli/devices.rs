@@ -108,6 +108,15 @@ const fn trust(trust: Trust) -> &'static str {
     }
 }
 
+/// What its entry demands, and how often that was not there while it is not.
+fn security(device: &Device, live: Option<&status::Device>) -> String {
+    let demanded = device.rule.card.security;
+    match live.filter(|live| live.bond_refused) {
+        Some(live) => format!("{demanded}: refused {} times", live.bond_refusals),
+        None => demanded.to_owned(),
+    }
+}
+
 fn print(devices: &[Device], snapshot: Option<&Snapshot>) -> Result<(), Failure> {
     let mut out = out::stdout();
     let heading = [
@@ -129,7 +138,7 @@ fn print(devices: &[Device], snapshot: Option<&Snapshot>) -> Result<(), Failure>
             device.asset.clone(),
             device.rule.card.model.clone(),
             place(device, devices),
-            device.rule.card.security.to_owned(),
+            security(device, live),
             trust(device.rule.trust).to_owned(),
             device.rule.elements.len().to_string(),
             live.map_or_else(|| "?".to_owned(), |live| clean(&live.link)),
@@ -137,6 +146,10 @@ fn print(devices: &[Device], snapshot: Option<&Snapshot>) -> Result<(), Failure>
         ]);
     }
     print_table(&mut out, &rows, |_| Colour::Strong)?;
+    for refused in snapshot.iter().flat_map(|snapshot| &snapshot.devices).filter(|live| live.bond_refused) {
+        let reason = refused.link_reason.as_deref().unwrap_or("its bond is not what its entry demands");
+        out.line(format_args!("  {}: {}", clean(&refused.id), clean(reason)))?;
+    }
     let mut strangers = vec![vec!["seen, not listed, never connected to".to_owned()]];
     strangers.extend(
         snapshot.iter().flat_map(|snapshot| &snapshot.unlisted).map(|seen| vec![clean(&seen.address)]),
@@ -164,6 +177,7 @@ mod tests {
                 id: id.into(),
                 model: "rack".into(),
                 pseudonym: String::new(),
+                location: None,
                 security: "serial",
             };
             let rule = DeviceRule {
@@ -174,7 +188,7 @@ mod tests {
                 behind,
                 quiet: None,
             };
-            Device { rule, asset: "A".to_owned(), connection }
+            Device { rule, asset: "A".to_owned(), location: None, connection }
         };
         let settings = Settings::default();
         let rack = Connection::Serial { port: "/dev/x".into(), line: model.line, model, settings };

@@ -79,6 +79,7 @@ fn setting(row: &Setting) -> Value {
         Values::Number { least, most, default } => json!({
             "name": row.name, "meaning": row.meaning, "default": default, "least": least, "most": most,
         }),
+        Values::Secret => json!({ "name": row.name, "meaning": row.meaning, "default": null, "file": true }),
     }
 }
 
@@ -170,6 +171,9 @@ fn print<W: std::io::Write>(
         let name = out.paint(Colour::Strong, profile.name);
         out.line(format_args!("  {name}  {}, service 0x{:04X}", profile.title, profile.service))?;
         out.line(format_args!("    {}", class_words(profile.class)))?;
+        for row in profile.settings() {
+            out.line(format_args!("    {}", setting_line(row)))?;
+        }
         print_reads(out, profile.reads)?;
     }
     Ok(())

@@ -83,6 +83,11 @@ impl Failure {
         Self { exit, error: Some(error.into()) }
     }
 
+    /// The same, with what it means for the whole before it.
+    pub(super) fn because(self, meaning: &'static str) -> Self {
+        Self { error: self.error.map(|error| error.context(meaning)), ..self }
+    }
+
     /// Ends with this code without another word.
     pub(super) const fn silent(exit: Exit) -> Self {
         Self { exit, error: None }

@@ -76,7 +76,7 @@ enum Command {
     Unpair(unpair::Unpair),
     /// Look into the store: what is in it, whether it is sound.
     Spool(spool::Spool),
-    /// Show who took data out of the gateway or destroyed it.
+    /// Show who took data out of the gateway or destroyed it, and who paired devices.
     Audit(audit::Audit),
     /// Destroy the store and its keys: when the gateway leaves the hospital.
     Wipe(wipe::Wipe),

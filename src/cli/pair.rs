@@ -10,16 +10,19 @@
 //! | `was_paired` | true, false | whether the bond was there before |
 //! | `bond_proven` | true, false | whether a protected characteristic was read over a new connection |
 //! | `identity` | object | `maker`, `model`, `serial`, `firmware`; what it did not state is left out |
-//! | `reason` | text | why it is not paired; then `rest` says what is left: `nothing`, `removed`, `unknown` |
+//! | `reason` | text | why it is not paired; then `rest` says what was done: `nothing`, `removed` (what was made), `old-removed` (the bond before it too), `unknown` |
 //! | `refused` | object | how many questions of BlueZ were refused meanwhile, by kind |
 //!
 //! With `--list --json`: `{"devices": [{"device", "address", "adapter", "strength_dbm", "paired"}]}`, of the
 //! devices of the allowlist that are heard.
 //!
 //! It may run beside the daemon: the daemon does not connect to a device that lacks the bond which its entry
-//! demands, and BlueZ asks the agent of the process that pairs. When the bond is there, the daemon finds it.
+//! demands, and BlueZ asks the agent of the process that pairs. When the bond is there, the daemon finds it:
+//! trusted by BlueZ, and in the record that stands beside the store (see [`ledger`]). One at a time pairs at an
+//! adapter. Who does what, and how it ends, is in the audit log.
 
 mod enrol;
+pub(super) mod ledger;
 mod look;
 mod typed;
 
@@ -42,8 +45,9 @@ use crate::device::catalogue::BleProfile;
 use crate::host::status::Identity;
 use crate::link::ble::Address;
 use crate::link::ble::pairing::agent::SharedGate;
-use crate::link::ble::pairing::{BondRule, Client, Method, STATE_FOLDER, Trouble};
+use crate::link::ble::pairing::{BondRule, Client, Method, Refusals, STATE_FOLDER, Seen, Trouble};
 use enrol::{Failed, Order, Paired, Rest, enrol};
+use ledger::Ledger;
 
 /// How long a person has to put the device into pairing mode and to type.
 const WINDOW: Duration = Duration::from_secs(120);
@@ -67,7 +71,8 @@ const LISTEN: Duration = Duration::from_secs(10);
     Only the device that is named and only the method of its entry (`pairing`) are accepted. It is paired when \
     its keys are those of `minimum_class` or better, it says that it is who its entry `expects`, and it can be \
     read over a new connection. Whatever goes wrong, the new keys are removed again. Run again for a device \
-    that is paired, it looks whether the bond still holds, and changes nothing.\n\
+    that is paired, it looks whether the bond still holds, and changes nothing. A bond that was made by other \
+    means is not trusted: --replace it. The audit log says who paired what, and how it ended.\n\
     Ends with 0 when it is paired, with 6 when it was refused (another device, keys that are too weak, nothing \
     typed, not root), with 1 when it did not work: it says what to do.")]
 pub(super) struct Pair {
@@ -87,7 +92,8 @@ pub(super) struct Pair {
     /// devices (default 10s).
     #[arg(long, value_name = "TIME", value_parser = window)]
     window: Option<Duration>,
-    /// Throw away the keys that BlueZ has of it, and make new ones.
+    /// Throw away the keys that BlueZ has of it as soon as it is heard, and make new ones. When that fails, the
+    /// old ones are gone.
     #[arg(long, conflicts_with = "list")]
     replace: bool,
     /// Where BlueZ keeps its keys.
@@ -117,15 +123,17 @@ pub(super) struct Listed<'a> {
 
 impl Pair {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let devices = self.folder.load_or_fail()?.config.devices;
+        let config = self.folder.load_or_fail()?.config;
+        let devices = config.devices;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let ledger = Ledger::beside(&config.store.folder).with_keys_in(&self.bluez_state);
         match &self.device {
             None => runtime.block_on(self.list(&devices)),
-            Some(name) => runtime.block_on(self.pair(find(&devices, name)?)),
+            Some(name) => runtime.block_on(self.pair(find(&devices, name)?, &ledger)),
         }
     }
 
-    async fn pair(&self, listed: Listed<'_>) -> Result<(), Failure> {
+    async fn pair(&self, listed: Listed<'_>, ledger: &Ledger) -> Result<(), Failure> {
         let id = &listed.device.rule.card.id;
         let Some(rule) = listed.bond else {
             let error = anyhow!("{id} needs no pairing: its entry says security = \"open\"");
@@ -144,8 +152,11 @@ impl Pair {
             rule,
             window: self.window.unwrap_or(WINDOW),
             replaces: self.replace,
-            state: &self.bluez_state,
+            ledger,
         };
+        let mut about = self.about(&listed, rule);
+        let noted = ledger.note("pair", &about);
+        noted.map_err(|failure| failure.because("nothing was paired"))?;
         let gate = SharedGate::default();
         let stop = stop()?;
         let done =
@@ -155,45 +166,51 @@ impl Pair {
             let rest = if lost { Rest::Unknown } else { Rest::Nothing };
             Err(Failed { exit: Exit::Failed, reason: trouble.to_string(), rest })
         });
-        self.conclude(&listed, rule, &gate, done)
+        let said = said(&done, gate.refusals());
+        about.extend(said.clone());
+        let noted = ledger.note("pair-end", &about);
+        let concluded = self.conclude(&listed, rule, (gate.refusals(), said), done);
+        concluded.and(noted.map_err(|failure| failure.because("it is paired, but not noted")))
+    }
+
+    /// For the audit log.
+    fn about(&self, listed: &Listed<'_>, rule: BondRule) -> Map<String, Value> {
+        let address = listed.address.to_string();
+        let about = [
+            ("device", json!(listed.device.rule.card.id)),
+            ("address", json!(address)),
+            ("adapter", json!(listed.adapter)),
+            ("method", json!(rule.method.as_str())),
+            ("replace", json!(self.replace)),
+        ];
+        about.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     fn conclude(
         &self,
         listed: &Listed<'_>,
         rule: BondRule,
-        gate: &SharedGate,
+        (refusals, mut about): (Refusals, Map<String, Value>),
         done: Result<Paired, Failed>,
     ) -> Result<(), Failure> {
         let (id, address) = (&listed.device.rule.card.id, listed.address);
-        let refusals = gate.refusals();
         if refusals.total() > 0 {
             let kinds = refusals.by_kind().into_iter().filter(|(_, count)| *count > 0);
             let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{kind} {count}")).collect();
             out::remark(format_args!("refused meanwhile: {}", kinds.join(", ")));
         }
-        let mut about = Map::new();
-        let mut put = |key: &str, value: Value| drop(about.insert(key.to_owned(), value));
-        put("device", json!(id));
-        put("address", json!(address.to_string()));
-        put("paired", json!(done.is_ok()));
-        put("method", json!(rule.method.as_str()));
-        put("refused", refusals.by_kind().into_iter().map(|(kind, n)| (kind.to_owned(), json!(n))).collect());
+        about.insert("device".to_owned(), json!(id));
+        about.insert("address".to_owned(), json!(address.to_string()));
+        about.insert("method".to_owned(), json!(rule.method.as_str()));
         let result = match done {
             Ok(paired) => {
-                put("class", json!(paired.class.as_str()));
-                put("was_paired", json!(paired.is_old));
-                put("bond_proven", json!(paired.is_proven));
-                put("identity", json!(Identity::from(&paired.identity)));
                 if !self.json {
                     print(listed, rule, &paired)?;
                 }
                 Ok(())
             }
             Err(Failed { exit, reason, rest }) => {
-                let (word, sentence) = rest_in_words(rest);
-                put("reason", json!(reason));
-                put("rest", json!(word));
+                let (_, sentence) = rest_in_words(rest);
                 Err(Failure::new(exit, anyhow!("{id} is not paired: {reason}{sentence}")))
             }
         };
@@ -215,7 +232,7 @@ impl Pair {
         let mut heard = Vec::new();
         for (adapter, listed) in adapters {
             let found = on_adapter(adapter, async |client| {
-                client.adapter_address().await?;
+                client.check_adapter().await?;
                 client.start_scan().await?;
                 tokio::time::timeout(window, all_heard(&client, &listed)).await.unwrap_or(Ok(()))?;
                 client.stop_scan().await;
@@ -224,7 +241,7 @@ impl Pair {
             let found = found.await.map_err(|trouble| Failure::new(Exit::Failed, trouble))?;
             for listed in listed {
                 let seen = found.iter().find(|seen| seen.address == listed.address);
-                heard.extend(seen.and_then(|seen| Some((listed, seen.strength?, seen.paired))));
+                heard.extend(seen.and_then(|seen| Some((listed, seen.strength?, pairing(seen)))));
             }
         }
         // The nearest first.
@@ -239,7 +256,7 @@ impl Pair {
                         "address": listed.address.to_string(),
                         "adapter": listed.adapter,
                         "strength_dbm": strength,
-                        "paired": paired,
+                        "paired": *paired == "yes",
                     })
                 })
                 .collect();
@@ -256,13 +273,43 @@ impl Pair {
                     listed.adapter.to_owned(),
                     format!("{strength} dBm"),
                     listed.bond.map_or("none: open", |bond| bond.method.as_str()).to_owned(),
-                    if *paired { "yes" } else { "no" }.to_owned(),
+                    (*paired).to_owned(),
                 ]
             }));
             print_table(&mut out, &rows, |_| Colour::Strong)?;
         }
         out.finish()?;
         Ok(())
+    }
+}
+
+/// What became of it, for the JSON object and for the audit log.
+fn said(done: &Result<Paired, Failed>, refusals: Refusals) -> Map<String, Value> {
+    let mut about = Map::new();
+    let mut put = |key: &str, value: Value| drop(about.insert(key.to_owned(), value));
+    put("paired", json!(done.is_ok()));
+    put("refused", refusals.by_kind().into_iter().map(|(kind, n)| (kind.to_owned(), json!(n))).collect());
+    match done {
+        Ok(paired) => {
+            put("class", json!(paired.class.as_str()));
+            put("was_paired", json!(paired.is_old));
+            put("bond_proven", json!(paired.is_proven));
+            put("identity", json!(Identity::from(&paired.identity)));
+        }
+        Err(Failed { reason, rest, .. }) => {
+            put("reason", json!(reason));
+            put("rest", json!(rest_in_words(*rest).0));
+        }
+    }
+    about
+}
+
+/// Whether it is paired, for a person.
+const fn pairing(seen: &Seen) -> &'static str {
+    match (seen.paired, seen.bonded && seen.trusted) {
+        (false, _) => "no",
+        (true, true) => "yes",
+        (true, false) => "not proven",
     }
 }
 
@@ -325,6 +372,10 @@ const fn rest_in_words(rest: Rest) -> (&'static str, &'static str) {
     match rest {
         Rest::Nothing => ("nothing", ""),
         Rest::Removed => ("removed", ". What was made was removed again"),
+        Rest::OldRemoved => (
+            "old-removed",
+            ". The old bond is gone, and nothing is read until it is paired: put it into pairing mode and repeat",
+        ),
         Rest::Unknown => (
             "unknown",
             ". Whether BlueZ has kept keys of it is not known: run wardline unpair when it is back",

@@ -234,6 +234,12 @@ fn print_devices<W: Write>(out: &mut Out<W>, devices: &[Device]) -> io::Result<(
         if let Some(reason) = reason {
             out.line(format_args!("  {}: {}", clean(&device.id), clean(reason)))?;
         }
+        if device.bond_refused {
+            let (id, count) = (clean(&device.id), device.bond_refusals);
+            out.line(format_args!(
+                "  {id}: not connected to {count} times, as its bond is not to be trusted"
+            ))?;
+        }
         if let Some(ms) = device.silent_ms {
             out.line(format_args!("  {}: nothing is known of it for {}", clean(&device.id), age(Some(ms))))?;
         }

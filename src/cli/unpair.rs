@@ -2,11 +2,16 @@
 //!
 //! With `--json`, one object: `{"device", "address", "was_known", "was_paired"}`.
 
+use anyhow::anyhow;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::exit::{Exit, Failure};
+use super::pair::ledger::Ledger;
 use super::{Folder, confirm, out, pair};
+use crate::link::ble::Address;
+use crate::link::ble::pairing::proof::Bond;
+use crate::link::ble::pairing::{Client, Seen};
 
 /// Remove the keys that a BLE device and this gateway share.
 #[derive(Debug, Args)]
@@ -31,30 +36,36 @@ pub(super) struct Unpair {
 
 impl Unpair {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let devices = self.folder.load_or_fail()?.config.devices;
-        let listed = pair::find(&devices, &self.device)?;
+        let config = self.folder.load_or_fail()?.config;
+        let listed = pair::find(&config.devices, &self.device)?;
         let id = &listed.device.rule.card.id;
         if !self.yes {
             confirm::by_id(id, "removing its keys ends its readings", "--yes")?;
         }
+        let ledger = Ledger::beside(&config.store.folder);
+        let address = listed.address;
+        let mut about = Map::new();
+        about.insert("device".to_owned(), json!(id));
+        about.insert("address".to_owned(), json!(address.to_string()));
+        let noted = ledger.note("unpair", &about);
+        noted.map_err(|failure| failure.because("nothing was removed"))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let seen = runtime.block_on(pair::on_adapter(listed.adapter, async |client| {
-            let seen = client.device(listed.address).await?;
-            if let Some(seen) = &seen {
-                client.remove(&seen.path).await?;
-            }
-            Ok(seen)
+        let done = runtime.block_on(pair::on_adapter(listed.adapter, async |client| {
+            Ok(remove(&client, &ledger, address, &format!("unpairs {id}")).await)
         }));
-        let seen = seen.map_err(|trouble| Failure::new(Exit::Failed, trouble))?;
-        let (address, was_paired) = (listed.address, seen.as_ref().is_some_and(|seen| seen.paired));
+        let done = done.unwrap_or_else(|trouble| Err(Failure::new(Exit::Failed, trouble)));
+        about.insert("removed".to_owned(), json!(done.is_ok()));
+        if let Ok(seen) = &done {
+            about.insert("was_known".to_owned(), json!(seen.is_some()));
+            about.insert("was_paired".to_owned(), json!(seen.as_ref().is_some_and(|seen| seen.paired)));
+        }
+        let noted = ledger.note("unpair-end", &about);
+        let was_paired = done?.is_some_and(|seen| seen.paired);
+        noted.map_err(|failure| failure.because("its keys are removed, but that is not noted"))?;
+        about.remove("removed");
         let mut out = out::stdout();
         if self.json {
-            out.json(&json!({
-                "device": id,
-                "address": address.to_string(),
-                "was_known": seen.is_some(),
-                "was_paired": was_paired,
-            }))?;
+            out.json(&Value::Object(about))?;
         } else if was_paired {
             out.line(format_args!("removed: BlueZ has no keys of {id} ({address}) any more"))?;
         } else {
@@ -63,4 +74,24 @@ impl Unpair {
         out.finish()?;
         Ok(())
     }
+}
+
+/// Removes a device and its keys. Gives what BlueZ knew of it.
+async fn remove(
+    client: &Client,
+    ledger: &Ledger,
+    device: Address,
+    doing: &str,
+) -> Result<Option<Seen>, Failure> {
+    let adapter = client.address();
+    let lock = ledger.lock(adapter, doing).map_err(|reason| Failure::new(Exit::Refused, anyhow!(reason)))?;
+    let failed = |trouble| Failure::new(Exit::Failed, trouble);
+    let seen = client.device(device).await.map_err(failed)?;
+    // First: a proof that outlives its keys could be taken for one of others.
+    ledger.forget(Bond { adapter, device }).map_err(|error| Failure::new(Exit::Failed, error))?;
+    if let Some(seen) = &seen {
+        client.remove(&seen.path).await.map_err(failed)?;
+    }
+    drop(lock);
+    Ok(seen)
 }

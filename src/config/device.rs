@@ -4,8 +4,9 @@ use std::path::{Component, Path, PathBuf};
 
 use super::line_driver::{Drivers, Named};
 use super::rule::Proof;
-use super::scope::Scope;
+use super::scope::{Places, Scope};
 use super::{Connection, Device, bond, part, raw, rule, setting, suggest};
+use crate::device::ble::is_of_place;
 use crate::device::catalogue::{BleProfile, SerialModel};
 use crate::device::nomenclature::Metric;
 use crate::device::settings::{Setting, Settings};
@@ -100,6 +101,7 @@ pub(super) fn judge(scope: &mut Scope<'_>, drivers: &mut Drivers<'_>) -> Judged 
     let quiet = rule::quiet(scope, raw.quiet.as_deref(), usual);
     let parts = part::judge(scope, raw.part.as_deref(), subject.as_ref().and_then(Subject::model));
     claims.extend(parts.claims);
+    let location = location(scope, &raw, subject.as_ref());
     let device = (|| {
         let connection = connection?;
         let card = DeviceCard {
@@ -111,12 +113,39 @@ pub(super) fn judge(scope: &mut Scope<'_>, drivers: &mut Drivers<'_>) -> Judged 
                 }
             },
             pseudonym: String::new(),
+            location: None,
             security: security?,
         };
         let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet };
-        Some(Device { rule, asset: asset?, connection })
+        Some(Device { rule, asset: asset?, location: location.ok()?, connection })
     })();
     Judged { claims, device, parts: parts.devices, listed: raw.part.as_ref().map_or(0, Vec::len) }
+}
+
+/// The place of which it speaks: of a sensor of a place the one that is named, else the device's own id. `Err` when
+/// a problem was reported.
+fn location(
+    scope: &mut Scope<'_>,
+    raw: &raw::Device,
+    subject: Option<&Subject>,
+) -> Result<Option<String>, ()> {
+    let Some(subject) = subject else { return Err(()) };
+    let is_of_place = match subject {
+        Subject::Serial(_) => false,
+        Subject::Ble(profiles) => {
+            profiles.iter().flat_map(|profile| profile.reads).any(|row| is_of_place(row))
+        }
+    };
+    if is_of_place {
+        // A missing id is reported where it is missing.
+        let named = raw.location.clone().or_else(|| raw.id.clone()).ok_or(())?;
+        return rule::location(scope, Some(named)).map(Some).ok_or(());
+    }
+    if raw.location.is_some() {
+        scope.problem("location", "is for sensors of a place (environmental-sensing): this device is none");
+        return Err(());
+    }
+    Ok(None)
 }
 
 /// Everything that a device can report.
@@ -159,8 +188,9 @@ fn serial(scope: &mut Scope<'_>, raw: &raw::Device, name: &str, (drivers, claims
         claims.push(("port".to_owned(), format!("port {}", target.display())));
     }
     let line = model.and_then(|model| line(scope, raw.line.as_ref(), model.line));
-    let settings =
-        model.and_then(|model| setting::judge(scope, raw.settings.as_ref(), (model.settings, model.name)));
+    let settings = model.and_then(|model| {
+        setting::judge(scope, raw.settings.as_ref(), (model.settings, model.name), drivers.places)
+    });
     let connection =
         (|| Some(Connection::Serial { port: port?, line: line?, model: model?, settings: settings? }))();
     (model.map(Subject::Serial), connection, Some("serial"))
@@ -243,7 +273,8 @@ fn ble(
     };
     let bond = bond::judge(scope, raw, security);
     let subject = profiles.clone().map(Subject::Ble);
-    let settings = profiles.as_deref().and_then(|profiles| ble_settings(scope, raw, profiles));
+    let settings =
+        profiles.as_deref().and_then(|profiles| ble_settings(scope, raw, profiles, drivers.places));
     let connection = (|| {
         Some(Connection::Ble {
             address: address?,
@@ -261,6 +292,7 @@ fn ble_settings(
     scope: &mut Scope<'_>,
     raw: &raw::Device,
     profiles: &[&'static BleProfile],
+    places: &Places,
 ) -> Option<Settings> {
     let mut rows: Vec<Setting> = Vec::new();
     for row in profiles.iter().flat_map(|profile| profile.settings()) {
@@ -269,7 +301,7 @@ fn ble_settings(
         }
     }
     let names = profiles.iter().map(|profile| profile.name).collect::<Vec<_>>().join("+");
-    setting::judge(scope, raw.settings.as_ref(), (&rows, &names))
+    setting::judge(scope, raw.settings.as_ref(), (&rows, &names), places)
 }
 
 fn profiles(

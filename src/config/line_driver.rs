@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::scope::Scope;
+use super::scope::{Places, Scope};
 use super::{Catalogue, suggest};
 use crate::device::catalogue::SerialModel;
 use crate::device::serial::site_line::{self, RawDescription};
@@ -19,6 +19,8 @@ const MOST: usize = 64;
 /// The drivers that a `[[device]]` may name: the catalogue's, and those that the site describes.
 pub(super) struct Drivers<'a> {
     pub(super) catalogue: &'a Catalogue,
+    /// What the paths of devices are resolved against.
+    pub(super) places: &'a Places,
     described: BTreeMap<String, Described>,
 }
 
@@ -42,8 +44,8 @@ pub(super) enum Named {
 }
 
 impl<'a> Drivers<'a> {
-    pub(super) const fn new(catalogue: &'a Catalogue) -> Self {
-        Self { catalogue, described: BTreeMap::new() }
+    pub(super) const fn new(catalogue: &'a Catalogue, places: &'a Places) -> Self {
+        Self { catalogue, places, described: BTreeMap::new() }
     }
 
     /// Judges one description.

@@ -58,7 +58,8 @@ pub fn load_with(
         None => local,
     };
     let files_read = read_files(files.as_deref().unwrap_or_default(), &mut problems);
-    let mut drivers = judge_drivers(&files_read, catalogue, &mut settings, &mut problems);
+    let mut drivers =
+        judge_drivers(&files_read, Drivers::new(catalogue, &places), &mut settings, &mut problems);
     let (devices, found) = judge_files(&files_read, &mut drivers, &mut settings, &mut problems);
     match (list, found) {
         (Some(DeviceList::Listed), 0) if pushed.is_none() && (problems.is_empty() || files.is_none()) => {
@@ -137,11 +138,10 @@ fn read_files<'a>(files: &'a [(String, Figment)], problems: &mut Problems) -> Ve
 /// The drivers that a device of any file may name.
 fn judge_drivers<'a>(
     files: &[DeviceFile<'_>],
-    catalogue: &'a Catalogue,
+    mut drivers: Drivers<'a>,
     settings: &mut Vec<Setting>,
     problems: &mut Problems,
 ) -> Drivers<'a> {
-    let mut drivers = Drivers::new(catalogue);
     for file in files {
         for (place, values) in file.line_drivers.iter().enumerate() {
             let prefix = format!("{}[{place}].", line_driver::TABLE);

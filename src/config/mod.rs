@@ -200,6 +200,8 @@ pub struct Device {
     pub rule: DeviceRule,
     /// The asset's tag, from which its pseudonym is made.
     pub asset: String,
+    /// The name of the place of which it speaks, where it is a sensor of a place: its pseudonym is made of it.
+    pub location: Option<String>,
     /// How it is reached.
     pub connection: Connection,
 }

@@ -68,11 +68,12 @@ fn judge_one(scope: &mut Scope<'_>, raw: &raw::Part, (model, taken): Rack<'_>) -
             id: id?,
             model: model.name.to_owned(),
             pseudonym: String::new(),
+            location: None,
             security: "serial",
         };
         // Behind which device is said when that has its place in the list.
         let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet };
-        Some(Device { rule, asset: asset?, connection: Connection::Part { model, part } })
+        Some(Device { rule, asset: asset?, location: None, connection: Connection::Part { model, part } })
     })();
     (claims, device)
 }

@@ -121,6 +121,7 @@ pub(super) struct Device {
     pub(super) pairing: Option<String>,
     pub(super) minimum_class: Option<String>,
     pub(super) protected: Option<String>,
+    pub(super) location: Option<String>,
     pub(super) trust: Option<String>,
     pub(super) elements: Option<Elements>,
     pub(super) expects: Option<Identity>,

@@ -28,6 +28,11 @@ pub(super) fn asset(scope: &mut Scope<'_>, raw: Option<String>) -> Option<String
     text(scope, "asset", raw, true)
 }
 
+/// The name of a place.
+pub(super) fn location(scope: &mut Scope<'_>, raw: Option<String>) -> Option<String> {
+    text(scope, "location", raw, true)
+}
+
 fn text(scope: &mut Scope<'_>, key: &str, value: Option<String>, required: bool) -> Option<String> {
     if value.is_none() && !required {
         return None;

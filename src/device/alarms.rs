@@ -49,6 +49,11 @@ impl AlarmEdges {
         self.on.clear();
     }
 
+    /// Takes one that was told to be on by a driver before this one.
+    pub fn recall(&mut self, code: String, raised: Raised) {
+        self.on.insert(code, raised);
+    }
+
     /// Takes all that is on now; gives what ended, what changed and what began, in this order.
     pub fn handle_level(&mut self, level: Level) -> Vec<Observation> {
         let gone = self.on.iter().filter(|(code, _)| !level.contains_key(*code));

@@ -9,6 +9,7 @@ use super::settings::{Setting, Settings};
 use super::{Driver, Fault, Part};
 use crate::link::gatt::{Filter, GattWrite};
 use crate::link::{AllowSet, Characteristic, Line};
+use crate::time::Mono;
 
 /// A device model on a serial line.
 pub struct SerialModel {
@@ -126,6 +127,7 @@ impl BleProfile {
             Some(Stored::RecordAccess { filter: Filter::Short | Filter::Long }) => {
                 &super::ble::RECORD_SETTINGS
             }
+            None if super::ble::asks_for_consent(self.service) => &super::ble::CONSENT_SETTINGS,
             // What has no numbers cannot be deleted up to one; an insulin pump's history is never deleted.
             Some(Stored::RecordAccess { filter: Filter::None } | Stored::Pump) | None => &[],
         }
@@ -142,6 +144,15 @@ pub enum Stored {
     },
     /// By the Record Access Control Point of an insulin pump (2B27).
     Pump,
+}
+
+/// What a device says of the numbers of its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// By now no record has a greater one. A greater one that is known is of numbers that are over.
+    Reaches(u32),
+    /// Of which session they are, as a hash: in another one they began anew.
+    Session(u32),
 }
 
 /// Makes observations of what one service of one connected device says. Made anew for every connection.
@@ -168,6 +179,22 @@ pub trait Decoder: Send {
         Vec::new()
     }
 
+    /// Whether it holds back records, or let some go, that it could not tell as they are: the end of the transfer
+    /// drops them, and they are fetched again. Asked before `handle_end`.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
+    /// Whether it flags what was stored itself, because what comes by itself has a record's number too.
+    fn tells_stored(&self) -> bool {
+        false
+    }
+
+    /// What it has learned of how the device counts its records, if anything.
+    fn poll_numbering(&mut self) -> Option<Numbering> {
+        None
+    }
+
     /// The alarms that it holds for told. They are the device's, not the connection's: the decoder of the next
     /// connection goes on with them.
     fn alarms(&mut self) -> Option<&mut AlarmEdges> {
@@ -177,6 +204,17 @@ pub trait Decoder: Send {
     /// Something to be read because of what was said just now (a status that changed), if anything. Its
     /// answer comes by `handle_read`.
     fn poll_ask(&mut self) -> Option<Characteristic> {
+        None
+    }
+
+    /// Takes the time: once when the subscriptions stand, and again whenever [`Decoder::poll_timeout`] says.
+    /// What it wants read or written then is given by `poll_ask` and `poll_write`.
+    fn handle_timeout(&mut self, now: Mono) {
+        let _ = now;
+    }
+
+    /// When it is to be told the time again; `None`: never. Asked only while the subscriptions stand.
+    fn poll_timeout(&self) -> Option<Mono> {
         None
     }
 

@@ -16,7 +16,7 @@ pub struct Memo {
 
 impl Memo {
     /// The longest.
-    pub const MOST: usize = 64;
+    pub const MOST: usize = 240;
 
     /// Of these bytes; `None` when they are too many.
     pub fn new(bytes: &[u8]) -> Option<Self> {
@@ -39,6 +39,11 @@ pub trait Notebook: Send {
     /// What was kept; `None` when there is nothing, or nothing that can be read.
     fn read(&mut self) -> Doing<'_, Option<Memo>>;
 
+    /// Whether anything is kept at all.
+    fn keeps(&self) -> bool {
+        true
+    }
+
     /// Keeps a memo in place of the one before. What cannot be kept is only told in the log: it costs a record
     /// that is given twice, not one that is lost.
     fn write(&mut self, memo: Memo) -> Doing<'_, ()>;
@@ -49,6 +54,10 @@ pub trait Notebook: Send {
 pub struct Blank;
 
 impl Notebook for Blank {
+    fn keeps(&self) -> bool {
+        false
+    }
+
     fn read(&mut self) -> Doing<'_, Option<Memo>> {
         Box::pin(async { None })
     }

@@ -16,6 +16,7 @@ pub mod medfloat;
 pub mod memo;
 pub mod nomenclature;
 pub mod observation;
+pub mod pin;
 pub mod placing;
 pub mod serial;
 pub mod session;
@@ -27,6 +28,7 @@ use crate::link::{LinkCommand, LinkEvent};
 use crate::time::{Mono, Now};
 use memo::Memo;
 use observation::Observation;
+use pin::Pin;
 
 /// The protocol of one device on one link.
 ///
@@ -56,7 +58,7 @@ pub trait Driver: Send {
         let _ = (ticket, now);
     }
 
-    /// Takes the ticket of the observation that `poll_action` gave last, if it is of the device itself.
+    /// Takes the ticket of the observation or pin that `poll_action` gave last, if it is of the device itself.
     /// A driver that waits for `handle_durable` cannot count them on its own: tickets go on over
     /// connections, and over drivers that panicked.
     fn handle_ticket(&mut self, ticket: Ticket) {
@@ -102,6 +104,8 @@ pub enum Action {
     Identify(Part, Identity),
     /// A reading, an alarm, a state.
     Observe(Part, Observation),
+    /// What the device itself is, as far as it is not known from before. Taken like an observation.
+    Pin(Pin),
     /// What the device itself observed so far shall be durable at once, without waiting for more: its sender
     /// forgets it, or waits for the answer.
     Commit,
@@ -224,6 +228,8 @@ pub enum ReportBody {
     Identity(Identity),
     /// A reading, an alarm, a state; with its number in the session.
     Observation(Ticket, Observation),
+    /// What the device is, as far as that is new; with its number in the session.
+    Pin(Ticket, Pin),
     /// What the device observed so far shall be durable at once.
     Commit,
     /// Something was wrong with what came in.

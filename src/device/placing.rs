@@ -15,6 +15,19 @@
 //! | no date (year 0, month 13, a day that is not in the month) | as if its clock could not be read |
 //! | placed after the moment of reception | nobody can say: the clock was set in between |
 //!
+//! A clock that was read has no zone; a stamp may have one. What the clock was ahead then holds for the stamp
+//! ([`lead`]):
+//!
+//! | the device's stamp | what the clock was ahead holds for it |
+//! | --- | --- |
+//! | local, without a zone | as it is |
+//! | local, with a zone | as it is |
+//! | in UTC, with what is to be added for the local time | less what is to be added |
+//! | of either, and without it the clock is wrong by a step of daylight saving time | not: the zone may be another since |
+//! | with a zone of 0 and nothing to be added: local or UTC | as it is if the clock is right, else not |
+//! | with something to be added for the user-facing time, without a zone | not: the base time is another clock |
+//! | a counter | not |
+//!
 //! What never happens: the raw stamp is changed; a time is made up.
 
 use std::time::Duration;
@@ -64,8 +77,40 @@ pub fn ahead(time: DeviceTime, now: Now) -> Option<i64> {
     millis(time)?.checked_sub(now.wall.as_millis())
 }
 
+/// By how much the clock that made a stamp is ahead of the gateway's, by another reading of the device's local
+/// clock: that was `local` milliseconds ahead. `None`: that says nothing of this stamp.
+pub fn lead(stamp: DeviceTime, local: i64) -> Option<i64> {
+    if stamp.ticks.is_some() || stamp.is_of_older_timeline {
+        return None;
+    }
+    let quarters = |quarters: i8| i64::from(quarters) * QUARTER;
+    let (zone, is_utc) = match (stamp.zone, stamp.offset) {
+        (None, None) => return Some(local),
+        // Either a local clock in that zone or one in UTC, which is the same where the clock is right.
+        (Some(0), None) => return Some(local).filter(|local| local.abs() <= QUARTER / 2),
+        (Some(zone), None) => (quarters(zone), false),
+        (Some(0), Some(offset)) => (i64::from(offset) * MINUTE, true),
+        (None | Some(_), Some(_)) => return None,
+    };
+    let wrong_by = local.checked_sub(zone)?;
+    let is_step = |quarters: i64| wrong_by.abs().abs_diff(quarters * QUARTER) <= QUARTER.unsigned_abs() / 2;
+    if DAYLIGHT_STEPS.into_iter().any(is_step) {
+        return None;
+    }
+    Some(if is_utc { wrong_by } else { local })
+}
+
+/// Milliseconds in a minute.
+const MINUTE: i64 = 60_000;
+
+/// Milliseconds in a quarter of an hour, in which zones are counted.
+const QUARTER: i64 = 15 * MINUTE;
+
+/// Quarters of an hour by which daylight saving time moves a clock (GATT Specification Supplement, "DST Offset").
+const DAYLIGHT_STEPS: [i64; 3] = [2, 4, 8];
+
 /// The reading in milliseconds since 1970, as if it were UTC; of a counter, its own.
-fn millis(time: DeviceTime) -> Option<i64> {
+pub(super) fn millis(time: DeviceTime) -> Option<i64> {
     if let Some(ticks) = time.ticks {
         return i64::try_from(ticks).ok();
     }
@@ -152,6 +197,52 @@ mod tests {
             assert_eq!(place(&stamped(time, quality), at(NOON)), expected, "{name}");
         }
         assert_eq!(place(&stamped(Some(ticks(5, None)), stored), at(NOON)), Placed::Unknown);
+    }
+
+    /// Thirteen more rows: the stamp's zone and offset, what the local clock was ahead, in minutes, and what holds.
+    #[test]
+    fn the_truth_table_of_zones() {
+        let berlin = 60;
+        let rows = [
+            ("no zone, whatever the clock", None, None, 61, Some(61)),
+            ("local, clock right", Some(4), None, berlin + 3, Some(berlin + 3)),
+            ("local, clock of 2017", Some(4), None, -4_733_280, Some(-4_733_280)),
+            ("local, an hour since", Some(4), None, berlin + 60, None),
+            ("local, an hour before", Some(4), None, berlin - 62, None),
+            ("UTC, clock right", Some(0), Some(60), berlin + 3, Some(3)),
+            ("UTC, clock six hours behind", Some(0), Some(60), berlin - 360, Some(-360)),
+            ("UTC, an hour since", Some(0), Some(60), berlin + 60, None),
+            ("zone 0, clock right", Some(0), None, -7, Some(-7)),
+            ("zone 0, clock an hour off", Some(0), None, 60, None),
+            ("zone 0, clock a day off", Some(0), None, 1_440, None),
+            ("a user-facing offset", None, Some(60), berlin, None),
+            ("zone and offset", Some(4), Some(60), berlin, None),
+        ];
+        for (name, zone, offset, local, expected) in rows {
+            let stamp = DeviceTime { offset, zone, ..eleven() };
+            let minutes = |minutes: i64| minutes * 60_000;
+            assert_eq!(lead(stamp, minutes(local)), expected.map(minutes), "{name}");
+            assert_eq!(lead(DeviceTime { ticks: Some(5), ..stamp }, minutes(local)), None, "{name}");
+            let older = DeviceTime { is_of_older_timeline: true, ..stamp };
+            assert_eq!(lead(older, minutes(local)), None, "{name}");
+        }
+        let extreme = DeviceTime { zone: Some(4), ..eleven() };
+        assert_eq!(lead(extreme, i64::MIN), None);
+        assert!(lead(extreme, i64::MAX).is_some());
+    }
+
+    /// A stamp in UTC and one in local time of one moment are placed at one moment.
+    #[test]
+    fn local_and_utc_stamps_are_placed_alike() {
+        // The local clock, an hour from UTC, is five minutes ahead of its zone; it shows 13:05 at noon.
+        let local = 65 * 60_000;
+        let stamp = |hour, minute, zone, offset| DeviceTime { hour, minute, offset, zone, ..eleven() };
+        for stamp in [stamp(12, 5, Some(4), None), stamp(11, 5, Some(0), Some(60)), stamp(12, 5, None, None)]
+        {
+            let stamp = DeviceTime { ahead: lead(stamp, local), ..stamp };
+            let placed = place(&stamped(Some(stamp), Quality::STORED), at(NOON));
+            assert_eq!(placed, Placed::At(Wall::from_millis(NOON - 3_600_000)), "{stamp:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! In: a [`Link`], a [`Driver`], word of what is durable. Out: [`Report`]s. What can go wrong: the
 //! link fails in any way; then the session closes it, waits by [`Backoff`] and opens it again, for
 //! ever, until it is told to stop. A session ends only when it is stopped or nobody takes its
-//! reports any more.
+//! reports any more. Of a device whose driver remembers something the last of what it said is waited for before
+//! that, until it is durable and remembered: otherwise it would be given again after the start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -21,6 +22,13 @@ use super::{
 use crate::backoff::{Backoff, Bounds, Random};
 use crate::link::{Link, LinkCommand, LinkError, LinkEvent};
 use crate::time::{Clock, Mono, Now};
+
+/// How long a session that is stopped waits for what was said last: a commit takes a moment, and what stops the
+/// gateway does not wait for ever.
+const SETTLE_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a link may take to hang up: BlueZ was seen to take two to three seconds.
+const HANG_UP_LIMIT: Duration = Duration::from_secs(6);
 
 /// What a session needs besides its link and driver.
 pub struct Context {
@@ -65,6 +73,8 @@ pub struct Session<L> {
     heard: Mono,
     /// What the driver was told of what became of its observations.
     told: Settled,
+    /// A report was not taken before the end.
+    has_lost: bool,
 }
 
 /// Why a connection ended.
@@ -85,11 +95,48 @@ impl<L: Link> Session<L> {
             present: BTreeSet::new(),
             heard: Mono::default(),
             told: Settled::default(),
+            has_lost: false,
         }
     }
 
     /// Opens, listens, closes and opens again until stopped.
     pub async fn run(mut self) {
+        self.connections().await;
+        // What is behind a reading that nobody took would be remembered as if that were durable.
+        if self.context.notebook.keeps() && !self.has_lost {
+            let _ = tokio::time::timeout(SETTLE_LIMIT, self.settle()).await;
+        }
+    }
+
+    /// The link is closed for good: what the driver still holds is said, becomes durable and is remembered.
+    async fn settle(&mut self) {
+        let at = self.context.clock.now();
+        self.driver.handle_event(&LinkEvent::Down(LinkError::HungUp), at);
+        let down = Ended::Link(LinkError::HungUp);
+        if matches!(self.last_words(at, down).await, Ended::Stopped) {
+            return;
+        }
+        let last = Ticket(self.context.tickets.load(Ordering::Relaxed));
+        let commit = Report { device: self.context.device, at, body: ReportBody::Commit };
+        if self.context.reports.send(commit).await.is_err() {
+            return;
+        }
+        loop {
+            let Self { driver, context, told, .. } = self;
+            let settled = *context.settled.borrow_and_update();
+            tell(driver.as_mut(), told, settled, context.clock.now());
+            remember_only(driver.as_mut(), context.notebook.as_mut()).await;
+            if told.through >= last {
+                return;
+            }
+            if context.settled.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// One connection after the other, until stopped.
+    async fn connections(&mut self) {
         let mut stop = self.context.stop.clone();
         if let Some(memo) = self.context.notebook.read().await {
             self.driver.recall(memo.bytes());
@@ -123,7 +170,7 @@ impl<L: Link> Session<L> {
                     biased;
                     () = stopped(&mut stop) => return,
                     settled = next_settled(&mut self.context.settled) => {
-                        let Self { driver, context, told, .. } = &mut self;
+                        let Self { driver, context, told, .. } = self;
                         tell(driver.as_mut(), told, settled, context.clock.now());
                         remember_only(driver.as_mut(), context.notebook.as_mut()).await;
                     }
@@ -166,6 +213,9 @@ impl<L: Link> Session<L> {
         let mut at = now;
         loop {
             if let ControlFlow::Break(ended) = self.perform_actions(at).await {
+                if let Ended::Link(LinkError::HungUp) = &ended {
+                    self.hang_up().await;
+                }
                 if let Ended::Link(error) = &ended {
                     // What it still holds belongs to this connection, and must not come out at the next.
                     self.driver.handle_event(&LinkEvent::Down(error.clone()), at);
@@ -177,7 +227,10 @@ impl<L: Link> Session<L> {
             let due = due.map(|at| at.since(self.context.clock.now().mono));
             let event = tokio::select! {
                 biased;
-                () = stopped(stop) => return Ended::Stopped,
+                () = stopped(stop) => {
+                    self.hang_up().await;
+                    return Ended::Stopped;
+                }
                 settled = next_settled(&mut self.context.settled) => {
                     at = self.context.clock.now();
                     tell(self.driver.as_mut(), &mut self.told, settled, at);
@@ -201,6 +254,26 @@ impl<L: Link> Session<L> {
                 return self.last_words(at, Ended::Link(error)).await;
             }
         }
+    }
+
+    /// The link hangs up, and what the device had said by then is still heard: what was confirmed to it is
+    /// not given again. Only where a device confirms and keeps; a stream has nothing to lose.
+    async fn hang_up(&mut self) {
+        if !self.context.notebook.keeps() || self.link.perform(LinkCommand::HangUp).await.is_err() {
+            return;
+        }
+        let heard = async {
+            loop {
+                let event = self.link.next().await;
+                if matches!(event, LinkEvent::Down(_)) {
+                    return;
+                }
+                let at = self.context.clock.now();
+                self.driver.handle_event(&event, at);
+                let _ = self.last_words(at, Ended::Link(LinkError::HungUp)).await;
+            }
+        };
+        let _ = tokio::time::timeout(HANG_UP_LIMIT, heard).await;
     }
 
     /// Nothing was heard for too long.
@@ -277,6 +350,11 @@ impl<L: Link> Session<L> {
                 }
                 None => vec![(whole, ReportBody::Unlisted(part))],
             },
+            Action::Pin(pin) => {
+                let ticket = self.next_ticket();
+                self.driver.handle_ticket(ticket);
+                vec![(whole, ReportBody::Pin(ticket, pin))]
+            }
             Action::Commit => vec![(whole, ReportBody::Commit)],
             Action::Gone(part, why) => match self.context.parts.get(&part).copied() {
                 Some(device) if self.present.remove(&part) => vec![(device, ReportBody::Down(why))],
@@ -314,6 +392,7 @@ impl<L: Link> Session<L> {
                 Action::Remember(memo) => self.context.notebook.write(memo).await,
                 said @ (Action::Identify(..)
                 | Action::Observe(..)
+                | Action::Pin(_)
                 | Action::Commit
                 | Action::Gone(..)
                 | Action::Report(_)) => {
@@ -347,7 +426,10 @@ impl<L: Link> Session<L> {
                 Ok(permit) => permit.send(report),
                 Err(_) => return ControlFlow::Break(Ended::Stopped),
             },
-            () = stopped(&mut stop) => return ControlFlow::Break(Ended::Stopped),
+            () = stopped(&mut stop) => {
+                self.has_lost = true;
+                return ControlFlow::Break(Ended::Stopped);
+            }
         }
         let waited = (self.context.clock.now().mono.since(since) + self.context.patience).as_secs();
         let reason =

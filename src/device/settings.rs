@@ -5,6 +5,7 @@
 //! with a default, never a guess that nobody can change.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// One thing that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Values {
         /// The default.
         default: i64,
     },
+    /// A secret: the place of the file that holds it, never itself. The default is none.
+    Secret,
 }
 
 /// A value for each setting of a model.
@@ -38,6 +41,7 @@ pub enum Values {
 pub struct Settings {
     words: BTreeMap<&'static str, &'static str>,
     numbers: BTreeMap<&'static str, i64>,
+    files: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Settings {
@@ -52,6 +56,7 @@ impl Settings {
                 Values::Number { default, .. } => {
                     settings.numbers.insert(row.name, default);
                 }
+                Values::Secret => {}
             }
         }
         settings
@@ -72,8 +77,17 @@ impl Settings {
                 self.numbers.insert(row.name, given);
                 Ok(())
             }
-            Values::Number { .. } | Values::Word(_) => Err(row.bounds()),
+            Values::Number { .. } | Values::Word(_) | Values::Secret => Err(row.bounds()),
         }
+    }
+
+    /// Sets where the file of a secret is; the error says what it can be.
+    pub fn set_file(&mut self, row: &Setting, given: PathBuf) -> Result<(), String> {
+        if row.values != Values::Secret {
+            return Err(row.bounds());
+        }
+        self.files.insert(row.name, given);
+        Ok(())
     }
 
     /// The word of a setting; empty when the model has no such setting.
@@ -85,6 +99,11 @@ impl Settings {
     pub fn number(&self, name: &str) -> i64 {
         self.numbers.get(name).copied().unwrap_or_default()
     }
+
+    /// Where the file of a secret is, if there is one.
+    pub fn file(&self, name: &str) -> Option<&Path> {
+        self.files.get(name).map(PathBuf::as_path)
+    }
 }
 
 impl Setting {
@@ -93,6 +112,7 @@ impl Setting {
         match self.values {
             Values::Word(words) => format!("must be one of {}", words.join(", ")),
             Values::Number { least, most, .. } => format!("must be a whole number from {least} to {most}"),
+            Values::Secret => "must be the path of a file, or \"credential:NAME\"".to_owned(),
         }
     }
 
@@ -101,6 +121,7 @@ impl Setting {
         match self.values {
             Values::Word(words) => format!("{:?}", words.first().copied().unwrap_or_default()),
             Values::Number { default, .. } => default.to_string(),
+            Values::Secret => "none".to_owned(),
         }
     }
 }
@@ -119,6 +140,18 @@ mod tests {
         let settings = Settings::defaults(&ROWS);
         assert_eq!((settings.word("checksum"), settings.number("poll")), ("xor", 10));
         assert_eq!((ROWS[0].default_text(), ROWS[1].default_text()), ("\"xor\"".to_owned(), "10".to_owned()));
+    }
+
+    #[test]
+    fn a_secret_is_given_by_the_place_of_its_file_alone() {
+        let secret = Setting { name: "code", meaning: "", values: Values::Secret };
+        let mut settings = Settings::defaults(&[secret, ROWS[0]]);
+        assert_eq!(settings.file("code"), None);
+        assert!(settings.set_word(&secret, "1234").is_err() && settings.set_number(&secret, 1234).is_err());
+        assert!(settings.set_file(&ROWS[0], PathBuf::from("/code")).is_err());
+        assert_eq!(settings.set_file(&secret, PathBuf::from("/code")), Ok(()));
+        assert_eq!(settings.file("code"), Some(Path::new("/code")));
+        assert_eq!(secret.default_text(), "none");
     }
 
     #[test]

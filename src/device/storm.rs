@@ -109,6 +109,8 @@ fn settings(model: &SerialModel, bits: u8) -> Settings {
             Values::Number { least, default, .. } => {
                 settings.set_number(row, if is_set { least } else { default })
             }
+            // It is read from a file, by whom makes the session.
+            Values::Secret => Ok(()),
         };
         assert!(outcome.is_ok(), "{}: {}: {outcome:?}", model.name, row.name);
     }
@@ -248,6 +250,10 @@ impl<P: Promises> Talk<P> {
                 None => return,
                 // The size of what is to be remembered is bounded by its type.
                 Some(Action::Commit | Action::Remember(_)) => {}
+                Some(Action::Pin(_)) => {
+                    self.whole += 1;
+                    self.driver.handle_ticket(Ticket(self.whole));
+                }
                 Some(Action::Command(LinkCommand::HangUp)) => {
                     assert!(self.is_up, "{}: hangs up what is not up", self.name());
                 }

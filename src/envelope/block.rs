@@ -23,8 +23,8 @@ pub const MAX_BYTES: usize = 256 * 1024;
 const VERSION: u8 = 1;
 /// Version, boot, run, base stamp and the two counts at their longest.
 const MAX_PREFIX: usize = 1 + 16 + 8 + 8 + 8 + 4 + 3 + 3;
-/// A device card at its longest: three texts with their lengths, and the security word.
-const MAX_CARD: usize = 3 * (MAX_STR + 2) + 2;
+/// A device card at its longest: four texts with their lengths, two forms, and the security word.
+const MAX_CARD: usize = 4 * (MAX_STR + 2) + 3;
 
 /// What all records of a block have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,39 +239,56 @@ const SECURITY: [&str; 3] = ["bonded", "open", "serial"];
 /// A pseudonym that is the hex of 16 bytes is written as these.
 const HEX_PSEUDONYM: u8 = 1;
 const TEXT_PSEUDONYM: u8 = 0;
+/// With the security word: the pseudonym of a place follows.
+const HAS_LOCATION: u8 = 0x10;
 
 fn card_bytes(card: &DeviceCard) -> Option<Vec<u8>> {
     let security = SECURITY.iter().position(|word| *word == card.security)?;
     let mut out = Vec::new();
     out.put_str(&card.id);
     out.put_str(&card.model);
-    if let Some(bytes) = unhex(&card.pseudonym) {
+    put_pseudonym(&mut out, &card.pseudonym);
+    let has_location = if card.location.is_some() { HAS_LOCATION } else { 0 };
+    out.put_u8(u8::try_from(security).ok()? | has_location);
+    if let Some(location) = &card.location {
+        put_pseudonym(&mut out, location);
+    }
+    Some(out)
+}
+
+fn put_pseudonym(out: &mut Vec<u8>, pseudonym: &str) {
+    if let Some(bytes) = unhex(pseudonym) {
         out.put_u8(HEX_PSEUDONYM);
         out.put_bytes(&bytes);
     } else {
         out.put_u8(TEXT_PSEUDONYM);
-        out.put_str(&card.pseudonym);
+        out.put_str(pseudonym);
     }
-    out.put_u8(u8::try_from(security).ok()?);
-    Some(out)
 }
 
-fn take_card(take: &mut Take<'_>) -> Result<DeviceCard, FormatError> {
-    let id = take.str("device id")?.to_owned();
-    let model = take.str("device model")?.to_owned();
-    let pseudonym = match take.u8()? {
-        HEX_PSEUDONYM => hex(&take.array::<16>()?),
+fn take_pseudonym(take: &mut Take<'_>) -> Result<String, FormatError> {
+    match take.u8()? {
+        HEX_PSEUDONYM => Ok(hex(&take.array::<16>()?)),
         TEXT_PSEUDONYM => {
             let text = take.str("pseudonym")?;
             if unhex(text).is_some() {
                 return Err(FormatError::Field("pseudonym"));
             }
-            text.to_owned()
+            Ok(text.to_owned())
         }
-        _ => return Err(FormatError::Field("pseudonym")),
-    };
-    let security = SECURITY.get(usize::from(take.u8()?)).copied().ok_or(FormatError::Field("security"))?;
-    Ok(DeviceCard { id, model, pseudonym, security })
+        _ => Err(FormatError::Field("pseudonym")),
+    }
+}
+
+fn take_card(take: &mut Take<'_>) -> Result<DeviceCard, FormatError> {
+    let id = take.str("device id")?.to_owned();
+    let model = take.str("device model")?.to_owned();
+    let pseudonym = take_pseudonym(take)?;
+    let last = take.u8()?;
+    let security = usize::from(last & !HAS_LOCATION);
+    let security = SECURITY.get(security).copied().ok_or(FormatError::Field("security"))?;
+    let location = if last & HAS_LOCATION == 0 { None } else { Some(take_pseudonym(take)?) };
+    Ok(DeviceCard { id, model, pseudonym, location, security })
 }
 
 /// Lower-case hex.

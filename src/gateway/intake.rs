@@ -11,16 +11,20 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::device::observation::Lane;
+use crate::device::observation::{Lane, Phase};
 use crate::device::{DeviceIndex, Report, ReportBody, Settled, Ticket};
 use crate::envelope::block::{BlockBuilder, BlockHeader, PlainBlock};
-use crate::policy::event::{Event, Word};
+use crate::host::audit::AuditLog;
+use crate::policy::event::{Detection, Event, Word};
 use crate::policy::{Admitted, Gatekeeper, Verdict, should_log};
 use crate::store::{Seq, StoreError};
 use crate::time::{Mono, Now};
 
 /// How long a block that the store refused waits before it is offered again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How many bonds lost or found are noted in one run: a device that plays with its bond shall not fill a disk.
+const MOST_NOTES: u32 = 1_000;
 
 /// Where blocks become durable. The spool's writer; a failing disk in tests.
 pub trait Durable {
@@ -65,6 +69,8 @@ pub struct Intake<S> {
     last_error: Option<String>,
     /// Why the store could not be looked after, until it can.
     neglect: Option<String>,
+    /// Where bonds that are lost and found again are noted, and how often that may still be.
+    audit: Option<(AuditLog, u32)>,
 }
 
 /// What is known of one session's tickets.
@@ -88,7 +94,13 @@ impl<S: Durable> Intake<S> {
         });
         let sources =
             sources.into_iter().map(|settled| Source { last: Ticket::default(), settled }).collect();
-        Self { gate, store, linger, lanes, sources, last_error: None, neglect: None }
+        Self { gate, store, linger, lanes, sources, last_error: None, neglect: None, audit: None }
+    }
+
+    /// The same, and bonds that are lost and found again are noted in the audit log.
+    #[must_use]
+    pub fn with_audit(self, log: AuditLog) -> Self {
+        Self { audit: Some((log, MOST_NOTES)), ..self }
     }
 
     /// Takes one report. Ask [`Intake::must_wait`] before each.
@@ -102,6 +114,7 @@ impl<S: Durable> Intake<S> {
         match verdict {
             Verdict::Admit(admitted) => self.take(&admitted, ticket, now),
             Verdict::Refuse(refusal) => self.tell_source(device, ticket.filter(|_| refusal.is_of_identity())),
+            Verdict::Tell(event) => self.take_event_of(device, ticket, &event, now),
             Verdict::Noted => self.tell_source(device, None),
         }
         self.take_words(now);
@@ -233,6 +246,9 @@ impl<S: Durable> Intake<S> {
     fn take_event(&mut self, event: &Event, now: Now) {
         let (detection, phase) = (event.detection.as_str(), event.phase.as_str());
         tracing::warn!(detection, phase, device = event.device, detail = event.detail, "event");
+        if event.detection == Detection::Bond {
+            self.note_bond(event, now);
+        }
         let pending = self.lane_mut(Lane::Alarm);
         if let Err(error) = pending.builder.push_event(event) {
             // Cannot be: there was room before.
@@ -241,6 +257,30 @@ impl<S: Durable> Intake<S> {
         }
         pending.due.get_or_insert(now.mono);
         self.commit_if_full(Lane::Alarm, now);
+    }
+
+    /// Beside who paired what. The event itself goes to the broker in any case.
+    fn note_bond(&mut self, event: &Event, now: Now) {
+        let Some((log, left)) = &mut self.audit else { return };
+        let Some(fewer) = left.checked_sub(1) else { return };
+        *left = fewer;
+        let action = if event.phase == Phase::End { "bond-good" } else { "bond-lost" };
+        let about = [("device", &event.device), ("detail", &event.detail)];
+        let about = about.into_iter().map(|(key, text)| (key.to_owned(), text.clone().into())).collect();
+        if let Err(error) = log.append(now.wall, action, &about) {
+            tracing::error!(%error, action, device = event.device, "the audit log cannot be written");
+        }
+        if fewer == 0 {
+            tracing::warn!("bonds come and go: no more of it is noted in the audit log in this run");
+        }
+    }
+
+    /// An event whose source waits until it is durable.
+    fn take_event_of(&mut self, device: DeviceIndex, ticket: Option<Ticket>, event: &Event, now: Now) {
+        if let Some(ticket) = ticket {
+            self.lane_mut(Lane::Alarm).lowest.entry(device).or_insert(ticket);
+        }
+        self.take_event(event, now);
     }
 
     fn take(&mut self, admitted: &Admitted, ticket: Option<Ticket>, now: Now) {
@@ -343,7 +383,7 @@ impl<S: Durable> Intake<S> {
 
 fn ticket_of(report: &Report) -> Option<Ticket> {
     match &report.body {
-        ReportBody::Observation(ticket, _) => Some(*ticket),
+        ReportBody::Observation(ticket, _) | ReportBody::Pin(ticket, _) => Some(*ticket),
         ReportBody::Up
         | ReportBody::Insecure
         | ReportBody::Commit

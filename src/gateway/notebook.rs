@@ -57,7 +57,7 @@ impl NoteFile {
             Ok(bytes) => bytes,
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!(device = self.device, %error, "what is remembered of its records cannot be read");
+                    tracing::warn!(device = self.device, %error, "what is remembered of it cannot be read");
                 }
                 return None;
             }
@@ -65,7 +65,7 @@ impl NoteFile {
         let memo = self.parse(&bytes);
         if memo.is_none() {
             let path = self.path.display();
-            tracing::warn!(device = self.device, %path, "torn, or of another store: nothing is remembered of its records");
+            tracing::warn!(device = self.device, %path, "torn, or of another store: nothing is remembered of it");
         }
         memo
     }
@@ -122,7 +122,7 @@ impl Notebook for NoteFile {
             let device = file.device.clone();
             let done = blocking(move || file.save(&memo)).await;
             if let Some(Err(error)) = done {
-                tracing::warn!(device, %error, "what is to be remembered of its records was not kept");
+                tracing::warn!(device, %error, "what is to be remembered of it was not kept");
             }
         })
     }

@@ -160,7 +160,7 @@ impl Told {
     fn of(report: &Report) -> Self {
         match &report.body {
             ReportBody::Up => Self::Up,
-            ReportBody::Insecure | ReportBody::Commit => Self::Quiet,
+            ReportBody::Insecure | ReportBody::Commit | ReportBody::Pin(..) => Self::Quiet,
             ReportBody::Down(why) => Self::Down(why.clone()),
             ReportBody::Identity(_) => Self::Identity,
             ReportBody::Observation(..) | ReportBody::Unlisted(_) => Self::Observation,

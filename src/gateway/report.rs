@@ -188,6 +188,8 @@ fn radio(status: ble::Status) -> status::Radio {
         usb_resets_asked: status.usb_resets_asked,
         wants_usb_reset: status.wants_usb_reset,
         pairing_refused: status.pairing_refused,
+        values_lost: status.values_lost,
+        no_agent: status.no_agent,
     }
 }
 
@@ -200,6 +202,15 @@ fn radio_warnings(radio: &status::Radio) -> Vec<String> {
         warnings.push(format!(
             "radio {name} hears nothing, and starting the scan again and switching it off and on did not \
              help: reset its USB device (unplug it and plug it in again) or move the gateway"
+        ));
+    }
+    warnings.extend(radio.no_agent.as_ref().map(|why| {
+        format!("radio {name}: BlueZ does not take the agent that refuses pairings, another may accept them: {why}")
+    }));
+    if radio.values_lost > 0 {
+        warnings.push(format!(
+            "radio {name}: {} value(s) were lost, too many came before they could be taken: look for the devices in the log",
+            radio.values_lost
         ));
     }
     warnings

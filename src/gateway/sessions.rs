@@ -1,23 +1,30 @@
 //! Makes a session for every device of the allowlist, and makes it anew when it panics.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
 
 use super::notebook::Shelf;
 use crate::backoff::Bounds;
 use crate::config::{Connection, Device};
-use crate::device::ble::Collector;
+use crate::device::ble::{CONSENT_CODE, CONSENT_USER, Collector};
+use crate::device::catalogue::BleProfile;
 use crate::device::memo::Blank;
 use crate::device::session::{Context, Session};
+use crate::device::settings::Settings;
 use crate::device::{DeviceIndex, Part, Report, Settled};
+use crate::envelope::keys::open_secret;
 use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
+use crate::link::ble::pairing::Proofs;
 use crate::link::ble::{Address, BleLink, Central, Demand, Handle};
+use crate::link::gatt::Consent;
 use crate::link::replay::ReplayLink;
 use crate::link::serial::SerialLink;
 use crate::time::Clock;
@@ -47,6 +54,8 @@ pub struct Shared {
     pub reports: mpsc::Sender<Report>,
     /// Where what drivers want remembered is kept.
     pub notebooks: Shelf,
+    /// Which bonds may be trusted.
+    pub proofs: Proofs,
     /// Turns true when the sessions shall end.
     pub stop: watch::Receiver<bool>,
 }
@@ -122,7 +131,7 @@ pub fn start(
                 // A radio link that is up is a device that answers.
                 Connection::Part { .. } | Connection::Ble { .. } => None,
             },
-            remembers: keeps_records(&device.connection).then(|| device.rule.card.id.clone()),
+            remembers: remembers(&device.connection).then(|| device.rule.card.id.clone()),
             shared: shared.clone(),
             tickets: Arc::default(),
             settled,
@@ -143,7 +152,7 @@ pub fn start(
                 let settings = settings.clone();
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let link = links.replay(&device);
-                    let driver = Box::new(Collector::with(profiles.clone(), &settings));
+                    let driver = Box::new(collector(&profiles, &settings));
                     let context = maker.context();
                     async move {
                         if let Some(link) = link {
@@ -152,20 +161,20 @@ pub fn start(
                     }
                 });
             }
-            Connection::Ble { address, adapter, profiles, settings, .. } => {
+            Connection::Ble { address, adapter, profiles, settings, bond } => {
                 let central = centrals.iter().find(|central| central.adapter() == adapter);
                 let (Some(central), Ok(address)) = (central.cloned(), address.parse()) else {
                     // Cannot be: the configuration was validated and every adapter has its central.
                     tracing::error!(device = device.rule.card.id, "no session: a defect of this program");
                     continue;
                 };
-                let demand =
-                    if device.rule.card.security == "bonded" { Demand::Bonded } else { Demand::Open };
+                // Without a rule for its bond its entry says `security = "open"`.
+                let demand = bond.map_or(Demand::Open, |rule| Demand::Proven(rule, shared.proofs.clone()));
                 let (profiles, settings) = (profiles.clone(), settings.clone());
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let wanted = profiles.iter().flat_map(|profile| profile.subscribes).copied().collect();
-                    let link = BleLink::new(central.clone(), address, wanted, demand);
-                    let driver = Box::new(Collector::with(profiles.clone(), &settings));
+                    let link = BleLink::new(central.clone(), address, wanted, demand.clone());
+                    let driver = Box::new(collector(&profiles, &settings));
                     Session::new(link, driver, maker.context()).run()
                 });
             }
@@ -174,10 +183,31 @@ pub fn start(
     centrals
 }
 
-/// Whether the device keeps records that are fetched: only then there is something to remember.
-fn keeps_records(connection: &Connection) -> bool {
+/// The driver of a BLE device, with the consent that its entry says.
+fn collector(profiles: &[&'static BleProfile], settings: &Settings) -> Collector {
+    let collector = Collector::with(profiles.to_vec(), settings);
+    match settings.file(CONSENT_CODE) {
+        Some(path) => collector.consenting(consent(settings, path)),
+        None => collector,
+    }
+}
+
+/// Reads the consent of a user. The error names the file, and nothing of what it holds.
+fn consent(settings: &Settings, path: &Path) -> Result<Consent, String> {
+    /// Longer than any code, so that one that is too long is seen to be.
+    const MOST: u64 = 16;
+    let user = u8::try_from(settings.number(CONSENT_USER)).map_err(|error| error.to_string())?;
+    let mut held = Zeroizing::new(Vec::with_capacity(usize::try_from(MOST).unwrap_or_default()));
+    let file = open_secret(path).map_err(|error| error.to_string())?;
+    let named = |reason: &dyn std::fmt::Display| format!("{}: {reason}", path.display());
+    file.take(MOST).read_to_end(&mut held).map_err(|error| named(&error))?;
+    Consent::read(user, &held).map_err(|reason| named(&reason))
+}
+
+/// Whether there is something to remember of the device: what it is, and the records that it keeps.
+const fn remembers(connection: &Connection) -> bool {
     match connection {
-        Connection::Ble { profiles, .. } => profiles.iter().any(|profile| profile.stored.is_some()),
+        Connection::Ble { .. } => true,
         Connection::Serial { .. } | Connection::Part { .. } => false,
     }
 }
@@ -237,8 +267,7 @@ fn start_centrals(
 mod tests {
     use super::*;
     use crate::device::Identity;
-    use crate::device::catalogue::serial_models;
-    use crate::device::settings::Settings;
+    use crate::device::catalogue::{ble_profile, serial_models};
     use crate::policy::{DeviceCard, DeviceRule, Trust};
 
     fn device(behind: Option<u16>, part: Option<u8>) -> Device {
@@ -247,6 +276,7 @@ mod tests {
             id: String::new(),
             model: String::new(),
             pseudonym: String::new(),
+            location: None,
             security: "serial",
         };
         let rule = DeviceRule {
@@ -266,7 +296,37 @@ mod tests {
                 settings: Settings::default(),
             },
         };
-        Device { rule, asset: String::new(), connection }
+        Device { rule, asset: String::new(), location: None, connection }
+    }
+
+    /// A file with a code, its mode, and the settings that name it.
+    fn coded(held: &[u8], mode: u32) -> (tempfile::NamedTempFile, Settings) {
+        use std::io::Write;
+        use std::os::unix::fs::PermissionsExt;
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(held).unwrap();
+        std::fs::set_permissions(file.path(), PermissionsExt::from_mode(mode)).unwrap();
+        let rows = ble_profile("weight-scale").unwrap().settings();
+        let mut settings = Settings::defaults(rows);
+        let row = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
+        settings.set_number(row(CONSENT_USER), 3).unwrap();
+        settings.set_file(row(CONSENT_CODE), file.path().to_owned()).unwrap();
+        (file, settings)
+    }
+
+    #[test]
+    fn a_consent_is_read_from_its_file_and_an_error_shows_nothing_of_it() {
+        let (file, settings) = coded(b"0042\n", 0o400);
+        assert_eq!(consent(&settings, file.path()), Ok(Consent::read(3, b"42").unwrap()));
+        for (held, mode) in [(&b"48151\n"[..], 0o400), (b"48151623421234567890", 0o400), (b"4815\n", 0o644)] {
+            let (file, settings) = coded(held, mode);
+            let error = consent(&settings, file.path()).unwrap_err();
+            let name = file.path().display().to_string();
+            assert!(error.contains(&name) && !error.replace(&name, "").contains("4815"), "{error}");
+        }
+        assert!(
+            consent(&settings, Path::new("/nonexistent/code")).unwrap_err().contains("/nonexistent/code")
+        );
     }
 
     #[test]

@@ -94,6 +94,7 @@ impl Bluez {
     pub fn start(address: &str) -> Result<Self, BluezError> {
         let mut channel = Channel::open_private(address)?;
         channel.register()?;
+        watch_clients(&channel)?;
         let shared = Arc::new(Shared {
             world: Mutex::new(World::new()),
             changes: watch::Sender::new(0),
@@ -126,6 +127,12 @@ impl Bluez {
         self.shared.world().notify(address, uuid, value)
     }
 
+    /// Lets a device indicate a value as soon as it is connected and its descriptor is set, which a bonded one
+    /// remembers. It is confirmed whether anybody is registered or not ([`World::confirmed_to_nobody`]).
+    pub fn indicate(&self, address: &str, uuid: u16, value: &[u8]) {
+        self.shared.world().indicate(address, uuid, value);
+    }
+
     /// Changes what reading a characteristic gives.
     pub fn set_value(&self, address: &str, uuid: u16, value: &[u8]) -> Result<(), BluezError> {
         self.shared.world().set_value(address, uuid, value)
@@ -154,6 +161,11 @@ impl Bluez {
     /// Lets the next connections of a device come up, and then report failure and stay up.
     pub fn leave_half_open(&self, address: &str, times: usize) -> Result<(), BluezError> {
         self.shared.world().leave_half_open(address, times)
+    }
+
+    /// Lets the next connections of a device end as soon as it has said what it had to say.
+    pub fn go_on_connect(&self, address: &str, times: usize) -> Result<(), BluezError> {
+        self.shared.world().go_on_connect(address, times)
     }
 
     /// Switches the adapter off, as a person with `rfkill` would.
@@ -247,7 +259,11 @@ fn serve(channel: &Channel, shared: &Shared) {
             match message.msg_type() {
                 MessageType::MethodCall => world.handle_call(message, now()),
                 MessageType::MethodReturn | MessageType::Error => world.handle_reply(&message),
-                MessageType::Signal => {}
+                MessageType::Signal => {
+                    if let Some(client) = gone(&message) {
+                        world.handle_gone(&client);
+                    }
+                }
             }
         }
         world.handle_time(now());
@@ -266,6 +282,22 @@ fn serve(channel: &Channel, shared: &Shared) {
             shared.changes.send_modify(|count| *count += 1);
         }
     }
+}
+
+/// Who has left the bus: a client's own name has no owner any more.
+fn gone(signal: &Message) -> Option<String> {
+    let is_told = signal.member().is_some_and(|member| &*member == "NameOwnerChanged");
+    let (name, _, new): (String, String, String) = signal.read3().ok().filter(|_| is_told)?;
+    (name.starts_with(':') && new.is_empty()).then_some(name)
+}
+
+/// Asks the bus to tell who leaves it.
+fn watch_clients(channel: &Channel) -> Result<(), dbus::Error> {
+    let bus = "org.freedesktop.DBus";
+    let call = Message::new_method_call(bus, "/org/freedesktop/DBus", bus, "AddMatch");
+    let call = call.map_err(|error| dbus::Error::new_failed(&error))?;
+    let rule = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged'";
+    channel.send_with_reply_and_block(call.append1(rule), PATIENCE).map(drop)
 }
 
 /// Takes or gives back the name, as the world wants.

@@ -55,6 +55,7 @@ pub fn sample_payloads(folder: &Path) -> anyhow::Result<usize> {
 /// A block with every kind of value, device and flag.
 pub fn sample_block() -> Block {
     let card = |id: &str, model: &str, pseudonym: &str, security| DeviceCard {
+        location: None,
         id: id.to_owned(),
         model: model.to_owned(),
         pseudonym: pseudonym.to_owned(),
@@ -67,9 +68,13 @@ pub fn sample_block() -> Block {
             card("oximeter-1", "pulse-oximeter", "0b1f6d0c5d2e4a7799aabbccddeeff00", "bonded"),
             card("pump-1", "alaris-asena", "1b1f6d0c5d2e4a7799aabbccddeeff01", "serial"),
             card("belt-1", "heart-rate", "2b1f6d0c5d2e4a7799aabbccddeeff02", "open"),
+            DeviceCard {
+                location: Some("4b1f6d0c5d2e4a7799aabbccddeeff04".to_owned()),
+                ..card("fridge-1", "environmental-sensing", "3b1f6d0c5d2e4a7799aabbccddeeff03", "open")
+            },
         ],
     };
-    let observations = oximeter().into_iter().chain(pump()).chain(belt());
+    let observations = oximeter().into_iter().chain(pump()).chain(belt()).chain(fridge());
     let mut entries: Vec<Entry> = Vec::new();
     for (number, (device, observation)) in (1..).zip(observations) {
         let at = now(number);
@@ -235,5 +240,17 @@ fn belt() -> Vec<(u16, Observation)> {
     ]
     .into_iter()
     .map(|observation| (2, observation))
+    .collect()
+}
+
+/// Of the place, and of the sensor itself.
+fn fridge() -> Vec<(u16, Observation)> {
+    [
+        measured(&n::TEMP_ROOM, &n::DEGREE_CELSIUS, number(421, -2)),
+        measured(&n::REL_HUMIDITY_MICROENV, &n::PERCENT, number(4_100, -2)),
+        measured(&n::ATTR_VAL_BATT_CHARGE, &n::PERCENT, number(87, 0)),
+    ]
+    .into_iter()
+    .map(|observation| (3, observation))
     .collect()
 }

@@ -17,7 +17,7 @@
 //! can make; a link left half open after a failed attempt.
 //!
 //! Limits that come from below: BlueZ confirms an indication by itself before a value reaches this
-//! process; services of one device that have the same UUID collapse to one; a value that is read
+//! process, so a registration for it stands whenever one is possible (`keeper`); services of one device that have the same UUID collapse to one; a value that is read
 //! from a characteristic that is also subscribed to arrives as a notification too; the queue between
 //! the bus and a link has no bound of its own, so a session must keep calling `next`. when
 //! the bus dies btleplug's streams may print a panic of theirs, which ends nothing. Links must be
@@ -27,6 +27,7 @@ mod adapter;
 mod bus;
 mod central;
 mod connection;
+mod keeper;
 mod objects;
 pub mod pairing;
 mod peripheral;
@@ -91,8 +92,11 @@ pub enum Security {
     Open,
     /// Keys that hold for this connection only.
     Paired,
-    /// Keys that are kept. BlueZ from 5.87 on encrypts every connection with them; an older one does so
-    /// only when the device demands it.
+    /// Keys that are kept, of a device that nobody called trusted: whoever made them, `wardline pair` did not,
+    /// or not to its end.
+    Unproven,
+    /// Keys that are kept, of a trusted device. BlueZ from 5.87 on encrypts every connection with them; an
+    /// older one does so only when the device demands it.
     Bonded,
 }
 
@@ -101,6 +105,7 @@ impl fmt::Display for Security {
         f.write_str(match self {
             Self::Open => "open",
             Self::Paired => "paired",
+            Self::Unproven => "bonded but not trusted",
             Self::Bonded => "bonded",
         })
     }

@@ -1,13 +1,21 @@
 //! Everything that may ever be written to a characteristic: the allow set of BLE.
 //!
-//! In: what a profile needs of its device (stored records, live observations, the state of an insulin
-//! pump). Out: a [`GattWrite`], which the link writes as it is. Its octets
+//! In: what a profile needs of its device (stored records, live observations, the consent of a user, the
+//! state of an insulin pump). Out: a [`GattWrite`], which the link writes as it is. Its octets
 //! are private and made here only, so what has no function here cannot be written: no start, stop or
-//! change of a therapy, no alarm limit, no calibration, no session of a sensor, no reset.
+//! change of a therapy, no alarm limit, no calibration, no session of a sensor, no reset, no user who is
+//! registered or deleted.
 //!
-//! Sources: GATT Specification Supplement ("Record Access Control Point"); the GHS Control Point as two implementations have it (Philips' sensor simulator, Realtek's
+//! Sources: GATT Specification Supplement ("Record Access Control Point", "User Control Point"); the GHS
+//! Control Point as two implementations have it (Philips' sensor simulator, Realtek's
 //! `ghss_gatt_svc.h`; the Generic Health Sensor Service itself was not at hand); Insulin Delivery Service
 //! 1.0.2, Status Reader Control Point and Record Access Control Point.
+
+mod consent;
+
+use std::fmt;
+
+pub use consent::Consent;
 
 use super::{Argument, Characteristic};
 
@@ -15,6 +23,12 @@ use super::{Argument, Characteristic};
 pub const RECORD_ACCESS: u16 = 0x2A52;
 /// Current Time, and the service it stands in.
 pub const CURRENT_TIME: Characteristic = Characteristic { service: 0x1805, uuid: 0x2A2B };
+/// The User Control Point of User Data.
+pub const USER_CONTROL: Characteristic = Characteristic { service: 0x181C, uuid: 0x2A9F };
+/// Not a characteristic: reading it gives [`listing`]'s octets of what the link found at the device.
+pub const DISCOVERED: Characteristic = Characteristic { service: 0, uuid: 0 };
+/// The Database Hash (Core Specification 5.1, volume 3, part G, 7.3): 16 octets over all that a device offers.
+pub const DATABASE_HASH: Characteristic = Characteristic { service: 0x1801, uuid: 0x2B2A };
 /// The control point of a generic health sensor.
 pub const HEALTH_SENSOR_CONTROL: Characteristic = Characteristic { service: 0x1840, uuid: 0x2BF4 };
 /// The Status Reader Control Point of an insulin pump.
@@ -23,10 +37,20 @@ pub const PUMP_STATUS_READER: Characteristic = Characteristic { service: 0x183A,
 pub const PUMP_RECORD_ACCESS: Characteristic = Characteristic { service: 0x183A, uuid: 0x2B27 };
 
 /// One write, with its octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct GattWrite {
     to: Characteristic,
     octets: Argument,
+}
+
+/// Shows no octets of the User Control Point: there is a code in them.
+impl fmt::Debug for GattWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.to == USER_CONTROL {
+            return write!(f, "GattWrite({:?}, not shown)", self.to);
+        }
+        write!(f, "GattWrite({:?}, {:02X?})", self.to, self.octets())
+    }
 }
 
 /// By what the records of a device are counted: the filter of its Record Access Control Point.
@@ -103,7 +127,6 @@ const BY_NUMBER: u8 = 0x01;
 // The same of an insulin pump (Hamming codes).
 const PUMP_REPORT: u8 = 0x33;
 const PUMP_ABORT: u8 = 0x55;
-const PUMP_ALL: u8 = 0x33;
 const PUMP_FROM: u8 = 0x55;
 const PUMP_BY_SEQUENCE: u8 = 0x0F;
 const PUMP_NULL: u8 = 0x0F;
@@ -111,6 +134,9 @@ const PUMP_NULL: u8 = 0x0F;
 // GHS Control Point: op codes, which stand alone.
 const START_LIVE: u8 = 0x01;
 const STOP_LIVE: u8 = 0x02;
+
+// User Control Point: the one op code that changes no user.
+const CONSENT: u8 = 0x02;
 
 impl GattWrite {
     fn new(to: Characteristic, octets: &[u8]) -> Option<Self> {
@@ -175,6 +201,12 @@ impl GattWrite {
         }
     }
 
+    /// Says that a user of the device consents: what it keeps of this user it may give on this connection.
+    pub fn consent(of: Consent) -> Option<Self> {
+        let [low, high] = of.code.to_le_bytes();
+        Self::new(USER_CONTROL, &[CONSENT, of.user, low, high])
+    }
+
     /// Has a generic health sensor send its live observations on this connection, or send them no more.
     /// What it measures, and what it keeps, stays the same.
     pub fn live_observations(start: bool) -> Option<Self> {
@@ -187,16 +219,17 @@ impl GattWrite {
         Self::protected(PUMP_STATUS_READER, &query.code().to_le_bytes(), counter)
     }
 
-    /// Asks an insulin pump for its history.
+    /// Asks an insulin pump for its history: by sequence number, all of it from 0 on. Its filters say which
+    /// events are counted, so an operator for all records without one would leave that open; Tidepool's
+    /// `InsulinDeliveryServiceKit`, by an author of the service, asks in this way too.
     pub fn pump_report(which: Records, counter: Option<u8>) -> Option<Self> {
-        match which {
-            Records::All => Self::protected(PUMP_RECORD_ACCESS, &[PUMP_REPORT, PUMP_ALL], counter),
-            Records::From(first) => {
-                let [a, b, c, d] = first.to_le_bytes();
-                let octets = [PUMP_REPORT, PUMP_FROM, PUMP_BY_SEQUENCE, a, b, c, d];
-                Self::protected(PUMP_RECORD_ACCESS, &octets, counter)
-            }
-        }
+        let first = match which {
+            Records::All => 0,
+            Records::From(first) => first,
+        };
+        let [a, b, c, d] = first.to_le_bytes();
+        let octets = [PUMP_REPORT, PUMP_FROM, PUMP_BY_SEQUENCE, a, b, c, d];
+        Self::protected(PUMP_RECORD_ACCESS, &octets, counter)
     }
 
     /// Ends the transfer of an insulin pump's history.
@@ -224,6 +257,20 @@ pub fn e2e_crc(octets: &[u8]) -> u16 {
     })
 }
 
+/// A characteristic as a device offers it: its service's UUID, its own, and its properties (Core Specification,
+/// volume 3, part G, 3.3.1.1).
+pub type Offer = (u128, u128, u8);
+
+/// What a device offers as octets, in one order however it was found: by service, characteristic and properties.
+pub fn listing(offers: impl IntoIterator<Item = Offer>) -> Vec<u8> {
+    let mut offers: Vec<Offer> = offers.into_iter().collect();
+    offers.sort_unstable();
+    let octets = |(service, uuid, properties): Offer| {
+        service.to_be_bytes().into_iter().chain(uuid.to_be_bytes()).chain([properties])
+    };
+    offers.into_iter().flat_map(octets).collect()
+}
+
 /// The ATT error in the words of a failed operation, if they name one: BlueZ says `Operation failed with
 /// ATT error: 0x80`.
 pub fn att_error(words: &str) -> Option<u8> {
@@ -243,6 +290,22 @@ mod tests {
         assert_eq!(e2e_crc(&[]), 0xFFFF);
     }
 
+    /// Published: two tests of another implementation, and the sample data of the specifications. `crc` is the
+    /// number, which goes over the air little-endian.
+    #[test]
+    fn the_checksum_is_that_of_the_vectors() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/e2e-crc/vectors.json");
+        let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!(vectors.len(), 3);
+        for vector in vectors {
+            let (hex, crc) = (vector["hex"].as_str().unwrap(), vector["crc"].as_str().unwrap());
+            let pairs = (0..hex.len()).step_by(2);
+            let octets: Vec<u8> = pairs.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+            assert_eq!(e2e_crc(&octets), u16::from_str_radix(crc, 16).unwrap(), "{}", vector["name"]);
+        }
+    }
+
     #[test]
     fn writes_have_the_octets_of_the_specifications() {
         let octets = |write: Option<GattWrite>| write.unwrap().octets().to_vec();
@@ -258,15 +321,62 @@ mod tests {
         let protected = octets(GattWrite::pump_report(Records::From(7), Some(3)));
         assert_eq!(protected[..8], [0x33, 0x55, 0x0F, 7, 0, 0, 0, 3]);
         assert_eq!(protected[8..], e2e_crc(&protected[..8]).to_le_bytes());
+        // All of a pump: from the number 0 on, with the filter that says what is counted.
+        assert_eq!(octets(GattWrite::pump_report(Records::All, None)), [0x33, 0x55, 0x0F, 0, 0, 0, 0]);
         let may = MayDelete::of_setting(true).unwrap();
         assert_eq!(octets(GattWrite::delete(0x1808, Filter::Short, 9, may)), [2, 2, 1, 9, 0]);
         assert_eq!(MayDelete::of_setting(false), None);
     }
 
     #[test]
+    fn a_consent_has_its_octets_and_shows_none_of_them() {
+        let consent = Consent::read(2, b"1234\n").unwrap();
+        let write = GattWrite::consent(consent).unwrap();
+        assert_eq!((write.to(), write.octets()), (USER_CONTROL, &[0x02, 2, 0xD2, 0x04][..]));
+        let shown = format!("{consent:?} {write:?} {:?}", crate::link::LinkCommand::Write(write));
+        assert!(
+            !shown.contains("1234") && !shown.to_lowercase().contains("d2") && shown.contains("181C/2A9F")
+        );
+        let other = GattWrite::abort(0x1808).unwrap();
+        assert_eq!(format!("{other:?}"), "GattWrite(1808/2A52, [03, 00])");
+    }
+
+    #[test]
+    fn a_consent_code_is_a_number_of_up_to_four_digits_and_nothing_else() {
+        let octets =
+            |file: &[u8]| GattWrite::consent(Consent::read(0, file).ok()?).map(|w| w.octets().to_vec());
+        assert_eq!(octets(b"0"), Some(vec![2, 0, 0, 0]));
+        assert_eq!(octets(b"0007"), Some(vec![2, 0, 7, 0]));
+        assert_eq!(octets(b"9999"), Some(vec![2, 0, 0x0F, 0x27]));
+        for wrong in [
+            &b""[..],
+            b"\n",
+            b"12345",
+            b"00001",
+            b"-1",
+            b" 12",
+            b"12 ",
+            b"12\n\n",
+            b"0x12",
+            "１２".as_bytes(),
+        ] {
+            let error = Consent::read(0, wrong).unwrap_err();
+            assert!(!error.contains("12345"));
+        }
+    }
+
+    #[test]
     fn what_a_filter_cannot_say_is_not_said() {
         assert_eq!(GattWrite::report(0x1822, Filter::None, Records::From(1)), None);
         assert_eq!(GattWrite::report(0x1808, Filter::Short, Records::From(0x1_0000)), None);
+    }
+
+    #[test]
+    fn what_a_device_offers_is_the_same_in_whatever_order_it_was_found() {
+        let (one, two, three) = ((0x180D, 0x2A37, 0x10), (0x180D, 0x2A38, 2), (0x180A, 0x2A24, 2));
+        assert_eq!(listing([one, two, three]), listing([three, two, one]));
+        assert_eq!(listing([one, two, three]).len(), 3 * 33);
+        assert_ne!(listing([one]), listing([(0x180D, 0x2A37, 0x20)]), "another property is another offer");
     }
 
     #[test]

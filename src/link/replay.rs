@@ -164,7 +164,7 @@ impl Link for ReplayLink {
                 self.answers.extend(self.replies.get(&id).cloned().map(LinkEvent::Bytes));
             }
             LinkCommand::Read(what) => {
-                let value = self.values.get(&what).cloned().ok_or_else(|| format!("{what:?} has no value"));
+                let value = self.values.get(&what).cloned().ok_or_else(|| NOT_OFFERED.to_owned());
                 self.answers.push_back(LinkEvent::ReadDone(what, value));
             }
             // A recording answers to nothing that is written.

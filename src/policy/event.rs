@@ -1,11 +1,13 @@
 //! What the gateway itself has to say of safety: an event, apart from the observations of any device.
 //!
-//! In: an edge that policy found (a device that is another one, and the right one again). Out: an
+//! In: an edge that policy found (a device that is another one, and the right one again), or a change of what a
+//! device is. Out: an
 //! [`Event`], which goes the way of every record (block, store, uplink) in the alarm lane, and to a
 //! topic of the gateway. What never happens: a serial number, a reading or a name is in one; it names
 //! the device by its id, and what exactly was stated is for the log and the status at the gateway.
 
 use crate::device::observation::Phase;
+use crate::device::pin::Pinned;
 use crate::time::Now;
 
 /// The longest text of an event, in bytes.
@@ -65,6 +67,19 @@ detections! {
     Identity = 1, "identity-mismatch", High, "a device is not the one that the allowlist expects";
     /// A device that must be bonded is not, or refuses its keys: it is not connected.
     Bond = 2, "bond-lost", High, "a device is not bonded as its rule demands";
+    /// Another firmware, software or hardware revision than before: its readings go on.
+    Firmware = 3, "firmware-changed", Low, "a device has another firmware than before";
+    /// Other services or characteristics than before: its readings go on.
+    GattDatabase = 4, "gatt-database-changed", Medium, "a device offers other services than before";
+}
+
+impl From<Pinned> for Detection {
+    fn from(of: Pinned) -> Self {
+        match of {
+            Pinned::Firmware => Self::Firmware,
+            Pinned::GattDatabase => Self::GattDatabase,
+        }
+    }
 }
 
 impl Detection {

@@ -32,7 +32,7 @@ use crate::device::observation::{Lane, Observation, Quality, Value};
 use crate::device::{DeviceIndex, Identity, Report, ReportBody};
 use crate::time::Now;
 
-use event::Word;
+use event::{Event, Word};
 pub use identity::{Mismatch, mismatch};
 pub use state::{DeviceState, LinkState, RefusalKind, should_log};
 
@@ -46,6 +46,8 @@ pub struct DeviceCard {
     /// HMAC-SHA-256 of the asset's tag under the ward key, first 16 bytes, hex: the identity that
     /// leaves the gateway.
     pub pseudonym: String,
+    /// The pseudonym of the place of which it speaks, where it is a sensor of a place (a room, a refrigerator).
+    pub location: Option<String>,
     /// Whether the link is encrypted and bonded (`bonded`), open by explicit rule (`open`), or a
     /// wire (`serial`).
     pub security: &'static str,
@@ -124,6 +126,8 @@ pub enum Verdict {
     Admit(Admitted),
     /// It may not, and why. Counted.
     Refuse(Refusal),
+    /// It is not to leave under the device's name, but to be told.
+    Tell(Event),
     /// It was taken note of (link up or down, a fault, an identity that is as expected).
     Noted,
 }
@@ -246,6 +250,9 @@ impl Gatekeeper {
                 let device = rule.card.id.clone();
                 state.refuse(Refusal::Part { device, part: part.0 })
             }
+            ReportBody::Pin(_, pin) => doubt
+                .or_else(|| state.doubt(rule))
+                .map_or_else(|| state::handle_pin(rule, pin, report.at), Verdict::Refuse),
             ReportBody::Observation(_, observation) => {
                 let verdict = match doubt {
                     Some(refusal) => state.refuse(refusal),

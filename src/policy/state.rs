@@ -7,6 +7,7 @@ use super::identity::mismatch;
 use super::silence::Known;
 use super::{Admitted, DeviceRule, Refusal, Trust, Verdict};
 use crate::device::observation::{Observation, Phase};
+use crate::device::pin::Pin;
 use crate::device::{DeviceIndex, FaultKind, Identity};
 use crate::time::Now;
 
@@ -68,6 +69,8 @@ pub struct DeviceState {
     quarantine: Option<Refusal>,
     /// The keys that its rule demands were not there when it was last tried.
     is_insecure: bool,
+    /// How often they were not there.
+    insecure: u64,
     identified: bool,
     last_reading: Option<Now>,
     admitted: u64,
@@ -82,6 +85,13 @@ pub struct DeviceState {
     silences: u64,
     /// How often the link came up since the device last proved who it is or gave a reading.
     fruitless: u64,
+}
+
+/// What a device is, which was not known before: told when something else was.
+pub(super) fn handle_pin(rule: &DeviceRule, pin: Pin, at: Now) -> Verdict {
+    let Some(detail) = pin.change else { return Verdict::Noted };
+    let device = rule.card.id.clone();
+    Verdict::Tell(Event { detection: pin.of.into(), phase: Phase::Start, device, detail, at })
 }
 
 impl DeviceState {
@@ -133,6 +143,16 @@ impl DeviceState {
     /// Since when nothing is known of it, while that is longer than it may be quiet.
     pub fn silent_since(&self) -> Option<Now> {
         self.silent.map(Known::at)
+    }
+
+    /// Whether it is not connected to, as its bond is not what its rule demands.
+    pub const fn is_insecure(&self) -> bool {
+        self.is_insecure
+    }
+
+    /// How often that was so when it was to be connected to.
+    pub const fn insecure(&self) -> u64 {
+        self.insecure
     }
 
     /// How often it was longer than it may be.
@@ -221,6 +241,7 @@ impl DeviceState {
     /// The keys that its rule demands are not there: told once, until it is connected with them.
     pub(super) fn handle_insecure(&mut self, rule: &DeviceRule, at: Now) -> Option<Event> {
         let is_new = !std::mem::replace(&mut self.is_insecure, true);
+        self.insecure = self.insecure.saturating_add(1);
         is_new.then(|| Event {
             detection: Detection::Bond,
             phase: Phase::Start,

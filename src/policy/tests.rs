@@ -15,7 +15,13 @@ const PUMP: DeviceIndex = DeviceIndex(0);
 const BELT: DeviceIndex = DeviceIndex(1);
 
 fn card(id: &str) -> DeviceCard {
-    DeviceCard { id: id.into(), model: "alaris-asena".into(), pseudonym: String::new(), security: "serial" }
+    DeviceCard {
+        id: id.into(),
+        model: "alaris-asena".into(),
+        pseudonym: String::new(),
+        location: None,
+        security: "serial",
+    }
 }
 
 fn identity(serial: &str) -> Identity {

@@ -98,6 +98,7 @@ fn block_of(count: u64, text: &str) -> PlainBlock {
         id: "pump-1".to_owned(),
         model: "alaris-asena".to_owned(),
         pseudonym: "00112233445566778899aabbccddeeff".to_owned(),
+        location: None,
         security: "serial",
     };
     let mut builder =

@@ -1,37 +1,14 @@
 """`wardline pair` and `wardline unpair`, with a belt that shows a passkey and gives nothing without a bond."""
 
-import asyncio
 import json
-import subprocess
 
 from bench import ble_device
-from check_bonds import BEST, guarded
+from check_bonds import BEST, NAME, guarded, pair
 from check_heart_rate import SECOND, assert_once_in_order, beats, belt
 from checks import check
 
-NAME = "belt-2"
 # Exit codes of README.md.
 DONE, FAILED, REFUSED = 0, 1, 6
-
-
-async def pair(stage, daemon, sensor, *arguments, off_by=0):
-    """Runs it, and types what the belt shows, or another number; its exit code and what it says."""
-    before = sensor.display.pairings
-    command = ["pair", NAME, "--config", daemon.folder, "--bluez-state", stage.guest.state, "--window", "40s"]
-    running = await daemon.command(*command, "--passkey", "-", "--json", *arguments, stdin=subprocess.PIPE)
-
-    async def person():
-        await stage.world.news.until("a passkey is shown", lambda: sensor.display.pairings > before, 60)
-        running.stdin.write(b"%06d\n" % ((sensor.display.passkey + off_by) % 1_000_000))
-
-    typing = asyncio.create_task(person())
-    said = await asyncio.wait_for(running.stdout.read(), 90)
-    typing.cancel()
-    code, text = await running.wait(), said.decode()
-    # Remarks for a person come on standard error, which is the same pipe here.
-    objects = [line for line in text.splitlines() if line.startswith("{")]
-    assert objects, f"ended with {code} and no object: {text}"
-    return code, json.loads(objects[-1])
 
 
 @check("pair", "beside the daemon: what the belt shows makes a bond of class A, and readings come", "pair")

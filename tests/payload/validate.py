@@ -73,7 +73,8 @@ CBOR_MUTANTS = {
     "decimal-of-three": lambda p: p[9][0].__setitem__(13, cbor2.CBORTag(4, [-2, 1, 1])),
     "record-number-as-text": lambda p: p[9][0].__setitem__(14, "7"),
     "clock-as-text": lambda p: p[9][0].__setitem__(15, "+1h"),
-    "patient": lambda p: p.update({10: "name"}),
+    "location-that-is-no-text": lambda p: p.update({10: 7}),
+    "patient": lambda p: p.update({11: "name"}),
 }
 
 

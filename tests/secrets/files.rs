@@ -105,6 +105,7 @@ impl Pipeline {
             id: "pump-1".to_owned(),
             model: "alaris-asena".to_owned(),
             pseudonym: ward.pseudonym(&format!("{ASSET}-0001")),
+            location: None,
             security: "serial",
         };
         let elements = vec![&n::DRUG_NAME, &n::HEART_RATE, &n::EVT_OCCL];

@@ -202,6 +202,7 @@ pub(crate) async fn converse(
                 Action::Commit => {}
                 Action::Gone(part, why) => tell(Told::Gone(part, why)),
                 Action::Remember(memo) => panic!("{memo:?} of a serial device"),
+                Action::Pin(pin) => panic!("{pin:?} of a serial device"),
                 Action::Report(fault) => tell(Told::Fault(fault)),
             }
         }

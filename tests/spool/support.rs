@@ -206,6 +206,7 @@ impl Ward {
             id: "pump-1".to_owned(),
             model: "alaris-asena".to_owned(),
             pseudonym: "0123456789abcdef0123456789abcdef".to_owned(),
+            location: None,
             security: "serial",
         };
         let header = BlockHeader { boot: BootId([1; 16]), run: 77, devices: vec![card.clone()] };
@@ -242,7 +243,9 @@ impl Ward {
             let body = ReportBody::Observation(Ticket(self.next), observation);
             match self.gate.handle_report(Report { device: DeviceIndex(0), at: now(), body }) {
                 Verdict::Admit(admitted) => self.builder.push(&admitted).unwrap(),
-                verdict @ (Verdict::Refuse(_) | Verdict::Noted) => panic!("not admitted: {verdict:?}"),
+                verdict @ (Verdict::Refuse(_) | Verdict::Tell(_) | Verdict::Noted) => {
+                    panic!("not admitted: {verdict:?}")
+                }
             }
         }
         self.builder.finish()

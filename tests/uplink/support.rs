@@ -76,6 +76,7 @@ impl Ward {
             id: format!("dev-{number}"),
             model: "alaris-asena".to_owned(),
             pseudonym: format!("{number:032x}"),
+            location: None,
             security: if number % 2 == 0 { "serial" } else { "bonded" },
         });
         let header = BlockHeader { boot: BootId([1; 16]), run: 77, devices: cards.collect() };

@@ -4,12 +4,12 @@
 //! why not, and then no bond that these steps made is left, unless the failure says so.
 
 use std::cell::Cell;
-use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::ledger::{Ledger, Lock};
 use super::typed::Typed;
 use crate::cli::exit::Exit;
 use crate::cli::out::remark;
@@ -18,6 +18,7 @@ use crate::device::Identity;
 use crate::device::catalogue::BleProfile;
 use crate::link::ble::Address;
 use crate::link::ble::pairing::agent::{Reply, SharedGate};
+use crate::link::ble::pairing::proof::{Bond, Proof};
 use crate::link::ble::pairing::{Asked, BondClass, BondRule, Client, Method, Seen, Trouble, keys, rule};
 
 /// How long is waited after the first and the second connection that failed.
@@ -36,8 +37,8 @@ pub(super) struct Order<'a> {
     pub(super) window: Duration,
     /// Whether keys that are there already are to be thrown away.
     pub(super) replaces: bool,
-    /// Where BlueZ keeps its keys.
-    pub(super) state: &'a Path,
+    /// Where what is done is written down, and where BlueZ keeps its keys.
+    pub(super) ledger: &'a Ledger,
 }
 
 /// A bond that is what it must be.
@@ -65,6 +66,8 @@ pub(super) enum Rest {
     Nothing,
     /// What was begun was taken back.
     Removed,
+    /// The same, and the bond that was there before is gone too.
+    OldRemoved,
     /// Nobody knows: keys may be left at BlueZ.
     Unknown,
 }
@@ -90,6 +93,23 @@ impl From<Trouble> for Failed {
 struct Begun {
     is_pairable: bool,
     device: Option<String>,
+    /// The bond that was there before is thrown away.
+    is_old_gone: bool,
+    /// Held until everything was taken back.
+    lock: Option<Lock>,
+}
+
+impl Begun {
+    /// What somebody else has made, or is about to, is not to be taken back.
+    fn leave_to_others(&mut self, trouble: &Trouble) {
+        let Trouble::Refused { name, .. } = trouble else { return };
+        match name.as_str() {
+            "org.bluez.Error.AlreadyExists" => self.device = None,
+            // Their keys would not be kept: the adapter stays pairable until the time that was set is over.
+            "org.bluez.Error.InProgress" => (self.device, self.is_pairable) = (None, false),
+            _ => {}
+        }
+    }
 }
 
 /// Pairs, and takes everything back when that fails or `stop` comes.
@@ -110,17 +130,25 @@ pub(super) async fn enrol(
     gate.lock().close();
     match ended {
         Ok(paired) => Ok(paired),
-        Err(failed) => Err(take_back(client, begun, failed).await),
+        Err(failed) => Err(take_back(&work, begun, failed).await),
     }
 }
 
-async fn take_back(client: &Client, begun: Begun, mut failed: Failed) -> Failed {
+async fn take_back(work: &Work<'_>, begun: Begun, mut failed: Failed) -> Failed {
+    let client = work.client;
     if begun.is_pairable && client.set_not_pairable().await.is_err() {
         failed.reason += "; and the adapter may still be pairable for the rest of the window";
     }
-    if let Some(device) = begun.device {
-        client.cancel_pairing(&device).await;
-        failed.rest = match client.remove(&device).await {
+    if begun.is_old_gone {
+        failed.rest = Rest::OldRemoved;
+    }
+    if let Some(device) = &begun.device {
+        if let Err(unwritten) = work.forget() {
+            failed.reason = format!("{}; and {}", failed.reason, unwritten.reason);
+        }
+        client.cancel_pairing(device).await;
+        failed.rest = match client.remove(device).await {
+            Ok(()) if begun.is_old_gone => Rest::OldRemoved,
             Ok(()) => Rest::Removed,
             Err(trouble) => {
                 failed.reason =
@@ -129,6 +157,7 @@ async fn take_back(client: &Client, begun: Begun, mut failed: Failed) -> Failed 
             }
         };
     }
+    drop(begun.lock);
     failed
 }
 
@@ -141,16 +170,18 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     async fn run(&self, begun: &mut Begun) -> Result<Paired, Failed> {
-        let Order { address, state, rule, .. } = self.order;
-        let adapter = self.client.adapter_address().await?;
+        let Order { address, rule, ledger, .. } = self.order;
+        let bond = self.bond();
+        self.client.check_adapter().await?;
         // Who cannot read what a bond is worth makes none.
-        keys::check_readable(state, adapter).map_err(|trouble| Failed::refused(trouble.to_string()))?;
-        if let Some(seen) = self.client.device(*address).await?.filter(|seen| seen.paired || seen.bonded) {
-            if !self.order.replaces {
-                return self.look_at_old(adapter, &seen).await;
-            }
-            remark(format_args!("throwing the old keys away"));
-            self.client.remove(&seen.path).await?;
+        let state = ledger.proofs().keys();
+        let readable = keys::check_readable(state, bond.adapter);
+        readable.map_err(|trouble| Failed::refused(trouble.to_string()))?;
+        let doing = format!("pairs {}", self.order.device.rule.card.id);
+        begun.lock = Some(ledger.lock(bond.adapter, &doing).map_err(Failed::refused)?);
+        let old = self.client.device(*address).await?.filter(|seen| seen.paired || seen.bonded);
+        if let Some(seen) = old.filter(|_| !self.order.replaces) {
+            return self.look_at_old(&seen).await;
         }
         let was_asked = self.pair_in_window(begun).await?;
 
@@ -162,7 +193,7 @@ impl Work<'_> {
                 "BlueZ did not keep the keys: see journalctl -u bluetooth",
             ));
         }
-        let class = rule::judge(rule, was_asked, keys::read(state, adapter, *address))
+        let class = rule::judge(rule, was_asked, keys::read(state, bond.adapter, *address))
             .map_err(|unfit| Failed::refused(unfit.to_string()))?;
         self.doing.set("reading who it is");
         self.connected(&seen).await?;
@@ -173,6 +204,8 @@ impl Work<'_> {
         self.client.disconnect(&seen).await?;
         self.connect(&seen).await?;
         let is_proven = self.prove(&seen).await?;
+        let written = ledger.prove(bond, Proof { method: rule.method, class });
+        written.map_err(|error| unwritten("what was proved", &error))?;
         // The last step: a bond that is not trusted is one whose enrolment did not come to its end.
         self.client.trust(&seen.path).await?;
         Ok(Paired { class, identity, is_old: false, is_proven })
@@ -213,8 +246,18 @@ impl Work<'_> {
             "waiting up to {seconds} s for {address}: put it into pairing mode, close to this gateway"
         ));
         self.client.start_scan().await?;
-        let heard = async || Ok(self.client.device(*address).await?.filter(|seen| seen.strength.is_some()));
-        let seen = self.client.until(heard).await?;
+        let seen = self.client.until(async || Ok(self.device().await?.filter(is_here))).await?;
+        // Whatever was proved of keys that were there: it is not of those that are made now.
+        self.forget()?;
+        let seen = if self.order.replaces && (seen.paired || seen.bonded) {
+            remark(format_args!("it is here: throwing the old keys away"));
+            begun.is_old_gone = true;
+            self.client.remove(&seen.path).await?;
+            // As a device that nobody knows.
+            self.client.until(async || Ok(self.device().await?.filter(is_heard))).await?
+        } else {
+            seen
+        };
         self.client.stop_scan().await;
         if let Some(strength) = seen.strength {
             remark(format_args!("heard at {strength} dBm: pairing"));
@@ -223,10 +266,15 @@ impl Work<'_> {
         // Noted before it is asked for: whatever comes of it is taken back.
         begun.device = Some(seen.path.clone());
         self.gate.lock().open(&seen.path, self.order.rule.method);
-        self.pair(&seen, asked).await
+        self.pair(begun, &seen, asked).await
     }
 
-    async fn pair(&self, seen: &Seen, asked: &mut mpsc::Receiver<Asked>) -> Result<(), Failed> {
+    async fn pair(
+        &self,
+        begun: &mut Begun,
+        seen: &Seen,
+        asked: &mut mpsc::Receiver<Asked>,
+    ) -> Result<(), Failed> {
         let mut typed = Typed::new();
         let mut pairing = pin!(self.client.pair(&seen.path, self.order.window.saturating_add(BEYOND)));
         let mut waits: Option<Waiting> = None;
@@ -234,7 +282,10 @@ impl Work<'_> {
         loop {
             tokio::select! {
                 biased;
-                done = &mut pairing => return done.map_err(|trouble| explained(trouble, why)),
+                done = &mut pairing => return done.map_err(|trouble| {
+                    begun.leave_to_others(&trouble);
+                    explained(trouble, why)
+                }),
                 Some(asked) = asked.recv() => {
                     waits = Waiting::new(asked);
                     self.doing.set(if waits.is_some() { "waiting for what the device shows" } else { "pairing" });
@@ -268,12 +319,18 @@ impl Work<'_> {
     }
 
     /// A bond that was made before: nothing of it is changed, whatever is found.
-    async fn look_at_old(&self, adapter: Address, seen: &Seen) -> Result<Paired, Failed> {
-        let Order { address, state, rule, .. } = self.order;
+    async fn look_at_old(&self, seen: &Seen) -> Result<Paired, Failed> {
+        let Order { rule, ledger, .. } = self.order;
         remark(format_args!("BlueZ has keys of it already: looking whether they are good"));
         self.doing.set("looking at the old keys");
-        let class = rule::judge(rule, true, keys::read(state, adapter, *address))
-            .map_err(|unfit| Failed::refused(format!("{unfit}. Nothing was changed; {REPLACE}")))?;
+        let unfit = |why: String| Failed::refused(format!("{why}. Nothing was changed; {REPLACE}"));
+        if !seen.trusted {
+            return Err(unfit(
+                "BlueZ has keys of it that wardline pair did not make, or not to the end".to_owned(),
+            ));
+        }
+        let judged = ledger.proofs().judge(rule, self.bond());
+        let class = judged.map_err(|unproven| unfit(unproven.to_string()))?;
         // A connection that stands belongs to the daemon, whose readings come over it.
         if !seen.connected {
             let connected = self.connect(seen).await;
@@ -312,8 +369,22 @@ impl Work<'_> {
         self.client.connect_device(seen).await
     }
 
+    async fn device(&self) -> Result<Option<Seen>, Trouble> {
+        self.client.device(self.order.address).await
+    }
+
+    const fn bond(&self) -> Bond {
+        Bond { adapter: self.client.address(), device: self.order.address }
+    }
+
+    /// Takes back what was proved of the bond.
+    fn forget(&self) -> Result<(), Failed> {
+        let done = self.order.ledger.forget(self.bond());
+        done.map_err(|error| unwritten("that its old bond is not proved any more", &error))
+    }
+
     async fn seen(&self) -> Result<Seen, Failed> {
-        let seen = self.client.device(self.order.address).await?;
+        let seen = self.device().await?;
         seen.ok_or_else(|| {
             Failed::new(Exit::Failed, "BlueZ does not know it any more: see journalctl -u bluetooth")
         })
@@ -323,6 +394,20 @@ impl Work<'_> {
 pub(super) const REPLACE: &str = "to make new keys, find out first why, then repeat with --replace";
 const LOST_OR_AWAY: &str =
     "Either it is out of reach, or it has lost its keys or is another device with its address";
+
+/// An advertisement of it was heard.
+const fn is_heard(seen: &Seen) -> bool {
+    seen.strength.is_some()
+}
+
+/// It is heard, or connected: then it need not advertise.
+const fn is_here(seen: &Seen) -> bool {
+    is_heard(seen) || seen.connected
+}
+
+fn unwritten(what: &str, error: &std::io::Error) -> Failed {
+    Failed::new(Exit::Failed, format!("{what} could not be written down: {error}"))
+}
 
 /// A question that waits for what a person types.
 enum Waiting {

@@ -63,7 +63,9 @@ impl Typed {
                 Input::Waits(input) => {
                     let mut ready = input.readable().await?;
                     let read = rustix::io::read(ready.get_inner(), &mut octets)?;
-                    if read < octets.len() {
+                    // All of it may have been taken, whose length it has by chance: the next one is waited
+                    // for by the runtime, not in a read that keeps everything else waiting.
+                    if read < octets.len() || rustix::io::ioctl_fionread(ready.get_inner())? == 0 {
                         ready.clear_ready();
                     }
                     read

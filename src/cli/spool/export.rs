@@ -2,7 +2,7 @@
 //!
 //! An observation has the fields of `wardline decode`, and before them: `key` (its idempotency key), `lane`,
 //! `acknowledged` (whether the broker has it), `at` (when the gateway knew, UTC), `synced` (whether the clock
-//! followed a reference), `device`, `model`, `pseudonym`, `security`, `run` and `seq`. A gap record has `key`,
+//! followed a reference), `device`, `model`, `pseudonym`, `location` (a place's, where it speaks of one), `security`, `run` and `seq`. A gap record has `key`,
 //! `lane`, `acknowledged` and `gap`: `count`, `first`, `last`, `reason`. An event has the same and `event`: `at`,
 //! `detection`, `phase`, `device`, `detail`.
 //!

@@ -7,26 +7,28 @@
 //! Choices:
 //! - *Two packets.* What does not fit into one value comes in two, both marked by a flag, and body fat in both
 //!   (the order of the fields in them is the service's; its text was not at hand). Each part is given out as
-//!   it comes, so nothing is lost with a connection that ends between them. A second part without a time of
-//!   its own is of the time of the first, and says the body fat only if it is another one. A part with
-//!   another time than the one before begins a new measurement.
+//!   it comes, so nothing is lost with a connection that ends between them. A second part is joined to the first,
+//!   taking its time and saying the body fat no more, when nothing in it speaks against that: the same user and
+//!   the same time, or none, the same body fat and no field that the first one had. Anything else is a part
+//!   of another measurement: it stands alone, and that a part is missing is told.
 //! - *Unsuccessful.* A body fat of 0xFFFF is none: `error`.
 //! - *Impedance* is given as sent, without a unit: the specification calls its step 0.1 ohm in words and 0.01 in
 //!   numbers. Which of them a model means is to be found out with it.
-//! - *User.* The index of a person in the scale's memory is read past and never leaves the decoder.
+//! - *User.* The index of a person in the scale's memory tells the parts of two measurements apart and never
+//!   leaves the decoder.
 //! - *Unit.* As sent; a height in steps of a millimetre is given in centimetres, exactly.
 //! - One maker puts another layout on 2A9C, which nothing in the value tells: its scales must not be listed.
 
 use super::occasion::Occasion;
 use super::octets::Octets;
 use super::weight_scale::{System, UNSUCCESSFUL, tenths};
-use crate::device::Fault;
 use crate::device::catalogue::{BleProfile, Class, Decoder};
 use crate::device::nomenclature::{
     BODY_FAT, BODY_WATER, DIMENSIONLESS, KILOJOULE, LEN_BODY_ACTUAL, MASS_BODY_ACTUAL, MASS_BODY_FAT_FREE,
     MASS_BODY_SOFT_LEAN, Metric, PERCENT, Unit,
 };
 use crate::device::observation::{Absent, DeviceTime, Observation, Status, Value};
+use crate::device::{Fault, FaultKind};
 use crate::link::Characteristic;
 
 use codes::{BASAL_METABOLISM, IMPEDANCE, MUSCLE_MASS, MUSCLE_PERCENTAGE};
@@ -109,72 +111,105 @@ enum Reading {
 #[derive(Default)]
 struct Analyser {
     /// The first of two parts, while the second is to come.
-    first: Option<First>,
+    first: Option<Part>,
+    /// A part came without its other one.
+    is_fault_due: bool,
 }
 
+/// What shows which part belongs to which.
 #[derive(Clone, Copy)]
-struct First {
+struct Part {
+    flags: u16,
     fat: u16,
     time: Option<DeviceTime>,
+    user: Option<u8>,
 }
+
+type Field = (&'static Metric, Value, &'static Unit);
 
 impl Decoder for Analyser {
     fn handle_value(&mut self, of: Characteristic, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         if of != MEASUREMENT {
             return Err(super::not_of_this_profile(of, &PROFILE));
         }
-        let mut octets = Octets::new("body composition measurement", value)?;
-        let flags = octets.u16("flags")?;
-        let has = |flag: u16| flags & flag != 0;
-        let system = System::of_flag(has(IS_IMPERIAL));
-        let fat = octets.u16("body fat")?;
-        let time = if has(TIME_PRESENT) { Some(octets.date_time("time")?) } else { None };
-        if has(USER_PRESENT) {
-            // Whose body it is stays in the scale.
-            octets.u8("user")?;
-        }
-        let mut fields = Vec::new();
-        for (flag, name, metric, reading) in FIELDS {
-            if has(flag) {
-                let steps = octets.u16(name)?;
-                let (number, unit) = match reading {
-                    Reading::Steps(exponent, unit) => (tenths(steps, exponent), unit),
-                    Reading::Mass if steps == UNSUCCESSFUL => {
-                        (Value::Absent(Absent::Error), system.mass(steps).1)
-                    }
-                    Reading::Mass => system.mass(steps),
-                    Reading::Length => system.length(steps),
-                };
-                fields.push((metric, number, unit));
-            }
-        }
-
-        let before = self.first.take().filter(|first| has(IS_ONE_OF_TWO) && first.is_continued_at(time));
-        if before.is_none() && has(IS_ONE_OF_TWO) {
-            self.first = Some(First { fat, time });
-        }
+        let (part, mut fields) = read(value)?;
+        let before = self.join(part);
         let mut occasion = Occasion::new(Status::Final);
-        if let Some(time) = time.or(before.and_then(|first| first.time)) {
+        if let Some(time) = part.time.or(before.and_then(|first| first.time)) {
             occasion.take_time(time);
         }
-        if before.is_none_or(|first| first.fat != fat) {
-            let number = if fat == UNSUCCESSFUL { Value::Absent(Absent::Error) } else { tenths(fat, -1) };
+        if before.is_none() {
+            let is_none = part.fat == UNSUCCESSFUL;
+            let number = if is_none { Value::Absent(Absent::Error) } else { tenths(part.fat, -1) };
             fields.insert(0, (&BODY_FAT, number, &PERCENT));
         }
         Ok(fields.into_iter().map(|(metric, number, unit)| occasion.measured(metric, number, unit)).collect())
     }
 
     fn handle_end(&mut self) -> Vec<Observation> {
-        self.first = None;
+        self.is_fault_due |= self.first.take().is_some();
         Vec::new()
+    }
+
+    fn poll_fault(&mut self) -> Option<Fault> {
+        let detail = "a part of a body composition measurement came without its other part".to_owned();
+        std::mem::take(&mut self.is_fault_due).then(|| Fault::new(FaultKind::Unexpected, detail))
     }
 }
 
-impl First {
-    /// Whether a part of this time can be its second one.
-    fn is_continued_at(&self, time: Option<DeviceTime>) -> bool {
-        time.is_none() || time == self.time
+impl Analyser {
+    /// The part to which this one is the second. One that is none begins anew.
+    fn join(&mut self, part: Part) -> Option<Part> {
+        let first = self.first.take();
+        let before = first.filter(|first| first.is_continued_by(part));
+        self.is_fault_due |= first.is_some() && before.is_none();
+        if before.is_none() && part.has(IS_ONE_OF_TWO) {
+            self.first = Some(part);
+        }
+        before
     }
+}
+
+impl Part {
+    const fn has(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn is_continued_by(&self, next: Self) -> bool {
+        let fields = FIELDS.iter().fold(0, |all, (flag, ..)| all | flag);
+        next.has(IS_ONE_OF_TWO)
+            && self.fat == next.fat
+            && (next.time.is_none() || next.time == self.time)
+            && (next.user.is_none() || next.user == self.user)
+            && self.flags & next.flags & fields == 0
+            && self.has(IS_IMPERIAL) == next.has(IS_IMPERIAL)
+    }
+}
+
+fn read(value: &[u8]) -> Result<(Part, Vec<Field>), Fault> {
+    let mut octets = Octets::new("body composition measurement", value)?;
+    let flags = octets.u16("flags")?;
+    let has = |flag: u16| flags & flag != 0;
+    let system = System::of_flag(has(IS_IMPERIAL));
+    let fat = octets.u16("body fat")?;
+    let time = if has(TIME_PRESENT) { Some(octets.date_time("time")?) } else { None };
+    let user = if has(USER_PRESENT) { Some(octets.u8("user")?) } else { None };
+    let mut fields = Vec::new();
+    for (flag, name, metric, reading) in FIELDS {
+        if has(flag) {
+            let steps = octets.u16(name)?;
+            let (number, unit) = match reading {
+                Reading::Steps(exponent, unit) => (tenths(steps, exponent), unit),
+                Reading::Mass if steps == UNSUCCESSFUL => {
+                    (Value::Absent(Absent::Error), system.mass(steps).1)
+                }
+                Reading::Mass => system.mass(steps),
+                Reading::Length => system.length(steps),
+            };
+            fields.push((metric, number, unit));
+        }
+    }
+    Ok((Part { flags, fat, time, user }, fields))
 }
 
 #[cfg(test)]
@@ -210,10 +245,44 @@ mod tests {
     }
 
     #[test]
-    fn a_second_part_with_another_fat_says_it() {
+    fn a_part_of_another_user_fat_system_or_with_a_field_again_stands_alone_and_is_told() {
+        const USER: u16 = 1 << 2;
+        let clock = [0xEA, 7, 11, 22, 23, 30, 0];
+        let first = part(HALF | TIME | USER | WEIGHT, 250, &[&clock[..], &[3, 0xA8, 0x0C]].concat());
+        let muscle = 1 << 4;
+        for other in [
+            part(HALF | USER | muscle, 250, &[4, 0xA8, 0x0C]),
+            part(HALF | muscle, 251, &[0xA8, 0x0C]),
+            part(HALF | muscle | 1, 250, &[0xA8, 0x0C]),
+            part(HALF | WEIGHT, 250, &[0xA8, 0x0C]),
+        ] {
+            let mut analyser = Analyser::default();
+            assert_eq!(said(&mut analyser, &first), [(188_748, Some(30)), (188_736, Some(30))]);
+            assert_eq!(analyser.poll_fault(), None);
+            let alone = said(&mut analyser, &other);
+            assert_eq!((alone.len(), alone[0]), (2, (188_748, None)), "{other:?}");
+            assert!(analyser.poll_fault().unwrap().detail.contains("without its other part"));
+            assert_eq!(analyser.poll_fault(), None);
+        }
+        // The same user, said again or not.
+        for user in [&[3][..], &[]] {
+            let flag = if user.is_empty() { 0 } else { USER };
+            let mut analyser = Analyser::default();
+            said(&mut analyser, &first);
+            let second = part(HALF | flag | muscle, 250, &[user, &[0xA8, 0x0C]].concat());
+            assert_eq!(said(&mut analyser, &second), [(67_113_282, Some(30))]);
+            assert_eq!(analyser.poll_fault(), None);
+        }
+    }
+
+    #[test]
+    fn a_part_whose_other_one_does_not_come_is_told_at_the_end() {
         let mut analyser = Analyser::default();
-        assert_eq!(said(&mut analyser, &part(HALF, 250, &[])), [(188_748, None)]);
-        assert_eq!(said(&mut analyser, &part(HALF, 251, &[])), [(188_748, None)]);
+        said(&mut analyser, &part(HALF, 250, &[]));
+        assert_eq!((analyser.poll_fault(), analyser.handle_end()), (None, Vec::new()));
+        assert!(analyser.poll_fault().is_some());
+        said(&mut analyser, &part(0, 250, &[]));
+        assert_eq!((analyser.handle_end(), analyser.poll_fault()), (Vec::new(), None));
     }
 
     #[test]

@@ -13,14 +13,20 @@
 //! answers the hourly question who it is: each is reported and ends the connection, and the session
 //! connects anew. A value that cannot be decoded is reported and the stream goes on.
 //!
+//! Its revisions and what it offers are asked for behind all subscriptions and compared with before (`pins`).
+//!
 //! A service that keeps records has them fetched besides (`records`): its control point is subscribed to
 //! behind all data, and asked when everything is subscribed to. What goes wrong with that is reported and costs
 //! the connection only where nothing answers any more.
 //!
-//! What never happens: anything is written to the device but to the control point of its records.
+//! What never happens: anything is written to the device but to the control point of its records, what a
+//! decoder wants of the few writes there are, and the consent of a user, where one is given.
 
+mod alarms;
 mod besides;
+mod consent;
 mod identity;
+mod pins;
 mod stored;
 mod subscriptions;
 
@@ -34,11 +40,14 @@ use crate::device::catalogue::{BleProfile, Decoder};
 use crate::device::observation::Observation;
 use crate::device::settings::Settings;
 use crate::device::{Action, Driver, Fault, FaultKind, Identity, Ticket};
-use crate::link::gatt::att_error;
+use crate::link::gatt::{CURRENT_TIME, USER_CONTROL, att_error};
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 use crate::time::{Mono, Now};
+use alarms::Open;
 use besides::Besides;
+use consent::Consenting;
 use identity::Asked;
+use pins::Pins;
 use stored::Way;
 
 /// How long reading the identity may take, and again how long subscribing may take: four reads at
@@ -82,6 +91,9 @@ pub struct Collector {
     /// Who what is remembered is of, as a hash.
     owner: Option<u64>,
     besides: Besides,
+    consent: Consenting,
+    pins: Pins,
+    open: Open,
     /// The services of which something that was asked for came.
     answered: BTreeSet<u16>,
 }
@@ -153,6 +165,9 @@ impl Collector {
             way: Way::default(),
             owner: None,
             besides: Besides::default(),
+            consent: Consenting::default(),
+            pins: Pins::default(),
+            open: Open::default(),
             answered: BTreeSet::new(),
         }
     }
@@ -172,6 +187,8 @@ impl Collector {
         self.asking.clear();
         self.subscriptions.clear();
         self.besides = Besides::default();
+        self.consent.forget();
+        self.pins.handle_down();
         self.answered.clear();
         for profile in &mut self.profiles {
             let on = profile.decoder.alarms().map(std::mem::take);
@@ -200,6 +217,7 @@ impl Collector {
         if !self.asking.remove(&of) {
             return self.report(FaultKind::Unexpected, format!("a read of {of:?} that nobody asked for"));
         }
+        self.go_on_with_asking(of);
         let value = match result {
             Ok(value) => {
                 self.answered.insert(of.service);
@@ -209,6 +227,12 @@ impl Collector {
             // Refused is an answer. What got none may be answered on the next connection.
             Err(reason)
                 if reason != NOT_OFFERED && self.phase == Phase::Asking && att_error(reason).is_none() =>
+            {
+                return self.give_up(FaultKind::Timeout, format!("{of:?} could not be read: {reason}"));
+            }
+            // The records would be told without what makes them whole.
+            Err(reason)
+                if reason != NOT_OFFERED && att_error(reason).is_none() && self.is_held_for(of.service) =>
             {
                 return self.give_up(FaultKind::Timeout, format!("{of:?} could not be read: {reason}"));
             }
@@ -232,25 +256,23 @@ impl Collector {
         }
     }
 
+    /// Whether records of a service wait for an answer.
+    fn is_held_for(&self, service: u16) -> bool {
+        self.profiles.iter().any(|profile| profile.row.service == service && profile.decoder.holds_back())
+    }
+
     /// What a decoder made, and what it wants to know besides.
     fn take(&mut self, place: usize, of: Characteristic, outcome: Result<Vec<Observation>, Fault>) {
+        self.handle_numbering(place);
         match outcome {
             Ok(observations) => self.pass_on(place, Some(of), observations),
             Err(fault) => self.actions.push_back(Action::Report(fault)),
         }
-        for profile in &mut self.profiles {
-            while let Some(fault) = profile.decoder.poll_fault() {
-                self.actions.push_back(Action::Report(fault));
-            }
-            while let Some(of) = profile.decoder.poll_ask() {
-                if self.asking.insert(of) {
-                    self.actions.push_back(Action::Command(LinkCommand::Read(of)));
-                }
-            }
-        }
+        self.go_on_with_decoders(Some(of));
     }
 
-    fn handle_value(&mut self, of: Characteristic, value: &[u8], now: Mono) {
+    fn handle_value(&mut self, of: Characteristic, value: &[u8], at: Now) {
+        let now = at.mono;
         match self.phase {
             Phase::Down => return,
             Phase::Identifying | Phase::Asking => {
@@ -258,10 +280,16 @@ impl Collector {
                 return self.report(FaultKind::Unexpected, detail);
             }
             Phase::Subscribing => {}
+            // A clock that ticks is no stream.
+            Phase::Running if of == CURRENT_TIME => {}
             Phase::Running => self.deadline = self.silence_deadline(now),
         }
+        self.handle_clock(of, value, at);
         if self.profiles.iter().any(|profile| profile.control() == Some(of)) {
             return self.handle_control(of, value, now);
+        }
+        if of == USER_CONTROL {
+            return self.handle_consent(value);
         }
         let place = self.profiles.iter().position(|profile| profile.row.subscribes.contains(&of));
         let Some((place, profile)) = place.and_then(|place| Some((place, self.profiles.get_mut(place)?)))
@@ -269,14 +297,18 @@ impl Collector {
             return self
                 .report(FaultKind::Unexpected, format!("a value of {of:?}, which nobody subscribed to"));
         };
-        if let Some(shelf) = &mut profile.shelf {
-            shelf.handle_value(of, now);
-        }
         let outcome = profile.decoder.handle_value(of, value);
+        if let Some(shelf) = &mut profile.shelf {
+            shelf.handle_value(of, outcome.as_deref().ok(), now);
+            if outcome.is_err() {
+                shelf.handle_unreadable(of);
+            }
+        }
         // BlueZ has confirmed the indication already: the device keeps no copy. Of a record with a number it does.
         let keeps = profile.shelf.as_ref().is_some_and(Shelf::has_numbers);
         let is_kept = |said: &Vec<Observation>| keeps && said.iter().all(|one| one.record.is_some());
-        let at_once = profile.row.episodic.contains(&of) && !outcome.as_ref().is_ok_and(is_kept);
+        let is_single = of != CURRENT_TIME && profile.row.episodic.contains(&of);
+        let at_once = is_single && !outcome.as_ref().is_ok_and(is_kept);
         self.take(place, of, outcome);
         if at_once {
             self.actions.push_back(Action::Commit);
@@ -297,6 +329,7 @@ impl Collector {
         self.identify_at = None;
         self.asked = None;
         self.asking.clear();
+        self.consent.forget();
     }
 }
 
@@ -314,23 +347,28 @@ impl Driver for Collector {
             LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) | LinkEvent::Written(..)
                 if self.phase == Phase::Down => {}
             LinkEvent::Written(to, result) => {
-                if !self.handle_wanted_write(*to, result) {
+                if !self.handle_wanted_write(*to, result) && !self.handle_consent_written(*to, result) {
                     self.handle_written(*to, result, now);
                 }
             }
+            LinkEvent::ReadDone(of, result) if self.handle_pinned(*of, result) => {}
             LinkEvent::ReadDone(of, result) if of.service == DEVICE_INFORMATION => {
                 self.handle_read(*of, result, now);
             }
             LinkEvent::ReadDone(of, result) => self.handle_answer(*of, result, at),
             LinkEvent::Subscribed(to, result) => self.handle_subscribed(*to, result, now),
-            LinkEvent::Value(of, value) => self.handle_value(*of, value, now),
+            LinkEvent::Value(of, value) => self.handle_value(*of, value, at),
             LinkEvent::Bytes(bytes) => {
                 let count = bytes.len();
                 self.report(FaultKind::Unexpected, format!("{count} bytes that belong to no characteristic"));
             }
         }
+        self.go_on_with_time(now);
         self.go_on_with_writes();
         self.go_on_with_records(now);
+        if self.pins.is_due() {
+            self.ask_what_it_is();
+        }
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -353,15 +391,23 @@ impl Driver for Collector {
         for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
             shelf.handle_timeout(now);
         }
+        self.handle_consent_timeout(now);
+        self.go_on_with_time(now);
+        self.go_on_with_writes();
         self.go_on_with_records(now);
     }
 
     fn handle_durable(&mut self, through: Ticket, now: Now) {
         self.way.handle_durable(through);
+        let has_pins = self.pins.handle_durable(through);
+        if self.keep_alarms() || has_pins {
+            self.remember();
+        }
         self.go_on_with_records(now.mono);
     }
 
-    fn handle_refused(&mut self, _: Ticket, _: Now) {
+    fn handle_refused(&mut self, ticket: Ticket, _: Now) {
+        self.pins.handle_refused(ticket);
         self.forget_alarms();
         for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
             shelf.handle_refused();
@@ -369,7 +415,9 @@ impl Driver for Collector {
     }
 
     fn handle_ticket(&mut self, ticket: Ticket) {
-        self.way.handle_ticket(ticket);
+        if !self.pins.handle_ticket(ticket) {
+            self.way.handle_ticket(ticket);
+        }
     }
 
     fn recall(&mut self, memo: &[u8]) {
@@ -378,7 +426,8 @@ impl Driver for Collector {
 
     fn poll_timeout(&self) -> Option<Mono> {
         let shelves = self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()?.poll_timeout());
-        self.deadline.into_iter().chain(self.identify_at).chain(shelves).min()
+        let decoders = self.poll_decoders().into_iter().chain(self.consent.poll_timeout());
+        self.deadline.into_iter().chain(self.identify_at).chain(shelves).chain(decoders).min()
     }
 
     fn poll_action(&mut self) -> Option<Action> {

@@ -5,8 +5,8 @@
 //! particles 2BCF to 2BD9. All are read on every connection, as a sensor may notify only what changes, and
 //! subscribed to. What the service may also have of weather (wind, rain, pollen, magnetic field, ...) is left out.
 //!
-//! None of this is of a patient: the subject is the place where the sensor stands. What leaves the gateway names
-//! the device and never a patient, so whoever joins devices to patients must not join this one.
+//! None of this is of a patient: the subject is the place where the sensor stands ([`is_of_place`]), by the pseudonym
+//! of the `location` in its entry.
 //!
 //! Choices:
 //! - *Not known* is no value: `unknown`. A number that the specification prohibits (a humidity of 101 %) stays,
@@ -95,6 +95,11 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     ],
     decoder: || Box::new(Sensor),
 };
+
+/// Whether something is said of the place where the sensor stands, and not of the sensor.
+pub fn is_of_place(metric: &Metric) -> bool {
+    PROFILE.reads.iter().any(|known| known.code == metric.code)
+}
 
 /// One quantity: its characteristic, name, code, unit and layout.
 struct Quantity(u16, &'static str, &'static Metric, &'static Unit, Layout);

@@ -11,13 +11,15 @@
 //! - *Never a clinical value.* Of control solution (type 10) no number leaves the decoder: `error`, flagged
 //!   `test`. A reserved type, and the reserved meal 6 by which `CareSens` meters mark what is not glucose
 //!   (ketones), is a result under a private code: the number stays, nobody takes it for glucose.
-//! - *Joined.* A measurement that announces a context waits for it until the next measurement, or the end of the
-//!   transfer. What one record says has one record number (the sequence number) and one time. A context that
-//!   comes later still is given by itself.
+//! - *Joined.* A measurement that announces a context waits for it, however many others come before it, until
+//!   the end of the transfer or of the connection; so does a context that comes before its measurement. Records
+//!   are given in the order in which they came. What one record says has one record number (the sequence
+//!   number) and one time. A context that comes later still is given by itself; where it says that a result was
+//!   none of glucose that was given as one, that is told.
 //! - *Time.* Base time and offset stay apart ([`DeviceTime::offset`]); user-facing time is their sum. A change of the
 //!   meter's clock changes the offset of later records, so base time tells records of one number apart. Year 0
-//!   is "unknown": no calendar time. A time that no calendar has (month 13 is on sale) stays. Both, and the
-//!   status "time fault", are flagged `clock-not-set`.
+//!   ("unknown") and a time that no calendar has (month 13 is on sale) stay as they came and place nothing. Both,
+//!   and the status "time fault", are flagged `clock-not-set`.
 //! - *Status* bits stand as they came under the meter's status code and as flags on the result. They say how it
 //!   was when that record was made, maybe last week: they are no alarms of now.
 //! - *Enumerations* (location, meal, tester, health) are words; a reserved one is `reserved` and its number.
@@ -26,7 +28,6 @@ use std::collections::VecDeque;
 
 use super::octets::Octets;
 use super::octets::is_calendar_time;
-use crate::device::Fault;
 use crate::device::catalogue::{BleProfile, Class, Decoder, Stored};
 use crate::device::nomenclature::{
     CONC_GLU_ARTERIAL_PLASMA, CONC_GLU_ARTERIAL_WHOLEBLOOD, CONC_GLU_CAPILLARY_PLASMA,
@@ -36,6 +37,7 @@ use crate::device::nomenclature::{
     MILLIMOLE_PER_LITRE, Metric, PERCENT, SECOND, Unit,
 };
 use crate::device::observation::{Absent, DeviceTime, Kind, Observation, Quality, Status, Value};
+use crate::device::{Fault, FaultKind};
 use crate::link::Characteristic;
 use crate::link::gatt::Filter;
 use codes::{
@@ -44,7 +46,12 @@ use codes::{
     word,
 };
 
+use status::{Flags, MeterStatus};
+use waiting::{Record, Waiting};
+
 mod codes;
+mod status;
+mod waiting;
 
 const SERVICE: u16 = 0x1808;
 const MEASUREMENT: Characteristic = Characteristic { service: SERVICE, uuid: 0x2A18 };
@@ -88,55 +95,92 @@ pub(super) static PROFILE: BleProfile = BleProfile {
 };
 
 /// So many records are remembered for a context that comes late.
-const RECENT: usize = 32;
+const RECENT: usize = 128;
 
 /// Joins measurements with their context.
 #[derive(Default)]
 struct Meter {
-    /// Announced a context that has not come.
-    waiting: Option<Measurement>,
-    /// The times of the latest records, for a context that comes late.
-    recent: VecDeque<(u16, Option<DeviceTime>, Quality)>,
+    waiting: Waiting,
+    /// The latest records that were given, for a context that comes late.
+    recent: VecDeque<Given>,
+    faults: VecDeque<Fault>,
+}
+
+/// What is remembered of a record that was given.
+#[derive(Clone, Copy)]
+struct Given {
+    number: u16,
+    time: DeviceTime,
+    quality: Quality,
+    /// It was given as a result of glucose.
+    is_glucose: bool,
 }
 
 impl Decoder for Meter {
     fn handle_value(&mut self, of: Characteristic, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         match of {
-            MEASUREMENT => {
-                let measurement = Measurement::read(value)?;
-                let mut said = self.handle_end();
-                self.recent.truncate(RECENT - 1);
-                self.recent.push_front((measurement.number, measurement.time, measurement.time_quality()));
-                if measurement.announces_context {
-                    self.waiting = Some(measurement);
-                } else {
-                    said.extend(measurement.observations(false));
-                }
-                Ok(said)
-            }
+            MEASUREMENT => self.waiting.take_measurement(Measurement::read(value)?),
             CONTEXT => {
                 let context = Context::read(value)?;
-                Ok(self.handle_context(context))
+                if !self.waiting.has(context.number) && self.given(context.number).is_some() {
+                    return Ok(self.give_context(context));
+                }
+                self.waiting.take_context(context);
             }
-            other => Err(super::not_of_this_profile(other, &PROFILE)),
+            other => return Err(super::not_of_this_profile(other, &PROFILE)),
         }
+        let mut said = Vec::new();
+        while let Some(record) = self.waiting.poll_ready() {
+            said.extend(self.give(record));
+        }
+        Ok(said)
     }
 
     fn handle_end(&mut self) -> Vec<Observation> {
-        self.waiting.take().map(|waited| waited.observations(false)).unwrap_or_default()
+        let mut said = Vec::new();
+        while let Some(record) = self.waiting.poll() {
+            said.extend(self.give(record));
+        }
+        said
+    }
+
+    fn poll_fault(&mut self) -> Option<Fault> {
+        self.faults.pop_front()
     }
 }
 
 impl Meter {
-    fn handle_context(&mut self, context: Context) -> Vec<Observation> {
-        let its = self.waiting.take_if(|waiting| waiting.number == context.number);
-        let mut said = its.map(|its| its.observations(context.is_not_glucose)).unwrap_or_default();
-        let known = self.recent.iter().find(|(number, ..)| *number == context.number);
-        let (time, quality) = known.map(|(_, time, quality)| (*time, *quality)).unwrap_or_default();
-        let number = context.number;
-        let observe = |item: Item| item.observation(number, time, quality);
-        said.extend(context.items.into_iter().map(observe));
+    fn given(&self, number: u16) -> Option<Given> {
+        self.recent.iter().copied().find(|given| given.number == number)
+    }
+
+    fn give(&mut self, record: Record) -> Vec<Observation> {
+        let Record { measurement, context } = record;
+        let mut said = Vec::new();
+        if let Some(measurement) = measurement {
+            let is_not_glucose = context.as_ref().is_some_and(|context| context.is_not_glucose);
+            let (number, time, quality) = (measurement.number, measurement.time, measurement.time_quality());
+            said = measurement.observations(is_not_glucose);
+            let is_glucose = said.iter().any(|said| TYPES.contains(&said.metric));
+            self.recent.truncate(RECENT - 1);
+            self.recent.push_front(Given { number, time, quality, is_glucose });
+        }
+        said.extend(context.into_iter().flat_map(|context| self.give_context(context)));
         said
+    }
+
+    /// With the time of its record, where that was given.
+    fn give_context(&mut self, context: Context) -> Vec<Observation> {
+        let number = context.number;
+        let given = self.given(number);
+        if context.is_not_glucose && given.is_some_and(|given| given.is_glucose) {
+            let detail = format!(
+                "record {number} was given as glucose before its context came, which says that it is none"
+            );
+            self.faults.push_back(Fault::new(FaultKind::Unexpected, detail));
+        }
+        let (time, quality) = given.map(|given| (Some(given.time), given.quality)).unwrap_or_default();
+        context.items.into_iter().map(|item| item.observation(number, time, quality)).collect()
     }
 }
 
@@ -178,7 +222,7 @@ impl Item {
 /// A Glucose Measurement.
 struct Measurement {
     number: u16,
-    time: Option<DeviceTime>,
+    time: DeviceTime,
     clock_is_right: bool,
     result: Option<(Value, &'static Unit, u8)>,
     location: Option<u8>,
@@ -206,7 +250,7 @@ impl Measurement {
         let status = if flags.has(3) { Some(MeterStatus(octets.u16("sensor status")?)) } else { None };
         Ok(Self {
             number,
-            time: (base.year != 0 || offset.is_some()).then_some(time),
+            time,
             clock_is_right: is_calendar_time(base)
                 && !status.is_some_and(|status| status.has(MeterStatus::TIME)),
             result,
@@ -221,7 +265,7 @@ impl Measurement {
     }
 
     fn observations(self, is_not_glucose: bool) -> Vec<Observation> {
-        let (number, time, clock) = (self.number, self.time, self.time_quality());
+        let (number, time, clock) = (self.number, Some(self.time), self.time_quality());
         let mut result = self.result(is_not_glucose);
         if let Some(status) = self.status {
             result.quality = result.quality.with(status.quality());
@@ -328,40 +372,6 @@ impl Context {
         let modality = if is_known { metric.code + 4 * u32::from(kind) } else { 0 };
         let quality = if is_known { Quality::GOOD } else { Quality::QUESTIONABLE };
         self.items.push(Item { modality, quality, ..Item::measured(metric, unit, value) });
-    }
-}
-
-/// The first octet: which fields follow.
-#[derive(Clone, Copy)]
-struct Flags(u8);
-
-impl Flags {
-    const fn has(self, bit: u8) -> bool {
-        self.0 >> bit & 1 != 0
-    }
-}
-
-/// Sensor Status Annunciation. Bits 12-15 are reserved.
-#[derive(Clone, Copy)]
-struct MeterStatus(u16);
-
-impl MeterStatus {
-    const MALFUNCTION: u16 = 1 << 1;
-    /// Sample too small, strip inserted wrongly, of another type, temperature too high or too low for a result,
-    /// read interrupted as the strip was pulled, general fault; and a result beyond what the meter can show.
-    const DOUBT: u16 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10;
-    const TIME: u16 = 1 << 11;
-
-    const fn has(self, bits: u16) -> bool {
-        self.0 & bits != 0
-    }
-
-    const fn quality(self) -> Quality {
-        let doubt = if self.has(Self::DOUBT) { Quality::QUESTIONABLE } else { Quality::GOOD };
-        if self.has(Self::MALFUNCTION) {
-            return doubt.with(Quality::SENSOR).with(Quality::QUESTIONABLE);
-        }
-        doubt
     }
 }
 

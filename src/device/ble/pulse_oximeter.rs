@@ -12,6 +12,8 @@
 //!   special value (NaN, ...) keeps its own reason.
 //! - *Preliminary* is an early estimate, a signal that is still being analysed, and a measurement
 //!   that is ongoing and neither validated nor fully qualified.
+//! - *Measurement status* is told by itself too, as its assigned bits, where one is set that no flag expresses:
+//!   ongoing, early estimate, validated, fully qualified (bits 5 to 8).
 //! - *Device and sensor status* becomes quality flags on every value, and one observation of its own:
 //!   its 16 assigned bits are those of 11073-10404 (150604), the most significant one being bit 0
 //!   there. The reserved upper octet is left out.
@@ -49,8 +51,17 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     subscribes: &[SPOT_CHECK, CONTINUOUS],
     episodic: &[SPOT_CHECK],
     stored: Some(Stored::RecordAccess { filter: Filter::None }),
-    reads: &[&SPO2, &PULSE_OXIM_RATE, &PERFUSION, &PULSE_OXIM_STATUS],
+    reads: &[&SPO2, &PULSE_OXIM_RATE, &PERFUSION, &PULSE_OXIM_STATUS, &MEASUREMENT_STATUS],
     decoder: || Box::new(Oximeter { keeps_records: true }),
+};
+
+/// The assigned bits (5 to 15) of the measurement status. A code of our private block.
+static MEASUREMENT_STATUS: Metric = Metric {
+    code: 67_113_569,
+    reference: "BLE_OXIMETER_MEASUREMENT_STATUS",
+    label: "oximeter measurement status",
+    loinc: None,
+    plausible: None,
 };
 
 /// 11073-10404 modalities: `MDC_MODALITY_FAST`, `_SLOW`, `_SPOT`; and none stated.
@@ -222,10 +233,13 @@ impl Reading {
             let value = self.measurement.gate(number.value);
             observe(Number { value, ..number }, Kind::Measurement)
         });
-        let stated = self.sensor.map(|sensor| {
-            let value = Value::Bits(sensor.assigned());
-            let metric = &PULSE_OXIM_STATUS;
-            observe(Number { metric, unit: &DIMENSIONLESS, value, modality: UNSTATED }, Kind::State)
+        let words = [
+            (&MEASUREMENT_STATUS, self.measurement.unexpressed()),
+            (&PULSE_OXIM_STATUS, self.sensor.map(SensorStatus::assigned)),
+        ];
+        let stated = words.into_iter().filter_map(|(metric, bits)| {
+            let value = Value::Bits(bits?);
+            Some(observe(Number { metric, unit: &DIMENSIONLESS, value, modality: UNSTATED }, Kind::State))
         });
         measured.chain(stated).collect()
     }
@@ -248,8 +262,16 @@ impl MeasurementStatus {
     const QUESTIONABLE: u16 = 1 << 14;
     const INVALID: u16 = 1 << 15;
 
+    const ASSIGNED: u16 = 0xFFE0;
+
     const fn has(self, bits: u16) -> bool {
         self.0 & bits != 0
+    }
+
+    /// The bits to be told by themselves, where one of them is set that no flag of an observation expresses.
+    fn unexpressed(self) -> Option<u32> {
+        let told = Self::ONGOING | Self::EARLY_ESTIMATE | Self::VALIDATED | Self::FULLY_QUALIFIED;
+        self.has(told).then_some(u32::from(self.0 & Self::ASSIGNED))
     }
 
     /// The number, unless the device itself says that it is none of the patient's.
@@ -345,6 +367,24 @@ mod tests {
             assert_eq!(oximeter.handle_read(FEATURES, Some(value)), Ok(Vec::new()));
             assert_eq!(oximeter.keeps_records(), keeps, "{value:?}");
         }
+    }
+
+    /// Every assigned bit of the measurement status shows somewhere, and no reserved one.
+    #[test]
+    fn no_bit_of_the_measurement_status_is_lost() {
+        let of = |status: u16| {
+            let [low, high] = status.to_le_bytes();
+            spot_check(&[0x02, 97, 0, 72, 0, low, high]).unwrap()
+        };
+        let plain = of(0);
+        assert_eq!(plain.len(), 2);
+        for bit in 0..16u16 {
+            let said = of(1 << bit);
+            assert_eq!(said == plain, bit < 5, "bit {bit}");
+            let told = said.get(2).map(|said| said.value.clone());
+            assert_eq!(told, (5..=8).contains(&bit).then_some(Value::Bits(1 << bit)), "bit {bit}");
+        }
+        assert_eq!(of(0xFFFF)[2].value, Value::Bits(0xFFE0));
     }
 
     #[test]

@@ -18,10 +18,13 @@
 //! device time (with its offset) and value are the same. A number alone is not enough: numbers begin anew.
 //!
 //! **What is remembered**: the number and hash of the last record before which everything is durable, for each
-//! service, bound to who the device says it is. Durable in the store first, then remembered.
+//! service, bound to who the device says it is; the session of a continuous glucose monitor; the record behind
+//! which an insulin pump has to be asked. Durable in the store first, then remembered. In another session, and
+//! where the device says that it has not come as far as what is remembered, numbers began anew.
 //!
 //! **What is deleted** on a device: nothing, unless its entry says so; then the records up to the mark, when a
-//! transfer has ended, everything that was passed on is durable and nothing was refused.
+//! transfer has ended, everything that was passed on is durable and nothing was refused. Once a value could not be
+//! read nothing is deleted any more, also after a restart: it may have been a record.
 //!
 //! Sources: GATT Specification Supplement ("Record Access Control Point"); Glucose Service and Continuous
 //! Glucose Monitoring Service (order of subscriptions, procedure time-out of 30 s); Pulse Oximeter Service 1.0.1.
@@ -32,15 +35,15 @@ mod transfer;
 
 use dialect::dialect_of;
 pub(super) use dialect::{Code, Dialect, Procedure, Word};
-pub(super) use ledger::{Hash, Mark};
+pub(super) use ledger::{Anchors, Hash, Mark};
 pub(super) use transfer::Step;
 
 use std::time::Duration;
 
 use ledger::Ledger;
-use transfer::Transfer;
+use transfer::{PERIOD, Transfer};
 
-use crate::device::catalogue::BleProfile;
+use crate::device::catalogue::{BleProfile, Numbering};
 use crate::device::observation::{Observation, Quality};
 use crate::device::settings::{Setting, Settings, Values};
 use crate::device::{Fault, FaultKind};
@@ -74,7 +77,18 @@ struct Missing {
     from: Option<Mark>,
 }
 
+/// What is remembered of the records of one service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Remembered {
+    pub(super) mark: Mark,
+    /// The session in which numbers count, where the device has such.
+    pub(super) session: Option<u32>,
+    /// Nothing may be deleted on the device.
+    pub(super) must_keep: bool,
+}
+
 /// The records of one service of a device: lives as long as the driver.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each learned by itself")]
 pub(super) struct Shelf {
     row: &'static BleProfile,
     transfer: Transfer,
@@ -93,13 +107,22 @@ pub(super) struct Shelf {
     asked: Option<Mark>,
     /// Whether the last transfer that failed had given a record.
     had_given: bool,
+    /// Something could not be read, which may have been a record.
+    must_keep: bool,
+    session: Option<u32>,
+    /// The numbers began anew while a transfer ran: all are to be asked for.
+    must_ask_all: bool,
+    /// What is to be remembered is another than before.
+    has_changed: bool,
+    /// Its decoder says of each record whether it was stored.
+    tells_stored: bool,
 }
 
 impl Shelf {
     /// For a profile whose records can be fetched.
     pub(super) fn of(row: &'static BleProfile, settings: &Settings) -> Option<Self> {
         let dialect = dialect_of(row.stored?, row.service);
-        let ledger = Ledger::new(dialect.greatest());
+        let ledger = Ledger::new(dialect.greatest(), dialect.anchors());
         let may_delete = MayDelete::of_setting(settings.word(DELETE_RECORDS) == WHEN_DURABLE);
         let transfer = Transfer::new(dialect);
         Some(Self {
@@ -113,6 +136,11 @@ impl Shelf {
             missing: None,
             asked: None,
             had_given: false,
+            must_keep: false,
+            session: None,
+            must_ask_all: false,
+            has_changed: false,
+            tells_stored: (row.decoder)().tells_stored(),
         })
     }
 
@@ -122,6 +150,11 @@ impl Shelf {
 
     pub(super) fn control(&self) -> Characteristic {
         self.transfer.dialect().control()
+    }
+
+    /// Whether some of its records mean something only behind others.
+    pub(super) fn is_anchored(&self) -> bool {
+        self.transfer.dialect().anchors().is_some()
     }
 
     /// Whether its records have numbers, so that the device gives one again that did not become durable here.
@@ -138,23 +171,67 @@ impl Shelf {
         }
     }
 
-    /// The connection has ended, or is being given up. What the decoders still held was taken before.
-    pub(super) fn handle_down(&mut self) {
+    /// The connection has ended, or is being given up. What the decoders still held was taken before, and `is_whole`
+    /// when that left nothing out. A transfer that only waited for stragglers, and of which as much came as was
+    /// announced, is complete.
+    pub(super) fn handle_down(&mut self, is_whole: bool, pushed: u64) {
+        let certain = self.ledger.certain(self.tells_stored);
+        let is_drained = certain.is_some_and(|count| self.transfer.is_drained(count));
+        let is_complete = is_whole && !self.must_ask_all && is_drained;
+        self.must_ask_all = false;
         self.transfer.end();
-        self.ledger.end(false, 0);
+        self.ledger.end(is_complete, pushed);
     }
 
     /// Another device than before.
     pub(super) fn forget(&mut self) {
+        self.has_changed |= self.ledger.mark().is_some();
         self.ledger.forget();
+        self.missing = None;
+        self.must_keep = false;
+        self.session = None;
     }
 
-    pub(super) const fn mark(&self) -> Option<Mark> {
-        self.ledger.mark()
+    /// What is to be remembered.
+    pub(super) fn remembered(&self) -> Option<Remembered> {
+        let mark = self.ledger.mark()?;
+        Some(Remembered { mark, session: self.session, must_keep: self.must_keep })
     }
 
-    pub(super) const fn recall(&mut self, mark: Mark) {
-        self.ledger.recall(mark);
+    pub(super) fn recall(&mut self, remembered: Remembered) {
+        self.ledger.recall(remembered.mark);
+        self.session = remembered.session;
+        self.must_keep = remembered.must_keep;
+    }
+
+    /// The device has said how it counts.
+    pub(super) fn handle_numbering(&mut self, said: Numbering) {
+        let is_anew = match said {
+            Numbering::Reaches(greatest) => self.ledger.mark().is_some_and(|mark| mark.number > greatest),
+            Numbering::Session(session) => {
+                let before = self.session.replace(session);
+                self.has_changed |= before != self.session && self.ledger.mark().is_some();
+                before.is_some_and(|before| before != session)
+            }
+        };
+        if is_anew {
+            self.must_ask_all |= self.ledger.is_open();
+            self.has_changed |= self.ledger.mark().is_some();
+            self.ledger.forget();
+            if self.must_ask_all {
+                // What comes is of a part only: it moves no mark.
+                self.ledger.begin(None);
+            }
+            self.missing = None;
+        }
+    }
+
+    /// A value could not be read.
+    pub(super) fn handle_unreadable(&mut self, of: Characteristic) {
+        if self.transfer.dialect().carries(of) && !self.must_keep {
+            self.must_keep = true;
+            self.has_changed |= self.ledger.mark().is_some();
+        }
     }
 
     pub(super) fn handle_read(&mut self, of: Characteristic, value: Option<&[u8]>) {
@@ -169,8 +246,7 @@ impl Shelf {
     fn begin(&mut self, from: Option<Mark>, now: Mono) {
         let from = from.filter(|_| self.transfer.knows_from());
         self.asked = from;
-        self.ledger.begin(from);
-        self.transfer.begin(from.map(|mark| mark.number), now);
+        self.transfer.begin(from.and_then(|mark| mark.anchor), now);
     }
 
     pub(super) fn handle_written(&mut self, result: &Result<(), String>, now: Mono) {
@@ -178,21 +254,22 @@ impl Shelf {
     }
 
     pub(super) fn handle_control(&mut self, value: &[u8], now: Mono) {
-        let knew = self.transfer.knows_from();
         self.transfer.handle_control(value, now);
-        if knew && !self.transfer.knows_from() {
-            // All is on its way instead.
-            self.ledger.begin(None);
-        }
     }
 
     pub(super) fn handle_subscribed(&mut self, now: Mono) {
         self.transfer.handle_subscribed(now);
     }
 
-    /// A value of a characteristic of this service came; what was made of it goes to [`Shelf::take`].
-    pub(super) fn handle_value(&mut self, of: Characteristic, now: Mono) {
-        if !self.row.episodic.contains(&of) {
+    /// A value of a characteristic of this service came, and this was made of it, which goes to [`Shelf::take`]
+    /// then. What is no record says nothing of a transfer. `None`: it could not be read. What gave nothing yet
+    /// waits for its other half.
+    pub(super) fn handle_value(&mut self, of: Characteristic, said: Option<&[Observation]>, now: Mono) {
+        let is_live = |said: &[Observation]| {
+            self.has_numbers() && !said.is_empty() && said.iter().all(|one| one.record.is_none())
+        };
+        let may_be = self.row.episodic.contains(&of) && self.transfer.dialect().carries(of);
+        if !may_be || said.is_some_and(is_live) {
             return;
         }
         self.transfer.handle_data(now);
@@ -212,9 +289,23 @@ impl Shelf {
     ) -> Vec<Observation> {
         let is_episodic = of.is_none_or(|of| self.row.episodic.contains(&of));
         let is_stored = is_episodic && self.ledger.is_open();
-        let flag = if is_stored { Quality::STORED } else { Quality::GOOD };
-        let flagged = said.into_iter().map(|said| Observation { quality: said.quality.with(flag), ..said });
-        self.ledger.take(flagged.collect(), pushed)
+        let (numbered, tells) = (self.has_numbers(), self.tells_stored);
+        let is_stored = |said: &Observation| {
+            let is_its_word = !tells || said.quality.has(Quality::STORED);
+            is_stored && is_its_word && (said.record.is_some() || !numbered)
+        };
+        let flagged = said.into_iter().map(|said| {
+            let flag = if is_stored(&said) { Quality::STORED } else { Quality::GOOD };
+            Observation { quality: said.quality.with(flag), ..said }
+        });
+        let (before, said) = (self.ledger.count(), flagged.collect::<Vec<_>>());
+        let is_live =
+            said.iter().any(|one| tells && one.record.is_some() && !one.quality.has(Quality::STORED));
+        let fresh = self.ledger.take(said, pushed);
+        if is_live && !fresh.is_empty() && self.ledger.count() > before {
+            self.ledger.note_live();
+        }
+        fresh
     }
 
     pub(super) const fn poll_timeout(&self) -> Option<Mono> {
@@ -226,7 +317,23 @@ impl Shelf {
     }
 
     pub(super) fn poll_step(&mut self) -> Option<Step> {
-        self.transfer.poll_step()
+        loop {
+            match self.transfer.poll_step()? {
+                Step::Asks => self.ledger.begin(self.asked.filter(|_| self.transfer.knows_from())),
+                step @ (Step::Write(_)
+                | Step::SubscribeAgain
+                | Step::Due
+                | Step::Ended(_)
+                | Step::Failed
+                | Step::Report(_)
+                | Step::Dead) => return Some(step),
+            }
+        }
+    }
+
+    /// Whether the end of a transfer was put off, for an answer that a decoder waits for.
+    pub(super) fn waits_on(&mut self, now: Mono) -> bool {
+        self.transfer.drain_again(now)
     }
 
     /// Whether the time has come for another transfer.
@@ -240,10 +347,29 @@ impl Shelf {
         self.ledger.end(false, 0);
     }
 
-    /// The transfer has ended as it should, and the decoder has given what it held. `expected` were announced.
-    pub(super) fn handle_ended(&mut self, expected: Option<u32>, pushed: u64, now: Mono) -> Option<Fault> {
+    /// The transfer has ended as it should, and the decoder has given what it held; it is not `is_whole` when that
+    /// let records go. `expected` were announced.
+    pub(super) fn handle_ended(
+        &mut self,
+        expected: Option<u32>,
+        is_whole: bool,
+        pushed: u64,
+        now: Mono,
+    ) -> Option<Fault> {
         self.silences = 0;
-        let came = self.ledger.end(true, pushed);
+        let is_short = expected.is_some_and(|expected| self.ledger.count() < expected);
+        let is_of_part = std::mem::take(&mut self.must_ask_all);
+        let is_complete = is_whole && !is_of_part && (!is_short || self.was_short);
+        let came = self.ledger.end(is_complete, pushed);
+        if !is_whole {
+            self.is_whole = false;
+            self.transfer.hurry(AFTER_LIVE, now);
+            return None;
+        }
+        if is_of_part {
+            self.begin(None, now);
+            return None;
+        }
         if came.is_of_other_numbers || came.is_at_end_of_numbers {
             self.begin(None, now);
             return None;
@@ -267,16 +393,20 @@ impl Shelf {
     }
 
     /// A procedure got no sign of life. True when the connection is to be given up for it.
-    pub(super) fn handle_dead(&mut self) -> bool {
+    pub(super) fn handle_dead(&mut self, now: Mono) -> bool {
         self.silences = if self.had_given { 0 } else { self.silences.saturating_add(1) };
-        self.silences <= SILENCES
+        let gives_up = self.silences <= SILENCES;
+        if !gives_up {
+            self.transfer.rest(PERIOD, now);
+        }
+        gives_up
     }
 
-    /// Everything up to this place is durable. True when the mark has moved.
+    /// Everything up to this place is durable. True when something else is to be remembered now.
     pub(super) fn handle_durable(&mut self, through: u64, now: Mono) -> bool {
         let has_moved = self.ledger.handle_durable(through);
         self.delete(now);
-        has_moved
+        has_moved || std::mem::take(&mut self.has_changed)
     }
 
     pub(super) fn handle_refused(&mut self) {
@@ -284,11 +414,13 @@ impl Shelf {
         self.is_whole = false;
     }
 
+    fn may_delete_now(&self) -> bool {
+        self.is_whole && self.missing.is_none() && !self.must_keep && self.ledger.is_settled()
+    }
+
     /// Deletes what may be deleted, if it may now.
     fn delete(&mut self, now: Mono) {
-        let Some(may) =
-            self.may_delete.filter(|_| self.is_whole && self.missing.is_none() && self.ledger.is_settled())
-        else {
+        let Some(may) = self.may_delete.filter(|_| self.may_delete_now()) else {
             return;
         };
         // Behind the greatest number the next record has the least.

@@ -5,7 +5,8 @@
 //!
 //! Choices:
 //! - *Unsuccessful.* A weight of 0xFFFF is no weight (from memory, Weight Scale Service 3.2.1; as a number it
-//!   would be 327.675 kg or 655.35 lb): `error`.
+//!   would be 327.675 kg or 655.35 lb): `error`, flagged `invalid`. So are body mass index and height that come
+//!   with it: what a measurement says that did not succeed is no result.
 //! - *User.* The index of a person in the scale's memory is read past and never leaves the decoder.
 //! - *Unit.* As sent; a height in steps of a millimetre is given in centimetres, exactly.
 //! - *Reserved flags* are ignored. One maker is known to mark weights below zero with bit 4: such a scale must
@@ -20,7 +21,7 @@ use crate::device::nomenclature::{
     CENTIMETRE, INCH, KILOGRAM, KILOGRAM_PER_M2, LEN_BODY_ACTUAL, MASS_BODY_ACTUAL, POUND,
     RATIO_MASS_BODY_LEN_SQ, Unit,
 };
-use crate::device::observation::{Absent, Observation, Status, Value};
+use crate::device::observation::{Absent, Observation, Quality, Status, Value};
 use crate::link::Characteristic;
 
 const SERVICE: u16 = 0x181D;
@@ -102,14 +103,18 @@ fn decode(characteristic: Characteristic, value: &[u8]) -> Result<Vec<Observatio
         // Whose weight it is stays in the scale.
         octets.u8("user")?;
     }
+    let is_unsuccessful = weight == UNSUCCESSFUL;
+    if is_unsuccessful {
+        occasion.flag(Quality::INVALID);
+    }
+    let gate = |number: Value| if is_unsuccessful { Value::Absent(Absent::Error) } else { number };
     let (number, unit) = system.mass(weight);
-    let number = if weight == UNSUCCESSFUL { Value::Absent(Absent::Error) } else { number };
-    let mut observations = vec![occasion.measured(&MASS_BODY_ACTUAL, number, unit)];
+    let mut observations = vec![occasion.measured(&MASS_BODY_ACTUAL, gate(number), unit)];
     if has(INDEX_AND_HEIGHT_PRESENT) {
         let index = tenths(octets.u16("body mass index")?, -1);
         let (height, unit) = system.length(octets.u16("height")?);
-        observations.push(occasion.measured(&RATIO_MASS_BODY_LEN_SQ, index, &KILOGRAM_PER_M2));
-        observations.push(occasion.measured(&LEN_BODY_ACTUAL, height, unit));
+        observations.push(occasion.measured(&RATIO_MASS_BODY_LEN_SQ, gate(index), &KILOGRAM_PER_M2));
+        observations.push(occasion.measured(&LEN_BODY_ACTUAL, gate(height), unit));
     }
     Ok(observations)
 }
@@ -118,6 +123,15 @@ fn decode(characteristic: Characteristic, value: &[u8]) -> Result<Vec<Observatio
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn nothing_of_a_measurement_that_did_not_succeed_is_a_result() {
+        let said = decode(MEASUREMENT, &[0x08, 0xFF, 0xFF, 0xE6, 0x00, 0x08, 0x07]).unwrap();
+        assert_eq!(said.len(), 3);
+        for said in said {
+            assert_eq!((said.value, said.quality), (Value::Absent(Absent::Error), Quality::INVALID));
+        }
+    }
 
     proptest! {
         #[test]

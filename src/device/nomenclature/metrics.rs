@@ -185,11 +185,11 @@ rows! { Metric METRICS:
     /// Right atrial pressure, mean.
     PRESS_BLD_ATR_RIGHT_MEAN = { code: 150_071, reference: "MDC_PRESS_BLD_ATR_RIGHT_MEAN", label: "right atrial pressure, mean", loinc: None, plausible: None };
     /// Cuff pressure, systolic.
-    PRESS_BLD_NONINV_SYS = { code: 150_021, reference: "MDC_PRESS_BLD_NONINV_SYS", label: "non-invasive systolic pressure", loinc: None, plausible: Some((0, 350)) };
+    PRESS_BLD_NONINV_SYS = { code: 150_021, reference: "MDC_PRESS_BLD_NONINV_SYS", label: "non-invasive systolic pressure", loinc: Some("8480-6"), plausible: Some((0, 350)) };
     /// Cuff pressure, diastolic.
-    PRESS_BLD_NONINV_DIA = { code: 150_022, reference: "MDC_PRESS_BLD_NONINV_DIA", label: "non-invasive diastolic pressure", loinc: None, plausible: Some((0, 350)) };
+    PRESS_BLD_NONINV_DIA = { code: 150_022, reference: "MDC_PRESS_BLD_NONINV_DIA", label: "non-invasive diastolic pressure", loinc: Some("8462-4"), plausible: Some((0, 350)) };
     /// Cuff pressure, mean.
-    PRESS_BLD_NONINV_MEAN = { code: 150_023, reference: "MDC_PRESS_BLD_NONINV_MEAN", label: "non-invasive mean pressure", loinc: None, plausible: Some((0, 350)) };
+    PRESS_BLD_NONINV_MEAN = { code: 150_023, reference: "MDC_PRESS_BLD_NONINV_MEAN", label: "non-invasive mean pressure", loinc: Some("8478-0"), plausible: Some((0, 350)) };
     /// Arterial pressure, systolic.
     PRESS_BLD_ART_ABP_SYS = { code: 150_037, reference: "MDC_PRESS_BLD_ART_ABP_SYS", label: "arterial systolic pressure (ABP)", loinc: None, plausible: Some((0, 350)) };
     /// Arterial pressure, diastolic.

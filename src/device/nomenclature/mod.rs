@@ -1,7 +1,8 @@
 //! IEEE 11073-10101 codes with their reference ids, UCUM units and LOINC codes.
 //!
 //! A code is partition times 65,536 plus term. Sources: the HL7 PHD implementation guide for what
-//! FHIR carries beside MDC (LOINC), ISO/IEEE 11073-10101:2004 for the numbers. What has no standard
+//! FHIR carries beside MDC (LOINC), and for the mean of a blood pressure (8478-0) the FHIR specification's
+//! example `observation-example-mbp`; ISO/IEEE 11073-10101:2004 for the numbers. What has no standard
 //! code gets one of the private partition 1024 and a reference id that starts with the maker's
 //! name: such a code is ours, stable, and never reused.
 
@@ -101,6 +102,22 @@ mod tests {
         }
         let units: BTreeSet<u32> = UNITS.iter().map(|row| row.code).collect();
         assert_eq!(units.len(), UNITS.len());
+    }
+
+    /// HL7 PHD guide (blood pressure panel, 85354-9: a panel has no value, so no row here has its code); FHIR's
+    /// `observation-example-mbp` for the mean.
+    #[test]
+    fn the_parts_of_a_blood_pressure_have_the_codes_of_fhir_vital_signs() {
+        let loinc = |reference| metric_by_reference(reference).and_then(|row| row.loinc);
+        for (reference, code) in [
+            ("MDC_PRESS_BLD_NONINV_SYS", Some("8480-6")),
+            ("MDC_PRESS_BLD_NONINV_DIA", Some("8462-4")),
+            ("MDC_PRESS_BLD_NONINV_MEAN", Some("8478-0")),
+            ("MDC_PULS_RATE_NON_INV", Some("8867-4")),
+            ("MDC_PRESS_BLD_NONINV", None),
+        ] {
+            assert_eq!(loinc(reference), code, "{reference}");
+        }
     }
 
     #[test]

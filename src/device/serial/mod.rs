@@ -79,7 +79,7 @@ pub fn decode_capture(model: &SerialModel, settings: &Settings, bytes: &[u8]) ->
                     identities.remove(&part);
                 }
                 // A driver that listens has nothing to ask; a capture has nobody to ask, and is read once.
-                Action::Command(_) | Action::Commit | Action::Remember(_) => {}
+                Action::Command(_) | Action::Commit | Action::Remember(_) | Action::Pin(_) => {}
             }
         }
     }

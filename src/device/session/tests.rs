@@ -34,6 +34,8 @@ impl Random for Zero {
 struct Scripted {
     connections: VecDeque<Result<VecDeque<LinkEvent>, LinkError>>,
     current: VecDeque<LinkEvent>,
+    /// What has come by the time that the link has hung up.
+    late: VecDeque<LinkEvent>,
     performed: mpsc::Sender<String>,
 }
 
@@ -57,6 +59,10 @@ impl Link for Scripted {
     }
 
     async fn perform(&mut self, command: LinkCommand) -> Result<(), LinkError> {
+        if matches!(command, LinkCommand::HangUp) {
+            self.current = std::mem::take(&mut self.late);
+            self.current.push_back(LinkEvent::Down(LinkError::HungUp));
+        }
         self.performed.try_send(format!("{command:?}")).unwrap();
         Ok(())
     }
@@ -128,6 +134,7 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
     let link = Scripted {
         connections: connections.into_iter().map(|c| c.map(VecDeque::from)).collect(),
         current: VecDeque::new(),
+        late: VecDeque::new(),
         performed: performed_in,
     };
     let context = Context {
@@ -264,7 +271,7 @@ fn told(body: ReportBody) -> String {
         ReportBody::Identity(_) => "identity".to_owned(),
         ReportBody::Fault(fault) => fault.detail,
         ReportBody::Unlisted(part) => format!("unlisted: {}", part.0),
-        ReportBody::Observation(ticket, _) => format!("{ticket:?}"),
+        ReportBody::Observation(ticket, _) | ReportBody::Pin(ticket, _) => format!("{ticket:?}"),
     }
 }
 
@@ -410,6 +417,7 @@ async fn a_driver_is_told_the_ticket_of_each_of_its_readings_over_connections_an
                 ReportBody::Up
                 | ReportBody::Insecure
                 | ReportBody::Commit
+                | ReportBody::Pin(..)
                 | ReportBody::Down(_)
                 | ReportBody::Identity(_)
                 | ReportBody::Unlisted(_) => {}
@@ -604,7 +612,11 @@ async fn what_is_durable_is_remembered_while_the_device_is_there_and_while_it_is
         first.stop.send(true).unwrap();
     };
     tokio::join!(first.session.run(), story);
-    assert_eq!(std::iter::from_fn(|| first.performed.try_recv().ok()).count(), 2, "the request, and the end");
+    assert_eq!(
+        std::iter::from_fn(|| first.performed.try_recv().ok()).count(),
+        3,
+        "the request, the hang-up, and the end"
+    );
 
     // A link that never opens again.
     let mut bench = bench(vec![Err(lost())]);
@@ -625,4 +637,84 @@ async fn what_is_durable_is_remembered_while_the_device_is_there_and_while_it_is
         performed.iter().all(|performed| performed == "close"),
         "nothing is asked of nobody: {performed:?}"
     );
+}
+
+/// Holds a reading until its connection ends, and has what became durable remembered.
+#[derive(Default)]
+struct Holding(VecDeque<Action>);
+
+impl Driver for Holding {
+    fn handle_event(&mut self, event: &LinkEvent, _: Now) {
+        if matches!(event, LinkEvent::Down(_)) {
+            self.0.push_back(Action::observe(reading()));
+        }
+    }
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn handle_durable(&mut self, through: Ticket, _: Now) {
+        self.0.push_back(Action::Remember(Memo::new(&[u8::try_from(through.0).unwrap()]).unwrap()));
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        None
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.0.pop_front()
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_last_is_durable_and_remembered_before_a_stopped_session_ends() {
+    let mut bench = bench(vec![Ok(vec![])]);
+    let (kept_in, mut kept) = mpsc::channel(8);
+    bench.session.driver = Box::<Holding>::default();
+    bench.session.context.notebook = Box::new(Shown(kept_in, None));
+    let story = async {
+        assert!(matches!(soon(bench.reports.recv()).await.unwrap().body, ReportBody::Up));
+        bench.stop.send(true).unwrap();
+        let last = soon(bench.reports.recv()).await.unwrap().body;
+        assert!(matches!(last, ReportBody::Observation(Ticket(1), _)), "{last:?}");
+        assert!(matches!(soon(bench.reports.recv()).await.unwrap().body, ReportBody::Commit));
+        assert!(kept.try_recv().is_err(), "it is not durable yet");
+        bench.settled.send_modify(|settled| settled.through = Ticket(1));
+        assert_eq!(soon(kept.recv()).await.unwrap(), [1]);
+    };
+    tokio::join!(bench.session.run(), story);
+}
+
+/// An indication is confirmed by BlueZ before anybody hears of it: the device does not say it again.
+#[tokio::test]
+async fn what_had_come_when_a_recorder_is_let_go_is_said_before_the_end() {
+    for way in ["stop", "!"] {
+        let mut bench = bench(vec![Ok(if way == "!" { vec![bytes("!")] } else { vec![] })]);
+        let (kept_in, _kept) = mpsc::channel(8);
+        bench.session.context.notebook = Box::new(Shown(kept_in, None));
+        bench.session.link.late = VecDeque::from([bytes("late")]);
+        let story = async {
+            let mut words = said(&mut bench.reports, 2).await;
+            if way == "stop" {
+                bench.stop.send(true).unwrap();
+            }
+            words.extend(said(&mut bench.reports, 1).await);
+            bench.stop.send_replace(true);
+            // Whoever ends waits for what was said last.
+            bench.settled.send_modify(|settled| settled.through = Ticket(9));
+            words
+        };
+        let (words, ()) = tokio::join!(story, bench.session.run());
+        assert_eq!(words.last().map(String::as_str), Some("late"), "{way}: {words:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_session_does_not_wait_for_ever_for_what_does_not_become_durable() {
+    let mut bench = bench(vec![Ok(vec![])]);
+    let (kept_in, mut kept) = mpsc::channel(8);
+    bench.session.driver = Box::<Holding>::default();
+    bench.session.context.notebook = Box::new(Shown(kept_in, None));
+    bench.stop.send(true).unwrap();
+    soon(bench.session.run()).await;
+    assert!(kept.try_recv().is_err());
 }

@@ -24,7 +24,8 @@ use crate::device::ble::Collector;
 use crate::device::catalogue::{BleProfile, Stored};
 use crate::device::nomenclature::Metric;
 use crate::link::gatt::{
-    GattWrite, HEALTH_SENSOR_CONTROL, PUMP_RECORD_ACCESS, PUMP_STATUS_READER, RECORD_ACCESS,
+    DATABASE_HASH, DISCOVERED, GattWrite, HEALTH_SENSOR_CONTROL, PUMP_RECORD_ACCESS, PUMP_STATUS_READER,
+    RECORD_ACCESS,
 };
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 
@@ -111,7 +112,11 @@ impl Promises for Device {
         }
         self.waiting.push_back(command);
         match command {
-            LinkCommand::Read(of) => of.service == DEVICE_INFORMATION || self.is_of_profile(of),
+            LinkCommand::Read(of) => {
+                of.service == DEVICE_INFORMATION
+                    || [DATABASE_HASH, DISCOVERED].contains(&of)
+                    || self.is_of_profile(of)
+            }
             LinkCommand::Subscribe(to) => self.is_of_profile(to),
             LinkCommand::Write(write) => self.may_write(&write),
             LinkCommand::Send(_) | LinkCommand::Fill(..) | LinkCommand::HangUp => false,

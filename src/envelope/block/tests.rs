@@ -145,7 +145,12 @@ fn card(place: usize) -> DeviceCard {
         _ => "00112233445566778899AABBCCDDEEFF".to_owned(),
     };
     let security = SECURITY[place % 3];
-    DeviceCard { id: format!("bed-{place}"), model: "alaris-asena".to_owned(), pseudonym, security }
+    let location = match place {
+        0 => None,
+        1 => Some("ffeeddccbbaa99887766554433221100".to_owned()),
+        _ => Some("fridge".to_owned()),
+    };
+    DeviceCard { id: format!("bed-{place}"), model: "alaris-asena".to_owned(), pseudonym, location, security }
 }
 
 fn header() -> BlockHeader {
@@ -175,6 +180,19 @@ fn named(header: &BlockHeader, entries: Vec<Entry>) -> Vec<(Option<String>, Entr
         out.push((id, entry));
     }
     out
+}
+
+/// Blocks of before there were places, byte by byte.
+#[test]
+fn a_card_without_a_place_is_written_as_ever() {
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let pseudonym = "00112233445566778899aabbccddeeff";
+    let bytes = [&text("bed-0")[..], &text("alaris-asena"), &[1], &unhex(pseudonym).unwrap(), &[0]].concat();
+    assert_eq!(card_bytes(&card(0)).unwrap(), bytes);
+    let place = "ffeeddccbbaa99887766554433221100";
+    let card = DeviceCard { location: Some(place.to_owned()), ..card(0) };
+    let with = [&bytes[..bytes.len() - 1], &[0x10, 1], &unhex(place).unwrap()].concat();
+    assert_eq!(card_bytes(&card).unwrap(), with);
 }
 
 proptest! {
@@ -401,9 +419,13 @@ fn golden_entries() -> Vec<Entry> {
 #[test]
 fn the_golden_block_of_version_1_is_written_and_read_to_the_byte() {
     let golden = include_bytes!("../../../tests/golden/block-v1.bin");
-    let block = build(&mut BlockBuilder::new(&header()), &golden_entries());
+    // There were no places then.
+    let mut header = header();
+    header.devices.iter_mut().for_each(|card| card.location = None);
+    let block = build(&mut BlockBuilder::new(&header), &golden_entries());
     assert_eq!(hex(block.bytes()), hex(golden));
     let (read_header, read_entries) = read(golden).unwrap();
-    assert_eq!(named(&read_header, read_entries), named(&header(), golden_entries()));
-    assert_eq!(read_header.devices, [card(1), card(0), card(2)]);
+    assert_eq!(named(&read_header, read_entries), named(&header, golden_entries()));
+    let [zero, one, two] = header.devices.as_slice() else { panic!("three") };
+    assert_eq!(read_header.devices.iter().collect::<Vec<_>>(), [one, zero, two]);
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{DIMENSIONLESS, EVT_OCCL, PERCENT, PERFUSION, SPO2};
 use crate::device::observation::{Alarm, Kind, Observation, Phase, Priority, Quality, Status, Value};
+use crate::device::pin::{Pin, Pinned};
 use crate::envelope::block::MAX_RECORDS;
 use crate::envelope::record::Entry;
 use crate::policy::{DeviceCard, DeviceRule, Trust};
@@ -99,6 +100,7 @@ fn intake_for(
         id: "monitor-1".to_owned(),
         model: "masimo-ascii1".to_owned(),
         pseudonym: "00".to_owned(),
+        location: None,
         security: "serial",
     };
     let rule = DeviceRule {
@@ -253,6 +255,24 @@ fn what_is_refused_for_who_said_it_is_named_and_never_again_by_a_later_word() {
     let [event, one, over, two] = intake.store.blocks.as_slice() else { panic!("{:?}", intake.store.blocks) };
     assert_eq!((event, over), (&(Lane::Alarm, vec![0]), &(Lane::Alarm, vec![0])));
     assert_eq!((one, two), (&(Lane::Vital, vec![1]), &(Lane::Vital, vec![2])));
+}
+
+#[test]
+fn what_a_device_is_now_counts_as_taken_when_its_event_is_durable() {
+    let pin = |ticket, change: Option<&str>| {
+        let pin = Pin { of: Pinned::Firmware, change: change.map(str::to_owned) };
+        Report { device: DeviceIndex(0), at: at(0), body: ReportBody::Pin(Ticket(ticket), pin) }
+    };
+    let (mut intake, told) = intake();
+    intake.handle_report(pin(1, None), at(0));
+    assert_eq!(told.borrow().through, Ticket(1), "there is nothing to be told of it");
+    intake.store.broken = true;
+    intake.handle_report(pin(2, Some("1.0 and 1.1")), at(0));
+    intake.handle_timeout(at(0));
+    assert_eq!((told.borrow().through, intake.store.blocks.len()), (Ticket(1), 0));
+    intake.store.broken = false;
+    intake.handle_timeout(at(1_000));
+    assert_eq!((told.borrow().through, intake.store.blocks.len()), (Ticket(2), 1));
 }
 
 #[test]

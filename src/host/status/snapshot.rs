@@ -72,6 +72,10 @@ pub struct Device {
     pub model: String,
     /// `bonded`, `open` or `serial`.
     pub security: String,
+    /// Whether it is not connected to, as its bond is not what its entry demands: `link_reason` says why.
+    pub bond_refused: bool,
+    /// How often that was so when it was to be connected to.
+    pub bond_refusals: u64,
     /// `up`, `down` or `never`.
     pub link: String,
     /// How long ago the link came up or went down.
@@ -204,6 +208,10 @@ pub struct Radio {
     pub wants_usb_reset: bool,
     /// How many questions of a pairing that came from outside were refused.
     pub pairing_refused: u64,
+    /// How many values were lost because too many came before they could be taken.
+    pub values_lost: u64,
+    /// Why BlueZ did not take the agent that refuses pairings, if so: another agent may accept them.
+    pub no_agent: Option<String>,
 }
 
 /// A device that was seen and is not in the allowlist. It was not connected to, so nothing more is
@@ -227,6 +235,8 @@ impl Device {
             id: rule.card.id.clone(),
             model: rule.card.model.clone(),
             security: rule.card.security.to_owned(),
+            bond_refused: state.is_insecure(),
+            bond_refusals: state.insecure(),
             link: link.to_owned(),
             link_age_ms: state.link_since().map(|at| age_ms(at, now)),
             link_reason,
@@ -272,6 +282,7 @@ mod tests {
             id: "pump".into(),
             model: "alaris-asena".into(),
             pseudonym: "secret".into(),
+            location: None,
             security: "serial",
         };
         let expects = StatedIdentity { serial: Some("1".into()), ..StatedIdentity::default() };

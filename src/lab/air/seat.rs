@@ -158,6 +158,7 @@ impl Seat {
             id: format!("air-{}", self.index),
             model: self.profiles.first().map(|row| row.name.to_owned()).unwrap_or_default(),
             pseudonym: format!("{:032x}", self.index),
+            location: None,
             security: "bonded",
         };
         let expects = Identity { serial: Some(self.serial.clone()), ..Identity::default() };

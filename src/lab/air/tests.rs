@@ -23,8 +23,6 @@ fn twenty_calm_minutes_give_every_value_once() {
     );
 }
 
-// A seed that does not draw what is known to be wrong: a continuous glucose monitor whose start is not
-// answered in time gives its records twice, once without a time and once with it.
 #[test]
 fn an_hour_of_faults_loses_nothing_and_doubles_nothing() {
     let outcome = ward(&Plan { minutes: 60, seed: 5, calm: false, ..usual() });

@@ -13,7 +13,7 @@ use super::seat::{Common, Seat};
 use super::trouble::Troubles;
 use super::{Outcome, Plan, Spoil};
 use crate::device::catalogue::ble_profile;
-use crate::device::{DeviceIndex, Report, ReportBody};
+use crate::device::{DeviceIndex, Report, ReportBody, Ticket};
 use crate::lab::disk::Draw;
 use crate::policy::{Gatekeeper, Verdict};
 use crate::time::{Clock, ClockSync, Mono, Now, Wall};
@@ -139,9 +139,13 @@ impl Ward {
                 self.outcome.tell(format!("{}: {reference} before it said who it is", seat.serial));
             }
             ReportBody::Observation(..)
+            | ReportBody::Pin(..)
             | ReportBody::Insecure
             | ReportBody::Fault(_)
             | ReportBody::Unlisted(_) => {}
+        }
+        if let ReportBody::Pin(ticket, _) = report.body {
+            return self.take_pin(ticket, report);
         }
         let kept = if let ReportBody::Observation(ticket, said) = &report.body {
             Some((*ticket, said.clone()))
@@ -169,7 +173,21 @@ impl Ward {
                 self.outcome.tell(format!("{}: {refusal}", seat.serial));
                 false
             }
-            Verdict::Noted => false,
+            Verdict::Tell(_) | Verdict::Noted => false,
+        };
+        seat.settle(ticket, is_refused, simulated_now());
+    }
+
+    /// No device here ever changes what it is.
+    fn take_pin(&mut self, ticket: Ticket, report: Report) {
+        let Some(seat) = self.seats.get_mut(usize::from(report.device.0)) else { return };
+        let is_refused = match self.gate.handle_report(report) {
+            Verdict::Tell(event) => {
+                self.outcome.tell(format!("{}: {}", seat.serial, event.detail));
+                false
+            }
+            Verdict::Refuse(refusal) => refusal.is_of_identity(),
+            Verdict::Admit(_) | Verdict::Noted => false,
         };
         seat.settle(ticket, is_refused, simulated_now());
     }

@@ -39,6 +39,7 @@ pub(in crate::lab) fn rules() -> Vec<DeviceRule> {
                 id: format!("bed-{device:02}"),
                 model: "masimo-ascii1".to_owned(),
                 pseudonym: format!("{:032x}", u128::from(device).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C)),
+                location: None,
                 security: "serial",
             },
             expects: identity(device),
@@ -228,7 +229,7 @@ impl Line {
         match self.gate.handle_report(report) {
             Verdict::Admit(admitted) => Ok(self.builder.push(&admitted)?),
             Verdict::Refuse(refusal) => anyhow::bail!("the gate refuses what it should admit: {refusal}"),
-            Verdict::Noted => anyhow::bail!("the gate took a reading for something else"),
+            Verdict::Tell(_) | Verdict::Noted => anyhow::bail!("the gate took a reading for something else"),
         }
     }
 }
@@ -325,6 +326,7 @@ mod tests {
             ReportBody::Up
             | ReportBody::Insecure
             | ReportBody::Commit
+            | ReportBody::Pin(..)
             | ReportBody::Down(_)
             | ReportBody::Identity(_)
             | ReportBody::Fault(_)

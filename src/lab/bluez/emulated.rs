@@ -9,6 +9,8 @@ pub struct Emulated {
     pub name: String,
     /// Whether it shares keys with the adapter.
     pub bonded: bool,
+    /// Whether somebody called it trusted.
+    pub trusted: bool,
     /// What it offers.
     pub services: Vec<EmulatedService>,
 }
@@ -52,13 +54,13 @@ impl Emulated {
 
     /// A device with these services, not bonded.
     pub fn new(address: &str, name: &str, services: Vec<EmulatedService>) -> Self {
-        Self { address: address.to_owned(), name: name.to_owned(), bonded: false, services }
+        Self { address: address.to_owned(), name: name.to_owned(), bonded: false, trusted: false, services }
     }
 
-    /// The same, sharing keys with the adapter.
+    /// The same, sharing keys with the adapter, and trusted: as `wardline pair` leaves it.
     #[must_use]
     pub fn bonded(self) -> Self {
-        Self { bonded: true, ..self }
+        Self { bonded: true, trusted: true, ..self }
     }
 }
 

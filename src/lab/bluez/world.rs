@@ -5,6 +5,7 @@
 mod adapters;
 mod answers;
 mod pairing;
+mod subscriptions;
 mod visits;
 
 pub(super) use answers::Refusal;
@@ -47,6 +48,8 @@ struct Peripheral {
     in_range: bool,
     advertising: bool,
     half_open: usize,
+    /// How often it goes again as soon as it is connected.
+    goes: usize,
 }
 
 struct Failure {
@@ -87,6 +90,7 @@ pub struct World {
     strong: bool,
     changed: bool,
     pairing: pairing::Pairing,
+    subscriptions: subscriptions::Subscriptions,
     /// What devices keep, by address.
     pub(super) memories: BTreeMap<String, Memory>,
     /// What is still to happen because of them, in order.
@@ -115,11 +119,6 @@ impl World {
     /// Whether a device is connected.
     pub fn is_connected(&self, address: &str) -> bool {
         self.objects.is(&self.path_of(address), DEVICE, "Connected")
-    }
-
-    /// Whether somebody is subscribed to a characteristic.
-    pub fn is_subscribed(&self, address: &str, uuid: u16) -> bool {
-        self.find(address, uuid).is_some_and(|path| self.objects.is(&path, CHARACTERISTIC, "Notifying"))
     }
 
     /// Whether the adapter scans.
@@ -171,6 +170,7 @@ impl World {
             strong: false,
             changed: false,
             pairing: pairing::Pairing::default(),
+            subscriptions: subscriptions::Subscriptions::default(),
             memories: BTreeMap::new(),
             due: VecDeque::new(),
         };
@@ -180,8 +180,10 @@ impl World {
 
     pub(super) fn add(&mut self, emulated: Emulated) {
         let address = emulated.address.clone();
-        self.peripherals
-            .insert(address, Peripheral { emulated, in_range: true, advertising: true, half_open: 0 });
+        self.peripherals.insert(
+            address,
+            Peripheral { emulated, in_range: true, advertising: true, half_open: 0, goes: 0 },
+        );
     }
 
     pub(super) fn set_in_range(&mut self, address: &str, in_range: bool) -> Result<(), BluezError> {
@@ -194,16 +196,6 @@ impl World {
 
     pub(super) fn set_advertising(&mut self, address: &str, advertising: bool) -> Result<(), BluezError> {
         self.peripheral(address)?.advertising = advertising;
-        Ok(())
-    }
-
-    pub(super) fn notify(&mut self, address: &str, uuid: u16, value: &[u8]) -> Result<(), BluezError> {
-        let what = format!("{address} {uuid:04X}");
-        let path = self.find(address, uuid).ok_or_else(|| BluezError::NotSubscribed(what.clone()))?;
-        if !self.objects.is(&path, CHARACTERISTIC, "Notifying") {
-            return Err(BluezError::NotSubscribed(what));
-        }
-        self.objects.set(&path, CHARACTERISTIC, "Value", Property::Octets(value.to_vec()));
         Ok(())
     }
 
@@ -245,6 +237,11 @@ impl World {
 
     pub(super) fn leave_half_open(&mut self, address: &str, times: usize) -> Result<(), BluezError> {
         self.peripheral(address)?.half_open = times;
+        Ok(())
+    }
+
+    pub(super) fn go_on_connect(&mut self, address: &str, times: usize) -> Result<(), BluezError> {
+        self.peripheral(address)?.goes = times;
         Ok(())
     }
 
@@ -319,7 +316,7 @@ impl World {
             return;
         }
         let Some(peripheral) = self.peripherals.get(address) else { return };
-        let Emulated { name, bonded, services, .. } = &peripheral.emulated;
+        let Emulated { name, bonded, trusted, services, .. } = &peripheral.emulated;
         let uuids = services.iter().map(|service| long_uuid(service.uuid)).collect();
         let mut properties = Interface::from([
             ("Adapter", Property::Object(self.hci.clone())),
@@ -329,7 +326,7 @@ impl World {
             ("Alias", Property::text(name)),
             ("Paired", Property::Bool(*bonded)),
             ("Bonded", Property::Bool(*bonded)),
-            ("Trusted", Property::Bool(false)),
+            ("Trusted", Property::Bool(*trusted)),
             ("Blocked", Property::Bool(false)),
             ("LegacyPairing", Property::Bool(false)),
             ("Connected", Property::Bool(false)),
@@ -347,15 +344,23 @@ impl World {
         for service in services {
             let service_path = format!("{device}/service{handle:04x}");
             handle += 1;
+            // Kept from an earlier connection.
+            let is_kept = self.objects.get(&service_path).is_some();
             let properties = Interface::from([
                 ("UUID", Property::Text(long_uuid(service.uuid))),
                 ("Primary", Property::Bool(true)),
                 ("Device", Property::Object(device.to_owned())),
             ]);
-            self.objects.add(&service_path, Object::from([(SERVICE, properties)]));
+            if !is_kept {
+                self.objects.add(&service_path, Object::from([(SERVICE, properties)]));
+            }
             for characteristic in &service.characteristics {
                 let path = format!("{service_path}/char{handle:04x}");
                 handle += 2;
+                if is_kept {
+                    continue;
+                }
+                self.subscriptions.forget(&path);
                 let flags = characteristic.flags.iter().map(|&flag| flag.to_owned()).collect();
                 let properties = Interface::from([
                     ("UUID", Property::Text(long_uuid(characteristic.uuid))),
@@ -370,7 +375,8 @@ impl World {
         }
     }
 
-    /// As BlueZ does for a device without a cache: its services go with its connection.
+    /// BlueZ keeps the services of a bonded device (`main.conf`, `Cache`); those of another go with its
+    /// connection.
     fn disconnect(&mut self, address: &str) {
         let path = self.path_of(address);
         if !self.objects.is(&path, DEVICE, "Connected") {
@@ -379,6 +385,9 @@ impl World {
         self.end_remembering(address);
         self.objects.set(&path, DEVICE, "ServicesResolved", Property::Bool(false));
         self.objects.set(&path, DEVICE, "Connected", Property::Bool(false));
+        if self.is_bonded(address) {
+            return;
+        }
         for below in self.objects.paths_below(&path) {
             if self.objects.get(&below).is_some_and(|object| object.contains_key(SERVICE)) {
                 self.objects.remove(&below);

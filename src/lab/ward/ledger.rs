@@ -159,6 +159,7 @@ impl Ledger {
                     id: format!("{}-{index}", port.model().name),
                     model: port.model().name.to_owned(),
                     pseudonym: format!("{index:032x}"),
+                    location: None,
                     security: "serial",
                 };
                 let expects = Identity { serial, ..Identity::default() };
@@ -210,6 +211,7 @@ impl Ledger {
                 self.take(report.device, said);
             }
             ReportBody::Observation(..)
+            | ReportBody::Pin(..)
             | ReportBody::Up
             | ReportBody::Insecure
             | ReportBody::Commit

@@ -146,13 +146,19 @@ impl Adapter {
         self.power(true).await.map_err(|error| format!("{name} cannot be switched on: {error}"))
     }
 
+    /// No keys are made any more, whoever asks for them.
+    pub(super) async fn end_pairable(&self) -> Result<(), Refused> {
+        self.set("Pairable", false).await
+    }
+
     async fn power(&self, on: bool) -> Result<(), Refused> {
+        self.set("Powered", on).await
+    }
+
+    async fn set(&self, name: &str, to: bool) -> Result<(), Refused> {
         let proxy = self.bus.object(&self.path, POWER_LIMIT);
-        let set = proxy.method_call(
-            "org.freedesktop.DBus.Properties",
-            "Set",
-            (ADAPTER, "Powered", Variant(Box::new(on))),
-        );
+        let value = Variant(Box::new(to));
+        let set = proxy.method_call("org.freedesktop.DBus.Properties", "Set", (ADAPTER, name, value));
         set.await.map_err(Refused)
     }
 

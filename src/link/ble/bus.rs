@@ -2,14 +2,15 @@
 //!
 //! In: the bus. Out: whether `org.bluez` is there, what its adapters and devices are and become, and
 //! whether a device is bonded. btleplug tells none of it, or asks BlueZ a question for each
-//! advertisement. What is changed here is the adapter alone: its scan and whether it is switched on
-//! (in `adapter`); and an agent is registered that refuses every pairing, which nothing else here could
-//! change.
+//! advertisement. What is changed here is the adapter alone: its scan, whether it is switched on and whether it
+//! can be paired with (in `adapter`); an agent is registered that refuses every pairing, which nothing else here
+//! could change; and the `keeper`'s registrations for indications stand on this connection.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbus::channel::{BusType, MatchingReceiver as _};
+use dbus::channel::{BusType, MatchingReceiver as _, Sender as _};
 use dbus::message::MatchRule;
 use dbus::nonblock::{Proxy, SyncConnection};
 use dbus::{Message, MessageType};
@@ -17,12 +18,14 @@ use dbus_tokio::connection::{self, IOResource};
 use futures_util::FutureExt;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::Security;
 use super::objects::{self, Seen};
 use super::pairing::Agent;
 use super::pairing::agent::SharedGate;
+use super::{Address, Security};
+use crate::link::Characteristic;
 
 const BLUEZ: &str = "org.bluez";
+const ADAPTER: &str = "org.bluez.Adapter1";
 const DEVICE: &str = "org.bluez.Device1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const BUS: &str = "org.freedesktop.DBus";
@@ -147,6 +150,28 @@ impl Bus {
         Proxy::new(BLUEZ, path, limit, &*self.connection)
     }
 
+    /// Those of the wanted characteristics that the device `id` is known to indicate, with their paths.
+    pub(super) async fn indicated(
+        &self,
+        id: &str,
+        wanted: &[Characteristic],
+    ) -> Result<Vec<(Characteristic, String)>, dbus::Error> {
+        let root = self.object("/", CALL_LIMIT);
+        let asked = root.method_call("org.freedesktop.DBus.ObjectManager", "GetManagedObjects", ());
+        let (all,): (HashMap<dbus::Path<'static>, objects::Interfaces>,) = asked.await?;
+        Ok(objects::indicated(&all, &format!("/org/bluez/{id}"), wanted))
+    }
+
+    /// Calls a method of BlueZ without waiting for an answer.
+    pub(super) fn tell(&self, path: &str, interface: &str, member: &str) {
+        // The names are BlueZ's own: always valid.
+        if let Ok(mut call) = Message::new_method_call(BLUEZ, path, interface, member) {
+            call.set_no_reply(true);
+            // It fails with the connection, and BlueZ ends all that was asked over it.
+            let _ = self.connection.send(call);
+        }
+    }
+
     /// What BlueZ says of the keys shared with the device `id`, for instance
     /// `hci0/dev_F1_00_00_00_00_01`.
     pub(super) async fn security(&self, id: &str) -> Result<Security, dbus::Error> {
@@ -160,10 +185,20 @@ impl Bus {
         // `Paired` is that keys were exchanged, `Bonded` that they are kept (BlueZ, org.bluez.Device).
         let (paired, bonded) = (property("Paired").await?, property("Bonded").await?);
         Ok(match (paired, bonded) {
-            (true, true) => Security::Bonded,
+            (true, true) if property("Trusted").await? => Security::Bonded,
+            (true, true) => Security::Unproven,
             (true, false) => Security::Paired,
             (false, _) => Security::Open,
         })
+    }
+
+    /// The address of the adapter that has the device `id`; `None` for one that is no address.
+    pub(super) async fn adapter_of(&self, id: &str) -> Result<Option<Address>, dbus::Error> {
+        let name = id.split('/').next().unwrap_or_default();
+        let path = format!("/org/bluez/{name}");
+        let reply = self.object(&path, CALL_LIMIT).method_call(PROPERTIES, "Get", (ADAPTER, "Address"));
+        let (value,): (dbus::arg::Variant<String>,) = reply.await?;
+        Ok(value.0.parse().ok())
     }
 }
 

@@ -16,7 +16,6 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use btleplug::platform::PeripheralId;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -78,8 +77,8 @@ pub(super) struct Up {
 /// What is known of a listed device.
 #[derive(Clone, Default)]
 pub(super) struct Peer {
-    /// btleplug's name of it, once BlueZ knows it.
-    pub(super) id: Option<PeripheralId>,
+    /// BlueZ's name of it, once BlueZ knows it: `hci0/dev_F1_00_00_00_00_01`.
+    pub(super) id: Option<String>,
     /// It was heard, or was connected, since it was last lost.
     pub(super) sighted: bool,
     /// It is connected, by whomever.
@@ -95,6 +94,11 @@ struct State {
     not_scanning: Option<String>,
     adverts: u64,
     unlisted: VecDeque<Address>,
+    values_lost: u64,
+    /// Why BlueZ did not take the agent that refuses pairings.
+    no_agent: Option<String>,
+    /// Whether the adapter was told that nobody pairs.
+    is_closed: bool,
 }
 
 /// Whether a listed device is there.
@@ -133,6 +137,10 @@ pub struct Status {
     pub wants_usb_reset: bool,
     /// How many questions of a pairing that came from outside were refused.
     pub pairing_refused: u64,
+    /// How many values were lost because too many came before their subscription.
+    pub values_lost: u64,
+    /// Why BlueZ did not take the agent that refuses pairings, if so: another agent may accept them.
+    pub no_agent: Option<String>,
 }
 
 /// What was heard of devices that are not on the allowlist.
@@ -161,6 +169,9 @@ impl Central {
             not_scanning: None,
             adverts: 0,
             unlisted: VecDeque::new(),
+            values_lost: 0,
+            no_agent: None,
+            is_closed: false,
         };
         let shared = Arc::new(Shared {
             adapter: adapter.into(),
@@ -211,6 +222,7 @@ impl Central {
                     if let Err(error) = &agent {
                         tracing::warn!(%error, "BlueZ takes no agent: pairings from outside are not counted");
                     }
+                    self.shared.state().no_agent = agent.as_ref().err().map(ToString::to_string);
                     match self.scan(bus, &mut signals).await {
                         Ended::Radio(reason) => reason,
                         Ended::Bus(reason) => return reason,
@@ -231,6 +243,7 @@ impl Central {
             Ok(found) => found,
             Err(reason) => return Ended::Radio(reason),
         };
+        self.close_to_pairing(&adapter).await;
         if let Err(reason) = adapter.start_scan().await {
             // It is helped against this as against silence.
             if self.shared.poll_step() == Some(Step::PowerCycle)
@@ -244,6 +257,20 @@ impl Central {
         self.shared.radio.send_replace(Radio::Up(Arc::new(Up { bus: bus.clone() })));
         tracing::info!(adapter = self.shared.adapter, name = adapter.name(), "scanning");
         Scan::new(&self.shared, adapter).run(objects, signals).await
+    }
+
+    /// Once: a `wardline pair` that was killed leaves an adapter pairable, and one that runs later makes it so.
+    async fn close_to_pairing(&self, adapter: &Adapter) {
+        if self.shared.state().is_closed {
+            return;
+        }
+        match adapter.end_pairable().await {
+            Ok(()) => self.shared.state().is_closed = true,
+            Err(error) => {
+                let adapter = &self.shared.adapter;
+                tracing::warn!(adapter, %error, "the adapter may be pairable: that cannot be ended");
+            }
+        }
     }
 
     fn go_down(&self, reason: String) {
@@ -356,6 +383,8 @@ impl Handle {
             usb_resets_asked: counts.usb_resets_asked,
             wants_usb_reset: state.watchdog.wants_usb_reset(),
             pairing_refused: self.shared.pairings.refusals().total(),
+            values_lost: state.values_lost,
+            no_agent: state.no_agent.clone(),
         }
     }
 
@@ -378,6 +407,11 @@ impl Handle {
         if let Some(peer) = self.shared.peers.get(&address) {
             peer.send_modify(|peer| peer.sighted = false);
         }
+    }
+
+    /// So many values of a link were lost.
+    pub(super) fn handle_lost(&self, values: u64) {
+        self.shared.state().values_lost += values;
     }
 
     /// Something came over a link: the radio is not deaf.

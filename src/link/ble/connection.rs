@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use btleplug::api::bleuuid::{BleUuid as _, uuid_from_u16};
@@ -18,8 +19,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::central::{Peer, Radio};
+use super::keeper::Keeper;
 use super::{Address, Security};
-use crate::link::gatt::GattWrite;
+use crate::link::gatt::{DISCOVERED, GattWrite, listing};
 use crate::link::{Characteristic, LinkCommand, LinkError, LinkEvent, NOT_OFFERED};
 
 /// A read or a subscription takes two or three connection intervals of at most four seconds. Without
@@ -33,7 +35,8 @@ const OPERATIONS_WAITING: usize = 64;
 pub(super) struct Connection {
     pub(super) address: Address,
     pub(super) peripheral: Peripheral,
-    pub(super) values: BoxStream<'static, ValueNotification>,
+    pub(super) values: Values,
+    pub(super) keeper: Arc<Keeper>,
     pub(super) peer: watch::Receiver<Peer>,
     pub(super) radio: watch::Receiver<Radio>,
     /// How often the device was lost when the connection was made.
@@ -42,6 +45,12 @@ pub(super) struct Connection {
     pub(super) operations: Operations,
 }
 
+/// The values of a device, as they come.
+pub(super) type Values = BoxStream<'static, ValueNotification>;
+
+/// A value that nobody was given yet.
+pub(super) type Undelivered = (Characteristic, Bytes);
+
 /// What was asked of a connection.
 #[derive(Default)]
 pub(super) struct Operations {
@@ -49,7 +58,9 @@ pub(super) struct Operations {
     /// before it is asked again, BlueZ confirms that, and it is the only time that it is sent.
     wanted: BTreeSet<Characteristic>,
     /// What came of it so far, at most [`EARLY_KEPT`] values.
-    early: VecDeque<(Characteristic, Bytes)>,
+    early: VecDeque<Undelivered>,
+    /// How many values there was no room for, and nobody was told of it yet.
+    overflow: u64,
     /// Values that were early and whose subscription stands now.
     due: VecDeque<LinkEvent>,
     /// What was read on this connection: its answers come as values too.
@@ -60,7 +71,7 @@ pub(super) struct Operations {
 }
 
 /// How many values are kept until their characteristic is subscribed to.
-const EARLY_KEPT: usize = 64;
+pub(super) const EARLY_KEPT: usize = 64;
 
 impl Operations {
     /// Of a connection on which these will be subscribed to.
@@ -68,16 +79,36 @@ impl Operations {
         Self { wanted: wanted.into_iter().collect(), ..Self::default() }
     }
 
+    /// Puts what earlier connections left before all that comes.
+    pub(super) fn put_first(&mut self, left: VecDeque<Undelivered>) {
+        let early = std::mem::replace(&mut self.early, left);
+        self.early.extend(early);
+    }
+
+    /// How many values were lost because too many were early, since this was last asked.
+    pub(super) const fn take_overflow(&mut self) -> u64 {
+        std::mem::replace(&mut self.overflow, 0)
+    }
+
     /// What is to be made of a value: an event now, later, or never.
     fn take(&mut self, of: Characteristic, value: Bytes) -> Option<LinkEvent> {
         let has_room = self.early.len() < EARLY_KEPT;
-        // Behind what came earlier, or it would overtake it.
-        let is_behind = has_room && self.early.iter().any(|(early, _)| *early == of);
-        if self.subscribed.contains(&of) && !is_behind {
-            return Some(LinkEvent::Value(of, value));
-        }
-        if self.wanted.contains(&of) && !self.read.contains(&of) && has_room {
+        if self.subscribed.contains(&of) {
+            // Behind what came earlier, or it would overtake it.
+            let Some(first) = self.early.iter().position(|(early, _)| *early == of) else {
+                return Some(LinkEvent::Value(of, value));
+            };
             self.early.push_back((of, value));
+            // The subscription is on its way: rather a value before the word of it than none.
+            let due = if has_room { None } else { self.early.remove(first) };
+            return due.map(|(of, value)| LinkEvent::Value(of, value));
+        }
+        if self.wanted.contains(&of) && !self.read.contains(&of) {
+            if has_room {
+                self.early.push_back((of, value));
+            } else {
+                self.overflow += 1;
+            }
         }
         None
     }
@@ -102,6 +133,20 @@ impl Connection {
         }
         self.operations.waiting.push_back(command);
         Ok(())
+    }
+
+    /// What is there of what was subscribed to, without waiting: the connection is over.
+    pub(super) fn drain(&mut self) -> Vec<LinkEvent> {
+        let mut left: Vec<LinkEvent> = self.operations.due.drain(..).collect();
+        while let Some(Some(value)) = self.values.next().now_or_never() {
+            left.extend(self.value(value));
+        }
+        left
+    }
+
+    /// What was early and stays so.
+    pub(super) fn take_early(&mut self) -> VecDeque<Undelivered> {
+        std::mem::take(&mut self.operations.early)
     }
 
     /// Cancel-safe: values stay in their stream, and the operation that runs stays in `current`.
@@ -164,9 +209,8 @@ impl Connection {
 
     /// Values of what was subscribed to, or will be; a value that was read comes this way too, and is dropped.
     fn value(&mut self, value: ValueNotification) -> Option<LinkEvent> {
-        let service = value.service_uuid.to_ble_u16()?;
-        let uuid = value.uuid.to_ble_u16()?;
-        self.operations.take(Characteristic { service, uuid }, Bytes::from(value.value))
+        let (of, value) = read_value(value)?;
+        self.operations.take(of, value)
     }
 
     fn start_next_operation(&mut self) {
@@ -174,7 +218,7 @@ impl Connection {
         if operations.current.is_some() {
             return;
         }
-        let peripheral = self.peripheral.clone();
+        let (peripheral, keeper) = (self.peripheral.clone(), Arc::clone(&self.keeper));
         operations.current = match operations.waiting.pop_front() {
             Some(LinkCommand::Read(of)) => {
                 operations.read.insert(of);
@@ -183,7 +227,7 @@ impl Connection {
             Some(LinkCommand::Subscribe(to)) => {
                 // Before the request: the first value can overtake its answer.
                 let is_again = !operations.subscribed.insert(to);
-                Some(subscribe(peripheral, to, is_again).boxed())
+                Some(subscribe(peripheral, keeper, to, is_again).boxed())
             }
             Some(LinkCommand::Write(write)) => Some(self::write(peripheral, write).boxed()),
             // The others are never put in line.
@@ -224,6 +268,18 @@ pub(super) async fn radio_lost(radio: &mut watch::Receiver<Radio>) -> String {
     }
 }
 
+/// A value as the drivers know it, if it is of a characteristic that the Bluetooth SIG has numbered.
+pub(super) fn read_value(value: ValueNotification) -> Option<Undelivered> {
+    let service = value.service_uuid.to_ble_u16()?;
+    let uuid = value.uuid.to_ble_u16()?;
+    Some((Characteristic { service, uuid }, Bytes::from(value.value)))
+}
+
+/// Whether the device indicates it: then what it sends was confirmed, and is not sent again.
+pub(super) fn is_indicated(peripheral: &Peripheral, of: Characteristic) -> bool {
+    offered(peripheral, of).is_some_and(|found| found.properties.contains(CharPropFlags::INDICATE))
+}
+
 /// The characteristic as btleplug knows it, if the device has it.
 pub(super) fn offered(peripheral: &Peripheral, wanted: Characteristic) -> Option<api::Characteristic> {
     let (service, uuid) = (uuid_from_u16(wanted.service), uuid_from_u16(wanted.uuid));
@@ -231,7 +287,19 @@ pub(super) fn offered(peripheral: &Peripheral, wanted: Characteristic) -> Option
     service.characteristics.into_iter().find(|found| found.uuid == uuid)
 }
 
+/// What the device offers, asked of BlueZ anew: when it was connected, not all of it had to be known yet.
+async fn discovered(peripheral: &Peripheral) -> Result<Bytes, String> {
+    answer(peripheral.discover_services()).await?;
+    let characteristics = peripheral.services().into_iter().flat_map(|service| service.characteristics);
+    let offers = characteristics
+        .map(|found| (found.service_uuid.as_u128(), found.uuid.as_u128(), found.properties.bits()));
+    Ok(Bytes::from(listing(offers)))
+}
+
 async fn read(peripheral: Peripheral, of: Characteristic) -> LinkEvent {
+    if of == DISCOVERED {
+        return LinkEvent::ReadDone(of, discovered(&peripheral).await);
+    }
     let result = match offered(&peripheral, of) {
         None => Err(NOT_OFFERED.to_owned()),
         Some(found) => answer(peripheral.read(&found)).await.map(Bytes::from),
@@ -240,8 +308,14 @@ async fn read(peripheral: Peripheral, of: Characteristic) -> LinkEvent {
 }
 
 /// Subscribing again writes the descriptor anew, which BlueZ only does after an end: for a device that has
-/// forgotten it. That end may fail; what counts is the subscription.
-async fn subscribe(peripheral: Peripheral, to: Characteristic, is_again: bool) -> LinkEvent {
+/// forgotten it. That end may fail; what counts is the subscription. It would be no end while the keeper is
+/// registered too; the keeper gives way only to a subscription that stands.
+async fn subscribe(
+    peripheral: Peripheral,
+    keeper: Arc<Keeper>,
+    to: Characteristic,
+    is_again: bool,
+) -> LinkEvent {
     let result = match offered(&peripheral, to) {
         None => Err(NOT_OFFERED.to_owned()),
         Some(found) if !found.properties.intersects(CharPropFlags::NOTIFY | CharPropFlags::INDICATE) => {
@@ -250,9 +324,14 @@ async fn subscribe(peripheral: Peripheral, to: Characteristic, is_again: bool) -
         }
         Some(found) => {
             if is_again {
+                keeper.release(to).await;
                 let _ = answer(peripheral.unsubscribe(&found)).await;
             }
-            answer(peripheral.subscribe(&found)).await
+            let subscribed = answer(peripheral.subscribe(&found)).await;
+            if subscribed.is_ok() {
+                keeper.release(to).await;
+            }
+            subscribed
         }
     };
     LinkEvent::Subscribed(to, result)
@@ -308,11 +387,43 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn what_waits_is_bounded_and_what_has_no_room_is_counted() {
         let mut operations = Operations::new([INDICATED]);
         for _ in 0..1_000 {
             operations.take(INDICATED, Bytes::new());
+            operations.take(OTHER, Bytes::new());
         }
         assert_eq!(operations.early.len(), EARLY_KEPT);
+        assert_eq!(operations.take_overflow(), 1_000 - EARLY_KEPT as u64);
+        assert_eq!(operations.take_overflow(), 0);
+    }
+
+    #[test]
+    fn once_a_subscription_is_on_its_way_nothing_has_to_be_lost_or_to_overtake() {
+        let mut operations = Operations::new([INDICATED]);
+        let value = |octet| Bytes::from(vec![octet]);
+        let mut told = Vec::new();
+        for octet in 0..100 {
+            told.extend(operations.take(INDICATED, value(octet)));
+            operations.subscribed.insert(INDICATED);
+        }
+        operations.release(INDICATED);
+        told.extend(operations.due.drain(..));
+        let all: Vec<_> = (0..100).map(|octet| LinkEvent::Value(INDICATED, value(octet))).collect();
+        assert_eq!(told, all);
+        assert_eq!(operations.take_overflow(), 0);
+    }
+
+    #[test]
+    fn what_an_earlier_connection_left_comes_first() {
+        let value = |octet| Bytes::from(vec![octet]);
+        let left = VecDeque::from([(INDICATED, value(1)), (INDICATED, value(2))]);
+        let mut operations = Operations::new([INDICATED]);
+        operations.put_first(left);
+        assert_eq!(operations.take(INDICATED, value(3)), None);
+        operations.subscribed.insert(INDICATED);
+        operations.release(INDICATED);
+        let due: Vec<_> = operations.due.drain(..).collect();
+        assert_eq!(due, [1, 2, 3].map(|octet| LinkEvent::Value(INDICATED, value(octet))));
     }
 }

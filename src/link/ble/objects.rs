@@ -9,12 +9,15 @@ use std::collections::HashMap;
 use dbus::arg::{PropMap, prop_cast};
 
 use super::Address;
+use crate::link::Characteristic;
 
 /// The interfaces of an object.
 pub(super) type Interfaces = HashMap<String, PropMap>;
 
 const ADAPTER: &str = "org.bluez.Adapter1";
 const DEVICE: &str = "org.bluez.Device1";
+const SERVICE: &str = "org.bluez.GattService1";
+const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
 
 /// Properties that change with an advertisement and with nothing else. Services come after a
 /// connection too.
@@ -66,6 +69,46 @@ impl Seen {
     }
 }
 
+/// Those of the wanted characteristics that a device is known to indicate, with their paths, in their order.
+pub(super) fn indicated(
+    objects: &HashMap<dbus::Path<'static>, Interfaces>,
+    device: &str,
+    wanted: &[Characteristic],
+) -> Vec<(Characteristic, String)> {
+    let text = |path: &str, interface: &str, name: &str| -> Option<String> {
+        let properties = objects.get(&dbus::Path::new(path).ok()?)?.get(interface)?;
+        prop_cast::<String>(properties, name).cloned()
+    };
+    let mut found = Vec::new();
+    for (path, interfaces) in objects {
+        let below = path.strip_prefix(device).and_then(|rest| rest.strip_prefix('/'));
+        let Some((service, _)) = below.and_then(|below| below.split_once('/')) else { continue };
+        let Some(properties) = interfaces.get(CHARACTERISTIC) else { continue };
+        let flags = prop_cast::<Vec<String>>(properties, "Flags");
+        if !flags.is_some_and(|flags| flags.iter().any(|flag| flag == "indicate")) {
+            continue;
+        }
+        let service = text(&format!("{device}/{service}"), SERVICE, "UUID");
+        let uuid = prop_cast::<String>(properties, "UUID");
+        let Some((service, uuid)) = service.as_deref().and_then(short).zip(uuid.and_then(|uuid| short(uuid)))
+        else {
+            continue;
+        };
+        let characteristic = Characteristic { service, uuid };
+        if wanted.contains(&characteristic) {
+            found.push((characteristic, path.to_string()));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The 16 bits of a UUID that the Bluetooth SIG has given (Core specification, Vol 3 Part B, 2.5.1).
+fn short(uuid: &str) -> Option<u16> {
+    let digits = uuid.strip_suffix("-0000-1000-8000-00805f9b34fb")?.strip_prefix("0000")?;
+    (digits.len() == 4).then(|| u16::from_str_radix(digits, 16).ok())?
+}
+
 /// The address in BlueZ's path of a device, `/org/bluez/hci0/dev_F1_00_00_00_00_01`.
 pub(super) fn address_in(path: &str) -> Option<Address> {
     path.rsplit_once("/dev_")?.1.replace('_', ":").parse().ok()
@@ -114,6 +157,33 @@ mod tests {
         let characteristic =
             Interfaces::from([("org.bluez.GattCharacteristic1".to_owned(), properties(vec![]))]);
         assert_eq!(Seen::of(&characteristic), None);
+    }
+
+    #[test]
+    fn what_a_device_indicates_is_found_among_the_objects_of_all() {
+        let uuid =
+            |short: &str| -> Box<dyn RefArg> { Box::new(format!("0000{short}-0000-1000-8000-00805f9b34fb")) };
+        let flags = |flag: &str| -> Box<dyn RefArg> { Box::new(vec![flag.to_owned()]) };
+        let object = |path: &str, interface: &str, entries| {
+            let path = dbus::Path::from(format!("/org/bluez/hci0/{path}"));
+            (path, Interfaces::from([(interface.to_owned(), properties(entries))]))
+        };
+        let characteristic = |path: &str, short: &str, flag: &str| {
+            object(path, CHARACTERISTIC, vec![("UUID", uuid(short)), ("Flags", flags(flag))])
+        };
+        let objects = HashMap::from([
+            object("dev_A", DEVICE, vec![]),
+            object("dev_A/service0001", SERVICE, vec![("UUID", uuid("1809"))]),
+            characteristic("dev_A/service0001/char0002", "2a1c", "indicate"),
+            characteristic("dev_A/service0001/char0004", "2a1e", "notify"),
+            characteristic("dev_A/service0001/char0006", "2a21", "indicate"),
+            characteristic("dev_A/service0009/char000a", "2a1c", "indicate"),
+            object("dev_AB/service0001", SERVICE, vec![("UUID", uuid("1809"))]),
+            characteristic("dev_AB/service0001/char0002", "2a1c", "indicate"),
+        ]);
+        let wanted = [0x2A1C, 0x2A1E].map(|uuid| Characteristic { service: 0x1809, uuid });
+        let found = indicated(&objects, "/org/bluez/hci0/dev_A", &wanted);
+        assert_eq!(found, [(wanted[0], "/org/bluez/hci0/dev_A/service0001/char0002".to_owned())]);
     }
 
     #[test]

@@ -18,7 +18,8 @@
 //!   neither display nor keys gets keys that authenticate nobody. So a pairing that ended well without the
 //!   question that its method asks is a downgrade, and its bond is removed.
 //! - How a bond was made stands in BlueZ's key file only (see [`keys`]), which root may read. What cannot be
-//!   read is unknown, and unknown is refused: `wardline pair` looks whether it can read before it pairs.
+//!   read is unknown, and unknown is refused: `wardline pair` looks whether it can read before it pairs. The
+//!   daemon is not root: it takes a bond for what `wardline pair` proved and wrote down (see [`proof`]).
 //! - Which characteristics a device protects. The allowlist may name one that the device's manual says
 //!   is protected; without, a bond is shown by its key file and by a new connection, and no more is claimed.
 //!
@@ -30,11 +31,13 @@ pub mod agent;
 pub mod client;
 pub mod gate;
 pub mod keys;
+pub mod proof;
 pub mod rule;
 
 pub use agent::{Agent, Asked};
 pub use client::{Client, Seen, Trouble};
 pub use gate::{Gate, Refusals};
+pub use proof::Proofs;
 pub use rule::{BondClass, BondRule, Method, Unfit};
 
 /// Where BlueZ keeps its keys when it was not built otherwise.

@@ -5,8 +5,11 @@
 //! device that appears for seconds is connected to at once.
 //!
 //! What can go wrong: every step of connecting has its limit; what fails is disconnected before the
-//! error is given. What never happens: two operations of one link at the same time, or a value of
-//! something that was not subscribed to.
+//! error is given. What never happens: two operations of one link at the same time, a value of
+//! something that was not subscribed to, or the loss of an indication that BlueZ confirmed without a word:
+//! what a connection leaves undelivered is delivered on the next one, once its subscription stands, and what
+//! is too much for that is counted ([`Status::values_lost`](super::Status::values_lost)). Notifications are
+//! not kept that long: they say what is so now.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -14,13 +17,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use btleplug::api::Peripheral as _;
-use btleplug::platform::{Peripheral, PeripheralId};
-use futures_util::StreamExt;
+use btleplug::platform::Peripheral;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::central::{Peer, Radio, Up};
-use super::connection::{Connection, OPERATION_LIMIT, Operations, offered, radio_lost};
+use super::connection::{
+    Connection, EARLY_KEPT, OPERATION_LIMIT, Operations, Undelivered, Values, is_indicated, offered,
+    radio_lost, read_value,
+};
+use super::keeper::Keeper;
+use super::pairing::proof::Bond;
+use super::pairing::{BondRule, Proofs};
 use super::session::Session;
 use super::{Address, Handle, Security};
 use crate::link::{Characteristic, Link, LinkCommand, LinkError, LinkEvent};
@@ -48,11 +57,16 @@ const DISCONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// BlueZ answers from its memory, or is not there any more.
 const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
+/// The way out where there are keys that must not be trusted.
+const PAIR_ANEW: &str = "find out who made its keys, then pair it anew: wardline pair --replace";
+
 /// What the device's rule demands of the keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Demand {
-    /// Keys that are kept, or no connection.
+    /// Keys that are kept, of a trusted device, or no connection.
     Bonded,
+    /// The same, and `wardline pair` has proved that they are what the rule demands.
+    Proven(BondRule, Proofs),
     /// None: for devices that cannot bond, and every record says so.
     Open,
 }
@@ -64,6 +78,10 @@ pub struct BleLink {
     /// What BlueZ was asked to connect: to be disconnected whatever becomes of the attempt.
     held: Option<Held>,
     ready: VecDeque<LinkEvent>,
+    /// Indications that earlier connections left, at most [`EARLY_KEPT`].
+    kept: VecDeque<Undelivered>,
+    /// What the device of the last connection indicates.
+    indicated: Vec<Characteristic>,
     /// The connection has ended, and all its values are there.
     is_settled: bool,
 }
@@ -71,6 +89,10 @@ pub struct BleLink {
 /// A device, and the session that it is used over, which must not end before.
 struct Held {
     peripheral: Peripheral,
+    /// Until the connection has them.
+    values: Option<Values>,
+    /// Until it was disconnected: the device must not be told that nobody is subscribed any more.
+    keeper: Option<Arc<Keeper>>,
     session: Session,
 }
 
@@ -87,7 +109,15 @@ impl BleLink {
     /// at least one of the characteristics in `wanted`.
     pub fn new(central: Handle, address: Address, wanted: Vec<Characteristic>, demand: Demand) -> Self {
         let target = Target { central, address, wanted, demand };
-        Self { target, held: None, connection: None, ready: VecDeque::new(), is_settled: false }
+        Self {
+            target,
+            held: None,
+            connection: None,
+            ready: VecDeque::new(),
+            kept: VecDeque::new(),
+            indicated: Vec::new(),
+            is_settled: false,
+        }
     }
 
     /// What BlueZ said of the keys when the present connection was made.
@@ -95,20 +125,74 @@ impl BleLink {
         self.connection.as_ref().map(|connection| connection.security)
     }
 
+    /// Lets the connection go, or what there is of one. Its last values are ready, or kept.
     fn let_connection_go(&mut self) {
-        match (self.connection.take(), &self.held) {
-            (Some(connection), Some(held)) => held.session.let_go(connection),
-            // A connection is never without what is held of it.
-            (connection, _) => drop(connection),
+        if let Some(mut connection) = self.connection.take() {
+            self.ready.extend(connection.drain());
+            self.count_lost(connection.operations.take_overflow());
+            let early = connection.take_early();
+            self.keep(early);
+            match &self.held {
+                Some(held) => held.session.let_go(connection),
+                // A connection is never without what is held of it.
+                None => drop(connection),
+            }
+        }
+        let Some(held) = &mut self.held else { return };
+        let Some(mut values) = held.values.take() else { return };
+        // The attempt did not get as far as a connection, but BlueZ did.
+        self.indicated = self.target.indicated(&held.peripheral);
+        let mut early = Vec::new();
+        while let Some(Some(value)) = values.next().now_or_never() {
+            early.extend(read_value(value));
+        }
+        held.session.let_go(values);
+        self.keep(early);
+    }
+
+    /// Keeps the indications among these for the next connection.
+    fn keep(&mut self, values: impl IntoIterator<Item = Undelivered>) {
+        let mut lost = 0;
+        for value in values.into_iter().filter(|(of, _)| self.indicated.contains(of)) {
+            if self.kept.len() < EARLY_KEPT {
+                self.kept.push_back(value);
+            } else {
+                lost += 1;
+            }
+        }
+        self.count_lost(lost);
+    }
+
+    fn count_lost(&self, values: u64) {
+        if values > 0 {
+            let address = self.target.address;
+            tracing::warn!(%address, values, "values are lost: too many came before their subscription");
+            self.target.central.handle_lost(values);
         }
     }
 
-    /// Disconnects what is held, and waits until the central knows: its word on this disconnection
-    /// must not be taken for one of the next connection.
+    /// Ends all that there is of a connection; what is ready is kept.
     async fn release(&mut self) {
+        self.disconnect().await;
         self.let_connection_go();
-        self.ready.clear();
-        // Taken only after the last await: a `close` that is dropped half-way can be called again.
+        let ready: Vec<LinkEvent> = self.ready.drain(..).collect();
+        self.keep(ready.into_iter().filter_map(|event| match event {
+            LinkEvent::Value(of, value) => Some((of, value)),
+            LinkEvent::Up
+            | LinkEvent::Bytes(_)
+            | LinkEvent::ReadDone(..)
+            | LinkEvent::Subscribed(..)
+            | LinkEvent::Written(..)
+            | LinkEvent::Down(_) => None,
+        }));
+        self.held = None;
+    }
+
+    /// Disconnects what is held, and waits until the central knows: its word on this disconnection
+    /// must not be taken for one of the next connection. BlueZ's answer comes over the link's own connection to
+    /// the bus, behind the last values.
+    async fn disconnect(&mut self) {
+        // Nothing is taken: a `close` that is dropped half-way can be called again.
         let Some(peripheral) = self.held.as_ref().map(|held| held.peripheral.clone()) else { return };
         let radio_is_up = matches!(&*self.target.central.radio().borrow(), Radio::Up(_));
         if let Some(mut peer) = self.target.central.peer(self.target.address).filter(|_| radio_is_up) {
@@ -119,7 +203,6 @@ impl BleLink {
                 let _ = timeout(DISCONNECT_LIMIT, peer.wait_for(|peer| peer.losses != losses)).await;
             }
         }
-        self.held = None;
     }
 }
 
@@ -141,24 +224,38 @@ impl Target {
         }
         // Before it is connected too: a device without the bond that its rule demands is left to whoever pairs it.
         self.checked_security(&up, &id).await?;
-        let Held { session, .. } = held.insert(Held { peripheral: peripheral.clone(), session });
+        let held = held.insert(Held { peripheral: peripheral.clone(), values: None, keeper: None, session });
         tracing::debug!(address = %self.address, "connecting");
         // Before it is connected: a device that kept its subscriptions indicates at once, and BlueZ confirms.
         let values = self.within(OPERATION_LIMIT, "listening", peripheral.notifications()).await?.boxed();
-        self.within(CONNECT_LIMIT, "connecting", session.connect(peripheral.clone())).await?;
+        held.values = Some(values);
+        let keeper = self.keeper(&up, &id, &peripheral).await;
+        held.keeper = Some(Arc::clone(&keeper));
+        self.within(CONNECT_LIMIT, "connecting", held.session.connect(peripheral.clone())).await?;
         self.discover(&peripheral).await?;
         let security = self.checked_security(&up, &id).await?;
         tracing::debug!(address = %self.address, %security, "connected");
-        Ok(Connection {
-            address: self.address,
-            peripheral,
-            values,
-            peer,
-            radio,
-            losses,
-            security,
-            operations: Operations::new(self.wanted.iter().copied()),
-        })
+        let values = held.values.take().ok_or_else(|| self.lost("listening", &"nobody does"))?;
+        let operations = Operations::new(self.wanted.iter().copied());
+        let address = self.address;
+        Ok(Connection { address, peripheral, values, keeper, peer, radio, losses, security, operations })
+    }
+
+    /// Has BlueZ register for what the device may say at once; and learns from what BlueZ remembers which
+    /// characteristic a value is of, should the connection end before that is asked of the device.
+    async fn keeper(&self, up: &Up, id: &str, peripheral: &Peripheral) -> Arc<Keeper> {
+        let keeper = Keeper::stand(&up.bus, id, &self.wanted).await;
+        if keeper.keeps_any()
+            && let Err(error) = self.within(DISCOVER_LIMIT, "", peripheral.discover_services()).await
+        {
+            tracing::debug!(address = %self.address, %error, "its services are not known ahead");
+        }
+        Arc::new(keeper)
+    }
+
+    /// Which of the wanted characteristics a device indicates.
+    fn indicated(&self, peripheral: &Peripheral) -> Vec<Characteristic> {
+        self.wanted.iter().copied().filter(|wanted| is_indicated(peripheral, *wanted)).collect()
     }
 
     async fn radio_up(&self, radio: &mut watch::Receiver<Radio>) -> Result<Arc<Up>, LinkError> {
@@ -185,7 +282,7 @@ impl Target {
         &self,
         peer: &mut watch::Receiver<Peer>,
         radio: &mut watch::Receiver<Radio>,
-    ) -> Result<PeripheralId, LinkError> {
+    ) -> Result<String, LinkError> {
         loop {
             let known = peer.borrow_and_update().clone();
             let grace = async {
@@ -227,18 +324,29 @@ impl Target {
         Err(self.denied(&format!("it offers none of {wanted:?}: correct its `profiles`")))
     }
 
-    async fn checked_security(&self, up: &Up, id: &PeripheralId) -> Result<Security, LinkError> {
-        let found = up.bus.security(&id.to_string()).await;
-        match (self.demand, found) {
-            (Demand::Open, found) => Ok(found.unwrap_or(Security::Open)),
-            (Demand::Bonded, Ok(Security::Bonded)) => Ok(Security::Bonded),
-            (Demand::Bonded, Ok(found)) => {
-                Err(self.insecure(format!("BlueZ says it is {found}; pair it: wardline pair")))
-            }
-            (Demand::Bonded, Err(error)) => {
-                Err(self.denied(&format!("BlueZ does not say whether it is bonded: {error}")))
-            }
+    async fn checked_security(&self, up: &Up, id: &str) -> Result<Security, LinkError> {
+        let found = up.bus.security(id).await;
+        let silent = |error| self.denied(&format!("BlueZ does not say whether it is bonded: {error}"));
+        match (&self.demand, found) {
+            (Demand::Open, found) => return Ok(found.unwrap_or(Security::Open)),
+            (Demand::Bonded | Demand::Proven(..), found) => match found.map_err(silent)? {
+                Security::Bonded => {}
+                found @ Security::Unproven => {
+                    return Err(self.insecure(format!("BlueZ says it is {found}; {PAIR_ANEW}")));
+                }
+                found @ (Security::Open | Security::Paired) => {
+                    return Err(self.insecure(format!("BlueZ says it is {found}; pair it: wardline pair")));
+                }
+            },
         }
+        if let Demand::Proven(rule, proofs) = &self.demand {
+            let Some(adapter) = up.bus.adapter_of(&id).await.map_err(silent)? else {
+                return Err(self.denied("BlueZ gives no address of its adapter"));
+            };
+            let judged = proofs.judge(rule, Bond { adapter, device: self.address });
+            judged.map_err(|unproven| self.insecure(format!("{unproven}; {PAIR_ANEW}")))?;
+        }
+        Ok(Security::Bonded)
     }
 
     async fn within<T>(
@@ -281,7 +389,9 @@ impl Link for BleLink {
     async fn open(&mut self) -> Result<(), LinkError> {
         self.release().await;
         match self.target.connect(&mut self.held).await {
-            Ok(connection) => {
+            Ok(mut connection) => {
+                self.indicated = self.target.indicated(&connection.peripheral);
+                connection.operations.put_first(std::mem::take(&mut self.kept));
                 self.connection = Some(connection);
                 self.is_settled = false;
                 Ok(())
@@ -311,14 +421,23 @@ impl Link for BleLink {
             self.is_settled = true;
             event = connection.next().await;
         }
+        let overflow = connection.operations.take_overflow();
         if matches!(
             event,
-            LinkEvent::Value(..) | LinkEvent::ReadDone(_, Ok(_)) | LinkEvent::Subscribed(_, Ok(()))
+            LinkEvent::Value(..)
+                | LinkEvent::ReadDone(_, Ok(_))
+                | LinkEvent::Subscribed(_, Ok(()))
+                | LinkEvent::Written(_, Ok(()))
         ) {
             self.target.central.handle_delivery();
         }
+        self.count_lost(overflow);
         if matches!(event, LinkEvent::Down(_)) {
             self.let_connection_go();
+            if let Some(first) = self.ready.pop_front() {
+                self.ready.push_back(event);
+                return first;
+            }
         }
         event
     }
@@ -329,7 +448,10 @@ impl Link for BleLink {
                 return Err(LinkError::NotAllowed(request));
             }
             LinkCommand::HangUp => {
-                self.release().await;
+                self.disconnect().await;
+                // What has come until then comes before the end.
+                self.let_connection_go();
+                self.held = None;
                 self.ready.push_back(LinkEvent::Down(LinkError::HungUp));
                 return Ok(());
             }

@@ -1,6 +1,6 @@
 //! btleplug's connection to the bus: one for each connection to a device, and it ends with it.
 //!
-//! In: btleplug's name of a device. Out: the device as btleplug knows it, for as long as the session is
+//! In: BlueZ's name of a device. Out: the device as btleplug knows it, for as long as the session is
 //! held.
 //!
 //! Why not one for all: btleplug (0.13.5, through bluez-async 0.9) adds and removes two match rules for
@@ -16,18 +16,24 @@
 //! so that it can end, it has a small runtime of its own. That has one thread, on which the streams
 //! are dropped too: while a signal is being delivered, none is.
 
+use std::thread;
 use std::time::Duration;
 
 use btleplug::api::{Central as _, Manager as _, Peripheral as _};
-use btleplug::platform::{Adapter, Manager, Peripheral, PeripheralId};
+use btleplug::platform::{Adapter, Manager, Peripheral};
 use futures_util::FutureExt;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::timeout;
-
-use super::connection::Connection;
 
 /// All that is asked comes from BlueZ's memory.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How many sessions there may be at a time, each with a thread: within what the unit allows the process
+/// (`TasksMax`), and more than the connections that an adapter can hold.
+const SESSIONS_MOST: usize = 96;
+
+static SESSIONS: Semaphore = Semaphore::const_new(SESSIONS_MOST);
 
 /// A connection of btleplug.
 pub(super) struct Session {
@@ -36,21 +42,39 @@ pub(super) struct Session {
     _own: Own,
 }
 
-/// A runtime that may be dropped in another one.
-struct Own(Option<Runtime>);
+/// A thread with a runtime of its own: both end with the value.
+struct Own {
+    _end: oneshot::Sender<()>,
+    _permit: SemaphorePermit<'static>,
+}
+
+/// Starts a thread with a runtime. Unlike a runtime with workers this says so when there can be no thread.
+fn start_thread(permit: SemaphorePermit<'static>) -> Result<(Handle, Own), String> {
+    let no_thread = |error: std::io::Error| format!("no thread for btleplug: {error}");
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+    let handle = runtime.handle().clone();
+    let (end, ended) = oneshot::channel();
+    let run = move || {
+        // An error is the end.
+        let _ = runtime.block_on(ended);
+    };
+    thread::Builder::new().name("btleplug".to_owned()).spawn(run).map_err(no_thread)?;
+    Ok((handle, Own { _end: end, _permit: permit }))
+}
 
 impl Session {
     /// Connects.
     pub(super) async fn open() -> Result<Self, String> {
-        let runtime =
-            Builder::new_multi_thread().worker_threads(1).thread_name("btleplug").enable_all().build();
-        let runtime = runtime.map_err(|error| format!("no thread for btleplug: {error}"))?;
+        let permit = match timeout(ANSWER_LIMIT, SESSIONS.acquire()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) | Err(_) => return Err(format!("{SESSIONS_MOST} devices are connected already")),
+        };
+        let (thread, own) = start_thread(permit)?;
         let manager = {
-            let _entered = runtime.enter();
+            let _entered = thread.enter();
             // It connects without ever waiting, and starts its task in the runtime that was entered.
             Manager::new().now_or_never()
         };
-        let (thread, own) = (runtime.handle().clone(), Own(Some(runtime)));
         let manager = manager.ok_or("btleplug did not connect at once")?;
         let manager = manager.map_err(|error| format!("no connection to the system bus: {error}"))?;
         match timeout(ANSWER_LIMIT, manager.adapters()).await {
@@ -60,14 +84,17 @@ impl Session {
         }
     }
 
-    /// The device with this name.
-    pub(super) async fn peripheral(&self, id: &PeripheralId) -> Result<Peripheral, String> {
-        // The name says on which adapter it is: any of them finds it.
-        let adapter = self.adapters.first().ok_or("there is no adapter any more")?;
-        match timeout(ANSWER_LIMIT, adapter.peripheral(id)).await {
-            Ok(found) => found.map_err(|error| error.to_string()),
-            Err(_) => Err("org.bluez does not answer".to_owned()),
+    /// The device that BlueZ names so, for instance `hci0/dev_F1_00_00_00_00_01`.
+    pub(super) async fn peripheral(&self, id: &str) -> Result<Peripheral, String> {
+        for adapter in &self.adapters {
+            let listed = timeout(ANSWER_LIMIT, adapter.peripherals()).await;
+            let listed =
+                listed.map_err(|_| "org.bluez does not answer")?.map_err(|error| error.to_string())?;
+            if let Some(found) = listed.into_iter().find(|listed| listed.id().to_string() == id) {
+                return Ok(found);
+            }
         }
+        Err("BlueZ does not have it any more".to_owned())
     }
 
     /// Connects a device, on the session's own thread: btleplug drops a stream at the end of it. When this
@@ -77,30 +104,36 @@ impl Session {
         attempt.await.unwrap_or_else(|error| Err(btleplug::Error::Other(Box::new(error))))
     }
 
-    /// Drops a connection with its streams, on the session's own thread.
-    pub(super) fn let_go(&self, connection: Connection) {
+    /// Drops what holds streams, on the session's own thread.
+    pub(super) fn let_go(&self, held: impl Send + 'static) {
         // Nobody has to wait for it: it is done, or ends with the session.
-        drop(self.thread.spawn(async move { drop(connection) }));
-    }
-
-    /// btleplug's name of the device at a path, if BlueZ has it.
-    pub(super) async fn id_of(&self, path: &str) -> Option<PeripheralId> {
-        let name = path.strip_prefix("/org/bluez/")?;
-        for adapter in &self.adapters {
-            let listed = timeout(ANSWER_LIMIT, adapter.peripherals()).await.ok()?.ok()?;
-            let found = listed.into_iter().map(|listed| listed.id()).find(|id| id.to_string() == name);
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
+        drop(self.thread.spawn(async move { drop(held) }));
     }
 }
 
-impl Drop for Own {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_allows_a_thread_for_each_session_and_those_of_the_daemon() {
+        let unit = include_str!("../../../systemd/wardline.service");
+        let most = unit.lines().find_map(|line| line.strip_prefix("TasksMax=")).unwrap();
+        // Some twenty are the daemon's own (the unit's comment).
+        assert!(most.parse::<usize>().unwrap() >= SESSIONS_MOST + 24);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_gives_its_place_back() {
+        let permit = SESSIONS.acquire().await.unwrap();
+        let before = SESSIONS.available_permits();
+        let (thread, own) = start_thread(permit).unwrap();
+        assert_eq!(thread.spawn(async { 7 }).await.unwrap(), 7);
+        let (_held, asked) = oneshot::channel::<()>();
+        let unfinished = thread.spawn(asked);
+        drop(own);
+        // The runtime goes with its thread, and all that runs there.
+        assert!(unfinished.await.unwrap_err().is_cancelled());
+        assert_eq!(SESSIONS.available_permits(), before + 1);
     }
 }

@@ -10,8 +10,9 @@
 //! that grows: a place where nothing is on the air must not be switched off and on for ever.
 //!
 //! What never happens: a step while every listed device is connected, as nothing is missed then; a
-//! power cycle or a reset while a link delivers, as a radio that is deaf altogether would have lost
-//! it: then the scan alone is started again.
+//! power cycle or a reset while a device is connected and the scan can be started, however quiet the device:
+//! a radio that is deaf altogether would have lost it within the supervision timeout, so the scan alone is
+//! started again. Nor while a link delivers, whatever becomes of the scan.
 
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub(super) struct Watchdog {
     /// On top of the period, after a whole ladder.
     pause: Duration,
     start_again: Option<Mono>,
+    /// The last start of the scan did not succeed.
+    is_refused: bool,
     connected: usize,
     listed: usize,
     delivered: Option<Mono>,
@@ -76,6 +79,7 @@ impl Watchdog {
             since: now,
             pause: Duration::ZERO,
             start_again: None,
+            is_refused: false,
             connected: 0,
             listed,
             delivered: None,
@@ -116,6 +120,7 @@ impl Watchdog {
 
     /// The scan was started, or could not be.
     pub(super) fn handle_scan(&mut self, started: Result<(), ()>, now: Mono) {
+        self.is_refused = started.is_err();
         match started {
             // The silence before was no silence of this scan.
             Ok(()) => (self.since, self.start_again) = (self.since.max(now), None),
@@ -136,7 +141,7 @@ impl Watchdog {
         }
         self.since = now;
         self.pause = Duration::ZERO;
-        if self.next != Step::RestartScan && self.is_delivering(now) {
+        if self.next != Step::RestartScan && self.is_of_use(now) {
             self.counts.restarts += 1;
             return Some(Step::RestartScan);
         }
@@ -189,8 +194,10 @@ impl Watchdog {
         self.connected < self.listed
     }
 
-    fn is_delivering(&self, now: Mono) -> bool {
-        self.connected > 0 && self.delivered.is_some_and(|at| now.since(at) < self.period)
+    /// Whether the radio serves a connection that a harder step would cut.
+    fn is_of_use(&self, now: Mono) -> bool {
+        let is_delivering = self.delivered.is_some_and(|at| now.since(at) < self.period);
+        self.connected > 0 && (!self.is_refused || is_delivering)
     }
 }
 

@@ -44,7 +44,8 @@ pub(super) fn write<'a>(
 fn head(out: &mut Vec<u8>, context: Context<'_>) -> Written {
     let mut e = Encoder::new(out);
     let keys = context.keys;
-    e.map(if context.device.is_some() { 10 } else { 9 })?;
+    let location = context.device.and_then(|card| card.location.as_deref());
+    e.map(9 + u64::from(context.device.is_some()) + u64::from(location.is_some()))?;
     e.u8(0)?.u8(1)?;
     e.u8(1)?.bytes(&keys.store.0)?;
     e.u8(2)?.u8(lane_number(keys.seq.lane))?;
@@ -56,6 +57,9 @@ fn head(out: &mut Vec<u8>, context: Context<'_>) -> Written {
     if let Some(card) = context.device {
         e.u8(8)?.array(4)?;
         e.str(&card.id)?.str(&card.model)?.str(&card.pseudonym)?.str(card.security)?;
+    }
+    if let Some(location) = location {
+        e.u8(10)?.str(location)?;
     }
     e.u8(9)?.begin_array()?.ok()
 }

@@ -5,8 +5,8 @@
 //! Shapes: what a BLE monitor says follows the HL7 Personal Health Device guide
 //! (`PhdNumericObservation`, `PhdStringEnumerationObservation`), what a device on a wire says follows
 //! the Point-of-Care Device guide (`NumericObservation`, `EnumerationObservation`). Alarms have no
-//! profile yet in either and carry none. The subject is always the device's pseudonym: the gateway
-//! knows no patient.
+//! profile yet in either and carry none. The subject is the device's pseudonym, as the gateway
+//! knows no patient; of what a sensor says of the air around it, the pseudonym of the place. That has no profile either.
 //!
 //! What neither guide has a place for is in one extension, see `context`.
 
@@ -14,6 +14,7 @@ mod context;
 
 use super::json::{decimal, instant, raw, string, whole};
 use super::{Body, Context, Item};
+use crate::device::ble::is_of_place;
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{TIME_ABS, Unit};
 use crate::device::observation::{Absent, Alarm, Kind, Observation, Quality, Samples, Value};
@@ -75,7 +76,11 @@ fn guide(card: &DeviceCard) -> Guide {
 fn observation(out: &mut Vec<u8>, context: Context<'_>, card: &DeviceCard, index: usize, record: &Record) {
     let observed = &record.observation;
     let guide = guide(card);
-    meta(out, guide, observed);
+    let location = card.location.as_deref().filter(|_| is_of_place(observed.metric));
+    // The guides are for devices at a patient.
+    if location.is_none() {
+        meta(out, guide, observed);
+    }
     raw(out, r#""extension":["#);
     if guide == Guide::Personal {
         raw(out, r#"{"url":"http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice","#);
@@ -90,8 +95,9 @@ fn observation(out: &mut Vec<u8>, context: Context<'_>, card: &DeviceCard, index
     raw(out, "\",");
     categories(out, guide, observed);
     code(out, observed);
-    raw(out, r#","subject":{"reference":"Device/"#);
-    raw(out, &card.pseudonym);
+    raw(out, r#","subject":{"reference":""#);
+    raw(out, if location.is_some() { "Location/" } else { "Device/" });
+    raw(out, location.unwrap_or(&card.pseudonym));
     raw(out, r#""},"#);
     effective(out, record);
     out.push(b',');

@@ -20,7 +20,8 @@ pub(crate) fn check_observation(resource: &Json) -> Result<(), String> {
     let mdc = codings.iter().filter(|coding| coding["system"] == "urn:iso:std:iso:11073:10101");
     must(gap || mdc.count() == 1, "exactly one MDC coding")?;
     let subject = resource.pointer("/subject/reference").and_then(Json::as_str).unwrap_or_default();
-    must(subject.starts_with("Device/") && subject.len() > 7, "subject is a device")?;
+    let subject_of = ["Device/", "Location/"].iter().find_map(|kind| subject.strip_prefix(kind));
+    must(subject_of.is_some_and(|name| !name.is_empty()), "subject is a device or a place")?;
     let time =
         resource["effectiveDateTime"].as_str().or_else(|| resource["effectivePeriod"]["start"].as_str());
     let is_unknown = has("/_effectiveDateTime/extension/0/valueCode") && time.is_none();
@@ -99,6 +100,7 @@ fn block(observations: Vec<Observation>) -> Block {
         id: "dev-1".to_owned(),
         model: "alaris-asena".to_owned(),
         pseudonym: "0123456789abcdef".to_owned(),
+        location: None,
         security: "serial",
     };
     let header = BlockHeader { boot: BootId([3; 16]), run: 9, devices: vec![device] };
@@ -448,4 +450,36 @@ fn a_stored_record_is_placed_by_its_devices_clock_and_named_by_its_device() {
     assert!(once.starts_with("identifier=urn:wardline:device-record|"), "{once}");
     // A number alone starts again when the device is reset: it names nothing.
     assert!(of(2).1.starts_with("identifier=urn:wardline:record|"));
+}
+
+/// What it says of itself stays its own.
+#[test]
+fn what_a_sensor_says_of_its_place_has_the_place_as_its_subject() {
+    const PLACE: &str = "fedcba98";
+    let of = |metric: &'static n::Metric| Observation {
+        metric,
+        kind: Kind::Measurement,
+        unit: &n::DEGREE_CELSIUS,
+        ..rate(Value::Decimal(Decimal::new(421, -2)))
+    };
+    let mut block = block(vec![of(&n::TEMP_ROOM), of(&n::ATTR_VAL_BATT_CHARGE)]);
+    let card = &mut block.header.devices[0];
+    card.security = "open";
+    card.location = Some(PLACE.to_owned());
+    let all = parcels(Payload::Fhir, block.clone());
+    let json: Json = serde_json::from_slice(&all[0].payload).unwrap();
+    let [air, own] = [0, 1].map(|place: usize| &json["entry"][place]["resource"]);
+    assert_eq!(air["subject"]["reference"], "Location/fedcba98");
+    assert_eq!(air["device"]["reference"], "Device/0123456789abcdef");
+    assert!(air["meta"].is_null() && own["meta"]["profile"].is_array(), "{json}");
+    assert_eq!(own["subject"]["reference"], "Device/0123456789abcdef");
+    let has = |block: &Block| {
+        let all = parcels(Payload::Cbor, block.clone());
+        all.iter().any(|parcel| parcel.payload.windows(PLACE.len()).any(|part| part == PLACE.as_bytes()))
+    };
+    assert!(has(&block));
+    block.header.devices[0].location = None;
+    assert!(!has(&block));
+    let json: Json = serde_json::from_slice(&parcels(Payload::Fhir, block)[0].payload).unwrap();
+    assert_eq!(json["entry"][0]["resource"]["subject"]["reference"], "Device/0123456789abcdef");
 }

@@ -42,6 +42,7 @@ pub(super) fn write_block(
                         device: &card.id,
                         model: &card.model,
                         pseudonym: &card.pseudonym,
+                        location: card.location.as_deref(),
                         security: card.security,
                         run: format!("{:016x}", header.run),
                         seq: record.seq,
@@ -89,6 +90,8 @@ struct ObservationLine<'a> {
     device: &'a str,
     model: &'a str,
     pseudonym: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<&'a str>,
     security: &'a str,
     run: String,
     seq: u64,

@@ -24,8 +24,11 @@
 //!   again. Of two records of one minute the first is taken. That the offset of Status is the time of reading, and
 //!   not of its last change, is an inference: where it is not, records stored since may raise theirs.
 //! - *Another session.* A record that is older than the one before it comes out of storage, or of a new session.
-//!   It waits, with all after it, until start and status are read again; then all are told. A status that went back
-//!   in time is a new session's. If its start is still the old one, the start is not to be trusted any more.
+//!   It waits, with all after it, until start and status are read again; then all are told. What still waits when
+//!   the transfer or the connection ends is dropped, and fetched again: told without its time, it would come twice.
+//!   A read that gets no answer meanwhile costs the connection; one that is refused only the time. A status that went back
+//!   in time is a new session's, also against the last record that is remembered where the start is unknown; and so
+//!   is another start than the one that is remembered: then all records are fetched. If its start is still the old one, the start is not to be trusted any more.
 //! - *Octet order.* Status, calibration and temperature, warning, as the specification has them. The sensor code
 //!   of Nordic's nRF5 SDK (`nrf_ble_cgms`) sends them the other way round; nothing in a record tells.
 

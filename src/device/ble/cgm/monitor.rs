@@ -8,7 +8,7 @@ use super::values::{self, Feature, Record, Status as Said};
 use super::{FEATURE, MEASUREMENT, PROFILE, RUN_TIME, SESSION_START, STATUS, codes};
 use crate::device::alarms::AlarmEdges;
 use crate::device::ble::not_of_this_profile;
-use crate::device::catalogue::Decoder;
+use crate::device::catalogue::{Decoder, Numbering};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature as mdc;
 use crate::device::nomenclature::{Metric, Unit};
@@ -17,10 +17,11 @@ use crate::device::{Fault, FaultKind};
 use crate::link::Characteristic;
 
 /// The most records that wait for the start of their session. Reads are answered within seconds, so more than
-/// that is no transfer but a flood.
+/// that is no transfer but a flood: what is behind them is fetched again.
 const MOST_WAITING: usize = 1024;
 
 /// What is known of the sensor and its session.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each learned by itself")]
 #[derive(Default)]
 pub(super) struct Monitor {
     feature: Option<Feature>,
@@ -40,6 +41,10 @@ pub(super) struct Monitor {
     is_settled: bool,
     /// Records that wait until it is known whose session they are of.
     waiting: Option<Vec<Record>>,
+    /// More came than may wait, or than is told: what was let go has to be fetched again.
+    has_let_go: bool,
+    /// What it has learned of the session whose minutes number the records.
+    numbering: VecDeque<Numbering>,
     /// What a read that failed set free: it goes out with what is told next.
     late: Vec<Observation>,
     alarms: AlarmEdges,
@@ -80,10 +85,22 @@ impl Decoder for Monitor {
 
     fn handle_end(&mut self) -> Vec<Observation> {
         self.is_settled = true;
-        let mut told = std::mem::take(&mut self.late);
-        // Nobody has said whose session they are of: the minutes alone.
-        told.extend(self.release(None));
-        told
+        // Nobody has said whose session they are of. The sensor keeps them: they come again.
+        self.waiting = None;
+        self.has_let_go = false;
+        std::mem::take(&mut self.late)
+    }
+
+    fn holds_back(&self) -> bool {
+        self.has_let_go || self.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
+    }
+
+    fn tells_stored(&self) -> bool {
+        true
+    }
+
+    fn poll_numbering(&mut self) -> Option<Numbering> {
+        self.numbering.pop_front()
     }
 
     fn poll_ask(&mut self) -> Option<Characteristic> {
@@ -117,6 +134,7 @@ impl Monitor {
         let Some(value) = value else { return Ok(Vec::new()) };
         let start = SessionStart::read(value, self.feature()?.is_protected())?;
         self.start = Some(start);
+        self.numbering.push_back(Numbering::Session(start.hash()));
         if before == Some(start) {
             return Ok(Vec::new());
         }
@@ -170,6 +188,10 @@ impl Monitor {
         }
         self.is_start_new = false;
         self.now = Some(offset);
+        if self.trusted_start().and_then(SessionStart::on_calendar).is_none() {
+            // Nothing but its minutes tells this session from the one before.
+            self.numbering.push_back(Numbering::Reaches(offset.into()));
+        }
         let time = time_of(self.trusted_start(), offset);
         let bits = stated(&codes::STATUS, Value::Bits(annunciation.bits()), Kind::State);
         let mut told = vec![Observation { quality: annunciation.quality(), ..bits }];
@@ -191,14 +213,12 @@ impl Monitor {
         let Some(waiting) = &mut self.waiting else {
             return self.tell(record, feature, self.trusted_start());
         };
-        waiting.push(record);
         if waiting.len() < MOST_WAITING {
-            return Vec::new();
+            waiting.push(record);
+        } else {
+            self.has_let_go = true;
         }
-        let told = self.release(None);
-        // The doubt is still the same.
-        self.waiting = Some(Vec::new());
-        told
+        Vec::new()
     }
 
     /// Tells what waited.

@@ -6,6 +6,7 @@
 
 use time::{Date, Duration, Month, PrimitiveDateTime, Time};
 
+use crate::device::ble::records::Hash;
 use crate::device::observation::DeviceTime;
 
 /// Milliseconds in a minute.
@@ -37,6 +38,16 @@ impl SessionStart {
         };
         let is_known = self.zone != ZONE_UNKNOWN && (-48..=56).contains(&self.zone);
         is_known.then(|| self.zone.checked_add(daylight))?
+    }
+
+    /// It as a number: stands in files, so it may never change.
+    pub(super) fn hash(self) -> u32 {
+        let DeviceTime { year, month, day, hour, minute, second, .. } = self.at;
+        let mut hash = Hash::default();
+        hash.octets(&year.to_le_bytes());
+        hash.octets(&[month, day, hour, minute, second, self.zone.cast_unsigned(), self.daylight]);
+        let [a, b, c, d, ..] = hash.0.to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
     }
 
     /// The start on the calendar. Year 0 is "unknown", and so are month 0 and day 0: nothing can be counted from

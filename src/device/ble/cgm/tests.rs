@@ -1,7 +1,7 @@
 use super::properties::{Sent, encode, sealed};
 use super::*;
 use crate::device::ble::Collector;
-use crate::device::catalogue::Decoder;
+use crate::device::catalogue::{Decoder, Numbering};
 use crate::device::observation::{DeviceTime, Observation, Quality, Value};
 use crate::device::{Action, Driver, Fault, FaultKind};
 use crate::link::{LinkCommand, LinkEvent, NOT_OFFERED};
@@ -191,7 +191,7 @@ fn a_status_that_is_older_than_the_newest_record_ends_nothing() {
 }
 
 #[test]
-fn what_the_sensor_does_not_answer_costs_the_time_and_never_the_record() {
+fn what_the_sensor_refuses_costs_the_time_and_never_the_record() {
     // No start: the minutes alone.
     let mut monitor = connected();
     says(&mut monitor, &[(105, 0), (10, 0)]);
@@ -213,23 +213,42 @@ fn what_the_sensor_does_not_answer_costs_the_time_and_never_the_record() {
     monitor.handle_read(SESSION_START, Some(&start(2026, 1))).unwrap();
     assert_eq!(monitor.handle_read(STATUS, Some(&[1])).unwrap_err().kind, FaultKind::Malformed);
     assert_eq!(glucose(&monitor.handle_end()), [(10, "2026-03-01T12:10:00".to_owned())]);
-    // No answer at all.
+    // No answer at all: it is not told without its time, and has to come again.
     let mut monitor = connected();
     says(&mut monitor, &[(105, 0), (10, 0)]);
-    assert_eq!(glucose(&monitor.handle_end()), [(10, "600000 ms".to_owned())]);
-    assert_eq!(monitor.handle_end(), []);
+    assert!(monitor.holds_back());
+    assert_eq!((monitor.handle_end(), monitor.holds_back()), (Vec::new(), false));
+    assert_eq!(glucose(&says(&mut monitor, &[(15, 0)])), [(15, "2026-03-01T12:15:00".to_owned())]);
+}
+
+#[test]
+fn it_says_of_which_session_its_minutes_are() {
+    let numbering = |monitor: &mut Monitor| -> Vec<Numbering> {
+        std::iter::from_fn(|| monitor.poll_numbering()).collect()
+    };
+    let known = numbering(&mut of_session(&start(2026, 1)));
+    let [Numbering::Session(first)] = known[..] else { panic!("{known:?}") };
+    let other = numbering(&mut of_session(&start(2026, 2)));
+    assert!(matches!(other[..], [Numbering::Session(second)] if second != first), "{other:?}");
+    // Where nobody set the start, the minutes it has come to are all that tells.
+    let unknown = numbering(&mut of_session(&start(0, 0)));
+    assert!(matches!(unknown[..], [Numbering::Session(_), Numbering::Reaches(100)]), "{unknown:?}");
+    // It stands in files.
+    assert_eq!(first, 1_386_783_790);
 }
 
 #[test]
 fn no_more_waits_than_a_bound_and_nothing_of_it_is_lost() {
     let mut monitor = connected();
     says(&mut monitor, &[(2_000, 0)]);
-    let in_doubt: Vec<_> =
-        (0..1_500).flat_map(|offset| glucose(&says(&mut monitor, &[(offset, 0)]))).collect();
-    assert_eq!((in_doubt.len(), in_doubt.last()), (1_024, Some(&(1_023, "61380000 ms".to_owned()))));
+    let in_doubt = (0..1_500).flat_map(|offset| says(&mut monitor, &[(offset, 0)])).count();
+    assert_eq!(in_doubt, 0);
     monitor.handle_read(SESSION_START, Some(&start(2026, 1))).unwrap();
     let known = glucose(&monitor.handle_read(STATUS, Some(&status(2_000, [0; 3]))).unwrap());
-    assert_eq!((known.len(), known.first()), (476, Some(&(1_024, "2026-03-02T05:04:00".to_owned()))));
+    assert_eq!((known.len(), known.last()), (1_024, Some(&(1_023, "2026-03-02T05:03:00".to_owned()))));
+    assert!(monitor.holds_back(), "what was let go has to come again");
+    monitor.handle_end();
+    assert!(!monitor.holds_back());
 }
 
 #[test]
@@ -282,10 +301,13 @@ fn the_collector_reads_status_after_the_start_and_before_it_subscribes() {
             Action::Command(other) => panic!("{other:?}"),
             Action::Observe(_, said) => edges_told.extend(edges(&[said])),
             Action::Commit | Action::Identify(..) => {}
-            other @ (Action::Gone(..) | Action::Remember(_) | Action::Report(_)) => panic!("{other:?}"),
+            other @ (Action::Gone(..) | Action::Remember(_) | Action::Pin(_) | Action::Report(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
-    assert_eq!(reads, [0x2A29, 0x2A24, 0x2A25, 0x2A26, 0x2AA8, 0x2AAA, 0x2AAB, 0x2AA9]);
+    let (who, what) = ([0x2A29, 0x2A24, 0x2A25, 0x2A26], [0x2A28, 0x2A27, 0x2B2A, 0]);
+    assert_eq!(reads, [&who[..], &[0x2AA8, 0x2AAA, 0x2AAB, 0x2AA9], &what].concat());
     assert_eq!(edges_told, ["WARNING-1 start"]);
     assert_eq!(collector.poll_timeout(), Some(now.mono + crate::device::ble::IDENTITY_PERIOD));
 }

@@ -1,20 +1,31 @@
 //! The records of the device's services, as far as the collector has to do with them: what their transfers
 //! want done, and what is remembered of them.
 //!
-//! A memo: a version, a hash of who the device says it is, then for each service its UUID, the number of its
-//! last durable record and that record's hash. What does not read like this is no memo.
+//! A memo, version 2: the version, a hash of who the device says it is, the number of services, for each service its
+//! UUID, an octet of flags, the number of its last durable record and that record's hash; by the flags, the number of
+//! its anchor and the hash of its session; then what the device is (`pins`) and the alarms that are on (`alarms`).
+//! Version 1 had neither the number of services nor flags, nor what follows the services. What does not read like this
+//! is no memo. All numbers are little-endian.
 
 use std::collections::VecDeque;
 
+use super::alarms::{OpenAlarm, open_alarms};
+use super::pins::Pins;
 use super::{Collector, Outcome, Phase};
-use crate::device::ble::records::{Hash, Mark, Shelf, Step};
+use crate::device::ble::records::{Hash, Mark, Remembered, Shelf, Step};
 use crate::device::memo::Memo;
 use crate::device::observation::Observation;
 use crate::device::{Action, FaultKind, Identity, Ticket};
 use crate::link::{Characteristic, LinkCommand};
 use crate::time::Mono;
 
-const MEMO_VERSION: u8 = 1;
+const MEMO_VERSION: u8 = 2;
+/// Marks of records as they were written before, and nothing else; it is still read.
+const MEMO_OF_MARKS: u8 = 1;
+
+const HAS_ANCHOR: u8 = 1;
+const HAS_SESSION: u8 = 2;
+const MUST_KEEP: u8 = 4;
 
 /// Where observations are on their way to durable storage, by their place: 1, 2, 3, ... over the whole life
 /// of the driver.
@@ -31,6 +42,15 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// Where what was put in line last is on its way.
+    pub(super) const fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    pub(super) const fn is_durable(&self, place: u64) -> bool {
+        place <= self.durable
+    }
+
     pub(super) const fn leave(&mut self) {
         self.left += 1;
         self.is_without = true;
@@ -64,21 +84,52 @@ impl Collector {
             None => said,
         };
         self.way.pushed += u64::try_from(said.len()).unwrap_or_default();
+        self.note_alarms(&said);
         self.actions.extend(said.into_iter().map(Action::observe));
     }
 
-    /// What a decoder held back does not become more by waiting.
-    fn flush(&mut self, place: usize) {
-        let late = self.profiles.get_mut(place).map(|profile| profile.decoder.handle_end());
-        self.pass_on(place, None, late.unwrap_or_default());
+    /// What a decoder held back does not become more by waiting. Whether it told all of it, and whether none of it
+    /// lacks its other half.
+    fn flush(&mut self, place: usize) -> (bool, bool) {
+        let Some(profile) = self.profiles.get_mut(place) else { return (true, true) };
+        let is_whole = !profile.decoder.holds_back();
+        let late = profile.decoder.handle_end();
+        while let Some(fault) = profile.decoder.poll_fault() {
+            self.actions.push_back(Action::Report(fault));
+        }
+        let lacks_nothing = late.is_empty();
+        self.pass_on(place, None, late);
+        (is_whole, lacks_nothing)
     }
 
     /// The connection ends.
     pub(super) fn end_records(&mut self) {
         for place in 0..self.profiles.len() {
-            self.flush(place);
+            let (is_whole, lacks_nothing) = self.flush(place);
+            let pushed = self.way.pushed;
+            if let Some(shelf) = self.shelf(place) {
+                shelf.handle_down(is_whole && lacks_nothing, pushed);
+            }
         }
-        self.shelves().for_each(Shelf::handle_down);
+    }
+
+    /// A decoder has learned how its device counts: what it tells now counts so already.
+    pub(super) fn handle_numbering(&mut self, place: usize) {
+        let Some(profile) = self.profiles.get_mut(place) else { return };
+        while let Some(said) = profile.decoder.poll_numbering() {
+            if let Some(shelf) = &mut profile.shelf {
+                shelf.handle_numbering(said);
+            }
+        }
+    }
+
+    /// Whether the end of a transfer has to wait: its decoder holds records back until something is answered.
+    fn must_wait(&mut self, place: usize, now: Mono) -> bool {
+        let Some(profile) = self.profiles.get_mut(place) else { return false };
+        let service = profile.row.service;
+        let is_asking = self.asking.iter().any(|of| of.service == service);
+        let holds = is_asking && profile.decoder.holds_back();
+        holds && profile.shelf.as_mut().is_some_and(|shelf| shelf.waits_on(now))
     }
 
     /// Who it is has been said, before anything else on this connection: what is known of another device's
@@ -156,8 +207,8 @@ impl Collector {
                 }
             }
         }
-        if has_moved && let Some(memo) = self.memo() {
-            self.actions.push_back(Action::Remember(memo));
+        if has_moved {
+            self.remember();
         }
     }
 
@@ -175,10 +226,14 @@ impl Collector {
                     shelf.handle_due(now);
                 }
             }
+            // The shelf's own.
+            Step::Asks => {}
+            Step::Ended(_) if self.must_wait(place, now) => {}
             Step::Ended(expected) => {
-                self.flush(place);
+                let (is_whole, _) = self.flush(place);
                 let pushed = self.way.pushed;
-                let fault = self.shelf(place).and_then(|shelf| shelf.handle_ended(expected, pushed, now));
+                let fault =
+                    self.shelf(place).and_then(|shelf| shelf.handle_ended(expected, is_whole, pushed, now));
                 self.actions.extend(fault.map(Action::Report));
             }
             Step::Failed => {
@@ -189,7 +244,7 @@ impl Collector {
             }
             Step::Dead => {
                 let detail = "no sign of life from the control point of its stored records".to_owned();
-                if self.shelf(place).is_some_and(Shelf::handle_dead) {
+                if self.shelf(place).is_some_and(|shelf| shelf.handle_dead(now)) {
                     self.give_up(FaultKind::Timeout, detail);
                 } else {
                     self.report(FaultKind::Timeout, detail);
@@ -212,33 +267,96 @@ impl Collector {
         }
     }
 
+    /// Has all that is known of the device remembered.
+    pub(super) fn remember(&mut self) {
+        self.actions.extend(self.memo().map(Action::Remember));
+    }
+
     fn memo(&self) -> Option<Memo> {
-        let mut bytes = vec![MEMO_VERSION];
-        bytes.extend(self.owner?.to_le_bytes());
+        let owner = self.owner?;
+        let (mut marks, mut count) = (Vec::new(), 0_u8);
         for shelf in self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()) {
-            if let Some(Mark { number, print }) = shelf.mark() {
-                bytes.extend(shelf.service().to_le_bytes());
-                bytes.extend(number.to_le_bytes());
-                bytes.extend(print.to_le_bytes());
+            if let Some(Remembered { mark, session, must_keep }) = shelf.remembered() {
+                // Each record of most devices is its own anchor.
+                let anchor = mark.anchor.filter(|_| shelf.is_anchored());
+                let flag = |is_so: bool, flag: u8| if is_so { flag } else { 0 };
+                marks.extend(shelf.service().to_le_bytes());
+                marks.push(
+                    flag(anchor.is_some(), HAS_ANCHOR)
+                        | flag(session.is_some(), HAS_SESSION)
+                        | flag(must_keep, MUST_KEEP),
+                );
+                marks.extend(mark.number.to_le_bytes());
+                marks.extend(mark.print.to_le_bytes());
+                for number in anchor.into_iter().chain(session) {
+                    marks.extend(number.to_le_bytes());
+                }
+                count += 1;
             }
         }
+        let mut bytes = [&[MEMO_VERSION][..], &owner.to_le_bytes(), &[count], &marks].concat();
+        self.pins.put(&mut bytes, owner);
+        self.put_alarms(&mut bytes, owner);
         Memo::new(&bytes)
     }
 
     pub(super) fn recall_records(&mut self, memo: &[u8]) {
-        let Some(([MEMO_VERSION], rest)) = memo.split_first_chunk::<1>() else { return };
-        let Some((owner, rest)) = rest.split_first_chunk::<8>() else { return };
-        let (marks, []) = rest.as_chunks::<10>() else { return };
-        self.owner = Some(u64::from_le_bytes(*owner));
-        for [s0, s1, n0, n1, n2, n3, p0, p1, p2, p3] in marks {
-            let service = u16::from_le_bytes([*s0, *s1]);
-            let number = u32::from_le_bytes([*n0, *n1, *n2, *n3]);
-            let print = u32::from_le_bytes([*p0, *p1, *p2, *p3]);
+        let Some(Recalled { owner, marks, pins, alarms }) = parsed(memo) else { return };
+        self.owner = Some(owner);
+        self.pins = pins;
+        self.recall_alarms(owner, alarms);
+        for (service, remembered) in marks {
             if let Some(shelf) = self.shelves().find(|shelf| shelf.service() == service) {
-                shelf.recall(Mark { number, print });
+                shelf.recall(remembered);
             }
         }
     }
+}
+
+/// What a memo says.
+struct Recalled {
+    /// Whose it is.
+    owner: u64,
+    marks: Vec<(u16, Remembered)>,
+    pins: Pins,
+    alarms: Vec<OpenAlarm>,
+}
+
+fn parsed(mut octets: &[u8]) -> Option<Recalled> {
+    let [version @ (MEMO_OF_MARKS | MEMO_VERSION)] = taken(&mut octets)? else { return None };
+    let owner = u64::from_le_bytes(taken(&mut octets)?);
+    let mut marks = Vec::new();
+    if version == MEMO_OF_MARKS {
+        while !octets.is_empty() {
+            marks.push(remembered(version, &mut octets)?);
+        }
+        return Some(Recalled { owner, marks, pins: Pins::default(), alarms: Vec::new() });
+    }
+    let [count] = taken(&mut octets)?;
+    for _ in 0..count {
+        marks.push(remembered(version, &mut octets)?);
+    }
+    let (pins, alarms) = Pins::recalled(owner, octets)?;
+    Some(Recalled { owner, marks, pins, alarms: open_alarms(alarms)? })
+}
+
+/// The next octets of a memo.
+fn taken<const COUNT: usize>(octets: &mut &[u8]) -> Option<[u8; COUNT]> {
+    let (first, rest) = octets.split_first_chunk()?;
+    *octets = rest;
+    Some(*first)
+}
+
+/// What a memo says of one service.
+fn remembered(version: u8, octets: &mut &[u8]) -> Option<(u16, Remembered)> {
+    let service = u16::from_le_bytes(taken(octets)?);
+    let [flags] = if version == MEMO_OF_MARKS { [0] } else { taken(octets)? };
+    let mut number = || Some(u32::from_le_bytes(taken(octets)?));
+    let (last, print) = (number()?, number()?);
+    let anchor = if flags & HAS_ANCHOR == 0 { None } else { Some(number()?) };
+    let session = if flags & HAS_SESSION == 0 { None } else { Some(number()?) };
+    let mark = Mark { number: last, print, anchor };
+    Some((service, Remembered { mark, session, must_keep: flags & MUST_KEEP != 0 }))
 }
 
 /// A device is the same while it says so; a firmware changes.

@@ -2,6 +2,7 @@
 
 use super::{Collector, Outcome, Phase, Profile, SETUP_LIMIT, SILENCE_LIMIT, Subscription};
 use crate::device::{Action, Fault, FaultKind};
+use crate::link::gatt::CURRENT_TIME;
 use crate::link::{Characteristic, LinkCommand, NOT_OFFERED};
 use crate::time::Mono;
 
@@ -12,7 +13,7 @@ impl Collector {
         let data = self.profiles.iter().flat_map(|profile| profile.row.subscribes.iter().copied());
         // Control points last: what they announce must not come before it can be heard.
         let keeping = self.profiles.iter().filter(|profile| profile.decoder.keeps_records());
-        let controls = keeping.filter_map(Profile::control);
+        let controls = keeping.filter_map(Profile::control).chain(self.consent_control());
         let wanted = data.map(|data| (data, false)).chain(controls.map(|control| (control, true)));
         let outcome = Outcome::Pending;
         self.subscriptions = wanted
@@ -32,8 +33,14 @@ impl Collector {
             Ok(()) => Outcome::Subscribed,
             Err(reason) if reason == NOT_OFFERED => Outcome::NotOffered,
             Err(reason) if entry.is_control && self.phase == Phase::Subscribing => {
+                let what = "could not be subscribed to, what it is to give is not fetched";
+                let detail = format!("{to:?} {what}: {reason}");
+                self.actions.push_back(Action::Report(Fault::new(FaultKind::Refused, detail)));
+                Outcome::NotOffered
+            }
+            Err(reason) if to == CURRENT_TIME && self.phase == Phase::Subscribing => {
                 let detail = format!(
-                    "{to:?} could not be subscribed to, its stored records are not fetched: {reason}"
+                    "{to:?} could not be subscribed to, its clock is only read once a connection: {reason}"
                 );
                 self.actions.push_back(Action::Report(Fault::new(FaultKind::Refused, detail)));
                 Outcome::NotOffered
@@ -60,6 +67,8 @@ impl Collector {
             // What can only be read gave its answer already.
             self.answered.contains(&profile.row.service)
                 || profile.row.subscribes.is_empty()
+                // A device may do without a clock: then its stamps are not placed.
+                || profile.row.service == CURRENT_TIME.service
                 || self.subscriptions.iter().any(|entry| {
                     entry.outcome == Outcome::Subscribed
                         && profile.row.subscribes.contains(&entry.characteristic)
@@ -72,7 +81,9 @@ impl Collector {
         }
         self.phase = Phase::Running;
         self.deadline = self.silence_deadline(now);
+        self.give_consent(now);
         self.ask_for_records(now);
+        self.pins.handle_ready();
     }
 
     pub(super) fn silence_deadline(&self, now: Mono) -> Option<Mono> {

@@ -21,13 +21,16 @@
 //!   what a sensor will send in vain is told when it connects.
 //! - *The patient*, an index into the sensor's own list of persons, is read over and goes nowhere: whose
 //!   reading it is, is known by other means than a number of the device.
-//! - *A bundle's* time, supplemental types and status hold for what is in it and has none of its own; what
-//!   its status says against a value is never taken back.
+//! - *A bundle's* time holds for what is in it and has none of its own. What its status and its supplemental
+//!   types say is never taken back.
 //! - *Measurement status* becomes quality flags, `preliminary` (early estimate), the kind `setting`; test
 //!   data, invalid and not available give no number. Manually entered, threshold error and thresholding
 //!   disabled are told as bits by themselves, behind what they were sent with.
-//! - *Supplemental types* that say how a value was got become its modality; others are left out.
-//! - *Control solution*, wherever a message says it, makes its numbers test data.
+//! - *Supplemental types* that say how a value was got become its modality; those that say more of a glucose
+//!   sample (fasting, who measured) are told behind the value; others are left out. Those of a bundle hold for
+//!   what is in it, beside its own.
+//! - *Control solution*, wherever a message says it (by a type, a value, a supplemental type, an attribute), makes
+//!   all its numbers test data.
 //! - *Left out:* duration, observation ids and relations, further attributes. The Unique Device Identifier
 //!   2BFF is not read: who a device is, its Device Information says.
 

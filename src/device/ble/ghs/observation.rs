@@ -9,7 +9,7 @@ use super::types::{self, MEASUREMENT_STATUS, Shape};
 use super::value::{self, BUNDLE, COMPOUND, Raw, TLV};
 use crate::device::ble::elapsed_time::elapsed_time;
 use crate::device::ble::octets::Octets;
-use crate::device::nomenclature::{DIMENSIONLESS, Metric, Unit};
+use crate::device::nomenclature::{CONC_GLU_CONTROL, DIMENSIONLESS, Metric, Unit};
 use crate::device::observation::{DeviceTime, Kind, Observation, Quality, Value};
 use crate::device::{Fault, FaultKind};
 
@@ -42,6 +42,10 @@ struct Context {
     clock: Quality,
     status: MeasurementStatus,
     supplemental: Vec<u32>,
+    /// Those of `supplemental` that are not taken over.
+    own: Vec<u32>,
+    /// Something beside the value says that it is of control solution.
+    is_control_solution: bool,
 }
 
 /// Reads a whole message; `record` is the number of the stored record that it is.
@@ -79,6 +83,7 @@ fn length_fault(message: &[u8], behind: usize) -> Fault {
 
 fn bundle(octets: &mut Octets<'_>, found: &mut Found) -> Result<(), Fault> {
     let common = fields(octets, &Context::default())?;
+    found.is_control_solution |= common.is_control_solution;
     let count = octets.u8("number of observations")?;
     for _ in 0..count {
         let class = octets.u8("class of a bundled observation")?;
@@ -89,12 +94,13 @@ fn bundle(octets: &mut Octets<'_>, found: &mut Found) -> Result<(), Fault> {
         let body = octets.bytes(length.into(), "bundled observation")?;
         single(class, &mut Octets::reassembled(WHAT, body), &common, found)?;
     }
+    found.push_supplemental(&common);
     end(octets)
 }
 
 fn single(class: u8, octets: &mut Octets<'_>, common: &Context, found: &mut Found) -> Result<(), Fault> {
     let context = fields(octets, common)?;
-    found.is_control_solution |= context.supplemental.contains(&CONTROL_SOLUTION);
+    found.is_control_solution |= context.is_control_solution;
     match class {
         COMPOUND | TLV => {
             let part = if class == TLV { value::tlv } else { value::component };
@@ -111,6 +117,7 @@ fn single(class: u8, octets: &mut Octets<'_>, common: &Context, found: &mut Foun
             found.push(code, raw, &context);
         }
     }
+    found.push_supplemental(&context);
     found.push_status(&context);
     end(octets)
 }
@@ -128,7 +135,7 @@ fn end(octets: &Octets<'_>) -> Result<(), Fault> {
 fn fields(octets: &mut Octets<'_>, common: &Context) -> Result<Context, Fault> {
     let flags = octets.u16("flags")?;
     let has = |bit: u32| flags >> bit & 1 != 0;
-    let mut context = Context { code: None, ..common.clone() };
+    let mut context = Context { code: None, own: Vec::new(), ..common.clone() };
     if has(0) {
         context.code = Some(octets.u32("observation type")?);
     }
@@ -150,7 +157,10 @@ fn fields(octets: &mut Octets<'_>, common: &Context) -> Result<Context, Fault> {
     }
     if has(6) {
         let count = octets.u8("number of supplemental types")?;
-        context.supplemental = value::codes(count, "supplemental type", octets)?;
+        context.own = value::codes(count, "supplemental type", octets)?;
+        // Its own first: of two that say how a value was got, the nearer one holds.
+        context.supplemental = context.own.iter().chain(&common.supplemental).copied().collect();
+        context.is_control_solution |= context.own.contains(&CONTROL_SOLUTION);
     }
     for (bit, field) in [(7, "derived-from id"), (8, "member-of id")] {
         if has(bit) {
@@ -160,7 +170,8 @@ fn fields(octets: &mut Octets<'_>, common: &Context) -> Result<Context, Fault> {
     }
     if has(9) {
         for _ in 0..octets.u8("number of attributes")? {
-            value::tlv(octets)?;
+            let (_, raw) = value::tlv(octets)?;
+            context.is_control_solution |= raw.says(CONTROL_SOLUTION);
         }
     }
     Ok(context)
@@ -177,6 +188,8 @@ impl Found {
     }
 
     fn push(&mut self, code: u32, raw: Raw<'_>, context: &Context) {
+        // Whether or not it can be filed itself.
+        self.is_control_solution |= code == CONC_GLU_CONTROL.code || raw.says(CONTROL_SOLUTION);
         let filed = self.file(code, raw, context);
         if let Err(why) = filed
             && !self.unfiled.contains(&why)
@@ -196,7 +209,6 @@ impl Found {
         let (value, unit, kind) = match (shape, raw) {
             (Shape::Number, Raw::Number { unit, number }) => (number, known(unit)?, Kind::Measurement),
             (Shape::Code, Raw::Codes(codes)) => {
-                self.is_control_solution |= codes.contains(&CONTROL_SOLUTION);
                 (value::terms(&codes).map_err(of_type)?, &DIMENSIONLESS, Kind::State)
             }
             (Shape::Code, Raw::Bits(bits)) => (Value::Bits(bits), &DIMENSIONLESS, Kind::State),
@@ -208,6 +220,25 @@ impl Found {
         };
         self.observations.push(observation(metric, value, unit, kind, context));
         Ok(())
+    }
+
+    /// What its own supplemental types say of a sample (fasting, who measured), as far as its modality does not.
+    fn push_supplemental(&mut self, context: &Context) {
+        let modality = types::modality(&context.supplemental);
+        for metric in types::CIRCUMSTANCES {
+            let is_its = |code: &u32| types::circumstance(*code) == Some(*metric) && *code != modality;
+            let codes: Vec<u32> = context.own.iter().copied().filter(is_its).collect();
+            if codes.is_empty() {
+                continue;
+            }
+            match value::terms(&codes) {
+                Ok(value) => {
+                    let stated = observation(metric, value.clone(), &DIMENSIONLESS, Kind::State, context);
+                    self.observations.push(Observation { value, kind: Kind::State, modality: 0, ..stated });
+                }
+                Err(why) => self.unfiled.push(format!("supplemental types: {why}")),
+            }
+        }
     }
 
     /// The status by itself, where it says what no flag of an observation does.
@@ -227,7 +258,7 @@ impl Found {
         for observation in &mut self.observations {
             observation.record = record;
             observation.quality = observation.quality.with(stored);
-            if self.is_control_solution && observation.kind == Kind::Measurement {
+            if self.is_control_solution && observation.kind != Kind::State {
                 let test = MeasurementStatus::test_data();
                 observation.value = test.gate(observation.value.clone());
                 observation.quality = observation.quality.with(test.quality());

@@ -185,6 +185,74 @@ fn each_value_is_of_the_kind_that_its_class_and_status_say() {
     assert_eq!(kind(&Written::of(150_452).encode(4, &wave)), [Kind::Wave]);
 }
 
+const CONTROL: u32 = 8_417_860;
+const FASTING: u32 = 8_417_876;
+const FINGER: u32 = 8_417_848;
+
+/// In milligrams per decilitre.
+fn glucose() -> Vec<u8> {
+    [&2130u16.to_le_bytes()[..], &[100, 0, 0, 0]].concat()
+}
+
+fn bundle(common: &Written, inner: &[Vec<u8>]) -> Vec<u8> {
+    let count = u8::try_from(inner.len()).unwrap();
+    common.encode(0xFF, &[&[count][..], &inner.concat()].concat())
+}
+
+/// Wherever it is said, and whatever else is said beside it.
+#[test]
+fn control_solution_never_passes_as_a_value_of_a_patient() {
+    let with =
+        |supplemental: &[u32]| Written { supplemental: Some(supplemental.to_vec()), ..Written::of(160_184) };
+    let plain = Written::of(160_184).encode(1, &glucose());
+    assert_eq!(values(&read(&plain)), [&Value::Decimal(Decimal::whole(100))]);
+    let common = Written { supplemental: Some(vec![CONTROL]), ..Written::default() };
+    let inner = with(&[FINGER]).encode(1, &glucose());
+    let term = CONTROL.to_le_bytes();
+    let unknown = Written::of(199_999).encode(2, &term);
+    let list = Written::of(199_999).encode(5, &[&[2][..], &FASTING.to_le_bytes(), &term].concat());
+    let by_type = Written::of(160_208).encode(1, &glucose());
+    let setting = Written { status: Some(0x80), ..with(&[CONTROL]) }.encode(1, &glucose());
+    let none = Written::default();
+    // An attribute whose value is the term: flags, type, one attribute (type, length, format uint32, value).
+    let attribute =
+        [&[0x01, 0x02][..], &160_184u32.to_le_bytes(), &[1, 7, 0, 0, 0, 4, 0, 8], &term, &glucose()];
+    let cases = [
+        ("in the bundle, with others within", bundle(&common, std::slice::from_ref(&inner))),
+        ("in the bundle alone", bundle(&common, std::slice::from_ref(&plain))),
+        ("a value of an unknown type", bundle(&none, &[plain.clone(), unknown])),
+        ("one of several codes", bundle(&none, &[list, plain.clone()])),
+        ("a reading of it beside", bundle(&none, &[plain, by_type])),
+        ("a setting", setting),
+        ("an attribute", framed(1, &attribute.concat())),
+    ];
+    for (name, message) in cases {
+        let read = read(&message);
+        let number = read.iter().find(|read| read.metric.code == 160_184).expect(name);
+        assert_eq!(number.value, Value::Absent(Absent::Error), "{name}");
+        assert!(number.quality.has(Quality::TEST), "{name}");
+    }
+}
+
+#[test]
+fn what_supplemental_types_say_of_a_sample_is_told_behind_it() {
+    let of =
+        |supplemental: &[u32]| Written { supplemental: Some(supplemental.to_vec()), ..Written::default() };
+    let alone = Written { code: Some(160_184), ..of(&[FASTING, 8_417_888, FINGER, 4_711]) };
+    let told = |message: &[u8]| -> Vec<(u32, u32, String)> {
+        let text = |value: &Value| if let Value::Text(text) = value { text.clone() } else { String::new() };
+        read(message).iter().map(|read| (read.metric.code, read.modality, text(&read.value))).collect()
+    };
+    let fasting = (8_417_864, 0, "MDC_CTXT_GLU_MEAL_FASTING".to_owned());
+    let oneself = (8_417_884, 0, "MDC_CTXT_GLU_TESTER_SELF".to_owned());
+    let expected = [(160_184, FINGER, String::new()), fasting.clone(), oneself.clone()];
+    assert_eq!(told(&alone.encode(1, &glucose())), expected);
+    // Of a bundle once; what is within keeps its own site.
+    let inner = Written { code: Some(160_184), ..of(&[FINGER, 8_417_888]) }.encode(1, &glucose());
+    let expected = [(160_184, FINGER, String::new()), oneself, fasting];
+    assert_eq!(told(&bundle(&of(&[8_417_852, FASTING]), &[inner])), expected);
+}
+
 #[test]
 fn nothing_that_is_given_depends_on_the_patient_index() {
     let of = |patient| Written { patient, ..Written::of(150_456) }.encode(1, &percent(98));

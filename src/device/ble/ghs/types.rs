@@ -114,6 +114,18 @@ static TERMS: &[(u32, &str)] = &[
     (8_417_896, "MDC_CTXT_GLU_TESTER_LAB"),
 ];
 
+/// What a term can say of a sample beside its value.
+pub(super) static CIRCUMSTANCES: &[&Metric] =
+    &[&mdc::CTXT_GLU_HEALTH, &mdc::CTXT_GLU_SAMPLELOCATION, &mdc::CTXT_GLU_MEAL, &mdc::CTXT_GLU_TESTER];
+
+/// Of which of these a term speaks: the terms of a circumstance follow on its own code.
+pub(super) fn circumstance(code: u32) -> Option<&'static Metric> {
+    const LAST: u32 = 8_417_896;
+    let mut known = CIRCUMSTANCES.iter().copied().rev();
+    let before = known.find(|metric| metric.code < code && code <= LAST);
+    before.filter(|_| !CIRCUMSTANCES.iter().any(|metric| metric.code == code))
+}
+
 /// How a value was got, as far as a supplemental type says it: 11073-10404 modalities (fast, slow, spot),
 /// and the site of a glucose sample, with the code to keep first.
 const MODALITIES: [u32; 7] = [150_580, 150_584, 150_588, 8_417_846, 8_417_848, 8_417_852, 8_417_856];

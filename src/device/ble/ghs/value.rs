@@ -133,6 +133,11 @@ fn wave<'a>(octets: &mut Octets<'a>) -> Result<Raw<'a>, Fault> {
 }
 
 impl Raw<'_> {
+    /// Whether this term is among its codes.
+    pub(super) fn says(&self, term: u32) -> bool {
+        matches!(self, Self::Codes(codes) if codes.contains(&term))
+    }
+
     /// In words, for a fault: never the value.
     pub(super) fn kind(&self) -> &str {
         match self {

@@ -44,13 +44,51 @@ fn a_measurement_waits_for_its_context_and_both_have_one_number_and_one_time() {
 }
 
 #[test]
-fn the_next_measurement_or_the_end_shows_that_no_context_comes() {
+fn only_the_end_shows_that_no_context_comes() {
     let mut meter = Meter::default();
-    meter.handle_value(MEASUREMENT, &measurement(1, true)).unwrap();
-    let said = meter.handle_value(MEASUREMENT, &measurement(2, true)).unwrap();
-    assert_eq!(told(&said), [(1, RESULT), (1, LOCATION)]);
-    assert_eq!(told(&meter.handle_end()), [(2, RESULT), (2, LOCATION)]);
+    for number in 1..=3 {
+        assert_eq!(meter.handle_value(MEASUREMENT, &measurement(number, number != 3)), Ok(Vec::new()));
+    }
+    let each = [(1, RESULT), (1, LOCATION), (2, RESULT), (2, LOCATION), (3, RESULT), (3, LOCATION)];
+    assert_eq!(told(&meter.handle_end()), each);
     assert_eq!(meter.handle_end(), []);
+}
+
+/// Measurements first and then their contexts, also in another order: what is not glucose is never given as
+/// such, and the records keep the order in which they came.
+#[test]
+fn a_context_that_is_not_the_very_next_value_finds_its_measurement() {
+    for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+        let mut meter = Meter::default();
+        for number in 1..=3 {
+            assert_eq!(meter.handle_value(MEASUREMENT, &measurement(number, true)), Ok(Vec::new()));
+        }
+        let meal = |number| if number == 2 { 6 } else { 1 };
+        let said: Vec<Observation> = order
+            .into_iter()
+            .flat_map(|number| meter.handle_value(CONTEXT, &context(number, meal(number))).unwrap())
+            .collect();
+        let each = [RESULT, NOT_GLUCOSE.code, RESULT];
+        let expected: Vec<(u32, u32)> = (1..=3)
+            .zip(each)
+            .flat_map(|(number, code)| [(number, code), (number, LOCATION), (number, MEAL_CODE)])
+            .collect();
+        assert_eq!(told(&said), expected, "{order:?}");
+        assert_eq!((meter.handle_end(), meter.poll_fault()), (Vec::new(), None));
+    }
+}
+
+#[test]
+fn a_context_before_its_measurement_waits_for_it() {
+    let mut meter = Meter::default();
+    assert_eq!(meter.handle_value(CONTEXT, &context(1, 6)), Ok(Vec::new()));
+    let said = meter.handle_value(MEASUREMENT, &measurement(1, true)).unwrap();
+    assert_eq!(told(&said), [(1, NOT_GLUCOSE.code), (1, LOCATION), (1, MEAL_CODE)]);
+    let time = said[0].device_time;
+    assert!(time.is_some() && said.iter().all(|said| said.device_time == time));
+    meter.handle_value(CONTEXT, &context(9, 1)).unwrap();
+    let alone = meter.handle_end();
+    assert_eq!((told(&alone), alone[0].device_time), (vec![(9, MEAL_CODE)], None));
 }
 
 #[test]
@@ -61,9 +99,44 @@ fn a_context_that_comes_late_has_the_number_and_the_time_of_its_record() {
     let late = meter.handle_value(CONTEXT, &context(1, 1)).unwrap();
     assert_eq!(told(&late), [(1, MEAL_CODE)], "the second still waits for its own");
     assert_eq!(late[0].device_time, first[0].device_time);
-    let unknown = meter.handle_value(CONTEXT, &context(9, 1)).unwrap();
-    assert_eq!((told(&unknown), unknown[0].device_time), (vec![(9, MEAL_CODE)], None));
+    assert_eq!(meter.poll_fault(), None);
     assert_eq!(told(&meter.handle_value(CONTEXT, &context(2, 1)).unwrap()).len(), 3);
+}
+
+#[test]
+fn a_late_context_that_says_it_was_not_glucose_is_told() {
+    let mut meter = Meter::default();
+    meter.handle_value(MEASUREMENT, &measurement(1, false)).unwrap();
+    assert_eq!(told(&meter.handle_value(CONTEXT, &context(1, 6)).unwrap()), [(1, MEAL_CODE)]);
+    let fault = meter.poll_fault().unwrap();
+    assert!(fault.detail.contains("record 1 was given as glucose"), "{fault}");
+    assert_eq!(meter.poll_fault(), None);
+}
+
+#[test]
+fn records_that_wait_are_bounded_and_none_is_lost() {
+    let mut meter = Meter::default();
+    let mut said = Vec::new();
+    for number in 0..=255 {
+        said.extend(meter.handle_value(MEASUREMENT, &measurement(number, true)).unwrap());
+        assert_eq!(told(&said).len(), 2 * (usize::from(number) + 1).saturating_sub(waiting::MOST_WAITING));
+    }
+    said.extend(meter.handle_end());
+    let numbers: Vec<u32> = told(&said).into_iter().step_by(2).map(|(number, _)| number).collect();
+    assert_eq!(numbers, (0..=255).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_year_that_is_unknown_stays_and_places_nothing() {
+    let mut meter = Meter::default();
+    let mut value = measurement(1, false);
+    (value[3], value[4]) = (0, 0);
+    let said = meter.handle_value(MEASUREMENT, &value).unwrap();
+    assert_eq!(said[0].device_time.unwrap().to_string(), "0000-11-22T08:30:00");
+    assert!(said[0].quality.has(Quality::CLOCK_NOT_SET));
+    let stored = Observation { quality: Quality::STORED, ..said[0].clone() };
+    let at = crate::time::Now::default();
+    assert_eq!(crate::device::placing::place(&stored, at), crate::device::placing::Placed::Unknown);
 }
 
 #[test]

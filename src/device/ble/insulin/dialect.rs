@@ -11,7 +11,7 @@
 use super::hamming::{self, prohibited};
 use super::protection::{Counters, Features, Sent, ended, without_counter};
 use crate::device::ble::octets::Octets;
-use crate::device::ble::records::{Code, Dialect, Procedure, Word};
+use crate::device::ble::records::{Anchors, Code, Dialect, Procedure, Word};
 use crate::device::{Fault, FaultKind};
 use crate::link::Characteristic;
 use crate::link::gatt::{GattWrite, MayDelete, PUMP_RECORD_ACCESS, Records};
@@ -46,6 +46,15 @@ impl Dialect for PumpRecords {
 
     fn greatest(&self) -> Option<u32> {
         Some(u32::MAX)
+    }
+
+    fn carries(&self, of: Characteristic) -> bool {
+        of == super::HISTORY
+    }
+
+    /// Events count seconds from the last reference time: asked for without it, they have no time.
+    fn anchors(&self) -> Option<Anchors> {
+        Some(super::history::is_anchor)
     }
 
     fn handle_read(&mut self, of: Characteristic, value: Option<&[u8]>) {

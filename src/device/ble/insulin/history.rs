@@ -204,6 +204,12 @@ impl History {
     }
 }
 
+/// Whether an observation is of a reference time that says by itself when what follows was. One that goes on while
+/// the clock is lost does not: what it means depends on the records before it.
+pub(super) fn is_anchor(said: &Observation) -> bool {
+    said.metric.code == codes::CLOCK.code && !said.quality.has(Quality::CLOCK_NOT_SET)
+}
+
 fn stored(mut observations: Vec<Observation>, sequence: u32) -> Vec<Observation> {
     for said in &mut observations {
         said.record = Some(sequence);

@@ -10,10 +10,18 @@
 //! that is a write to a state that others share.
 //!
 //! On a connection Features (2B23) are read first, as they say how messages are protected: until they were read
-//! nothing is taken, and what comes is refused. Then Status (2B21) and Annunciation Status (2B22), again
-//! whenever Status Changed (2B20) says so; then, for each pump that knows them, the basal rate and the insulin
-//! on board are asked for. If a pump leaves a question without an answer, no other is asked on that
-//! connection. Whether a pump tells a change whose bit is already set is not stated in the facts at hand.
+//! nothing is taken, and what comes is refused. When the subscriptions stand, Status (2B21) and Annunciation
+//! Status (2B22) are read, so that nothing changes unseen between the two; then, for each pump that knows them,
+//! the basal rate and the insulin on board are asked for. If a pump leaves a question without an answer, no
+//! other is asked on that connection.
+//!
+//! **What follows from bits that are not reset.** A bit of Status Changed (2B20) stays set until somebody resets
+//! it, and whether a pump tells a change whose bit is already set is not stated in the facts at hand: that
+//! nothing is indicated proves nothing. So both are subscribed to where the pump indicates them; both are read
+//! at once whenever Status Changed says so, and every [`PERIOD`] besides; and the questions are asked again every
+//! [`QUESTIONS`]th time. A second annunciation is known within that period even where the pump indicates nothing.
+//! No characteristic is read twice at a time, however often it is wanted. Status Changed itself is not read: with
+//! bits that stay it says nothing that the others do not.
 //!
 //! Choices:
 //! - *Protection.* A wrong checksum refuses a message. A gap in its counter is told and the message taken; a
@@ -21,11 +29,14 @@
 //! - *Codes.* Numbers out of the Hamming sets ("Prohibited") refuse the message. Numbers of the sets without a
 //!   meaning are kept as `unknown 0x..`. Flags without a meaning are ignored; octets after the known ones refuse
 //!   the message, as they would belong to something that changes it.
-//! - *Annunciations* are alarms under their type and the number that the pump gave them. Pending is on;
+//! - *Annunciations* are alarms under their type and the number that the pump gave them, but those types that
+//!   only inform: they are states. The urgency of a type is not the pump's word but this decoder's, see
+//!   [`status`]. Pending is on;
 //!   snoozed is on and silenced; an unknown status is on. Confirmed is over: somebody has answered it at the
 //!   pump, which states no other end, and announces anew what goes on (an inference). The pump shows one at a
 //!   time, so that another one is shown ends nothing: an alarm ends when it is confirmed, or when the pump
-//!   shows none at all. The status is told in words besides. The pump states no urgency.
+//!   shows none at all. The status is told in words besides. No more than [`MOST`] are held for on; see
+//!   [`Pump::make_room`].
 //! - *Amounts* are IU, exactly as sent; nothing is added up or multiplied. A temporary basal rate may be a
 //!   factor: it is told as such.
 //! - *History*: see [`history`]; its annunciations are states, never alarms.
@@ -39,7 +50,8 @@ mod protection;
 mod reader;
 mod status;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use self::history::History;
 use self::protection::{Counters, Features, Sent};
@@ -49,10 +61,11 @@ use crate::device::alarms::{AlarmEdges, Level, Raised};
 use crate::device::catalogue::{BleProfile, Class, Decoder, Stored};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{self as mdc, Metric, Unit};
-use crate::device::observation::{Kind, Observation, Priority, Quality, Status, Value};
+use crate::device::observation::{Kind, Observation, Quality, Status, Value};
 use crate::device::{Fault, FaultKind};
 use crate::link::Characteristic;
 use crate::link::gatt::{GattWrite, PUMP_STATUS_READER, PumpQuery};
+use crate::time::Mono;
 
 const SERVICE: u16 = 0x183A;
 const CHANGED: Characteristic = Characteristic { service: SERVICE, uuid: 0x2B20 };
@@ -68,12 +81,23 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     service: SERVICE,
     class: Class::Therapy,
     asks: &[FEATURES],
-    subscribes: &[CHANGED, PUMP_STATUS_READER, HISTORY],
-    episodic: &[CHANGED, PUMP_STATUS_READER, HISTORY],
+    subscribes: &[CHANGED, STATUS, ANNUNCIATION, PUMP_STATUS_READER, HISTORY],
+    episodic: &[CHANGED, STATUS, ANNUNCIATION, PUMP_STATUS_READER, HISTORY],
     stored: Some(Stored::Pump),
     reads: codes::READS,
     decoder: || Box::new(Pump::default()),
 };
+
+/// How often Status and Annunciation Status are read while the pump tells no change: no specification at hand
+/// gives a rate; a minute is the longest that an annunciation may go unseen, for two short reads.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Each time so many of these have passed, the questions are asked again: as often as the history is.
+const QUESTIONS: u8 = 5;
+
+/// No more annunciations than this are held for on: the service knows 22 types, and a pump that shows one after
+/// the other without an end must not fill the memory.
+const MOST: usize = 32;
 
 /// The decoder of one connection.
 #[derive(Debug, Default)]
@@ -84,11 +108,19 @@ struct Pump {
     received: Counters,
     sent: Sent,
     alarms: AlarmEdges,
+    /// The codes of `alarms` that began on this connection, the oldest first.
+    began: VecDeque<String>,
     history: History,
+    /// The last value of each characteristic that is both read and subscribed to, as it came.
+    last: BTreeMap<Characteristic, Vec<u8>>,
     asks: BTreeSet<Characteristic>,
     questions: Vec<PumpQuery>,
     /// A question was asked and has no answer yet.
     is_waiting: bool,
+    /// When the state is read next; `None` before the subscriptions stand.
+    read_at: Option<Mono>,
+    /// How often it was since the questions were asked.
+    reads: u8,
     faults: VecDeque<Fault>,
 }
 
@@ -130,7 +162,10 @@ impl Pump {
         if let Some(counter) = counter {
             self.faults.extend(self.received.take(FEATURES.uuid, counter)?);
         }
-        self.asks.extend([STATUS, ANNUNCIATION]);
+        // Before the subscriptions stand it would be read too early.
+        if self.read_at.is_some() {
+            self.asks.extend([STATUS, ANNUNCIATION]);
+        }
         let out = vec![
             observed(
                 &codes::CONCENTRATION,
@@ -173,6 +208,24 @@ impl Pump {
         Ok(vec![state(&codes::CHANGED, Value::Bits(changed.0.into()))])
     }
 
+    /// Takes a value of Status or Annunciation Status, which was read, or came by itself. BlueZ gives the answer
+    /// to a read as a value too: what is the same message, or says by itself what is known, is no news.
+    fn handle_state(
+        &mut self,
+        of: Characteristic,
+        value: &[u8],
+        is_read: bool,
+    ) -> Result<Vec<Observation>, Fault> {
+        let is_same = self.last.get(&of).is_some_and(|last| last == value);
+        let is_counted = self.features.as_ref().is_some_and(Features::is_protected);
+        if is_same && (is_counted || !is_read) {
+            return Ok(Vec::new());
+        }
+        let payload = self.open(of, value)?;
+        self.last.insert(of, value.to_vec());
+        if of == STATUS { status::status(payload) } else { self.handle_annunciation(payload) }
+    }
+
     fn handle_annunciation(&mut self, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         let Some(read) = status::annunciation(value)? else {
             let mut out = vec![text(&codes::ANNUNCIATION, "none".to_owned())];
@@ -180,8 +233,39 @@ impl Pump {
             return Ok(out);
         };
         let mut out = vec![read.observed()];
-        out.extend(self.alarms.handle_one(&read.code(), raised(&read)));
+        let raised = raised(&read);
+        if raised.is_some() {
+            out.extend(self.make_room(&read.code()));
+        }
+        out.extend(self.alarms.handle_one(&read.code(), raised));
         Ok(out)
+    }
+
+    /// Lets go of an alarm when there is no room for another. What ended takes no room. Of those that are on,
+    /// the least urgent goes, and of these the oldest: it is told as ended, as its end would not be told any
+    /// more, with a fault that says that the pump did not say so.
+    fn make_room(&mut self, code: &str) -> Vec<Observation> {
+        if self.alarms.on().contains_key(code) {
+            return Vec::new();
+        }
+        let on = self.alarms.on();
+        self.began.retain(|began| on.contains_key(began));
+        let mut out = Vec::new();
+        if on.len() >= MOST {
+            // What an earlier connection told is not in the list: older than all of it.
+            let age = |code: &String| self.began.iter().position(|began| began == code);
+            let oldest = on.iter().min_by_key(|(code, raised)| (status::rank(raised.priority), age(code)));
+            if let Some(oldest) = oldest.map(|(code, _)| code.clone()) {
+                let detail = format!(
+                    "more than {MOST} annunciations are on: {oldest} is told as ended, which the pump did not say"
+                );
+                self.faults.push_back(Fault::new(FaultKind::Unexpected, detail));
+                out = self.alarms.handle_one(&oldest, None);
+                self.began.retain(|began| *began != oldest);
+            }
+        }
+        self.began.push_back(code.to_owned());
+        out
     }
 }
 
@@ -193,11 +277,7 @@ impl Decoder for Pump {
     fn handle_read(&mut self, of: Characteristic, value: Option<&[u8]>) -> Result<Vec<Observation>, Fault> {
         match (of, value) {
             (FEATURES, value) => self.handle_features(value),
-            (STATUS, Some(value)) => status::status(self.open(of, value)?),
-            (ANNUNCIATION, Some(value)) => {
-                let value = self.open(of, value)?;
-                self.handle_annunciation(value)
-            }
+            (STATUS | ANNUNCIATION, Some(value)) => self.handle_state(of, value, true),
             (STATUS | ANNUNCIATION, None) => Ok(Vec::new()),
             (other, _) => Err(super::not_of_this_profile(other, &PROFILE)),
         }
@@ -205,6 +285,7 @@ impl Decoder for Pump {
 
     fn handle_value(&mut self, of: Characteristic, value: &[u8]) -> Result<Vec<Observation>, Fault> {
         match of {
+            STATUS | ANNUNCIATION => self.handle_state(of, value, false),
             CHANGED => {
                 let value = self.open(of, value)?;
                 self.handle_changed(value)
@@ -233,6 +314,26 @@ impl Decoder for Pump {
         self.asks.pop_first()
     }
 
+    fn handle_timeout(&mut self, now: Mono) {
+        // The first time the questions have just been asked for.
+        let is_first = self.read_at.replace(now + PERIOD).is_none();
+        if self.features.is_none() {
+            // The answer is refused without them, and to ask for them is all that can be done.
+            let _ = self.is_protected();
+            return;
+        }
+        self.asks.extend([STATUS, ANNUNCIATION]);
+        self.reads = if is_first { 0 } else { self.reads + 1 };
+        if self.reads >= QUESTIONS {
+            self.reads = 0;
+            self.question(true, true);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        self.read_at
+    }
+
     fn poll_write(&mut self) -> Option<GattWrite> {
         let features = self.features.as_ref().filter(|_| !self.is_waiting && !self.questions.is_empty())?;
         let counter = features.is_protected().then(|| self.sent.count());
@@ -246,15 +347,11 @@ impl Decoder for Pump {
     }
 }
 
-/// An annunciation as an alarm; `None` when it is over.
+/// An annunciation as an alarm; `None` when it is over, or only informs.
 fn raised(of: &Annunciation) -> Option<Raised> {
-    let is_silenced = of.is_snoozed();
-    (!of.is_confirmed()).then(|| Raised {
-        metric: of.metric(),
-        priority: Priority::Unstated,
-        text: of.name(),
-        is_silenced,
-    })
+    let priority = of.priority()?;
+    let (metric, text, is_silenced) = (of.metric(), of.name(), of.is_snoozed());
+    (!of.is_confirmed()).then_some(Raised { metric, priority, text, is_silenced })
 }
 
 fn observed(metric: &'static Metric, value: Value, unit: &'static Unit, kind: Kind) -> Observation {

@@ -4,13 +4,13 @@
 //! Layouts: Insulin Delivery Service 1.0.2.
 
 use super::codes;
-use super::hamming::{self, Words, named, prohibited, word};
+use super::hamming::{self, named, prohibited, word};
 use super::protection::ended;
 use super::{state, text};
 use crate::device::ble::octets::Octets;
 use crate::device::nomenclature as mdc;
 use crate::device::nomenclature::Metric;
-use crate::device::observation::{Kind, Observation, Value};
+use crate::device::observation::{Kind, Observation, Priority, Value};
 use crate::device::{Fault, FaultKind};
 
 /// Status: therapy, pump, insulin left, whether a reservoir is attached.
@@ -70,38 +70,65 @@ impl Changed {
 const CONFIRMED: u8 = 0x55;
 const SNOOZED: u8 = 0x3C;
 
-/// The types of annunciations, with the event code where 11073 has one.
-static TYPES: [(u16, &Metric); 4] = [
-    (0x003C, &mdc::EVT_OCCL),
-    (0x00A5, &mdc::EVT_POWER_PROB),
-    (0x00AA, &mdc::EVT_BATT_LO),
-    (0x00C3, &mdc::EVT_BATT_LO),
+/// One type of annunciation.
+struct Kindred {
+    code: u16,
+    name: &'static str,
+    /// The event code, where 11073 has one.
+    metric: &'static Metric,
+    /// `None`: it only informs, and is no alarm.
+    priority: Option<Priority>,
+}
+
+/// The types of annunciations.
+///
+/// Their urgency is an inference: no specification at hand gives one, and 2B22 has no field for it. Where
+/// Tidepool's `InsulinDeliveryLoopKit`, by an author of the service, rates a type, its rating is taken: critical
+/// is high (mechanical issue, reservoir issue and empty, battery empty, occlusion), time-sensitive is medium
+/// (priming issue, reservoir low, battery low, both cancellations). The rest is this project's: what keeps
+/// insulin from the patient is high; what tells of a state as it should be (how full the battery is, a temporary
+/// basal rate that ran to its end, a temperature report) informs; everything else is medium.
+static TYPES: [Kindred; 22] = [
+    row(0x000F, "system issue", HIGH),
+    row(0x0033, "mechanical issue", HIGH),
+    Kindred { metric: &mdc::EVT_OCCL, ..row(0x003C, "occlusion", HIGH) },
+    row(0x0055, "reservoir issue", HIGH),
+    row(0x005A, "reservoir empty", HIGH),
+    row(0x0066, "reservoir low", MEDIUM),
+    row(0x0069, "priming issue", MEDIUM),
+    row(0x0096, "infusion set incomplete", HIGH),
+    row(0x0099, "infusion set detached", HIGH),
+    Kindred { metric: &mdc::EVT_POWER_PROB, ..row(0x00A5, "power source insufficient", HIGH) },
+    Kindred { metric: &mdc::EVT_BATT_LO, ..row(0x00AA, "battery empty", HIGH) },
+    Kindred { metric: &mdc::EVT_BATT_LO, ..row(0x00C3, "battery low", MEDIUM) },
+    row(0x00CC, "battery medium", INFORMS),
+    row(0x00F0, "battery full", INFORMS),
+    row(0x00FF, "temperature out of range", MEDIUM),
+    row(0x0303, "air pressure out of range", MEDIUM),
+    row(0x030C, "bolus cancelled", MEDIUM),
+    row(0x0330, "temporary basal rate over", INFORMS),
+    row(0x033F, "temporary basal rate cancelled", MEDIUM),
+    row(0x0356, "maximum delivery reached", MEDIUM),
+    row(0x0359, "date and time issue", MEDIUM),
+    row(0x0365, "temperature", INFORMS),
 ];
 
-const WORDS: Words = &[
-    (0x000F, "system issue"),
-    (0x0033, "mechanical issue"),
-    (0x003C, "occlusion"),
-    (0x0055, "reservoir issue"),
-    (0x005A, "reservoir empty"),
-    (0x0066, "reservoir low"),
-    (0x0069, "priming issue"),
-    (0x0096, "infusion set incomplete"),
-    (0x0099, "infusion set detached"),
-    (0x00A5, "power source insufficient"),
-    (0x00AA, "battery empty"),
-    (0x00C3, "battery low"),
-    (0x00CC, "battery medium"),
-    (0x00F0, "battery full"),
-    (0x00FF, "temperature out of range"),
-    (0x0303, "air pressure out of range"),
-    (0x030C, "bolus cancelled"),
-    (0x0330, "temporary basal rate over"),
-    (0x033F, "temporary basal rate cancelled"),
-    (0x0356, "maximum delivery reached"),
-    (0x0359, "date and time issue"),
-    (0x0365, "temperature"),
-];
+const HIGH: Option<Priority> = Some(Priority::High);
+const MEDIUM: Option<Priority> = Some(Priority::Medium);
+const INFORMS: Option<Priority> = None;
+
+const fn row(code: u16, name: &'static str, priority: Option<Priority>) -> Kindred {
+    Kindred { code, name, metric: &mdc::EVT_ALARM, priority }
+}
+
+/// The order of urgencies. What has none may be anything: as urgent as the most urgent.
+pub(super) const fn rank(priority: Priority) -> u8 {
+    match priority {
+        Priority::Low => 0,
+        Priority::Medium => 1,
+        Priority::High | Priority::Unstated => 2,
+    }
+}
 
 /// From here on the types are the maker's, in the set of Hamming codes or not.
 pub(super) const MAKERS: std::ops::RangeInclusive<u16> = 0xF000..=0xFFF0;
@@ -133,14 +160,24 @@ impl Annunciation {
         format!("{:04X}/{}", self.kind, self.id)
     }
 
+    fn kindred(&self) -> Option<&'static Kindred> {
+        TYPES.iter().find(|row| row.code == self.kind)
+    }
+
     pub(super) fn metric(&self) -> &'static Metric {
-        TYPES.iter().find(|(kind, _)| *kind == self.kind).map_or(&mdc::EVT_ALARM, |(_, metric)| metric)
+        self.kindred().map_or(&mdc::EVT_ALARM, |row| row.metric)
+    }
+
+    /// How urgent its type is, by this project's table; `None`: it only informs. A type that the table does not
+    /// have is an alarm of unstated urgency.
+    pub(super) fn priority(&self) -> Option<Priority> {
+        self.kindred().map_or(Some(Priority::Unstated), |row| row.priority)
     }
 
     /// What it is, with what the maker adds.
     pub(super) fn name(&self) -> String {
         let unknown = if MAKERS.contains(&self.kind) { "of the maker's own" } else { "of an unknown type" };
-        let name = named(WORDS, self.kind).unwrap_or(unknown);
+        let name = self.kindred().map_or(unknown, |row| row.name);
         let added: Vec<String> = self.auxiliary.iter().map(|added| format!(" {added:04X}")).collect();
         if added.is_empty() { name.to_owned() } else { format!("{name} (auxiliary{})", added.concat()) }
     }

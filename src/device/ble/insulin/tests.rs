@@ -1,3 +1,5 @@
+mod annunciations;
+
 use super::*;
 use crate::device::ble::Collector;
 use crate::device::observation::{Alarm, Phase};
@@ -54,6 +56,8 @@ fn value_of(observations: &[Observation], metric: &Metric) -> Option<String> {
 #[test]
 fn after_the_features_the_state_is_read_and_two_questions_are_asked_one_by_one() {
     let mut pump = pump(KNOWN | 1);
+    assert_eq!(pump.poll_ask(), None, "not before the subscriptions stand");
+    pump.handle_timeout(Now::default().mono);
     assert_eq!(pump.poll_ask(), Some(STATUS));
     assert_eq!(pump.poll_ask(), Some(ANNUNCIATION));
     assert_eq!(pump.poll_ask(), None);
@@ -132,7 +136,8 @@ fn a_lost_message_is_told_beside_the_value_and_a_repeated_one_is_refused() {
     assert_eq!(pump.handle_read(STATUS, Some(&counted(&state, 1))).unwrap().len(), 4);
     assert_eq!(pump.handle_read(STATUS, Some(&counted(&state, 2))).unwrap().len(), 4);
     assert_eq!(pump.poll_fault(), None);
-    assert_eq!(pump.handle_read(STATUS, Some(&counted(&state, 2))).unwrap_err().kind, FaultKind::Unexpected);
+    let other = [0x33, 0x96, 0x17, 0xF0, 1];
+    assert_eq!(pump.handle_read(STATUS, Some(&counted(&other, 2))).unwrap_err().kind, FaultKind::Unexpected);
     assert_eq!(pump.handle_read(STATUS, Some(&counted(&state, 5))).unwrap().len(), 4);
     assert!(pump.poll_fault().unwrap().detail.contains("2B21 goes on with message 5, not 3"));
     assert_eq!(pump.poll_fault(), None);
@@ -288,16 +293,17 @@ fn a_lost_message_reaches_the_session() {
         let of = Characteristic { service: 0x180A, uuid };
         happens(LinkEvent::ReadDone(of, Ok("Pump".into())));
     }
-    let asked = happens(LinkEvent::ReadDone(FEATURES, Ok(features(1).into())));
+    happens(LinkEvent::ReadDone(FEATURES, Ok(features(1).into())));
+    let mut asked = Vec::new();
+    for of in PROFILE.subscribes.iter().chain([&crate::link::gatt::PUMP_RECORD_ACCESS]) {
+        asked.extend(happens(LinkEvent::Subscribed(*of, Ok(()))));
+    }
     for of in [STATUS, ANNUNCIATION] {
         assert!(asked.contains(&Action::Command(LinkCommand::Read(of))), "{asked:?}");
     }
     let state = |counter| counted(&[0x55, 0x96, 0x17, 0xF0, 1], counter);
     happens(LinkEvent::ReadDone(STATUS, Ok(state(1).into())));
     happens(LinkEvent::ReadDone(ANNUNCIATION, Ok(counted(&[0], 1).into())));
-    for of in PROFILE.subscribes {
-        happens(LinkEvent::Subscribed(*of, Ok(())));
-    }
     let said = happens(LinkEvent::Value(CHANGED, counted(&[1, 0], 3).into()));
     assert!(matches!(&said[0], Action::Observe(_, said) if said.metric == &codes::CHANGED));
     assert!(matches!(&said[1], Action::Report(fault) if fault.detail.contains("2B20")), "{said:?}");
@@ -320,8 +326,7 @@ fn the_history_is_fetched() {
         happens(LinkEvent::ReadDone(of, Ok("Pump".into())));
     }
     happens(LinkEvent::ReadDone(FEATURES, Ok(features(1).into())));
-    happens(LinkEvent::ReadDone(STATUS, Ok(counted(&[0x55, 0x96, 0x17, 0xF0, 1], 1).into())));
-    let mut actions = happens(LinkEvent::ReadDone(ANNUNCIATION, Ok(counted(&[0], 1).into())));
+    let mut actions = Vec::new();
     for of in PROFILE.subscribes.iter().chain([&PUMP_RECORD_ACCESS]) {
         actions.extend(happens(LinkEvent::Subscribed(*of, Ok(()))));
     }

@@ -7,11 +7,12 @@
 //! The number of records has two octets with glucose meters, continuous glucose monitors and pulse
 //! oximeters, four with generic health sensors; one is accepted too.
 
+use super::ledger::Anchors;
 use crate::device::ble::insulin::dialect::PumpRecords;
 use crate::device::catalogue::Stored;
 use crate::device::{Fault, FaultKind};
 use crate::link::Characteristic;
-use crate::link::gatt::{Filter, GattWrite, MayDelete, RECORD_ACCESS, Records};
+use crate::link::gatt::{Filter, GattWrite, HEALTH_SENSOR_CONTROL, MayDelete, RECORD_ACCESS, Records};
 
 /// How one kind of control point is spoken to. Made anew for every connection: a device may count its
 /// messages.
@@ -22,6 +23,14 @@ pub(in crate::device::ble) trait Dialect: Send {
     /// The greatest number that a record can have, behind which numbers begin anew; `None` where records
     /// have none and can only be asked for all together.
     fn greatest(&self) -> Option<u32>;
+
+    /// Whether values of this characteristic of the service are records.
+    fn carries(&self, of: Characteristic) -> bool;
+
+    /// Behind which records all others say the same again; `None`: each says it by itself.
+    fn anchors(&self) -> Option<Anchors> {
+        None
+    }
 
     /// Takes the answer to one of the profile's `asks`: whether the device protects its messages, say.
     fn handle_read(&mut self, of: Characteristic, value: Option<&[u8]>) {
@@ -88,6 +97,9 @@ pub(in crate::device::ble) fn dialect_of(stored: Stored, service: u16) -> Box<dy
     }
 }
 
+/// Live Health Observations: what a generic health sensor measures now.
+const LIVE_HEALTH_OBSERVATIONS: u16 = 0x2B8B;
+
 /// Characteristic 2A52.
 struct RecordAccess {
     service: u16,
@@ -97,6 +109,10 @@ struct RecordAccess {
 impl Dialect for RecordAccess {
     fn control(&self) -> Characteristic {
         Characteristic { service: self.service, uuid: RECORD_ACCESS }
+    }
+
+    fn carries(&self, of: Characteristic) -> bool {
+        of.uuid != LIVE_HEALTH_OBSERVATIONS && of != HEALTH_SENSOR_CONTROL
     }
 
     fn greatest(&self) -> Option<u32> {

@@ -4,9 +4,16 @@
 //! Out: those that did not come before; the [`Mark`] behind which is asked next time.
 //!
 //! The mark moves to a record when that record and everything before it is durable, and it is certain that
-//! nothing before it is still to come: a later record with a greater number has come, or the device has said
-//! that it gave all. A device that gives its records in another order moves the mark at the end of its
-//! transfer only. A record that came by itself moves it when it follows on the last one.
+//! nothing before it is still to come: the record of the next number has come, or the device has said
+//! that it gave all. Where a number is left out the mark stays before the gap until the transfer is complete: only
+//! then it is certain that no record has that number. A device that gives its records in another order moves the
+//! mark at the end of its transfer only. A record that came by itself moves it when it follows on the last one.
+//!
+//! Some records say by when only behind another one (an insulin pump's behind a reference time): a mark then
+//! has an anchor, the last record before it behind which all say the same again, and that is asked from.
+//!
+//! Bounded: [`MOST_SEEN`] observations are known again, and as many numbers of one transfer are told apart. What is
+//! older comes twice when the device gives it again, and is never left out.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -15,6 +22,10 @@ use crate::device::observation::{DeviceTime, Observation, Quality, Value};
 /// So many observations are known again. About half a MiB; a glucose meter keeps a few thousand records.
 const MOST_SEEN: usize = 20_000;
 
+/// When all records are asked for, nobody knows with which they begin: so many in a row are taken for the order of
+/// their numbers. A device that gives one row before an older one, and is cut between them, would lose the older.
+const IN_A_ROW: u32 = 4;
+
 /// A record that is durable, as is everything before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::device::ble) struct Mark {
@@ -22,6 +33,8 @@ pub(in crate::device::ble) struct Mark {
     pub(in crate::device::ble) number: u32,
     /// What its first observation says, as a hash.
     pub(in crate::device::ble) print: u32,
+    /// The number of the record from which on must be asked; `None`: of the first.
+    pub(in crate::device::ble) anchor: Option<u32>,
 }
 
 /// Whether the mark may move to a record that has come.
@@ -54,8 +67,29 @@ struct Run {
     top: Option<Mark>,
     /// How often a number was less than the one before.
     descents: u32,
+    /// A number was left out so far.
+    has_gap: bool,
+    /// How many of the first followed on each other.
+    row: u32,
     /// How many records.
     count: u32,
+    /// How many of these may have been made since the transfer began.
+    live: u32,
+    /// Their numbers, as far as they are told apart.
+    numbers: BTreeSet<u32>,
+}
+
+impl Run {
+    /// Counts a record, unless its number was there before.
+    fn count_number(&mut self, number: u32) {
+        let is_new = if self.numbers.len() < MOST_SEEN {
+            self.numbers.insert(number)
+        } else {
+            // Whether one in between came before cannot be told any more: too few is asked for again.
+            self.top.is_none_or(|top| top.number < number)
+        };
+        self.count += u32::from(is_new);
+    }
 }
 
 /// What a transfer came to.
@@ -70,10 +104,19 @@ pub(in crate::device::ble) struct Came {
     pub(in crate::device::ble) is_at_end_of_numbers: bool,
 }
 
+/// Whether what an observation is of is a record behind which all others say the same again.
+pub(in crate::device::ble) type Anchors = fn(&Observation) -> bool;
+
 /// The records of one service.
 pub(in crate::device::ble) struct Ledger {
     greatest: Option<u32>,
+    /// Behind which records all others say the same again; `None`: each says it by itself.
+    anchors: Option<Anchors>,
+    /// The last of these that has come.
+    anchor: Option<u32>,
     mark: Option<Mark>,
+    /// The mark is of an earlier run: its record was given, whatever it says.
+    is_recalled: bool,
     way: VecDeque<Passed>,
     seen: BTreeSet<u64>,
     seen_in_order: VecDeque<u64>,
@@ -85,10 +128,13 @@ pub(in crate::device::ble) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) const fn new(greatest: Option<u32>) -> Self {
+    pub(super) const fn new(greatest: Option<u32>, anchors: Option<Anchors>) -> Self {
         Self {
             greatest,
+            anchors,
+            anchor: None,
             mark: None,
+            is_recalled: false,
             way: VecDeque::new(),
             seen: BTreeSet::new(),
             seen_in_order: VecDeque::new(),
@@ -113,13 +159,15 @@ impl Ledger {
     }
 
     /// What an earlier run of the daemon knew.
-    pub(super) const fn recall(&mut self, mark: Mark) {
-        self.mark = Some(mark);
+    pub(super) fn recall(&mut self, mark: Mark) {
+        let anchor = if self.anchors.is_some() { mark.anchor } else { Some(mark.number) };
+        self.mark = Some(Mark { anchor, ..mark });
+        self.is_recalled = true;
     }
 
-    /// Another device.
+    /// Another device, or its numbers began anew.
     pub(super) fn forget(&mut self) {
-        *self = Self::new(self.greatest);
+        *self = Self::new(self.greatest, self.anchors);
     }
 
     /// A new connection.
@@ -129,7 +177,10 @@ impl Ledger {
         self.last_live = None;
     }
 
+    /// Begins a transfer; one that runs has ended otherwise.
     pub(super) fn begin(&mut self, from: Option<Mark>) {
+        resolve(&mut self.way, Safe::No);
+        self.anchor = None;
         self.run = Some(Run { from, ..Run::default() });
     }
 
@@ -141,8 +192,8 @@ impl Ledger {
             let print = print(&observation);
             let is_known = match observation.record {
                 Some(number) => {
-                    let mark = Mark { number, print: short(print) };
-                    let is_known = self.is_the_one_before(mark) || !self.see(print);
+                    let mark = Mark { number, print: short(print), anchor: self.anchor_of(&observation) };
+                    let is_known = self.is_of_before(mark) || !self.see(print);
                     let needs = pushed + count(fresh.len()) + u64::from(!is_known);
                     self.arrive(mark, needs);
                     is_known
@@ -172,17 +223,58 @@ impl Ledger {
         self.run.is_some()
     }
 
+    /// How many records came in this transfer.
+    pub(super) fn count(&self) -> u32 {
+        self.run.as_ref().map_or(0, |run| run.count)
+    }
+
+    /// How many of those that were announced certainly came; `None` where a record made since may stand for one that
+    /// did not.
+    pub(super) fn certain(&self, tells_stored: bool) -> Option<u32> {
+        let run = self.run.as_ref()?;
+        (tells_stored || !run.has_gap).then(|| run.count.saturating_sub(run.live))
+    }
+
+    /// Notes that a record was made just now, as far as its decoder knows.
+    pub(super) const fn note_live(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.live += 1;
+        }
+    }
+
     /// Whether a record came in this transfer.
     pub(super) const fn has_come(&self) -> bool {
         matches!(&self.run, Some(run) if run.count > 0)
     }
 
-    /// Whether it is the record from which on was asked: it has been given before.
-    fn is_the_one_before(&mut self, mark: Mark) -> bool {
+    /// From which record on must be asked to have this one say the same again.
+    fn anchor_of(&mut self, of: &Observation) -> Option<u32> {
+        match self.anchors {
+            None => of.record,
+            Some(is_anchor) => {
+                self.anchor = of.record.filter(|_| is_anchor(of)).or(self.anchor);
+                self.anchor
+            }
+        }
+    }
+
+    /// Whether it is of the record of the mark, or of one between that and its anchor: it has been given before.
+    /// When the mark is not confirmed then, all comes again, and this with it.
+    fn is_of_before(&mut self, mark: Mark) -> bool {
+        let (is_recalled, is_anchored) = (self.is_recalled, self.anchors.is_some());
         let Some(run) = &mut self.run else { return false };
-        let Some(from) = run.from.filter(|from| from.number == mark.number) else { return false };
-        run.is_confirmed |= from.print == mark.print;
-        run.is_confirmed
+        let Some(from) = run.from.filter(|from| mark.number <= from.number) else { return false };
+        if mark.number < from.number {
+            return is_anchored && !run.is_confirmed;
+        }
+        let is_its_first = from.print == mark.print;
+        if is_its_first && !run.is_confirmed {
+            run.is_confirmed = true;
+            // What was left out before the mark is durable or was never there.
+            run.has_gap = false;
+        }
+        // Something of it may have been lost on the way, and comes now. Over a restart nobody knows what.
+        run.is_confirmed && (is_its_first || is_recalled)
     }
 
     /// Whether it is new.
@@ -212,12 +304,17 @@ impl Ledger {
             return;
         }
         let ascends = run.last.is_none_or(|last| last.number < mark.number);
+        let follows = run.last.is_none_or(|last| last.number.checked_add(1) == Some(mark.number));
+        let is_of_mark = run.from.is_some_and(|from| from.number == mark.number) && run.is_confirmed;
         run.descents += u32::from(!ascends);
-        run.count += 1;
+        run.has_gap |= !follows && !is_of_mark;
+        run.count_number(mark.number);
         run.first.get_or_insert(mark.number);
         run.last = Some(mark);
         run.top = run.top.filter(|top| top.number > mark.number).or(Some(mark));
-        let in_order = run.descents == 0 && (run.from.is_none() || run.is_confirmed);
+        run.row += u32::from(!run.has_gap);
+        let is_certain = if run.from.is_some() { run.is_confirmed } else { run.row >= IN_A_ROW };
+        let in_order = run.descents == 0 && !run.has_gap && is_certain;
         resolve(&mut self.way, if ascends { Safe::Yes } else { Safe::No });
         self.way.push_back(Passed { mark, needs, safe: if in_order { Safe::Waits } else { Safe::No } });
     }
@@ -266,7 +363,10 @@ impl Ledger {
             match front.safe {
                 Safe::Waits => break,
                 Safe::No => {}
-                Safe::Yes => self.mark = Some(front.mark),
+                Safe::Yes => {
+                    self.is_recalled &= self.mark == Some(front.mark);
+                    self.mark = Some(front.mark);
+                }
             }
             self.way.pop_front();
         }

@@ -5,9 +5,9 @@
 //!
 //! What can go wrong, and what is done: no sign of life for 30 s (GLS, CGMS: the procedure time-out, begun
 //! anew by every record) gives the connection up; "configuration descriptor improperly configured" (ATT
-//! 0xFD) subscribes again, once for each connection; "procedure already in progress" (0xFE) aborts it and asks
-//! again, once; a filter that is not understood asks for all; a device that understands nothing is left alone
-//! for this connection; busy and everything else is tried again later.
+//! 0xFD) subscribes again, "procedure already in progress" (0xFE) aborts it and asks again, both once until a
+//! transfer has ended well; a filter that is not understood asks for all; a device that understands nothing is left alone
+//! for this connection; one that stays silent connection after connection is asked every five minutes; busy and everything else is tried again later.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,6 +32,9 @@ pub(in crate::device::ble) const PERIOD: Duration = Duration::from_secs(300);
 /// A device that was busy is asked again after this long.
 pub(in crate::device::ble) const BUSY_WAIT: Duration = Duration::from_secs(20);
 
+/// A drain is made longer this often at the most, for an answer that a decoder waits for: half a minute.
+const MOST_DRAINS: u8 = 60;
+
 /// How often what was not completed is asked for again at once.
 const TRIES: u8 = 3;
 
@@ -44,6 +47,8 @@ const IN_PROGRESS: u8 = 0xFE;
 #[derive(Debug, PartialEq)]
 pub(in crate::device::ble) enum Step {
     Write(GattWrite),
+    /// It is asked, for the first time or again: what came before counts no more.
+    Asks,
     /// Subscribe again to the data and to the control point, then [`Transfer::handle_subscribed`].
     SubscribeAgain,
     /// The time for another transfer has come: [`Transfer::begin`].
@@ -87,6 +92,8 @@ pub(in crate::device::ble) struct Transfer {
     may_abort: bool,
     may_delete: bool,
     tries: u8,
+    /// How often the drain was made longer.
+    drains: u8,
     steps: VecDeque<Step>,
 }
 
@@ -104,6 +111,7 @@ impl Transfer {
             may_abort: true,
             may_delete: true,
             tries: 0,
+            drains: 0,
             steps: VecDeque::new(),
         }
     }
@@ -138,6 +146,22 @@ impl Transfer {
         self.which = from.filter(|_| self.knows_from).map_or(Records::All, Records::From);
         self.tries = 0;
         self.ask(now);
+    }
+
+    /// Whether so many records are all that were announced for the transfer that runs, or waits for stragglers.
+    pub(super) fn is_drained(&self, count: u32) -> bool {
+        matches!(self.state, State::Reports | State::Drains)
+            && self.expected.is_some_and(|expected| expected <= count)
+    }
+
+    /// Waits on for what the end of a transfer still waits for. False when it has waited long enough.
+    pub(super) fn drain_again(&mut self, now: Mono) -> bool {
+        let may_wait = self.drains < MOST_DRAINS;
+        if may_wait {
+            self.drains += 1;
+            self.drain(now);
+        }
+        may_wait
     }
 
     /// Nothing more on this connection.
@@ -175,6 +199,8 @@ impl Transfer {
 
     fn ask(&mut self, now: Mono) {
         self.expected = None;
+        self.drains = 0;
+        self.steps.push_back(Step::Asks);
         let count = if self.asks_count { self.dialect.count(self.which) } else { None };
         match count {
             Some(write) => self.run(State::Counts, write, now),
@@ -357,6 +383,9 @@ impl Transfer {
             State::Off => {}
             State::Rests => self.steps.push_back(Step::Due),
             State::Drains => {
+                // A connection that lasts may forget its subscriptions more than once.
+                self.may_subscribe_again = true;
+                self.may_abort = true;
                 self.rest(PERIOD, now);
                 self.steps.push_back(Step::Ended(self.expected));
             }

@@ -80,6 +80,7 @@ impl Talk {
             | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
+            | Action::Pin(_)
             | Action::Report(_) => None,
         });
         actions
@@ -132,6 +133,7 @@ fn observations(actions: &[Action]) -> Vec<&Observation> {
             | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
+            | Action::Pin(_)
             | Action::Report(_) => None,
         })
         .collect()
@@ -147,7 +149,8 @@ fn faults(actions: &[Action]) -> Vec<FaultKind> {
             | Action::Observe(..)
             | Action::Commit
             | Action::Gone(..)
-            | Action::Remember(_) => None,
+            | Action::Remember(_)
+            | Action::Pin(_) => None,
         })
         .collect()
 }
@@ -573,7 +576,7 @@ proptest! {
                         prop_assert!(outstanding <= 1 || talk.driver.poll_timeout().is_some());
                     }
                     Action::Command(LinkCommand::HangUp) | Action::Report(_) => {}
-                    Action::Commit | Action::Gone(..) | Action::Remember(_) => prop_assert!(false, "it has no parts"),
+                    Action::Commit | Action::Gone(..) | Action::Remember(_) | Action::Pin(_) => prop_assert!(false, "it has no parts"),
                     Action::Command(other) => prop_assert!(false, "{other:?}"),
                 }
             }

@@ -83,7 +83,11 @@ impl Talk {
                 }
                 Action::Identify(_, identity) => self.identities.push(identity),
                 Action::Report(fault) => self.faults.push(fault.detail),
-                other @ (Action::Command(_) | Action::Commit | Action::Gone(..) | Action::Remember(_)) => {
+                other @ (Action::Command(_)
+                | Action::Commit
+                | Action::Gone(..)
+                | Action::Remember(_)
+                | Action::Pin(_)) => {
                     panic!("{other:?}")
                 }
             }

@@ -141,6 +141,7 @@ fn sent(actions: &[Action]) -> Vec<String> {
         | Action::Commit
         | Action::Gone(..)
         | Action::Remember(_)
+        | Action::Pin(_)
         | Action::Report(_) => None,
     };
     actions.iter().filter_map(name).collect()
@@ -160,6 +161,7 @@ fn noted(actions: &[Action]) -> Vec<String> {
             Some(format!("{} is {who}", place(part)))
         }
         Action::Remember(memo) => Some(format!("remembers {memo:?}")),
+        Action::Pin(pin) => Some(format!("is {pin:?}")),
         Action::Gone(part, _) => Some(format!("{} gone", place(part))),
         Action::Observe(part, Observation { value: Value::Alarm(alarm), .. }) => {
             Some(format!("{} {} {}", place(part), alarm.code, alarm.phase.as_str()))
@@ -202,6 +204,7 @@ fn requests_carry_the_bed_id_that_the_rack_gave() {
             | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
+            | Action::Pin(_)
             | Action::Report(_) => None,
         };
         actions.iter().filter_map(frame).collect()
@@ -427,6 +430,7 @@ fn readings_carry_the_racks_time_by_the_gateways_clock() {
             | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
+            | Action::Pin(_)
             | Action::Report(_) => None,
         };
         actions.iter().find_map(of).unwrap()
@@ -542,6 +546,7 @@ fn mode_flags_that_a_block_cut_in_two_are_not_told_as_all_of_them() {
             | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
+            | Action::Pin(_)
             | Action::Report(_) => None,
         };
         actions.iter().filter_map(of).collect()
@@ -741,7 +746,7 @@ proptest! {
             for action in actions {
                 match action {
                     Action::Identify(part, who) => drop(known.insert(part, who.serial.unwrap_or_default())),
-                    Action::Remember(_) => prop_assert!(false, "it remembers nothing"),
+                    Action::Remember(_) | Action::Pin(_) => prop_assert!(false, "it remembers nothing"),
                     Action::Gone(part, _) => drop(known.remove(&part)),
                     Action::Observe(part, said) => {
                         prop_assert!(known.contains_key(&part), "{:?}", said);

@@ -61,6 +61,7 @@ fn set(changes: &[(&str, &str)]) -> Settings {
         match row.values {
             Values::Word(_) => settings.set_word(row, value).unwrap(),
             Values::Number { .. } => settings.set_number(row, value.parse().unwrap()).unwrap(),
+            Values::Secret => settings.set_file(row, value.into()).unwrap(),
         }
     }
     settings
@@ -200,7 +201,11 @@ fn noted(actions: &[Action]) -> Vec<String> {
                 Some(format!("{} is {} {}", part.0, shown(serial), shown(model)))
             }
             Action::Gone(part, why) => Some(format!("{} gone: {why}", part.0)),
-            Action::Command(_) | Action::Commit | Action::Remember(_) | Action::Report(_) => None,
+            Action::Command(_)
+            | Action::Commit
+            | Action::Remember(_)
+            | Action::Pin(_)
+            | Action::Report(_) => None,
         })
         .collect()
 }
@@ -299,6 +304,7 @@ fn each_variable_is_setting_measurement_or_state_as_documented() {
             | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
+            | Action::Pin(_)
             | Action::Report(_) => None,
         })
         .take(7)
@@ -866,7 +872,7 @@ proptest! {
                 match action {
                     Action::Identify(part, _) => present[usize::from(part.0)] = true,
                     Action::Observe(part, _) => prop_assert!(present[usize::from(part.0)], "{:?}", part),
-                    Action::Remember(_) => prop_assert!(false, "it remembers nothing"),
+                    Action::Remember(_) | Action::Pin(_) => prop_assert!(false, "it remembers nothing"),
                     Action::Gone(part, _) => {
                         prop_assert!(std::mem::take(&mut present[usize::from(part.0)]), "{:?}", part);
                     }

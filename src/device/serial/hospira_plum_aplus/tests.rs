@@ -33,6 +33,7 @@ fn set(changes: &[(&str, &str)]) -> Settings {
         match row.values {
             Values::Word(_) => settings.set_word(row, value).unwrap(),
             Values::Number { .. } => settings.set_number(row, value.parse().unwrap()).unwrap(),
+            Values::Secret => settings.set_file(row, value.into()).unwrap(),
         }
     }
     settings
@@ -145,7 +146,11 @@ fn noted(actions: &[Action]) -> Vec<String> {
                 Some(format!("{} is {}", part.0, who.serial.as_deref().unwrap_or("nobody")))
             }
             Action::Gone(part, why) => Some(format!("{} gone: {why}", part.0)),
-            Action::Command(_) | Action::Commit | Action::Remember(_) | Action::Report(_) => None,
+            Action::Command(_)
+            | Action::Commit
+            | Action::Remember(_)
+            | Action::Pin(_)
+            | Action::Report(_) => None,
         })
         .collect()
 }
@@ -394,7 +399,8 @@ fn a_bad_field_costs_only_itself_and_never_reaches_a_fault() {
             | Action::Observe(..)
             | Action::Commit
             | Action::Gone(..)
-            | Action::Remember(_) => {}
+            | Action::Remember(_)
+            | Action::Pin(_) => {}
         }
     }
     assert!(faults(&all).len() > 5);
@@ -541,7 +547,7 @@ proptest! {
                 match action {
                     Action::Identify(part, _) => present[usize::from(part.0)] = true,
                     Action::Observe(part, _) => prop_assert!(present[usize::from(part.0)], "{:?}", part),
-                    Action::Remember(_) => prop_assert!(false, "it remembers nothing"),
+                    Action::Remember(_) | Action::Pin(_) => prop_assert!(false, "it remembers nothing"),
                     Action::Gone(part, _) => {
                         prop_assert!(std::mem::take(&mut present[usize::from(part.0)]), "{:?}", part);
                     }

@@ -42,6 +42,7 @@ fn observed(actions: &[Action]) -> Vec<&Observation> {
             | Action::Commit
             | Action::Gone(..)
             | Action::Remember(_)
+            | Action::Pin(_)
             | Action::Report(_) => None,
         })
         .collect()

@@ -269,7 +269,7 @@ proptest! {
                     Action::Identify(..) => identified = true,
                     Action::Observe(..) => prop_assert!(identified),
                     Action::Report(_) => {}
-                    Action::Command(_) | Action::Commit | Action::Gone(..) | Action::Remember(_) => prop_assert!(false),
+                    Action::Command(_) | Action::Commit | Action::Gone(..) | Action::Remember(_) | Action::Pin(_) => prop_assert!(false),
                 }
             }
         }

@@ -217,7 +217,11 @@ impl Scene {
                 Action::Observe(_, said) => observations.push(said),
                 Action::Report(fault) => faults.push(fault),
                 Action::Identify(_, identity) => serials.push(identity.serial),
-                Action::Command(_) | Action::Commit | Action::Gone(..) | Action::Remember(_) => {}
+                Action::Command(_)
+                | Action::Commit
+                | Action::Gone(..)
+                | Action::Remember(_)
+                | Action::Pin(_) => {}
             }
         }
         (observations, faults, serials)

@@ -86,6 +86,7 @@ fn sent(actions: &[Action]) -> Vec<&'static str> {
         | Action::Commit
         | Action::Gone(..)
         | Action::Remember(_)
+        | Action::Pin(_)
         | Action::Report(_) => None,
     };
     actions.iter().filter_map(name).collect()
@@ -388,7 +389,7 @@ proptest! {
                     Action::Command(LinkCommand::Send(id)) => prop_assert!(MODEL.requests.get(id).is_some()),
                     Action::Command(other) => prop_assert_eq!(other, LinkCommand::HangUp),
                     Action::Report(_) => {}
-                    Action::Commit | Action::Gone(..) | Action::Remember(_) => prop_assert!(false, "it has no parts"),
+                    Action::Commit | Action::Gone(..) | Action::Remember(_) | Action::Pin(_) => prop_assert!(false, "it has no parts"),
                 }
             }
         }

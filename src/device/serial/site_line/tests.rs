@@ -92,6 +92,7 @@ fn sent(actions: &[Action]) -> Vec<u8> {
         | Action::Commit
         | Action::Gone(..)
         | Action::Remember(_)
+        | Action::Pin(_)
         | Action::Report(_) => None,
     };
     actions.iter().filter_map(id).collect()
@@ -569,7 +570,7 @@ proptest! {
                     }
                     Action::Command(other) => prop_assert_eq!(other, LinkCommand::HangUp),
                     Action::Report(_) => {}
-                    Action::Commit | Action::Gone(..) | Action::Remember(_) => prop_assert!(false, "it has no parts"),
+                    Action::Commit | Action::Gone(..) | Action::Remember(_) | Action::Pin(_) => prop_assert!(false, "it has no parts"),
                 }
             }
         }

@@ -8,7 +8,7 @@ use dbus::arg::{PropMap, RefArg};
 use dbus::{Message, Path};
 
 use super::answers::{BAD_ARGUMENTS, FAILED, NO_METHOD, Refusal, refuse};
-use super::{ADAPTER, HCI_ADDRESS, World, path_of};
+use super::{ADAPTER, DEVICE, HCI_ADDRESS, World, path_of};
 use crate::lab::bluez::objects::Property;
 
 /// A discovery filter as it came, each value as text.
@@ -171,6 +171,14 @@ impl World {
             }
             if to && !self.is_powered() {
                 self.deaf_until = self.deaf_until.filter(|cure| *cure == Cure::Replug);
+            }
+        }
+        if (interface, name) == (DEVICE, "Trusted") {
+            // Kept with the keys, also when bluetoothd is started again.
+            let hci = self.hci.clone();
+            let of_path = self.peripherals.iter_mut().find(|(address, _)| path_of(&hci, address) == path);
+            if let Some((_, peripheral)) = of_path {
+                peripheral.emulated.trusted = to;
             }
         }
         self.objects.set(path, interface, name, Property::Bool(to));

@@ -13,6 +13,7 @@ use dbus::strings::ErrorName;
 
 use super::pairing::MANAGER;
 use super::{ADAPTER, CHARACTERISTIC, Call, DEVICE, World, is_at_or_below, long_uuid, path_of};
+use crate::lab::bluez::emulated::Emulated;
 use crate::lab::bluez::objects::{OBJECT_MANAGER, PROPERTIES, Property, prop_map};
 
 const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
@@ -217,11 +218,20 @@ impl World {
         };
         let half_open = peripheral.half_open > 0;
         peripheral.half_open = peripheral.half_open.saturating_sub(1);
-        let services = peripheral.emulated.services.clone();
+        let goes = peripheral.goes > 0;
+        peripheral.goes = peripheral.goes.saturating_sub(1);
+        let Emulated { address, services, .. } = peripheral.emulated.clone();
         self.objects.set(path, DEVICE, "Connected", Property::Bool(true));
+        if goes {
+            self.handle_connected(path);
+            self.disconnect(&address);
+            return refuse(FAILED, "le-connection-abort-by-local");
+        }
         if half_open {
             return refuse(FAILED, "le-connection-abort-by-local");
         }
+        // Before anything is found: who registered earlier is registered, and the device may have waited.
+        self.handle_connected(path);
         self.add_services(path, &services);
         self.objects.set(path, DEVICE, "ServicesResolved", Property::Bool(true));
         Ok(())
@@ -234,9 +244,11 @@ impl World {
         member: &str,
     ) -> Result<Message, Refusal> {
         let done = call.method_return();
-        let notifying = self.objects.is(path, CHARACTERISTIC, "Notifying");
+        let device = path.split("/service").next().unwrap_or_default();
+        let is_connected = self.objects.is(device, DEVICE, "Connected");
         match member {
-            "ReadValue" | "StartNotify" if self.lacks_keys(path) => {
+            "ReadValue" | "WriteValue" if !is_connected => return refuse(FAILED, "Not connected"),
+            "ReadValue" | "StartNotify" if is_connected && self.lacks_keys(path) => {
                 return refuse("org.bluez.Error.NotPermitted", "Not paired");
             }
             "ReadValue" => {
@@ -247,12 +259,8 @@ impl World {
                 return Ok(done.append1(value));
             }
             "WriteValue" => self.handle_write(path, &call.get1::<Vec<u8>>().unwrap_or_default())?,
-            "StartNotify" if notifying => {
-                return refuse("org.bluez.Error.InProgress", "Operation already in progress");
-            }
-            "StartNotify" => self.objects.set(path, CHARACTERISTIC, "Notifying", Property::Bool(true)),
-            "StopNotify" if !notifying => return refuse(FAILED, "No notify session started"),
-            "StopNotify" => self.objects.set(path, CHARACTERISTIC, "Notifying", Property::Bool(false)),
+            "StartNotify" => self.start_notify(path, sender(call), is_connected)?,
+            "StopNotify" => self.stop_notify(path, &sender(call))?,
             _ => return refuse(NO_METHOD, member),
         }
         Ok(done)
@@ -267,6 +275,10 @@ impl World {
         let found = all.find(|found| Property::Text(long_uuid(found.uuid)) == *uuid)?;
         found.flags.contains(&"read").then(|| found.value.clone())
     }
+}
+
+pub(super) fn sender(call: &Message) -> String {
+    call.sender().map(|sender| sender.to_string()).unwrap_or_default()
 }
 
 pub(super) fn error(call: &Message, name: &str, text: &str) -> Message {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use dbus::{Message, MessageType, Path};
 
-use super::answers::{BAD_ARGUMENTS, FAILED, NO_METHOD, NO_OBJECT, Refusal, error, refuse};
+use super::answers::{BAD_ARGUMENTS, FAILED, NO_METHOD, NO_OBJECT, Refusal, error, refuse, sender};
 use super::{ADAPTER, CHARACTERISTIC, DEVICE, HCI, World, is_at_or_below, long_uuid};
 use crate::lab::bluez::objects::Property;
 use crate::lab::bluez::pairing::{Asks, Pairs};
@@ -341,6 +341,7 @@ impl World {
             self.disconnect(&address);
             if let Some(peripheral) = self.peripherals.get_mut(&address) {
                 peripheral.emulated.bonded = false;
+                peripheral.emulated.trusted = false;
             }
             if let Some(folder) = self.key_folder(&address) {
                 let _ = std::fs::remove_dir_all(folder);
@@ -369,8 +370,4 @@ impl World {
         let has_keys = (peripheral.emulated.bonded || paired) && !self.pairing.lost.contains(address);
         is_protected && !has_keys
     }
-}
-
-fn sender(call: &Message) -> String {
-    call.sender().map(|sender| sender.to_string()).unwrap_or_default()
 }

@@ -110,6 +110,8 @@ pub struct Seen {
     pub paired: bool,
     /// Keys are kept.
     pub bonded: bool,
+    /// Somebody called it trusted: the last step of `wardline pair`.
+    pub trusted: bool,
     /// It is connected.
     pub connected: bool,
     /// Its services are known.
@@ -119,7 +121,10 @@ pub struct Seen {
 /// An adapter, for as long as its bus and its BlueZ last.
 pub struct Client {
     connection: Arc<SyncConnection>,
+    /// As it was named.
     adapter: String,
+    path: String,
+    address: Address,
     pulse: watch::Receiver<Pulse>,
     _rules: [MsgMatch; 2],
 }
@@ -138,8 +143,8 @@ type Objects = BTreeMap<String, HashMap<String, PropMap>>;
 type At<'a> = (&'a str, &'a str);
 
 impl Client {
-    /// Connects to the system bus and finds the adapter, for instance `hci0`. The future beside it moves
-    /// the bytes: it must be polled for anything to happen, and ends with the bus.
+    /// Connects to the system bus and finds the adapter, by BlueZ's name for it (`hci0`) or by its address.
+    /// The future beside it moves the bytes: it must be polled for anything to happen, and ends with the bus.
     pub fn connect(
         adapter: &str,
     ) -> Result<
@@ -172,11 +177,20 @@ impl Client {
             sender.send_modify(|pulse| pulse.changes += 1);
             true
         });
-        let client = Self { connection, adapter, pulse, _rules: [owner, anything] };
-        let bus = Proxy::new(BUS, "/org/freedesktop/DBus", CALL_LIMIT, &*client.connection);
+        let bus = Proxy::new(BUS, "/org/freedesktop/DBus", CALL_LIMIT, &*connection);
         let present = bus.method_call(BUS, "NameHasOwner", (BLUEZ,)).await;
         let (present,): (bool,) = present.map_err(|error| Trouble::of("asking for BlueZ", &error))?;
-        if present { Ok(client) } else { Err(Trouble::NoBluez) }
+        if !present {
+            return Err(Trouble::NoBluez);
+        }
+        let (path, address) =
+            find(&list(&connection).await?, &adapter).ok_or(Trouble::NoAdapter(adapter.clone()))?;
+        Ok(Self { connection, adapter, path, address, pulse, _rules: [owner, anything] })
+    }
+
+    /// The address of the adapter.
+    pub const fn address(&self) -> Address {
+        self.address
     }
 
     /// Waits until BlueZ goes away; for ever when it does not.
@@ -204,21 +218,17 @@ impl Client {
         }
     }
 
-    /// The address of the adapter, which must be there and on.
-    pub async fn adapter_address(&self) -> Result<Address, Trouble> {
+    /// The adapter must still be there, and on.
+    pub async fn check_adapter(&self) -> Result<(), Trouble> {
         let objects = self.objects().await?;
-        let adapter = objects.get(&self.path()).and_then(|object| object.get(ADAPTER));
+        let adapter = objects.get(&self.path).and_then(|object| object.get(ADAPTER));
         let Some(adapter) = adapter else { return Err(Trouble::NoAdapter(self.adapter.clone())) };
-        if !is(adapter, "Powered") {
-            return Err(Trouble::Off(self.adapter.clone()));
-        }
-        let address = prop_cast::<String>(adapter, "Address").and_then(|text| text.parse().ok());
-        address.ok_or_else(|| Trouble::NoAdapter(self.adapter.clone()))
+        if is(adapter, "Powered") { Ok(()) } else { Err(Trouble::Off(self.adapter.clone())) }
     }
 
     /// Every device that BlueZ knows at this adapter.
     pub async fn devices(&self) -> Result<Vec<Seen>, Trouble> {
-        let below = format!("{}/", self.path());
+        let below = format!("{}/", self.path);
         let mut seen: Vec<Seen> = Vec::new();
         for (path, object) in self.objects().await? {
             if let (true, Some(device)) = (path.starts_with(&below), object.get(DEVICE)) {
@@ -236,26 +246,26 @@ impl Client {
 
     /// Starts to scan, in a session of its own: others are not disturbed.
     pub async fn start_scan(&self) -> Result<(), Trouble> {
-        self.call((&self.path(), ADAPTER), "StartDiscovery", (), "scanning").await
+        self.call((&self.path, ADAPTER), "StartDiscovery", (), "scanning").await
     }
 
     /// Ends the scan. What cannot be ended ends with the connection.
     pub async fn stop_scan(&self) {
         let _: Result<(), Trouble> =
-            self.call((&self.path(), ADAPTER), "StopDiscovery", (), "ending the scan").await;
+            self.call((&self.path, ADAPTER), "StopDiscovery", (), "ending the scan").await;
     }
 
     /// Lets keys be made and kept, for so many seconds at the most: without it the kernel exchanges keys
     /// without the bonding flag, and nothing is kept.
     pub async fn set_pairable(&self, seconds: u32) -> Result<(), Trouble> {
         let doing = "making the adapter pairable";
-        self.set((&self.path(), ADAPTER), "PairableTimeout", Variant(seconds), doing).await?;
-        self.set((&self.path(), ADAPTER), "Pairable", Variant(true), doing).await
+        self.set((&self.path, ADAPTER), "PairableTimeout", Variant(seconds), doing).await?;
+        self.set((&self.path, ADAPTER), "Pairable", Variant(true), doing).await
     }
 
     /// Lets no more keys be made.
     pub async fn set_not_pairable(&self) -> Result<(), Trouble> {
-        self.set((&self.path(), ADAPTER), "Pairable", Variant(false), "ending that the adapter is pairable")
+        self.set((&self.path, ADAPTER), "Pairable", Variant(false), "ending that the adapter is pairable")
             .await
     }
 
@@ -322,7 +332,7 @@ impl Client {
     /// Removes a device and its keys. That there is none is no failure.
     pub async fn remove(&self, device: &str) -> Result<(), Trouble> {
         let path = Path::from(device.to_owned());
-        let done = self.call((&self.path(), ADAPTER), "RemoveDevice", (path,), "removing it").await;
+        let done = self.call((&self.path, ADAPTER), "RemoveDevice", (path,), "removing it").await;
         match done {
             Err(Trouble::Refused { name, .. })
                 if ["org.bluez.Error.DoesNotExist", "org.freedesktop.DBus.Error.UnknownObject"]
@@ -362,10 +372,7 @@ impl Client {
     }
 
     async fn objects(&self) -> Result<Objects, Trouble> {
-        let at = ("/", OBJECT_MANAGER);
-        let (objects,): (HashMap<Path<'static>, HashMap<String, PropMap>>,) =
-            self.call(at, "GetManagedObjects", (), "listing devices").await?;
-        Ok(objects.into_iter().map(|(path, object)| (path.to_string(), object)).collect())
+        list(&self.connection).await
     }
 
     async fn set<T: Arg + Append>(
@@ -389,10 +396,27 @@ impl Client {
         let done = proxy.method_call(interface, method, arguments).await;
         done.map_err(|error| Trouble::of(doing, &error))
     }
+}
 
-    fn path(&self) -> String {
-        format!("/org/bluez/{}", self.adapter)
-    }
+/// Every object of BlueZ.
+async fn list(connection: &SyncConnection) -> Result<Objects, Trouble> {
+    let proxy = Proxy::new(BLUEZ, "/", CALL_LIMIT, connection);
+    let done = proxy.method_call(OBJECT_MANAGER, "GetManagedObjects", ()).await;
+    let (objects,): (HashMap<Path<'static>, HashMap<String, PropMap>>,) =
+        done.map_err(|error| Trouble::of("listing devices", &error))?;
+    Ok(objects.into_iter().map(|(path, object)| (path.to_string(), object)).collect())
+}
+
+/// The path and the address of the adapter that is named so, or has this address: names change when adapters
+/// are put in in another order.
+fn find(objects: &Objects, named: &str) -> Option<(String, Address)> {
+    let wanted = named.parse::<Address>().ok();
+    objects.iter().find_map(|(path, object)| {
+        let address: Address = prop_cast::<String>(object.get(ADAPTER)?, "Address")?.parse().ok()?;
+        let name = path.rsplit_once('/').map(|(_, name)| name);
+        let is_it = wanted.map_or(name == Some(named), |wanted| wanted == address);
+        is_it.then(|| (path.clone(), address))
+    })
 }
 
 fn is(properties: &PropMap, name: &str) -> bool {
@@ -406,6 +430,7 @@ fn as_seen(path: &str, device: &PropMap) -> Option<Seen> {
         strength: device.get("RSSI").and_then(|value| i16::try_from(value.0.as_i64()?).ok()),
         paired: is(device, "Paired"),
         bonded: is(device, "Bonded"),
+        trusted: is(device, "Trusted"),
         connected: is(device, "Connected"),
         resolved: is(device, "ServicesResolved"),
     })

@@ -8,17 +8,17 @@
 //! the peripheral's name only; legacy pairing makes two. So all groups are read, and the weakest counts.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::rule::BondClass;
+use super::rule::{BondClass, FULL_KEY};
 use crate::link::ble::Address;
 
 /// The groups of long term keys.
 const GROUPS: [&str; 3] = ["LongTermKey", "PeripheralLongTermKey", "SlaveLongTermKey"];
 
 /// Real files have one or two kilobytes, most of it the list of services.
-const MOST_OCTETS: u64 = 64 * 1024;
+const MOST_OCTETS: usize = 64 * 1024;
 
 /// What the file says of a bond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +69,16 @@ pub fn check_readable(folder: &Path, adapter: Address) -> Result<(), KeysTrouble
 /// Reads what the file of a device says.
 pub fn read(folder: &Path, adapter: Address, device: Address) -> Result<Keys, KeysTrouble> {
     let path = folder.join(adapter.to_string()).join(device.to_string()).join("info");
-    let mut text = zeroize::Zeroizing::new(String::new());
-    let done = File::open(&path).and_then(|file| file.take(MOST_OCTETS).read_to_string(&mut text));
-    match done {
-        Ok(_) => parse(&text),
-        Err(error) if error.kind() == ErrorKind::InvalidData => Err(KeysTrouble::Broken("it is not text")),
-        Err(error) => Err(unreadable(path, &error)),
+    // With room for all of it from the start: what grows leaves copies behind.
+    let mut octets = zeroize::Zeroizing::new(Vec::with_capacity(MOST_OCTETS + 1));
+    let most = u64::try_from(MOST_OCTETS + 1).unwrap_or(u64::MAX);
+    let done = File::open(&path).and_then(|file| file.take(most).read_to_end(&mut octets));
+    done.map_err(|error| unreadable(path, &error))?;
+    if octets.len() > MOST_OCTETS {
+        // What was cut off could hold the weaker key.
+        return Err(KeysTrouble::Broken("it is too long"));
     }
+    parse(std::str::from_utf8(&octets).map_err(|_| KeysTrouble::Broken("it is not text"))?)
 }
 
 fn unreadable(path: PathBuf, error: &std::io::Error) -> KeysTrouble {
@@ -140,6 +143,9 @@ impl Group {
             None => return Err(KeysTrouble::Broken("its key does not say how it was agreed on")),
         };
         let size = self.size.ok_or(KeysTrouble::Broken("its key does not say how long it is"))?;
+        if size > FULL_KEY {
+            return Err(KeysTrouble::Broken("its key is longer than a key can be"));
+        }
         Ok(Keys { strength, size })
     }
 }
@@ -193,6 +199,7 @@ mod tests {
             group("LongTermKey", "-1", "16"),
             group("LongTermKey", "", "16"),
             group("LongTermKey", "3", "256"),
+            group("LongTermKey", "3", "17"),
             group("LongTermKey", "3", "16\nEncSize=16"),
             "[LongTermKey]\nEncSize=16\n".to_owned(),
             "[LongTermKey]\nAuthenticated=3".to_owned(),
@@ -220,6 +227,11 @@ mod tests {
         assert_eq!(read(folder.path(), adapter, device), Ok(of(BondClass::A, 16)));
         put(&home.join("info"), b"[LongTermKey]\nAuthenticated=\xFF\n");
         assert_eq!(read(folder.path(), adapter, device), Err(KeysTrouble::Broken("it is not text")));
+        // The weaker key stands behind what is read at the most.
+        let filler = format!("[General]\nName={}\n", "n".repeat(64 * 1024));
+        let text = group("LongTermKey", "3", "16") + &filler + &group("SlaveLongTermKey", "0", "7");
+        put(&home.join("info"), text.as_bytes());
+        assert_eq!(read(folder.path(), adapter, device), Err(KeysTrouble::Broken("it is too long")));
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test's own file, read back at once")]

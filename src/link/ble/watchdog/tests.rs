@@ -148,18 +148,36 @@ fn nobody_listed_is_nobody_missed() {
 }
 
 #[test]
-fn a_link_that_delivers_keeps_the_adapter_switched_on() {
+fn a_connection_keeps_the_adapter_switched_on_while_the_scan_starts_however_quiet_it_is() {
     let mut watchdog = Watchdog::new(PERIOD, 2, at(0));
     watchdog.handle_connected(1, at(1));
-    let mut taken = Vec::new();
-    for second in 1..=900 {
-        watchdog.handle_delivery(at(second));
-        taken.extend(watchdog.poll_step(at(second), &mut Zero));
-    }
+    let taken: Vec<Step> = steps(&mut watchdog, 900, &mut Zero).into_iter().map(|(_, step)| step).collect();
     assert_eq!(taken, [Step::RestartScan; 10]);
-    // The link is up, but says nothing any more: that is a radio that is deaf altogether.
+    // It is gone: now nothing speaks for the radio.
+    watchdog.handle_connected(0, at(901));
     let later: Vec<Step> = steps(&mut watchdog, 1_200, &mut Zero).into_iter().map(|(_, step)| step).collect();
     assert_eq!(later, [Step::PowerCycle, Step::AskUsbReset, Step::RestartScan]);
+}
+
+#[test]
+fn a_scan_that_cannot_be_started_cuts_a_quiet_connection_but_none_that_delivers() {
+    let harder = |delivers: bool| {
+        let mut watchdog = Watchdog::new(PERIOD, 2, at(0));
+        watchdog.handle_connected(1, at(1));
+        let mut taken = Vec::new();
+        for second in 1..=300 {
+            if delivers {
+                watchdog.handle_delivery(at(second));
+            }
+            while let Some(step) = watchdog.poll_step(at(second), &mut Zero) {
+                watchdog.handle_scan(Err(()), at(second));
+                taken.push(step);
+            }
+        }
+        taken.into_iter().filter(|step| *step != Step::RestartScan).collect::<Vec<_>>()
+    };
+    assert_eq!(harder(true), []);
+    assert_eq!(harder(false), [Step::PowerCycle, Step::AskUsbReset]);
 }
 
 #[test]

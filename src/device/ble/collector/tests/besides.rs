@@ -34,6 +34,7 @@ fn thermometer(clock: &'static [u8]) -> Story {
     story.event(LinkEvent::ReadDone(SITE, Err(NOT_OFFERED.to_owned())));
     story.subscribed(TEMPERATURE, Ok(()));
     story.subscribed(INTERMEDIATE, Err(NOT_OFFERED));
+    story.subscribed(CURRENT_TIME, Ok(()));
     story
 }
 
@@ -54,8 +55,96 @@ fn every_stamp_carries_what_the_clock_of_its_connection_was_ahead() {
     story.event(LinkEvent::ReadDone(SITE, Err(NOT_OFFERED.to_owned())));
     story.subscribed(TEMPERATURE, Ok(()));
     story.subscribed(INTERMEDIATE, Err(NOT_OFFERED));
+    let after = story.subscribed(CURRENT_TIME, Err(NOT_OFFERED));
+    assert!(!after.contains(&HANG_UP), "a device may do without a clock");
     let said = observed(story.value(TEMPERATURE, MEASURED));
     assert_eq!(said[0].device_time.unwrap().ahead, None);
+}
+
+/// What a stamp of so many o'clock of that day says the clock was ahead, in minutes.
+fn ahead_at(story: &mut Story, hour: u8, minute: u8) -> Option<i64> {
+    let value = [0x02, 0x6C, 0x01, 0x00, 0xFF, 0xEA, 0x07, 11, 23, hour, minute, 0];
+    let value = LinkEvent::Value(TEMPERATURE, Bytes::copy_from_slice(&value));
+    observed(story.event(value))[0].device_time.unwrap().ahead.map(|ahead| ahead / 60_000)
+}
+
+#[test]
+fn a_clock_that_is_set_on_the_connection_is_heard_of_and_older_stamps_keep_the_older_clock() {
+    let mut story = thermometer(&[0xEA, 0x07, 11, 23, 13, 0, 0, 1, 0, 0]);
+    // Two seconds more: the same clock, whose reading was on its way.
+    let said = observed(story.value(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 13, 0, 2, 1, 0, 0]));
+    assert_eq!(said[0].value, Value::Text("2026-11-23T13:00:02".to_owned()));
+    assert_eq!(ahead_at(&mut story, 9, 0), Some(60));
+    // Set forward by hand to 15:00.
+    let said = observed(story.value(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 15, 0, 0, 1, 0, 1]));
+    assert_eq!(said[1].value, Value::Bits(1));
+    assert_eq!(ahead_at(&mut story, 12, 30), Some(60), "by the clock as it was");
+    assert_eq!(ahead_at(&mut story, 15, 0), Some(180), "by the clock as it is");
+    assert_eq!(ahead_at(&mut story, 14, 0), None, "no clock ever showed it");
+    // And back to noon: an older stamp may now be of any of three clocks.
+    story.now.wall = Wall::from_millis(story.now.wall.as_millis() + 60_000);
+    story.value(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 12, 1, 0, 1, 0, 1]);
+    assert_eq!(ahead_at(&mut story, 9, 0), None);
+    assert_eq!(ahead_at(&mut story, 12, 30), None);
+    // On the next connection it is read again.
+    story.event(LinkEvent::Down(LinkError::HungUp));
+    let mut asked = story.event(LinkEvent::Up);
+    asked.extend(story.answer_all("THM"));
+    assert!(asked.contains(&Action::Command(LinkCommand::Read(CURRENT_TIME))), "{asked:?}");
+}
+
+#[test]
+fn a_clock_that_was_set_back_shows_the_same_twice() {
+    let mut story = thermometer(&[0xEA, 0x07, 11, 23, 13, 0, 0, 1, 0, 0]);
+    story.value(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 12, 0, 0, 1, 0, 1]);
+    assert_eq!(ahead_at(&mut story, 11, 30), Some(60));
+    assert_eq!(ahead_at(&mut story, 12, 30), None, "before or since, nobody can say");
+    assert_eq!(ahead_at(&mut story, 13, 30), Some(0));
+}
+
+#[test]
+fn a_ticking_clock_is_no_stream_and_one_that_cannot_be_heard_costs_nothing() {
+    let mut story = Story::of(&["heart-rate", "current-time"]);
+    story.event(LinkEvent::Up);
+    story.answer_all("Belt");
+    story.event(read_done(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 13, 0, 0, 1, 0, 0]));
+    story.subscribed(HEART, Ok(()));
+    let after = story.subscribed(CURRENT_TIME, Err("ATT error: 0x0e"));
+    assert_eq!(faults(&after), [FaultKind::Refused]);
+    assert!(!after.contains(&HANG_UP), "{after:?}");
+    story.passes(ALMOST);
+    let told = story.value(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 13, 1, 0, 1, 0, 0]);
+    assert!(!told.contains(&Action::Commit), "{told:?}");
+    assert!(story.passes(ALMOST).contains(&HANG_UP), "the belt has been silent for a minute");
+}
+
+/// A record with a zone is placed by a clock without one.
+#[test]
+fn a_stamp_with_a_zone_of_its_own_takes_the_clock_of_the_connection() {
+    let mut story = Story::of(&["generic-health-sensor", "current-time"]);
+    story.now.wall = Wall::from_millis(1_795_435_200_000);
+    story.event(LinkEvent::Up);
+    story.answer_all("GHS");
+    // Five minutes ahead of its zone, an hour from UTC: 13:05 at noon.
+    story.event(read_done(CURRENT_TIME, &[0xEA, 0x07, 11, 23, 13, 5, 0, 1, 0, 0]));
+    let row = ble_profile("generic-health-sensor").unwrap();
+    for of in row.asks {
+        story.event(LinkEvent::ReadDone(*of, Err(NOT_OFFERED.to_owned())));
+    }
+    let record_access = Characteristic { service: row.service, uuid: 0x2A52 };
+    for of in row.subscribes.iter().chain([&CURRENT_TIME, &record_access]) {
+        story.subscribed(*of, Ok(()));
+    }
+    // 98 % at 11:05 UTC, with four quarters of an hour to be added, on the current timeline.
+    let seconds = u32::try_from((1_795_435_200_000u64 - 946_684_800_000) / 1_000 - 55 * 60).unwrap();
+    let time = [&[0x32][..], &seconds.to_le_bytes(), &[0, 0, 1, 4]].concat();
+    let fields = [&[0x03, 0x00][..], &150_456u32.to_le_bytes(), &time, &[0x20, 0x02, 98, 0, 0, 0]].concat();
+    let length = u8::try_from(fields.len()).unwrap();
+    let value = [&[3, 1, length, 0][..], &fields].concat();
+    let live = Characteristic { service: row.service, uuid: 0x2B8B };
+    let said = observed(story.event(LinkEvent::Value(live, Bytes::from(value))));
+    assert_eq!(said[0].device_time.unwrap().to_string(), "2026-11-23T11:05:00");
+    assert_eq!(said[0].device_time.unwrap().ahead, Some(300_000));
 }
 
 #[test]
@@ -119,43 +208,105 @@ const PUMP_STATE: [(u16, &[u8]); 3] = [
     (0x2B22, &[0x01, 0x07, 0x00, 0x3C, 0x00, 0x33]),
 ];
 
+/// A connection on which the pump gives this annunciation: its alarm edges with their words. All is durable
+/// at its end, when `tickets` says so; then what is to be remembered is behind it.
+fn pump_connects(
+    story: &mut Story,
+    serial: &str,
+    annunciation: &'static [u8],
+    tickets: Option<&mut u64>,
+) -> (Vec<String>, Option<Vec<u8>>) {
+    let mut edges = Vec::new();
+    let mut waiting = story.event(LinkEvent::Up);
+    waiting.extend(story.answer_all(serial));
+    let mut count = 0;
+    while !waiting.is_empty() {
+        let mut next = Vec::new();
+        for action in waiting {
+            match action {
+                Action::Command(LinkCommand::Read(of)) if of.service == 0x183A => {
+                    let known = PUMP_STATE.iter().find(|(uuid, _)| *uuid == of.uuid);
+                    let value = if of.uuid == 0x2B22 { annunciation } else { known.unwrap().1 };
+                    next.extend(story.event(read_done(of, value)));
+                }
+                Action::Command(LinkCommand::Subscribe(to)) => next.extend(story.subscribed(to, Ok(()))),
+                Action::Observe(_, said) => {
+                    count += 1;
+                    if let Value::Alarm(alarm) = said.value {
+                        edges.push(format!("{} {}", alarm.phase.as_str(), alarm.text));
+                    }
+                }
+                Action::Command(_)
+                | Action::Identify(..)
+                | Action::Commit
+                | Action::Gone(..)
+                | Action::Report(_)
+                | Action::Remember(_)
+                | Action::Pin(_) => {}
+            }
+        }
+        waiting = next;
+    }
+    let memo = tickets.and_then(|tickets| {
+        // The session gives each its ticket as it takes it; here they are given at once, which is the same.
+        *tickets += count;
+        story.collector.handle_ticket(Ticket(*tickets));
+        memos(&story.durable(*tickets)).pop()
+    });
+    story.event(LinkEvent::Down(LinkError::HungUp));
+    (edges, memo)
+}
+
+const NO_ANNUNCIATION: &[u8] = &[0x00];
+
 /// Alarm edges are the device's: over a reconnect one that is still on is not told again, and one that is
 /// gone is told to be over.
 #[test]
 fn an_alarm_outlives_the_connection_on_which_it_was_told() {
     let mut story = Story::of(&["insulin-delivery"]);
     let mut edges = Vec::new();
-    let none: &[u8] = &[0x00];
-    for annunciation in [PUMP_STATE[2].1, PUMP_STATE[2].1, none, none] {
-        let mut waiting = story.event(LinkEvent::Up);
-        waiting.extend(story.answer_all("PUMP"));
-        while !waiting.is_empty() {
-            let mut next = Vec::new();
-            for action in waiting {
-                match action {
-                    Action::Command(LinkCommand::Read(of)) if of.service == 0x183A => {
-                        let known = PUMP_STATE.iter().find(|(uuid, _)| *uuid == of.uuid);
-                        let value = if of.uuid == 0x2B22 { annunciation } else { known.unwrap().1 };
-                        next.extend(story.event(read_done(of, value)));
-                    }
-                    Action::Command(LinkCommand::Subscribe(to)) => next.extend(story.subscribed(to, Ok(()))),
-                    Action::Observe(_, Observation { value: Value::Alarm(alarm), .. }) => {
-                        edges.push(alarm.phase.as_str());
-                    }
-                    Action::Command(_)
-                    | Action::Observe(..)
-                    | Action::Identify(..)
-                    | Action::Commit
-                    | Action::Gone(..)
-                    | Action::Report(_)
-                    | Action::Remember(_) => {}
-                }
-            }
-            waiting = next;
-        }
-        story.event(LinkEvent::Down(LinkError::HungUp));
+    for annunciation in [PUMP_STATE[2].1, PUMP_STATE[2].1, NO_ANNUNCIATION, NO_ANNUNCIATION] {
+        edges.extend(pump_connects(&mut story, "PUMP", annunciation, None).0);
     }
-    assert_eq!(edges, ["start", "end"]);
+    let phases: Vec<&str> = edges.iter().filter_map(|edge| edge.split(' ').next()).collect();
+    assert_eq!(phases, ["start", "end"]);
+}
+
+/// The same over a restart, from the moment at which its start is durable.
+#[test]
+fn an_alarm_outlives_a_restart() {
+    let on = PUMP_STATE[2].1;
+    let mut story = Story::of(&["insulin-delivery"]);
+    let (begun, memo) = pump_connects(&mut story, "PUMP", on, Some(&mut 0));
+    assert!(begun.len() == 1 && begun[0].starts_with("start "), "{begun:?}");
+    let memo = memo.expect("what is on is remembered");
+    let again = |serial, annunciation| {
+        let mut story = Story::of(&["insulin-delivery"]);
+        story.collector.recall(&memo);
+        pump_connects(&mut story, serial, annunciation, Some(&mut 0))
+    };
+    assert_eq!(again("PUMP", on).0, [""; 0]);
+    let (ended, gone) = again("PUMP", NO_ANNUNCIATION);
+    assert_eq!(ended, ["end it was on before the gateway was started anew"]);
+    let mut third = Story::of(&["insulin-delivery"]);
+    third.collector.recall(&gone.expect("that it is over is remembered"));
+    assert_eq!(pump_connects(&mut third, "PUMP", NO_ANNUNCIATION, None).0, [""; 0]);
+    // Another pump's alarms are its own.
+    assert!(again("PUMP 2", on).0[0].starts_with("start "));
+    assert_eq!(again("PUMP 2", NO_ANNUNCIATION).0, [""; 0]);
+}
+
+#[test]
+fn an_alarm_that_is_not_durable_is_told_again_after_a_restart() {
+    let mut story = Story::of(&["insulin-delivery"]);
+    let (begun, memo) = pump_connects(&mut story, "PUMP", PUMP_STATE[2].1, None);
+    assert_eq!((begun.len(), memo), (1, None));
+    // Something else of it becomes durable, the alarm does not.
+    story.collector.handle_ticket(Ticket(9));
+    assert_eq!(memos(&story.durable(8)), [[0; 0]; 0]);
+    // What was refused told nobody anything.
+    story.collector.handle_refused(Ticket(9), story.now);
+    assert_eq!(memos(&story.durable(9)), [[0; 0]; 0]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
-        Self { ledger: Ledger::new(Some(65_535)), pushed: 0 }
+        Self { ledger: Ledger::new(Some(65_535), None), pushed: 0 }
     }
 
     fn take(&mut self, said: Vec<Observation>) -> Vec<u32> {
@@ -61,6 +61,18 @@ impl Story {
         self.ledger.mark().map(|mark| mark.number)
     }
 
+    /// A transfer that begins with this record, which is durable.
+    fn behind(number: u32) -> Self {
+        let mut story = Self::new();
+        story.begin();
+        story.one(number);
+        story.end(true);
+        assert_eq!(story.mark(), Some(number));
+        story.begin();
+        assert!(!story.one(number));
+        story
+    }
+
     /// A transfer from the mark on, or of all.
     fn begin(&mut self) {
         let from = self.ledger.from();
@@ -72,13 +84,13 @@ impl Story {
 fn the_mark_follows_what_is_durable_and_never_the_last_one_before_the_end() {
     let mut story = Story::new();
     story.begin();
-    story.all(1..=5);
+    story.all(1..=9);
     assert_eq!(story.ledger.mark(), None, "nothing is durable");
-    assert!(story.ledger.handle_durable(2));
-    assert_eq!(story.ledger.mark().map(|mark| mark.number), Some(2));
-    assert_eq!(story.mark(), Some(4), "a record before the fifth may still come");
+    assert!(story.ledger.handle_durable(6));
+    assert_eq!(story.ledger.mark().map(|mark| mark.number), Some(6));
+    assert_eq!(story.mark(), Some(8), "more of the ninth may still come");
     assert!(!story.end(true).is_of_other_numbers);
-    assert_eq!(story.mark(), Some(5));
+    assert_eq!(story.mark(), Some(9));
 }
 
 #[test]
@@ -113,7 +125,7 @@ fn after_a_restart_the_record_of_the_mark_is_known_again_with_all_that_it_says()
 #[test]
 fn a_record_of_the_same_number_that_says_something_else_is_given_and_the_mark_stays() {
     let mut story = Story::new();
-    story.ledger.recall(Mark { number: 7, print: 1 });
+    story.ledger.recall(Mark { number: 7, print: 1, anchor: Some(7) });
     story.begin();
     assert_eq!(story.all(7..=9), 3);
     assert_eq!(story.mark(), Some(7), "what is before may be new");
@@ -128,7 +140,7 @@ fn a_record_of_the_same_number_that_says_something_else_is_given_and_the_mark_st
 #[test]
 fn a_device_that_has_nothing_from_the_mark_on_has_other_numbers() {
     let mut story = Story::new();
-    story.ledger.recall(Mark { number: 7, print: 1 });
+    story.ledger.recall(Mark { number: 7, print: 1, anchor: Some(7) });
     story.begin();
     assert!(story.end(true).is_of_other_numbers);
 }
@@ -149,9 +161,8 @@ fn a_device_that_gives_the_newest_first_moves_the_mark_at_the_end_only() {
 
 #[test]
 fn a_record_made_during_the_transfer_does_not_draw_the_mark_over_those_to_come() {
-    let mut story = Story::new();
-    story.begin();
-    story.all([1, 2, 200]);
+    let mut story = Story::behind(1);
+    story.all([2, 200]);
     assert_eq!(story.mark(), Some(2));
     story.all([3, 4]);
     assert_eq!(story.mark(), Some(2));
@@ -161,6 +172,132 @@ fn a_record_made_during_the_transfer_does_not_draw_the_mark_over_those_to_come()
     story.all((2..=200).chain([201]));
     story.end(true);
     assert_eq!(story.mark(), Some(201));
+}
+
+#[test]
+fn a_number_that_is_left_out_holds_the_mark_until_the_transfer_is_complete() {
+    let mut story = Story::behind(1);
+    story.all([2, 4, 5, 6]);
+    assert_eq!(story.mark(), Some(2), "the third may have been lost on the way");
+    story.end(false);
+    assert_eq!(story.mark(), Some(2));
+    story.begin();
+    assert_eq!(story.all([2, 4, 5, 6, 7]), 1);
+    assert_eq!(story.mark(), Some(2));
+    story.end(true);
+    assert_eq!(story.mark(), Some(7), "no record has that number");
+}
+
+#[test]
+fn a_few_that_come_in_order_are_no_order() {
+    let mut story = Story::new();
+    story.begin();
+    story.all([41, 42, 46, 5]);
+    assert_eq!(story.mark(), None, "what is before may still come");
+    story.end(false);
+    assert_eq!(story.mark(), None);
+}
+
+#[test]
+fn a_record_counts_once_for_each_transfer_that_is_asked_for() {
+    let mut story = Story::new();
+    story.begin();
+    story.all([1, 2, 1, 2, 3, 1]);
+    assert_eq!(story.ledger.count(), 3);
+    story.begin();
+    assert_eq!(story.ledger.count(), 0);
+    story.all([1, 2]);
+    assert_eq!(story.end(true).count, 2);
+}
+
+#[test]
+fn more_records_than_are_known_again_are_given_whole_and_what_is_doubled_is_the_oldest() {
+    let most = u32::try_from(MOST_SEEN).unwrap();
+    let all = 0..most * 2 + 100;
+    let mut story = Story::new();
+    story.begin();
+    assert_eq!(story.all(all.clone()), all.len(), "nothing is left out");
+    assert_eq!(story.ledger.count(), most * 2 + 100, "nor is it counted short");
+    let run = story.ledger.run.as_ref().unwrap();
+    assert!(run.numbers.len() <= MOST_SEEN && story.ledger.seen.len() <= MOST_SEEN);
+    story.mark();
+    assert!(story.ledger.way.len() <= 1, "what is durable is not kept");
+    story.end(true);
+    assert_eq!(story.mark(), Some(most * 2 + 99));
+    // All of it again: what is no longer known comes a second time, in the order of its age.
+    story.ledger.begin(None);
+    assert_eq!(story.all(most..all.end), all.end as usize - MOST_SEEN);
+    story.ledger.begin(None);
+    assert_eq!(story.all(all.end - 100..all.end), 0);
+    // Newest first, what cannot be told apart counts as missing, and is asked for again.
+    let mut story = Story::new();
+    story.begin();
+    assert_eq!(story.all((0..most + 10).rev()), MOST_SEEN + 10);
+    assert_eq!(story.ledger.count(), most);
+}
+
+#[test]
+fn what_was_lost_of_the_record_of_the_mark_is_given_when_it_comes() {
+    let mut story = Story::new();
+    story.begin();
+    story.take(vec![said(7, 0)]);
+    story.end(true);
+    assert_eq!(story.mark(), Some(7));
+    story.begin();
+    assert_eq!(story.take(vec![said(7, 0), besides(7, 0)]), [7], "only what is new of it");
+    story.end(true);
+    story.begin();
+    assert_eq!(story.take(vec![said(7, 0), besides(7, 0)]), [0; 0]);
+}
+
+/// A record says when it was only behind one that says when that was.
+fn is_anchor(said: &Observation) -> bool {
+    said.metric == &PULSE_OXIM_STATUS
+}
+
+fn timed(number: u32, is_behind_anchor: bool) -> Observation {
+    let time = said(number, 1).device_time.filter(|_| is_behind_anchor);
+    Observation { device_time: time, ..said(number, 1) }
+}
+
+#[test]
+fn what_depends_on_another_record_is_asked_for_from_that_one_on() {
+    let mut story = Story { ledger: Ledger::new(Some(u32::MAX), Some(is_anchor)), pushed: 0 };
+    story.begin();
+    story.take(vec![timed(1, false)]);
+    story.take(vec![timed(2, false)]);
+    assert_eq!(story.mark(), None);
+    story.take(vec![besides(3, 0)]);
+    for number in 4..=6 {
+        story.take(vec![timed(number, true)]);
+    }
+    story.end(true);
+    assert_eq!(story.mark(), Some(6));
+    let mark = story.ledger.mark().unwrap();
+    assert_eq!(mark.anchor, Some(3));
+
+    // After a restart.
+    let mut again = Story { ledger: Ledger::new(Some(u32::MAX), Some(is_anchor)), pushed: 0 };
+    again.ledger.recall(mark);
+    again.begin();
+    assert_eq!(again.take(vec![besides(3, 0)]), [0; 0]);
+    let given: Vec<u32> = (4..=8).flat_map(|number| again.take(vec![timed(number, true)])).collect();
+    assert_eq!(given, [7, 8]);
+    assert_eq!(again.mark(), Some(7), "it goes on from there");
+    assert!(!again.end(true).is_of_other_numbers);
+    assert_eq!(again.mark(), Some(8));
+
+    // Other records of the same numbers: none of them is taken for known.
+    let mut other = Story { ledger: Ledger::new(Some(u32::MAX), Some(is_anchor)), pushed: 0 };
+    other.ledger.recall(mark);
+    other.begin();
+    let one = |number| vec![Observation { modality: 5, ..timed(number, true) }];
+    let early: Vec<u32> = (3..=6).flat_map(|number| other.take(one(number))).collect();
+    assert_eq!(early, [6]);
+    assert!(other.end(true).is_of_other_numbers);
+    other.ledger.begin(None);
+    let rest: Vec<u32> = (3..=6).flat_map(|number| other.take(one(number))).collect();
+    assert_eq!(rest, [3, 4, 5]);
 }
 
 #[test]
@@ -198,22 +335,20 @@ fn a_record_that_comes_by_itself_moves_the_mark_when_it_follows() {
 
 #[test]
 fn what_a_record_says_later_must_be_durable_too() {
-    let mut story = Story::new();
-    story.begin();
+    let mut story = Story::behind(0);
     story.take(vec![said(1, 0)]);
     story.take(vec![besides(1, 0)]);
     story.take(vec![said(2, 0)]);
-    story.ledger.handle_durable(1);
-    assert_eq!(story.ledger.mark(), None);
     story.ledger.handle_durable(2);
+    assert_eq!(story.ledger.mark().map(|mark| mark.number), Some(0));
+    story.ledger.handle_durable(3);
     assert_eq!(story.ledger.mark().map(|mark| mark.number), Some(1));
 }
 
 #[test]
 fn nothing_moves_the_mark_after_a_refusal_and_what_was_refused_comes_again() {
-    let mut story = Story::new();
-    story.begin();
-    story.all(1..=3);
+    let mut story = Story::behind(1);
+    story.all(2..=3);
     assert_eq!(story.mark(), Some(2));
     story.ledger.handle_refused();
     assert!(!story.ledger.is_settled());

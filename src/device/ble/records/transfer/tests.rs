@@ -23,7 +23,9 @@ fn told(steps: &[Step]) -> Vec<String> {
     let told = |step: &Step| match step {
         Step::Write(write) => hex(write.octets()),
         Step::Report(fault) => format!("fault {}", fault.kind),
-        Step::SubscribeAgain | Step::Due | Step::Ended(_) | Step::Failed | Step::Dead => format!("{step:?}"),
+        Step::Asks | Step::SubscribeAgain | Step::Due | Step::Ended(_) | Step::Failed | Step::Dead => {
+            format!("{step:?}")
+        }
     };
     steps.iter().map(told).collect()
 }
@@ -43,7 +45,8 @@ impl Story {
     }
 
     fn steps(&mut self) -> Vec<String> {
-        let steps: Vec<Step> = std::iter::from_fn(|| self.transfer.poll_step()).collect();
+        let all = std::iter::from_fn(|| self.transfer.poll_step());
+        let steps: Vec<Step> = all.filter(|step| *step != Step::Asks).collect();
         told(&steps)
     }
 
@@ -152,6 +155,32 @@ fn a_procedure_without_a_word_is_dead_in_each_of_its_states() {
 }
 
 #[test]
+fn each_time_it_asks_it_says_so_before() {
+    let mut transfer = Story::reporting().transfer;
+    let now = Mono::default();
+    for _ in 0..TRIES {
+        transfer.handle_control(&[6, 0, 1, 8], now);
+        assert_eq!(transfer.poll_step(), Some(Step::Asks));
+        assert!(matches!(transfer.poll_step(), Some(Step::Write(_))));
+        transfer.handle_control(&[5, 0, 9, 0], now);
+        assert!(matches!(transfer.poll_step(), Some(Step::Write(_))));
+    }
+}
+
+#[test]
+fn a_drain_is_made_longer_but_not_for_ever() {
+    let mut story = Story::reporting();
+    story.say(&[6, 0, 1, 1]);
+    let mut times = 0;
+    assert!(story.transfer.is_drained(9) && !story.transfer.is_drained(8));
+    while story.passes(DRAIN) == ["Ended(Some(9))"] && story.transfer.drain_again(story.now) {
+        times += 1;
+    }
+    assert_eq!(times, MOST_DRAINS);
+    assert!(story.transfer.rests());
+}
+
+#[test]
 fn records_behind_the_response_make_the_drain_longer() {
     let mut story = Story::reporting();
     story.say(&[6, 0, 1, 1]);
@@ -187,6 +216,20 @@ fn wrong_descriptors_are_subscribed_to_again_once() {
     story.say(&[5, 0, 9, 0]);
     assert_eq!(story.refuse_with(0xFD), ["fault refused", "Failed"]);
     assert_eq!(story.passes(PERIOD), ["Due"]);
+}
+
+#[test]
+fn a_connection_that_lasts_may_forget_its_subscriptions_more_than_once() {
+    let mut story = Story::reporting();
+    for _ in 0..3 {
+        assert_eq!(story.refuse_with(0xFD), ["SubscribeAgain"]);
+        story.transfer.handle_subscribed(story.now);
+        story.steps();
+        story.say(&[5, 0, 9, 0]);
+        story.say(&[6, 0, 1, 1]);
+        assert_eq!(story.passes(DRAIN), ["Ended(Some(9))"]);
+        story.begin(None);
+    }
 }
 
 #[test]
