@@ -7,6 +7,9 @@
     reason = "every function of this file is a test or the helper of one"
 )]
 
+#[path = "config/pushed.rs"]
+mod pushed;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -1335,6 +1338,19 @@ fn the_defaults_that_the_shipped_file_shows_are_the_built_in_ones() {
         compared += 1;
     }
     assert!(compared > 15);
+}
+
+/// What `floor.toml` shows commented out is what holds without it.
+#[test]
+fn the_floor_that_the_shipped_file_shows_is_the_built_in_one() {
+    let text = std::fs::read_to_string(shipped().join("floor.toml")).unwrap();
+    let shown = text.lines().filter_map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")));
+    let shown: Vec<&str> = shown.filter(|line| !line.starts_with("host_suffix")).collect();
+    assert_eq!(shown.len(), 6, "{shown:?}");
+    let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
+    let built_in = folder.load().unwrap().config.floor;
+    folder.put("floor.toml", shown.join("\n"));
+    assert_eq!(folder.load().unwrap().config.floor, built_in);
 }
 
 mod any_text {

@@ -201,8 +201,6 @@ impl Change {
     pub fn bad(&self) -> &[Bad] {
         &self.bad
     }
-
-    /// Whether the file of this bundle must stay.
 }
 
 #[cfg(test)]
@@ -226,10 +224,8 @@ mod tests {
     fn a_bundle_that_stands_its_trial_runs() {
         let mut change = on_trial(2);
         assert_eq!((change.effective(), change.running()), (Some(slot(2)), Some(slot(1))));
-        assert!(change.needs(slot(1)) && change.needs(slot(2)));
         assert_eq!(change.commit(), Some(slot(2)));
         assert_eq!((change.effective(), change.offered(slot(2))), (Some(slot(2)), Offer::Runs));
-        assert!(!change.needs(slot(1)));
     }
 
     #[test]
@@ -287,7 +283,6 @@ mod tests {
                 prop_assert!(change.running().is_none_or(|slot| stood.contains(&slot)));
                 prop_assert!(change.bad().len() <= MOST_BAD);
                 prop_assert!(change.bad().iter().all(|bad| Some(bad.slot) != effective || stood.contains(&bad.slot)));
-                prop_assert!(effective.is_none_or(|slot| change.needs(slot)));
             }
         }
     }

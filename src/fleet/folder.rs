@@ -29,7 +29,9 @@ pub enum FolderError {
     #[error("the fleet's folder cannot be used: {0}")]
     Io(#[from] io::Error),
     /// Enrolled before.
-    #[error("{0} holds the state of an enrolled gateway: nothing is overwritten; remove the folder to enrol it anew")]
+    #[error(
+        "{0} holds the state of an enrolled gateway: nothing is overwritten; remove the folder to enrol it anew"
+    )]
     Enrolled(PathBuf),
     /// Never enrolled.
     #[error("{0} holds no state: this gateway is not enrolled in a fleet; `wardline enrol` does that")]
@@ -207,4 +209,91 @@ fn root_name(version: u64) -> String {
 fn bundle_name(slot: Slot) -> String {
     let digest: String = slot.sha256.to_string().chars().take(8).collect();
     format!("bundle-{}-{digest}.json", slot.version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::documents::{Role, Stamp};
+    use crate::fleet::dsse::Envelope;
+    use crate::fleet::key::PrivateKey;
+    use crate::time::Wall;
+
+    fn root(version: u64) -> Vec<u8> {
+        let keys = [1, 2, 3].map(|seed| PrivateKey::from_seed(&zeroize::Zeroizing::new([seed; 32])));
+        let roles = keys.each_ref().map(|key| Role { keys: vec![key.public()], threshold: 1 });
+        let expires = Stamp(Wall::read("2027-11-22").unwrap());
+        let root = Root::new("st-anna".to_owned(), version, expires, roles).unwrap();
+        let mut envelope = Envelope::new(Root::PAYLOAD_TYPE, root.to_payload());
+        envelope.sign(&keys[0]);
+        envelope.to_bytes()
+    }
+
+    fn recipient() -> Recipient {
+        Recipient { organisation: "st-anna".to_owned(), gateway: "gw-1".to_owned() }
+    }
+
+    fn slot(bytes: &[u8], version: u64) -> Slot {
+        Slot { version, sha256: Digest::of(bytes) }
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(path).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_kept_is_there_after_a_start_and_nothing_else_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("fleet");
+        let (mut folder, mut trust) =
+            Folder::enrol(&path, recipient(), "icu-3".to_owned(), &root(1)).unwrap();
+        assert!(matches!(
+            Folder::enrol(&path, recipient(), "icu-3".to_owned(), &root(1)),
+            Err(FolderError::Enrolled(_))
+        ));
+        trust.root_offered(&root(2)).unwrap();
+        folder.root(&root(2), trust.marks()).unwrap();
+        for (version, bundle) in [(1, b"one"), (2, b"two")] {
+            assert!(folder.stage(slot(bundle, version), bundle, trust.marks()).unwrap());
+        }
+        folder.step(Change::begin).unwrap();
+        folder.step(Change::commit).unwrap();
+        assert!(folder.stage(slot(b"three", 3), b"three", trust.marks()).unwrap());
+        let (again, resumed) = Folder::open(&path, recipient()).unwrap();
+        assert_eq!((again.change(), resumed.marks()), (folder.change(), trust.marks()));
+        assert_eq!(again.bundle(slot(b"two", 2)).unwrap(), b"two");
+        let digest = |bytes: &[u8]| Digest::of(bytes).to_string().chars().take(8).collect::<String>();
+        let bundles =
+            [(2, &b"two"[..]), (3, b"three")].map(|(v, bytes)| format!("bundle-{v}-{}.json", digest(bytes)));
+        let expected = [&bundles[..], &["root-2.json", "state.a", "state.b"].map(str::to_owned)].concat();
+        assert_eq!(names(&path), expected);
+    }
+
+    #[test]
+    fn what_was_changed_on_the_disk_is_not_believed() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("fleet");
+        assert!(matches!(Folder::open(&path, recipient()), Err(FolderError::NotEnrolled(_))));
+        let (mut folder, trust) = Folder::enrol(&path, recipient(), "icu-3".to_owned(), &root(1)).unwrap();
+        folder.stage(slot(b"one", 1), b"one", trust.marks()).unwrap();
+        assert!(matches!(
+            folder.stage(slot(b"one", 1), b"other", trust.marks()),
+            Err(FolderError::Changed(_))
+        ));
+        let bundle = path.join(bundle_name(slot(b"one", 1)));
+        atomic_file::write(&bundle, b"two").unwrap();
+        assert!(matches!(folder.bundle(slot(b"one", 1)), Err(FolderError::Changed(_))));
+        atomic_file::write(&path.join("root-1.json"), &root(2)).unwrap();
+        assert!(matches!(Folder::open(&path, recipient()), Err(FolderError::Refused { .. })));
+        for state in PLACES {
+            atomic_file::write(&path.join(state), b"{}").unwrap();
+        }
+        assert!(matches!(Folder::open(&path, recipient()), Err(FolderError::Broken { .. })));
+        atomic_file::remove(&path.join("root-1.json")).unwrap();
+        assert!(matches!(Folder::open(&path, recipient()), Err(FolderError::Broken { .. })));
+    }
 }

@@ -9,8 +9,8 @@
 pub mod change;
 pub mod documents;
 pub mod dsse;
-pub mod health;
 pub mod folder;
+pub mod health;
 mod hex;
 pub mod kept;
 pub mod key;

@@ -1,0 +1,116 @@
+//! What the fleet pushed, as a layer of the configuration.
+
+use serde_json::{Map, Value, json};
+use wardline::config::{Pushed, load_with};
+
+use super::*;
+
+fn table(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+fn pump() -> Value {
+    json!({
+        "id": "pump-9", "asset": "A9", "driver": "alaris-asena", "elements": "all",
+        "port": "/dev/serial/by-path/platform-nine", "expects": { "serial": "9" },
+    })
+}
+
+fn bundle(settings: Value, devices: &[Value]) -> Pushed {
+    Pushed {
+        name: "bundle 7".to_owned(),
+        settings: table(settings),
+        devices: devices.iter().cloned().map(table).collect(),
+        line_drivers: Vec::new(),
+    }
+}
+
+fn push(folder: &Folder, variables: &[(&str, &str)], pushed: &Pushed) -> Result<Loaded, Problems> {
+    load_with(folder.path(), &environment(variables), &FIXTURE, Some(pushed))
+}
+
+#[test]
+fn settings_lie_between_the_file_and_the_environment_and_devices_in_place_of_the_files() {
+    let gateway = format!("{GATEWAY}\n[daemon]\nlog = \"warn\"\nshutdown_grace = \"10s\"");
+    let folder = Folder::new(&gateway, &[("one.toml", BELT_DEVICE)]);
+    let settings =
+        json!({ "daemon": { "log": "info", "shutdown_grace": "30s" }, "store": { "linger": "100ms" } });
+    let variables = [("WARDLINE_DAEMON__SHUTDOWN_GRACE", "40s")];
+    let loaded = push(&folder, &variables, &bundle(settings, &[pump()])).unwrap();
+    let config = &loaded.config;
+    assert_eq!((config.log, config.shutdown_grace), (LogLevel::Info, Duration::from_secs(40)));
+    assert_eq!(config.store.linger, Duration::from_millis(100));
+    let ids: Vec<&str> = config.devices.iter().map(|device| device.rule.card.id.as_str()).collect();
+    assert_eq!(ids, ["pump-9"], "the file is not read");
+    assert!(
+        loaded.notes.iter().any(|note| note.contains("its 1 files are not read: bundle 7")),
+        "{:?}",
+        loaded.notes
+    );
+    let source = |key: &str| {
+        loaded.settings.iter().find(|setting| setting.key == key).map(|found| found.source.as_str())
+    };
+    assert_eq!(
+        (source("daemon.log"), source("bundle 7: device[0].asset")),
+        (Some("bundle 7"), Some("bundle 7"))
+    );
+    // Without it, all is as the files say.
+    let alone = folder.load().unwrap().config;
+    assert_eq!((alone.log, alone.devices.len()), (LogLevel::Warn, 1));
+}
+
+#[test]
+fn a_bundle_may_leave_a_gateway_without_a_device() {
+    let folder = Folder::new(GATEWAY, &[("one.toml", BELT_DEVICE)]);
+    assert_eq!(push(&folder, &[], &bundle(json!({}), &[])).unwrap().config.devices.len(), 0);
+}
+
+#[test]
+fn what_is_wrong_with_a_bundle_is_named_by_its_name_and_key_all_at_once() {
+    let folder = Folder::new(GATEWAY, &[]);
+    let mut twice = pump();
+    twice["porrt"] = json!("/dev/ttyUSB0");
+    let settings = json!({ "keys": { "kek": "file" }, "store": { "cap": "512MiB", "linger": "1h" }, "daemon": { "log": 3 } });
+    let problems = push(&folder, &[], &bundle(settings, &[pump(), twice])).unwrap_err().to_string();
+    for words in [
+        "bundle 7: keys.kek: names a key of this gateway",
+        "bundle 7: store.cap: 512 MiB is less than 1 GiB, the least that floor.toml allows",
+        "bundle 7: store.linger: \"1h\" is not from 0ms to 10s",
+        "bundle 7: daemon.log: is 3, but must be text in double quotes",
+        "bundle 7: device[1].porrt: is not a key that is known here",
+        "bundle 7: device[1].id: id pump-9 is taken by bundle 7: device[0]",
+    ] {
+        assert!(problems.contains(words), "{words}\n{problems}");
+    }
+}
+
+#[test]
+fn the_floor_is_this_gateways_own() {
+    let folder = Folder::new(GATEWAY, &[]);
+    let host = bundle(json!({ "uplink": { "host": "mqtt.st-anna.example" } }), &[pump()]);
+    assert!(only(push(&folder, &[], &host)).contains("names no host_suffix"));
+    folder.put(
+        "floor.toml",
+        "host_suffix = \".st-anna.example\"\nlog = \"debug\"\ncap = \"2GiB\"\nremoved = 10",
+    );
+    let config = push(&folder, &[], &host).unwrap().config;
+    assert_eq!((config.uplink.host.as_str(), config.floor.removed), ("mqtt.st-anna.example", 10));
+    let debug = bundle(json!({ "daemon": { "log": "debug" } }), &[pump()]);
+    assert_eq!(push(&folder, &[], &debug).unwrap().config.log, LogLevel::Debug);
+    let cap = bundle(json!({ "store": { "cap": "1GiB" } }), &[pump()]);
+    assert!(only(push(&folder, &[], &cap)).contains("less than 2 GiB"));
+    for (floor, words) in [
+        ("cap = \"much\"", "floor.toml: cap: \"much\" is not a size"),
+        ("lg = \"info\"", "floor.toml: lg: is not a key that is known here"),
+        ("removed = 101", "floor.toml: removed: 101 is not from 0 to 100"),
+        ("[", "floor.toml: is not TOML"),
+    ] {
+        folder.put("floor.toml", floor);
+        let problems = push(&folder, &[], &host).unwrap_err().to_string();
+        assert!(problems.contains(words), "{problems}");
+        assert!(problems.contains("host_suffix"), "what cannot be read allows nothing: {problems}");
+    }
+    folder.put("floor.toml", "log = \"info\"");
+    folder.mode("floor.toml", 0o666);
+    assert!(folder.load().unwrap_err().to_string().contains("floor.toml: anybody may change it"));
+}
