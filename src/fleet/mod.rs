@@ -6,6 +6,7 @@
 //!
 //! Pure, like every decision here: bytes and the time in, documents and refusals out.
 
+pub mod agent;
 pub mod change;
 pub mod documents;
 pub mod dsse;
@@ -18,3 +19,5 @@ pub mod refusal;
 mod strict;
 pub mod trust;
 pub mod turn;
+#[cfg(test)]
+mod workshop;

@@ -327,6 +327,13 @@ impl Trust {
         self.marks.transferred(to);
     }
 
+    /// What time it is, or before which it cannot be where no clock is to be believed.
+    pub fn time_of(&self, now: &Now) -> Wall {
+        match self.time(now) {
+            Time::Is(at) | Time::NotBefore(at) => at,
+        }
+    }
+
     /// A clock that says it follows a reference and lies before a timestamp that was signed is not one
     /// to expire documents by.
     fn time(&self, now: &Now) -> Time {
