@@ -61,20 +61,9 @@ pub fn load_with(
     let mut drivers =
         judge_drivers(&files_read, Drivers::new(catalogue, &places), &mut settings, &mut problems);
     let (devices, found) = judge_files(&files_read, &mut drivers, &mut settings, &mut problems);
-    match (list, found) {
-        (Some(DeviceList::Listed), 0) if pushed.is_none() && (problems.is_empty() || files.is_none()) => {
-            problems.push(
-                DEVICES_FOLDER,
-                "",
-                "lists no device: add a file with a [[device]], or say devices = \"none\" in gateway.toml",
-            )
-        }
-        (Some(DeviceList::None), 1..) => problems.push(
-            GATEWAY_FILE,
-            "devices",
-            format!("is \"none\", but {DEVICES_FOLDER} lists {found}: remove the one or the other"),
-        ),
-        _ => {}
+    // A bundle may well leave a gateway without a device: its operator was asked.
+    if let (None, Some(list)) = (pushed, list) {
+        refuse_unmeant(list, found, files.is_some(), &mut problems);
     }
     let (Some(parts), true) = (parts, problems.is_empty()) else { return Err(problems) };
     let config = Config {
@@ -100,6 +89,23 @@ pub fn load_with(
     });
     let notes = notes(&config).into_iter().chain(unused).chain(unread).collect();
     Ok(Loaded { config, settings, notes, described: drivers.described() })
+}
+
+/// No device must be said on purpose, and so must devices.
+fn refuse_unmeant(list: DeviceList, found: usize, has_folder: bool, problems: &mut Problems) {
+    match (list, found) {
+        (DeviceList::Listed, 0) if problems.is_empty() || !has_folder => problems.push(
+            DEVICES_FOLDER,
+            "",
+            "lists no device: add a file with a [[device]], or say devices = \"none\" in gateway.toml",
+        ),
+        (DeviceList::None, 1..) => problems.push(
+            GATEWAY_FILE,
+            "devices",
+            format!("is \"none\", but {DEVICES_FOLDER} lists {found}: remove the one or the other"),
+        ),
+        (DeviceList::Listed | DeviceList::None, _) => {}
+    }
 }
 
 /// What `floor.toml` says. When it cannot be read that is a problem, and nothing is pushed past it.

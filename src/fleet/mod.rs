@@ -16,6 +16,7 @@ mod hex;
 pub mod kept;
 pub mod key;
 pub mod refusal;
+pub mod start;
 mod strict;
 pub mod trust;
 pub mod turn;
