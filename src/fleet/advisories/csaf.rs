@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-pub use super::product_tree::{Product, VersionText};
+pub use super::product_tree::{MAX_DEPTH, MAX_PRODUCTS, Product, VersionText};
 use super::product_tree::{RawTree, flatten};
 
 /// The most bytes that are looked at. The largest of the documents in `tests/data/csaf` has 41 kB.
@@ -176,7 +176,11 @@ impl Advisory {
             .iter()
             .map(|group| (group.group_id.clone(), group.product_ids.clone()))
             .collect();
-        let products = flatten(tree)?;
+        let mut products = flatten(tree)?;
+        if products.is_empty() {
+            // Without a tree the title is all that can name a product.
+            products.push(Product { full_name: document.title.clone(), ..Product::default() });
+        }
         let known: BTreeSet<&str> = products.iter().map(|product| product.id.as_str()).collect();
         let vulnerabilities: Vec<Vulnerability> =
             vulnerabilities.into_iter().map(|raw| raw.check(&groups)).collect::<Result<_, _>>()?;

@@ -28,6 +28,7 @@ pub(super) fn moment(stamp: Stamp) -> String {
     format!("{}Z", whole.split_once('.').map_or(whole.as_str(), |(seconds, _)| seconds))
 }
 
+#[expect(clippy::struct_field_names, reason = "the names are the specification's")]
 #[derive(Serialize)]
 struct Bom {
     #[serde(rename = "bomFormat")]

@@ -3,16 +3,12 @@
 //! **Affected** needs all three: the maker, the name of the product and its version. **Clear** needs that one of
 //! them is known not to match. What lies between is for a person: a version that is not understood, a name that
 //! matches in part, a maker that is not known, a condition that no inventory holds.
-//!
-//! A name that is within the other ("Spectrum" and "Spectrum LVP") is held against the version all the same: where
-//! the version is certainly not one of those meant, nothing of it is left.
 
 use std::collections::BTreeSet;
 
 use super::csaf::{Advisory, Product, Remediation, Score, Status, Vulnerability};
 use super::inventory::Device;
-use super::names::{self, Makers, Products};
-use super::versions::{Expression, Fit, Version};
+use super::standing::{Standing, standings};
 
 /// The most reasons and remediations that a finding holds.
 const MAX_REASONS: usize = 16;
@@ -53,8 +49,7 @@ pub struct Finding {
 
 /// Judges one device by one advisory.
 pub fn judge(device: &Device, advisory: &Advisory) -> Finding {
-    let standings: Vec<(&Product, Standing)> =
-        advisory.products.iter().map(|product| (product, stand(device, product, &advisory.title))).collect();
+    let standings = standings(device, advisory);
     let mut judged: Vec<(&Vulnerability, Outcome<'_>)> =
         advisory.vulnerabilities.iter().map(|one| (one, outcome(one, &standings))).collect();
     let verdict = judged.iter().map(|(_, outcome)| outcome.verdict).max().unwrap_or(Verdict::Clear);
@@ -134,146 +129,6 @@ fn nothing_named(device: &Device, advisory: &Advisory) -> String {
     )
 }
 
-/// How a device stands to a product of the tree.
-#[derive(Clone, Debug)]
-enum Standing {
-    /// It is another product.
-    Elsewhere,
-    /// It is this product, in another version.
-    Outside(String),
-    /// It is this product, and older than the one version that is named.
-    Older(String),
-    /// It is this product, and newer than the one version that is named.
-    Newer(String),
-    /// Something of its name is the same, no more.
-    Alike(String),
-    /// It may be this product, or this version.
-    Unsure(String),
-    /// It is this product in this version.
-    Meant(String),
-}
-
-fn stand(device: &Device, product: &Product, title: &str) -> Standing {
-    let (make, model) = (known(device.make.as_deref()), known(device.model.as_deref()));
-    let vendor = known(product.vendor.as_deref());
-    let makers = match (make, vendor) {
-        (Some(make), Some(vendor)) => names::compare_makers(make, vendor),
-        _ => Makers::Unknown,
-    };
-    let Some(model) = model else {
-        return match makers {
-            Makers::Other => Standing::Elsewhere,
-            Makers::Same | Makers::Alike | Makers::Unknown => Standing::Unsure(format!(
-                "the device's model is not known, and {:?} may be it",
-                product.full_name
-            )),
-        };
-    };
-    let version = product.version.as_ref();
-    let expression =
-        version.map(|version| read_expression(&version.text, version.is_range, &product.full_name));
-    let owner = vendor.or(make).unwrap_or_default();
-    let mut ours = names::product(model, owner);
-    let asked = expression.as_ref().and_then(Expression::model);
-    let has_model = asked.is_some_and(|asked| ours.iter().any(|word| word == asked));
-    if has_model && ours.len() > 1 {
-        ours.retain(|word| Some(word.as_str()) != asked);
-    }
-    let said = format!("device {:?} {model:?}", make.unwrap_or("of an unknown maker"));
-    let products = compare(&ours, product, owner, title);
-    let sure = match (makers, products) {
-        (_, Products::Other) => return Standing::Elsewhere,
-        (Makers::Other, Products::Within | Products::Alike) => return Standing::Elsewhere,
-        (Makers::Other, Products::Same) => {
-            return Standing::Unsure(format!(
-                "{said} is named like {:?}, of another maker: {owner:?}",
-                product.full_name
-            ));
-        }
-        (Makers::Same | Makers::Alike | Makers::Unknown, Products::Alike) => {
-            return Standing::Alike(format!("{said} matches the name {:?} in part", product.full_name));
-        }
-        (Makers::Same, Products::Same) => None,
-        (Makers::Same | Makers::Alike | Makers::Unknown, Products::Within) => {
-            Some(format!("{said} matches the name {:?} in part", product.full_name))
-        }
-        (Makers::Alike | Makers::Unknown, Products::Same) => {
-            Some(format!("{said} is {:?}, if its maker is {owner:?}", product.full_name))
-        }
-    };
-    by_version(device, product, (expression, has_model), sure)
-}
-
-/// The name fits. `doubt`: why it may be another product all the same.
-fn by_version(
-    device: &Device,
-    product: &Product,
-    (expression, has_model): (Option<Expression>, bool),
-    doubt: Option<String>,
-) -> Standing {
-    let name = &product.full_name;
-    let (Some(expression), Some(text)) = (expression, &product.version) else {
-        return Standing::Unsure(doubt.unwrap_or_else(|| format!("{name:?} names no version")));
-    };
-    let firmware = known(device.firmware.as_deref());
-    let version = firmware.and_then(Version::read);
-    let said = format!(
-        "version {} against {:?} of {name:?}",
-        firmware.map_or("unknown".to_owned(), |it| format!("{it:?}")),
-        text.text
-    );
-    match expression.fit(version.as_ref(), has_model) {
-        Fit::Outside => match expression.side(version.as_ref()) {
-            Some(order) if order.is_lt() => Standing::Older(format!("{said}: it is older")),
-            Some(_) => Standing::Newer(format!("{said}: it is newer")),
-            None => Standing::Outside(format!("{said}: it is not one of these")),
-        },
-        Fit::Unclear(why) => Standing::Unsure(format!("{said}: {why}")),
-        Fit::Inside => match (doubt, product.conditions.first()) {
-            (Some(doubt), _) => Standing::Unsure(format!("{doubt}; {said}: it is one of these")),
-            (None, Some(condition)) => Standing::Unsure(format!(
-                "{said}: it is one of these; whether {condition} is so is not known"
-            )),
-            (None, None) => Standing::Meant(format!("{said}: it is one of these")),
-        },
-    }
-}
-
-fn compare(ours: &[String], product: &Product, owner: &str, title: &str) -> Products {
-    let theirs = names::product(product.name.as_deref().unwrap_or(&product.full_name), owner);
-    if ours.is_empty() {
-        // The model says no more than who made it.
-        return Products::Alike;
-    }
-    let products = names::compare_products(ours, &theirs);
-    if products == Products::Other {
-        // A part that stands in the device, or whose name the tree shortens.
-        let mut around = names::words(&product.full_name);
-        around.extend(names::words(title));
-        return if names::is_named_in(ours, &around) { Products::Alike } else { Products::Other };
-    }
-    if product.name.is_none() && products == Products::Within {
-        // The version stands in the name: it cannot be told apart.
-        return Products::Alike;
-    }
-    products
-}
-
-/// Where the tree has a single version and the name says "and prior", something of it was lost.
-fn read_expression(text: &str, is_range: bool, full_name: &str) -> Expression {
-    const WIDER: [&str; 12] = [
-        "prior", "earlier", "below", "before", "older", "lower", "previous", "later", "newer", "above",
-        "through", "all",
-    ];
-    let expression = Expression::read(text, is_range);
-    let is_wider = names::words(full_name).iter().any(|word| WIDER.contains(&word.as_str()));
-    if expression.names_versions_only() && is_wider { Expression::Unknown } else { expression }
-}
-
-fn known(text: Option<&str>) -> Option<&str> {
-    text.map(str::trim).filter(|text| !text.is_empty())
-}
-
 /// What one vulnerability means for a device.
 struct Outcome<'a> {
     verdict: Verdict,
@@ -292,12 +147,12 @@ fn outcome<'a>(vulnerability: &Vulnerability, standings: &'a [(&'a Product, Stan
         let Some(statuses) = vulnerability.status.get(&product.id) else { continue };
         for status in statuses {
             let (list, reason) = match (status, standing) {
-                (Status::Recommended, _) | (_, Standing::Elsewhere) => continue,
                 (Status::KnownNotAffected | Status::Fixed, Standing::Meant(reason)) => {
                     exempt = Some(format!("{reason}, which the advisory says is not affected or fixed"));
                     continue;
                 }
-                (Status::KnownNotAffected | Status::Fixed, _) => continue,
+                (Status::Recommended | Status::KnownNotAffected | Status::Fixed, _)
+                | (_, Standing::Elsewhere) => continue,
                 (
                     Status::UnderInvestigation,
                     Standing::Meant(reason) | Standing::Alike(reason) | Standing::Unsure(reason),

@@ -18,6 +18,7 @@ mod matching;
 mod names;
 mod policy;
 mod product_tree;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod versions;

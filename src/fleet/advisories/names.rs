@@ -66,6 +66,13 @@ fn group(name: &[String]) -> Option<&'static str> {
     ALIASES.iter().find(|alias| maker(alias.name) == name).map(|alias| alias.group)
 }
 
+/// Where it stands that two names that are not the same mean the same maker.
+pub(super) fn source(make: &str, vendor: &str) -> Option<&'static str> {
+    let (ours, theirs) = (maker(make), maker(vendor));
+    let alias = ALIASES.iter().find(|alias| maker(alias.name) == ours)?;
+    (ours != theirs && group(&theirs) == Some(alias.group)).then_some(alias.source)
+}
+
 /// Compares a device's maker with an advisory's.
 pub(super) fn compare_makers(make: &str, vendor: &str) -> Makers {
     let (ours, theirs) = (maker(make), maker(vendor));
@@ -97,6 +104,10 @@ pub(super) enum Products {
     Within,
     /// Some word is the same, or begins like the other's.
     Alike,
+    /// The model stands in what the advisory says about the product.
+    Mentioned,
+    /// The model is not known.
+    Unknown,
     Other,
 }
 

@@ -158,7 +158,7 @@ impl Found {
                 part.is_combined = true;
                 let mut product = Product { is_combined: false, ..part.clone() };
                 product.conditions.push(condition.clone());
-                (product.id, product.full_name) = (whole.product_id.clone(), whole.name.clone());
+                product.id.clone_from(&whole.product_id);
                 self.put(product)?;
             }
         }

@@ -70,7 +70,8 @@ fn what_cannot_be_read_is_refused_in_words() {
     for (_, bytes) in DOCUMENTS {
         assert!(matches!(Advisory::read(&bytes[..bytes.len() - 2]), Err(Refused::Shape(_))));
     }
-    let deep = format!("{{\"document\":{}", "[".repeat(100_000));
+    let level = r#""branches":[{"name":"n","category":"vendor","#;
+    let deep = format!("{{\"product_tree\":{{{}", level.repeat(20_000));
     assert!(Advisory::read(deep.as_bytes()).unwrap_err().to_string().contains("recursion limit"));
     let refused = |pointer: &str, value: Value, words: &str| {
         let mut document = small();

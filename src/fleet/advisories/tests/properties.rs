@@ -94,7 +94,7 @@ fn with_version(text: &str, category: &str) -> Advisory {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_json_is_read_or_refused(document in any_json(), bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -103,6 +103,12 @@ fn what_depends_on_more_than_an_inventory_knows_is_for_review() {
     raw["product_tree"] =
         json!({ "full_product_names": [{ "name": "Acme Volumat before 2.0", "product_id": "P1" }] });
     assert_eq!(verdict(&read(&raw).unwrap(), "3.0"), Review);
+    // No product but in the title.
+    let mut raw = small();
+    (raw["product_tree"], raw["vulnerabilities"]) = (Value::Null, json!([]));
+    raw["document"]["title"] = json!("Acme Volumat pumps");
+    assert_eq!(verdict(&read(&raw).unwrap(), "3.0"), Review);
+    assert_eq!(judge(&device("Acme", "Syramat", "3.0"), &read(&raw).unwrap()).verdict, Clear);
     // A product without a version.
     let mut raw = small();
     raw["product_tree"]["branches"][0]["branches"][0] = json!({ "category": "product_name", "name": "Volumat", "product": { "name": "Volumat", "product_id": "P1" } });

@@ -142,7 +142,9 @@ fn a_finding_names_its_evidence_the_vulnerabilities_and_the_worst_score() {
     assert_eq!((found.advisory.as_str(), found.version.as_str()), ("ICSMA-19-164-01", "1"));
     assert_eq!(
         found.reasons,
-        [r#"version "1.1.6" against "1.1.6" of "Alaris Gateway Workstation: 1.1.6": it is one of these"#]
+        [
+            r#"maker "BD" is "Becton, Dickinson and Company (BD)" (ICSMA-17-017-02, document.title), version "1.1.6" against "1.1.6" of "Alaris Gateway Workstation: 1.1.6": it is one of these"#
+        ]
     );
     assert!(
         found

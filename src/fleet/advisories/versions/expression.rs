@@ -266,7 +266,7 @@ fn constraints(text: &str) -> Option<Vec<Rule>> {
             (">" | ">=", None) => low = Some((version, operator == ">=")),
             ("<" | "<=", Some(low)) => rules.push(Rule::range(low, (version, operator == "<="))?),
             ("<" | "<=", None) if at == 0 => {
-                rules.push(Rule::Between(None, Some((version, operator == "<="))))
+                rules.push(Rule::Between(None, Some((version, operator == "<="))));
             }
             _ => return None,
         }
