@@ -65,7 +65,7 @@ fn a_serial_number_leaves_only_if_the_site_says_so() {
     assert_eq!(publish(&Disclosure::Pseudonym(key(1))), hidden);
     assert_ne!(publish(&Disclosure::Pseudonym(key(2))), hidden);
     let mut other = inventory();
-    other.devices[0].make = Some("Acme".to_owned());
+    other.devices[0].make = Some("Baxter".to_owned());
     assert_ne!(
         other.publish(&Disclosure::Pseudonym(key(1)), at("2026-11-22")).devices[0].serial_pseudonym,
         Some(pseudonym)
