@@ -6,6 +6,7 @@
 //!
 //! Pure, like every decision here: bytes and the time in, documents and refusals out.
 
+pub mod advisories;
 pub mod agent;
 pub mod change;
 pub mod documents;
