@@ -376,7 +376,7 @@ on_a_private_bus! {
         ward.until("all are durable", |ward| ward.durable.len() == observations(&kept)).await;
         // The end of the transfer is told, then remembered: the mark stands at the last record.
         let file = ward.folder.path().join("spool.records/meter.memo");
-        let marked = |file: &std::path::Path| std::fs::read(file).is_ok_and(|memo| memo.get(34) == Some(&30));
+        let marked = |file: &std::path::Path| std::fs::read(file).is_ok_and(|memo| memo.get(35) == Some(&30));
         tokio::time::timeout(PATIENCE, async {
             while !marked(&file) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
