@@ -415,8 +415,9 @@ impl Driver for Collector {
     }
 
     fn handle_ticket(&mut self, ticket: Ticket) {
-        if !self.pins.handle_ticket(ticket) {
-            self.way.handle_ticket(ticket);
+        // By what was handed over last.
+        if !self.way.handle_ticket(ticket) {
+            self.pins.handle_ticket(ticket);
         }
     }
 

@@ -56,10 +56,13 @@ impl Way {
         self.is_without = true;
     }
 
-    pub(super) fn handle_ticket(&mut self, ticket: Ticket) {
-        if std::mem::take(&mut self.is_without) {
+    /// Takes the ticket of the observation that was handed over last; `false` when that has one.
+    pub(super) fn handle_ticket(&mut self, ticket: Ticket) -> bool {
+        let is_its = std::mem::take(&mut self.is_without);
+        if is_its {
             self.tickets.push_back((self.left, ticket));
         }
+        is_its
     }
 
     pub(super) fn handle_durable(&mut self, through: Ticket) {
