@@ -269,10 +269,14 @@ impl Collector {
 
     /// Has all that is known of the device remembered.
     pub(super) fn remember(&mut self) {
-        self.actions.extend(self.memo().map(Action::Remember));
+        if let Some((memo, left_out)) = self.memo() {
+            self.actions.push_back(Action::Remember(memo));
+            self.tell_left_out(left_out);
+        }
     }
 
-    fn memo(&self) -> Option<Memo> {
+    /// The memo, and how many alarms had no room in it.
+    fn memo(&self) -> Option<(Memo, usize)> {
         let owner = self.owner?;
         let (mut marks, mut count) = (Vec::new(), 0_u8);
         for shelf in self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()) {
@@ -296,8 +300,8 @@ impl Collector {
         }
         let mut bytes = [&[MEMO_VERSION][..], &owner.to_le_bytes(), &[count], &marks].concat();
         self.pins.put(&mut bytes, owner);
-        self.put_alarms(&mut bytes, owner);
-        Memo::new(&bytes)
+        let left_out = self.put_alarms(&mut bytes, owner);
+        Some((Memo::new(&bytes)?, left_out))
     }
 
     pub(super) fn recall_records(&mut self, memo: &[u8]) {
