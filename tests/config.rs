@@ -126,6 +126,9 @@ static BELT: BleProfile = BleProfile {
 /// Of a service whose devices ask for the consent of a user.
 static SCALE: BleProfile = BleProfile { name: "weight-scale", service: 0x181D, ..BELT };
 
+/// Of a device that tells its clock.
+static CLOCK: BleProfile = BleProfile { name: "current-time", service: 0x1805, ..BELT };
+
 static CLIP: BleProfile = BleProfile {
     name: "pulse-oximeter",
     title: "Pulse Oximeter",
@@ -140,7 +143,7 @@ static CLIP: BleProfile = BleProfile {
 };
 
 const FIXTURE: Catalogue =
-    Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP, &SCALE] };
+    Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP, &SCALE, &CLOCK] };
 
 /// The least that a gateway needs.
 const GATEWAY: &str = r#"
