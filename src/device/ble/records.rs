@@ -230,7 +230,14 @@ impl Shelf {
 
     /// A value could not be read.
     pub(super) fn handle_unreadable(&mut self, of: Characteristic) {
-        if self.transfer.dialect().carries(of) && !self.must_keep {
+        if self.transfer.dialect().carries(of) {
+            self.handle_lost();
+        }
+    }
+
+    /// Something of a transfer could not be read, or a part of it did not come.
+    pub(super) fn handle_lost(&mut self) {
+        if !self.must_keep {
             self.must_keep = true;
             self.has_changed |= self.ledger.mark().is_some();
         }

@@ -557,7 +557,7 @@ struct Shown(mpsc::Sender<Vec<u8>>, Option<Memo>);
 
 impl Notebook for Shown {
     fn read(&mut self) -> Doing<'_, Option<Memo>> {
-        let memo = self.1;
+        let memo = self.1.clone();
         Box::pin(async move { memo })
     }
 

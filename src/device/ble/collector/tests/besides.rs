@@ -296,6 +296,21 @@ fn an_alarm_outlives_a_restart() {
     assert_eq!(again("PUMP 2", NO_ANNUNCIATION).0, [""; 0]);
 }
 
+/// As many as a pump's decoder holds for on.
+#[test]
+fn all_alarms_that_are_on_outlive_a_restart() {
+    let mut story = Story::of(&["insulin-delivery"]);
+    let (mut tickets, mut memo) = (0, None);
+    for id in 0..32u8 {
+        // A number of five digits.
+        let shown: &'static [u8] = Box::leak(Box::new([1, id, 0xC0, 0x3C, 0, 0x33]));
+        memo = pump_connects(&mut story, "PUMP", shown, Some(&mut tickets)).1;
+    }
+    let mut again = Story::of(&["insulin-delivery"]);
+    again.collector.recall(&memo.expect("what is on is remembered"));
+    assert_eq!(pump_connects(&mut again, "PUMP", NO_ANNUNCIATION, None).0.len(), 32);
+}
+
 #[test]
 fn an_alarm_that_is_not_durable_is_told_again_after_a_restart() {
     let mut story = Story::of(&["insulin-delivery"]);
