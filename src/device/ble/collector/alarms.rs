@@ -13,7 +13,7 @@ use crate::device::nomenclature::metric;
 use crate::device::observation::{Observation, Priority, Value};
 
 /// What an alarm that was on before the restart is told to be over with.
-const BEFORE: &str = "it was on before the gateway was started anew";
+const BEFORE: &str = "it was on before this connection";
 
 /// The longest code that is remembered, in bytes.
 const MAX_CODE: usize = 32;
@@ -91,6 +91,15 @@ impl Collector {
             }
         }
         left_out
+    }
+
+    /// Goes on from what is durable of the device that it is now: that is what somebody was told.
+    pub(super) fn take_up_alarms(&mut self) {
+        if let Some(owner) = self.open.owner.filter(|owner| self.owner == Some(*owner))
+            && let Some(alarms) = open_alarms(&std::mem::take(&mut self.open.on).concat())
+        {
+            self.recall_alarms(owner, alarms);
+        }
     }
 
     /// Takes what was remembered.

@@ -73,6 +73,7 @@ impl Collector {
         for alarms in self.profiles.iter_mut().filter_map(|profile| profile.decoder.alarms()) {
             alarms.forget();
         }
+        self.take_up_alarms();
     }
 
     /// Takes note of the device's clock, when that was what was read.
