@@ -16,8 +16,8 @@ const STAGES: [&str; 6] = ["link", "device", "policy", "envelope", "store", "upl
 /// What every stage may use: values without side effects.
 const COMMON: [&str; 2] = ["backoff", "time"];
 
-/// The one thing of the rim that a stage may use, and which stages: files are written in one place.
-const WRITER: (&str, [&str; 2]) = ("host::atomic_file", ["store", "uplink"]);
+/// The one thing of the rim that a stage may use, and which stages: files are opened and written in one place.
+const WRITER: (&str, [&str; 3]) = ("host::atomic_file", ["link", "store", "uplink"]);
 
 /// Third-party crates that one file (or folder) alone may name.
 const OWNED: [(&str, &str); 13] = [

@@ -70,6 +70,10 @@ impl Link for Scripted {
     async fn close(&mut self) {
         self.performed.try_send("close".to_owned()).unwrap();
     }
+
+    async fn abandon(&mut self) {
+        self.performed.try_send("abandon".to_owned()).unwrap();
+    }
 }
 
 /// Identifies itself when up, turns words between commas into faults (the simplest report), acknowledges what is
@@ -541,7 +545,7 @@ async fn what_a_driver_has_to_say_of_a_connection_is_said_before_its_end() {
     bench.session.context.reports = reports_in;
     let story = async {
         // `Up` and the identity fill the channel; `a` waits longer than the session has patience.
-        assert_eq!(bench.performed.recv().await.as_deref(), Some("close"));
+        assert_eq!(bench.performed.recv().await.as_deref(), Some("abandon"));
         let said = said(&mut reports, 9).await;
         bench.stop.send(true).unwrap();
         said
