@@ -148,17 +148,14 @@ impl Clock for Ahead {
 }
 
 /// What `bluetoothctl trust` or `untrust` does to the oximeter.
-async fn say_trusted(trusted: bool) {
-    let said = tokio::task::spawn_blocking(move || {
-        let mut channel = dbus::channel::Channel::get_private(dbus::channel::BusType::System).unwrap();
-        channel.register().unwrap();
-        let path = format!("/org/bluez/hci0/dev_{}", OXIMETER.replace(':', "_"));
-        let properties = "org.freedesktop.DBus.Properties";
-        let call = dbus::Message::new_method_call("org.bluez", path, properties, "Set").unwrap();
-        let call = call.append3("org.bluez.Device1", "Trusted", dbus::arg::Variant(trusted));
-        channel.send_with_reply_and_block(call, PATIENCE).unwrap();
-    });
-    said.await.unwrap();
+fn say_trusted(trusted: bool) {
+    // The double answers from a thread of its own.
+    let channel = dbus::channel::Channel::get_private(dbus::channel::BusType::System).unwrap();
+    let path = format!("/org/bluez/hci0/dev_{}", OXIMETER.replace(':', "_"));
+    let properties = "org.freedesktop.DBus.Properties";
+    let call = dbus::Message::new_method_call("org.bluez", path, properties, "Set").unwrap();
+    let call = call.append3("org.bluez.Device1", "Trusted", dbus::arg::Variant(trusted));
+    channel.send_with_reply_and_block(call, PATIENCE).unwrap();
 }
 
 fn address(text: &str) -> Address {
@@ -583,14 +580,14 @@ on_a_private_bus! {
         ward.bluez.delay("Introspect", Duration::from_millis(60));
         let story = async {
             ward.bluez.until("it is connected", |world| world.is_connected(OXIMETER)).await.unwrap();
-            say_trusted(false).await;
+            say_trusted(false);
         };
         let (opened, ()) = tokio::join!(open(&mut link), story);
         assert!(matches!(opened, Err(LinkError::Insecure { .. })), "{opened:?}");
         assert_eq!(ward.bluez.look(|world| world.indications_waiting(OXIMETER)), 0, "it was said");
         assert_eq!(ward.central.status().values_lost, 1);
         ward.bluez.delay("Introspect", Duration::ZERO);
-        say_trusted(true).await;
+        say_trusted(true);
         open(&mut link).await.unwrap();
         ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 3, 0]);
         assert_eq!(values(&mut link, SPOT, 2).await, [1, 3].map(|n| value(SPOT, &[0, 97, 0, n, 0])));

@@ -452,7 +452,7 @@ async fn a_session_whose_reports_are_not_taken_closes_its_link_and_keeps_the_rep
     bench.session.context.reports = reports_in;
     let story = async {
         let first = bench.performed.recv().await;
-        assert_eq!(first.as_deref(), Some("close"), "the link was left open");
+        assert_eq!(first.as_deref(), Some("abandon"), "the link was left open");
         let said = said(&mut reports, 6).await;
         bench.stop.send(true).unwrap();
         said
@@ -532,7 +532,7 @@ async fn a_session_that_waits_for_its_report_to_be_taken_can_be_stopped() {
     bench.session.context.reports = reports_in;
     let story = async {
         let first = bench.performed.recv().await;
-        assert_eq!(first.as_deref(), Some("close"));
+        assert_eq!(first.as_deref(), Some("abandon"));
         bench.stop.send(true).unwrap();
     };
     tokio::join!(bench.session.run(), story);

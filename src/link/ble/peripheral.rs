@@ -368,7 +368,7 @@ impl Target {
             },
         }
         if let Demand::Proven(rule, proofs) = &self.demand {
-            let Some(adapter) = up.bus.adapter_of(&id).await.map_err(silent)? else {
+            let Some(adapter) = up.bus.adapter_of(id).await.map_err(silent)? else {
                 return Err(self.denied("BlueZ gives no address of its adapter"));
             };
             let judged = proofs.judge(rule, Bond { adapter, device: self.address });

@@ -86,11 +86,8 @@ async fn start_thread(
 impl Session {
     /// Connects.
     pub(super) async fn open() -> Result<Self, String> {
-        let permit = match timeout(ANSWER_LIMIT, SESSIONS.acquire()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) | Err(_) => {
-                return Err(format!("{SESSIONS_MOST} devices are connected, or being connected, already"));
-            }
+        let Ok(Ok(permit)) = timeout(ANSWER_LIMIT, SESSIONS.acquire()).await else {
+            return Err(format!("{SESSIONS_MOST} devices are connected, or being connected, already"));
         };
         let named = thread::Builder::new().name("btleplug".to_owned());
         let (thread, own) = start_thread(named, permit).await?;
@@ -172,8 +169,11 @@ mod tests {
     /// No system has an address space for this stack.
     #[tokio::test]
     async fn without_a_thread_there_is_no_session_and_nothing_panics() {
-        let permit = SESSIONS.acquire().await.unwrap();
+        // Of its own: another test counts those of the sessions.
+        static PLACES: Semaphore = Semaphore::const_new(1);
+        let permit = PLACES.acquire().await.unwrap();
         let error = start_thread(thread::Builder::new().stack_size(1 << 60), permit).await.err().unwrap();
         assert!(error.starts_with("no thread for btleplug: "), "{error}");
+        assert_eq!(PLACES.available_permits(), 1);
     }
 }

@@ -318,7 +318,7 @@ mod tests {
             0,
         )
         .unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         #[expect(clippy::disallowed_methods, reason = "a test's own, which would hang in the test's place")]
         std::thread::spawn(move || tell.send(proofs.judge(&RULE, bond(1))));
         let judged = told.recv_timeout(std::time::Duration::from_secs(10)).expect("a pipe is waited for");
