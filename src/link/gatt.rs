@@ -32,6 +32,9 @@ pub const PUMP_STATUS_READER: Characteristic = Characteristic { service: 0x183A,
 /// The Record Access Control Point of an insulin pump: other codes than [`RECORD_ACCESS`].
 pub const PUMP_RECORD_ACCESS: Characteristic = Characteristic { service: 0x183A, uuid: 0x2B27 };
 
+/// The service of an insulin pump.
+const INSULIN_DELIVERY: u16 = 0x183A;
+
 /// One write, with its octets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct GattWrite {
@@ -322,8 +325,7 @@ impl Leftover {
     pub fn of(characteristic: Characteristic) -> Self {
         if WHOLE_MEASUREMENTS.contains(&characteristic) {
             Self::Kept
-        } else if characteristic.service == PUMP_STATUS_READER.service
-            || CONTROL_POINTS.contains(&characteristic.uuid)
+        } else if characteristic.service == INSULIN_DELIVERY || CONTROL_POINTS.contains(&characteristic.uuid)
         {
             Self::Void
         } else {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::STATE_FOLDER;
 use super::keys::{self, KeysTrouble};
 use super::rule::{BondClass, BondRule, Method, Unfit, judge};
-use crate::host::atomic_file;
+use crate::host::atomic_file::open_regular;
 use crate::link::ble::Address;
 use crate::time::Wall;
 
@@ -204,7 +204,7 @@ impl Proofs {
         let most = u64::try_from(MOST_OCTETS + 1).unwrap_or(u64::MAX);
         let mut octets = Vec::new();
         // In a folder of the daemon's user, read by root too: what stands there may be anything.
-        atomic_file::open_regular(&self.record)?.take(most).read_to_end(&mut octets)?;
+        open_regular(&self.record)?.take(most).read_to_end(&mut octets)?;
         if octets.len() > MOST_OCTETS {
             return Err(std::io::Error::new(ErrorKind::FileTooLarge, "it is too long: move it away"));
         }
