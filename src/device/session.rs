@@ -417,7 +417,7 @@ impl<L: Link> Session<L> {
                 return ControlFlow::Continue(());
             }
             Ok(Err(_)) => return ControlFlow::Break(Ended::Stopped),
-            Err(_) => self.link.close().await,
+            Err(_) => self.link.abandon().await,
         }
         let since = self.context.clock.now().mono;
         let mut stop = self.context.stop.clone();

@@ -70,6 +70,10 @@ impl Link for Scripted {
     async fn close(&mut self) {
         self.performed.try_send("close".to_owned()).unwrap();
     }
+
+    async fn abandon(&mut self) {
+        self.performed.try_send("abandon".to_owned()).unwrap();
+    }
 }
 
 /// Identifies itself when up, turns words between commas into faults (the simplest report), acknowledges what is
@@ -448,7 +452,7 @@ async fn a_session_whose_reports_are_not_taken_closes_its_link_and_keeps_the_rep
     bench.session.context.reports = reports_in;
     let story = async {
         let first = bench.performed.recv().await;
-        assert_eq!(first.as_deref(), Some("close"), "the link was left open");
+        assert_eq!(first.as_deref(), Some("abandon"), "the link was left open");
         let said = said(&mut reports, 6).await;
         bench.stop.send(true).unwrap();
         said
@@ -528,7 +532,7 @@ async fn a_session_that_waits_for_its_report_to_be_taken_can_be_stopped() {
     bench.session.context.reports = reports_in;
     let story = async {
         let first = bench.performed.recv().await;
-        assert_eq!(first.as_deref(), Some("close"));
+        assert_eq!(first.as_deref(), Some("abandon"));
         bench.stop.send(true).unwrap();
     };
     tokio::join!(bench.session.run(), story);
@@ -541,7 +545,7 @@ async fn what_a_driver_has_to_say_of_a_connection_is_said_before_its_end() {
     bench.session.context.reports = reports_in;
     let story = async {
         // `Up` and the identity fill the channel; `a` waits longer than the session has patience.
-        assert_eq!(bench.performed.recv().await.as_deref(), Some("close"));
+        assert_eq!(bench.performed.recv().await.as_deref(), Some("abandon"));
         let said = said(&mut reports, 9).await;
         bench.stop.send(true).unwrap();
         said
