@@ -204,6 +204,7 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
         notebooks: Shelf::new(store::records_beside(&config.store.folder), origin.store),
         proofs: Proofs::beside(&config.store.folder),
         stop: running.stop_sessions.subscribe(),
+        drained: running.stop_uplink.subscribe(),
     };
     let centrals = sessions::start(&mut running.supervisor, &config.devices, durable, &shared, &links);
 

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,10 +21,10 @@ use wardline::device::observation::Value;
 use wardline::device::{Action, Driver, FaultKind};
 use wardline::host::clock::SystemClock;
 use wardline::host::random::SystemRandomness;
-use wardline::lab::bluez::{Bluez, Bus, Emulated, World};
+use wardline::lab::bluez::{Bluez, Bus, Emulated, StoredOximeter, World};
 use wardline::link::ble::{Address, BleLink, Central, Demand, Handle, Presence, Security};
 use wardline::link::{Characteristic, Link, LinkCommand, LinkError, LinkEvent, NOT_OFFERED, RequestId};
-use wardline::time::Now;
+use wardline::time::{Clock, Now};
 
 const BELT: &str = "F1:00:00:00:00:01";
 const OXIMETER: &str = "F2:00:00:00:00:02";
@@ -133,6 +134,28 @@ impl Ward {
 fn central(adapter: &str, listed: &[&str]) -> (Central, Handle) {
     let listed: Vec<Address> = listed.iter().map(|text| address(text)).collect();
     Central::new(adapter, listed, Arc::new(SystemClock::default()), Box::new(SystemRandomness::new()))
+}
+
+/// The system's clock, so many seconds ahead.
+#[derive(Default)]
+struct Ahead(SystemClock, AtomicU64);
+
+impl Clock for Ahead {
+    fn now(&self) -> Now {
+        let now = self.0.now();
+        Now { mono: now.mono + Duration::from_secs(self.1.load(Ordering::Relaxed)), ..now }
+    }
+}
+
+/// What `bluetoothctl trust` or `untrust` does to the oximeter.
+fn say_trusted(trusted: bool) {
+    // The double answers from a thread of its own.
+    let channel = dbus::channel::Channel::get_private(dbus::channel::BusType::System).unwrap();
+    let path = format!("/org/bluez/hci0/dev_{}", OXIMETER.replace(':', "_"));
+    let properties = "org.freedesktop.DBus.Properties";
+    let call = dbus::Message::new_method_call("org.bluez", path, properties, "Set").unwrap();
+    let call = call.append3("org.bluez.Device1", "Trusted", dbus::arg::Variant(trusted));
+    channel.send_with_reply_and_block(call, PATIENCE).unwrap();
 }
 
 fn address(text: &str) -> Address {
@@ -518,6 +541,146 @@ on_a_private_bus! {
         // Not the notification: it said what was so then.
         let expected: Vec<LinkEvent> = (0..20).map(|n| value(SPOT, &[0, 97, 0, n, 0])).collect();
         assert_eq!(values(&mut link, SPOT, 20).await, expected);
+    }
+
+    async fn an_indication_comes_once_while_its_subscription_is_made(ward: Ward) {
+        let mut link = ward.bonded_oximeter().await;
+        ward.bluez.drop_connection(OXIMETER).unwrap();
+        assert!(matches!(next(&mut link).await, LinkEvent::Down(_)));
+        open(&mut link).await.unwrap();
+        // Long enough for whatever registrations there are to stand beside each other.
+        ward.bluez.delay("StartNotify", Duration::from_millis(100));
+        ward.bluez.delay("StopNotify", Duration::from_millis(300));
+        let asked = |world: &World| world.count(OXIMETER, "StartNotify");
+        let before = ward.bluez.look(asked);
+        let said = [1, 2, 2, 3, 3];
+        let story = async {
+            ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, said[0], 0]);
+            ward.bluez.until("it is asked", |world| asked(world) > before).await.unwrap();
+            // Two measurements can be equal.
+            for n in &said[1..] {
+                ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, *n, 0]);
+            }
+        };
+        let (heard, ()) = tokio::join!(values(&mut link, SPOT, said.len()), story);
+        assert_eq!(heard, said.map(|n| value(SPOT, &[0, 97, 0, n, 0])));
+        ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 4, 0]);
+        assert_eq!(next(&mut link).await, value(SPOT, &[0, 97, 0, 4, 0]), "nothing comes twice");
+    }
+
+    async fn what_came_over_a_connection_that_was_not_secure_is_never_given(ward: Ward) {
+        ward.bluez.add(Emulated::pulse_oximeter(OXIMETER, "SN-2").bonded());
+        let mut link = BleLink::new(ward.central.clone(), address(OXIMETER), vec![SPOT], Demand::Bonded);
+        open(&mut link).await.unwrap();
+        subscribe(&mut link, SPOT).await;
+        // What a good connection left stays.
+        ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 1, 0]);
+        link.close().await;
+        ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 2, 0]);
+        ward.bluez.delay("Introspect", Duration::from_millis(60));
+        let story = async {
+            ward.bluez.until("it is connected", |world| world.is_connected(OXIMETER)).await.unwrap();
+            say_trusted(false);
+        };
+        let (opened, ()) = tokio::join!(open(&mut link), story);
+        assert!(matches!(opened, Err(LinkError::Insecure { .. })), "{opened:?}");
+        assert_eq!(ward.bluez.look(|world| world.indications_waiting(OXIMETER)), 0, "it was said");
+        assert_eq!(ward.central.status().values_lost, 1);
+        ward.bluez.delay("Introspect", Duration::ZERO);
+        say_trusted(true);
+        open(&mut link).await.unwrap();
+        ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 3, 0]);
+        assert_eq!(values(&mut link, SPOT, 2).await, [1, 3].map(|n| value(SPOT, &[0, 97, 0, n, 0])));
+    }
+
+    async fn what_was_said_too_long_ago_is_counted_and_not_given(ward: Ward) {
+        ward.bluez.add(Emulated::pulse_oximeter(OXIMETER, "SN-2").bonded());
+        let clock = Arc::new(Ahead::default());
+        let random = Box::new(SystemRandomness::new());
+        let (central, handle) = Central::new("hci0", [address(OXIMETER)], Arc::clone(&clock) as _, random);
+        let story = async {
+            let mut link = BleLink::new(handle.clone(), address(OXIMETER), vec![SPOT], Demand::Bonded);
+            open(&mut link).await.unwrap();
+            subscribe(&mut link, SPOT).await;
+            for (seconds, lost) in [(40, 0), (70, 1)] {
+                ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 1, 0]);
+                link.close().await;
+                clock.1.fetch_add(seconds, Ordering::Relaxed);
+                open(&mut link).await.unwrap();
+                ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 2, 0]);
+                let expected: Vec<LinkEvent> =
+                    [1, 2].into_iter().skip(lost).map(|n| value(SPOT, &[0, 97, 0, n, 0])).collect();
+                assert_eq!(values(&mut link, SPOT, 2 - lost).await, expected, "after {seconds} s");
+                assert_eq!(handle.status().values_lost, lost as u64);
+            }
+            // Its time is that at which it was said, over however many connections.
+            ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 3, 0]);
+            for _ in 0..2 {
+                link.close().await;
+                clock.1.fetch_add(35, Ordering::Relaxed);
+                open(&mut link).await.unwrap();
+            }
+            ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 4, 0]);
+            assert_eq!(values(&mut link, SPOT, 1).await, [value(SPOT, &[0, 97, 0, 4, 0])]);
+            assert_eq!(handle.status().values_lost, 2);
+        };
+        tokio::select! {
+            _ = central.run() => unreachable!(),
+            () = story => {}
+        }
+    }
+
+    async fn what_nobody_took_in_time_is_counted_and_not_given(ward: Ward) {
+        let mut link = ward.bonded_oximeter().await;
+        for n in 0..3 {
+            ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, n, 0]);
+        }
+        link.abandon().await;
+        assert!(!ward.bluez.look(|world| world.is_connected(OXIMETER)));
+        assert_eq!(ward.central.status().values_lost, 3);
+        open(&mut link).await.unwrap();
+        ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 9, 0]);
+        assert_eq!(values(&mut link, SPOT, 1).await, [value(SPOT, &[0, 97, 0, 9, 0])]);
+    }
+
+    async fn the_answer_of_a_control_point_ends_with_its_connection(ward: Ward) {
+        const CONTROL: Characteristic = Characteristic { service: 0x1822, uuid: 0x2A52 };
+        ward.bluez.add(StoredOximeter::emulated(OXIMETER, "SN-2").bonded());
+        let wanted = vec![SPOT, CONTROL];
+        let mut link = BleLink::new(ward.central.clone(), address(OXIMETER), wanted, Demand::Bonded);
+        open(&mut link).await.unwrap();
+        subscribe(&mut link, SPOT).await;
+        subscribe(&mut link, CONTROL).await;
+        ward.bluez.indicate(OXIMETER, 0x2A52, &[6, 0, 1, 1]);
+        ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 1, 0]);
+        link.close().await;
+        open(&mut link).await.unwrap();
+        subscribe(&mut link, CONTROL).await;
+        assert_eq!(values(&mut link, SPOT, 1).await, [value(SPOT, &[0, 97, 0, 1, 0])]);
+        assert_eq!(ward.central.status().values_lost, 0, "there was nothing in it to lose");
+    }
+
+    async fn what_a_link_still_holds_when_it_ends_is_counted(ward: Ward) {
+        let mut link = ward.bonded_oximeter().await;
+        for n in 0..2 {
+            ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, n, 0]);
+        }
+        link.close().await;
+        assert_eq!(ward.central.status().values_lost, 0);
+        drop(link);
+        assert_eq!(ward.central.status().values_lost, 2);
+        // And one in the midst of a connection.
+        let mut link = ward.bonded_oximeter().await;
+        ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 2, 0]);
+        link.perform(LinkCommand::Read(SERIAL)).await.unwrap();
+        let heard = next(&mut link).await;
+        assert_eq!(heard, value(SPOT, &[0, 97, 0, 2, 0]));
+        ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 3, 0]);
+        // Behind it on the way of the values.
+        assert!(matches!(next(&mut link).await, LinkEvent::ReadDone(..)));
+        link.perform(LinkCommand::HangUp).await.unwrap();
+        drop(link);
+        assert_eq!(ward.central.status().values_lost, 3);
     }
 
     async fn a_device_that_goes_out_of_range_comes_back(ward: Ward) {

@@ -129,6 +129,9 @@ static BELT: BleProfile = BleProfile {
 /// Of a service whose devices ask for the consent of a user.
 static SCALE: BleProfile = BleProfile { name: "weight-scale", service: 0x181D, ..BELT };
 
+/// Of a device that tells its clock.
+static CLOCK: BleProfile = BleProfile { name: "current-time", service: 0x1805, ..BELT };
+
 static CLIP: BleProfile = BleProfile {
     name: "pulse-oximeter",
     title: "Pulse Oximeter",
@@ -143,7 +146,7 @@ static CLIP: BleProfile = BleProfile {
 };
 
 const FIXTURE: Catalogue =
-    Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP, &SCALE] };
+    Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP, &SCALE, &CLOCK] };
 
 /// The least that a gateway needs.
 const GATEWAY: &str = r#"
@@ -1092,7 +1095,7 @@ fn settings_that_do_not_fit_are_named_with_what_they_can_be() {
 #[test]
 fn a_secret_is_given_by_the_place_of_its_file_and_never_repeated() {
     let scale = |settings: &str| {
-        let entry = BELT_DEVICE.replace("heart-rate", "weight-scale");
+        let entry = BELT_DEVICE.replace("\"heart-rate\"", "\"weight-scale\", \"current-time\"");
         Folder::new(GATEWAY, &[("one.toml", &format!("{entry}settings = {{ {settings} }}\n"))])
     };
     for (given, expected) in [("/etc/code", "/etc/code"), ("credential:scale-7", "/run/own/scale-7")] {
@@ -1110,6 +1113,10 @@ fn a_secret_is_given_by_the_place_of_its_file_and_never_repeated() {
     for (given, expected) in [
         ("consent_code = \"4815\"", "settings.consent_code: must be the path of a file"),
         ("consent_code = 4815", "settings.consent_code: must be the path of a file"),
+        ("consent_code = \"4815 \"", "settings.consent_code: must be the path of a file"),
+        ("consent_code = \" +4815\"", "settings.consent_code: must be the path of a file"),
+        ("consent_code = \"48-15\"", "settings.consent_code: must be the path of a file"),
+        ("consent_code = \"48 15\"", "settings.consent_code: must be the path of a file"),
         (
             "consent_code = \"credential:/x\"",
             "settings.consent_code: \"credential:/x\" does not name a credential",
@@ -1118,8 +1125,13 @@ fn a_secret_is_given_by_the_place_of_its_file_and_never_repeated() {
         ("consent_user = 255", "settings.consent_user: is 255, but must be a whole number from 0 to 254"),
     ] {
         let problem = scale(given).problem();
-        assert!(problem.contains(expected) && !problem.contains("4815"), "{given}: {problem}");
+        let is_repeated = ["4815", "48-15", "48 15"].iter().any(|code| problem.contains(code));
+        assert!(problem.contains(expected) && !is_repeated, "{given}: {problem}");
     }
+    let untimed = BELT_DEVICE.replace("heart-rate", "weight-scale");
+    let entry = format!("{untimed}settings = {{ consent_code = \"/etc/code\" }}\n");
+    let problem = Folder::new(GATEWAY, &[("one.toml", &entry)]).problem();
+    assert!(problem.contains("settings.consent_code: needs \"current-time\""), "{problem}");
     let entry = format!("{BELT_DEVICE}settings = {{ consent_code = \"/etc/code\" }}\n");
     let problem = Folder::new(GATEWAY, &[("one.toml", &entry)]).problem();
     assert!(problem.contains("is not a setting of heart-rate"), "{problem}");

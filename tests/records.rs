@@ -376,7 +376,9 @@ on_a_private_bus! {
         ward.until("all are durable", |ward| ward.durable.len() == observations(&kept)).await;
         // The end of the transfer is told, then remembered: the mark stands at the last record.
         let file = ward.folder.path().join("spool.records/meter.memo");
-        let marked = |file: &std::path::Path| std::fs::read(file).is_ok_and(|memo| memo.get(34) == Some(&30));
+        // Of the glucose service: flags, then the number of the last record.
+        let is_last = |entry: &[u8]| matches!(entry, [0x08, 0x18, _, 30, 0, 0, 0]);
+        let marked = |file: &std::path::Path| std::fs::read(file).is_ok_and(|memo| memo.windows(7).any(is_last));
         tokio::time::timeout(PATIENCE, async {
             while !marked(&file) {
                 tokio::time::sleep(Duration::from_millis(5)).await;

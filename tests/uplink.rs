@@ -18,8 +18,8 @@ mod payloads {
     #[test]
     fn samples_of_every_sort_can_be_written() {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("payloads");
-        assert_eq!(wardline::lab::sample_payloads(&folder).unwrap(), 11);
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 11);
+        assert_eq!(wardline::lab::sample_payloads(&folder).unwrap(), 13);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 13);
     }
 }
 

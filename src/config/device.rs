@@ -6,7 +6,7 @@ use super::line_driver::{Drivers, Named};
 use super::rule::Proof;
 use super::scope::{Places, Scope};
 use super::{Connection, Device, bond, part, raw, rule, setting, suggest};
-use crate::device::ble::is_of_place;
+use crate::device::ble::{CONSENT_CODE, is_of_place};
 use crate::device::catalogue::{BleProfile, SerialModel};
 use crate::device::nomenclature::Metric;
 use crate::device::settings::{Setting, Settings};
@@ -15,6 +15,9 @@ use crate::policy::{DeviceCard, DeviceRule};
 
 /// Where udev makes names of serial ports that survive renumbering.
 const STABLE: [&str; 2] = ["/dev/serial/by-path/", "/dev/serial/by-id/"];
+
+/// The profile that reads the device's clock.
+const CURRENT_TIME: &str = "current-time";
 
 /// What no other device may have, by the key that says it.
 pub(super) type Claims = Vec<(String, String)>;
@@ -301,7 +304,17 @@ fn ble_settings(
         }
     }
     let names = profiles.iter().map(|profile| profile.name).collect::<Vec<_>>().join("+");
-    setting::judge(scope, raw.settings.as_ref(), (&rows, &names), places)
+    let settings = setting::judge(scope, raw.settings.as_ref(), (&rows, &names), places)?;
+    // What a consent releases was measured some day: only the device's clock says when.
+    if settings.file(CONSENT_CODE).is_some() && profiles.iter().all(|profile| profile.name != CURRENT_TIME) {
+        let text = format!(
+            "needs {CURRENT_TIME:?} among the `profiles`: without the device's clock nobody can say when what it \
+             keeps was measured"
+        );
+        scope.problem(&format!("settings.{CONSENT_CODE}"), text);
+        return None;
+    }
+    Some(settings)
 }
 
 fn profiles(

@@ -57,9 +57,10 @@ pub fn set_from_text(settings: &mut Settings, model: &SerialModel, text: &str) -
     set(settings, row, &value).map_err(named)
 }
 
-/// Whether a secret was written down instead of the place of its file: no such file is called by digits alone.
+/// Whether a secret was written down instead of the place of its file: no such file is called by digits, blanks and
+/// signs alone. Everything with a letter or in a folder may be one.
 fn is_itself(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
+    !text.chars().any(|sign| sign.is_alphabetic() || sign == '/')
 }
 
 fn set(settings: &mut Settings, row: &Setting, value: &SettingValue) -> Result<(), String> {

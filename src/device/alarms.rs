@@ -81,6 +81,15 @@ impl AlarmEdges {
     }
 }
 
+/// The order of urgencies. What has none may be anything: as urgent as the most urgent.
+pub const fn rank(priority: Priority) -> u8 {
+    match priority {
+        Priority::Low => 0,
+        Priority::Medium => 1,
+        Priority::High | Priority::Unstated => 2,
+    }
+}
+
 /// One edge of one alarm.
 pub fn edge(code: &str, raised: &Raised, phase: Phase) -> Observation {
     let Raised { metric, priority, text, is_silenced } = raised;

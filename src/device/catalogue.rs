@@ -190,6 +190,12 @@ pub trait Decoder: Send {
         false
     }
 
+    /// The number of a record of which something was given just now and the main part did not come, if any: what
+    /// was given of it does not count as the record.
+    fn poll_lone(&mut self) -> Option<u32> {
+        None
+    }
+
     /// What it has learned of how the device counts its records, if anything.
     fn poll_numbering(&mut self) -> Option<Numbering> {
         None

@@ -8,26 +8,22 @@ use std::future::Future;
 use std::pin::Pin;
 
 /// At most [`Memo::MOST`] bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memo {
-    bytes: [u8; Self::MOST],
-    length: u8,
-}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memo(Box<[u8]>);
 
 impl Memo {
-    /// The longest.
-    pub const MOST: usize = 240;
+    /// The longest: room for what is known of a device and its records, and for the 32 alarms that a driver holds for
+    /// on at most.
+    pub const MOST: usize = 768;
 
     /// Of these bytes; `None` when they are too many.
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let mut all = [0; Self::MOST];
-        all.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Self { bytes: all, length: u8::try_from(bytes.len()).ok()? })
+        (bytes.len() <= Self::MOST).then(|| Self(bytes.into()))
     }
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+        &self.0
     }
 }
 

@@ -26,6 +26,7 @@
 //! | of either, and without it the clock is wrong by a step of daylight saving time | not: the zone may be another since |
 //! | with a zone of 0 and nothing to be added: local or UTC | as it is if the clock is right, else not |
 //! | with something to be added for the user-facing time, without a zone | not: the base time is another clock |
+//! | with a zone, or something to be added, that no place on earth has | not |
 //! | a counter | not |
 //!
 //! What never happens: the raw stamp is changed; a time is made up.
@@ -92,6 +93,9 @@ pub fn lead(stamp: DeviceTime, local: i64) -> Option<i64> {
         (Some(0), Some(offset)) => (i64::from(offset) * MINUTE, true),
         (None | Some(_), Some(_)) => return None,
     };
+    if !(WESTERNMOST * QUARTER..=EASTERNMOST * QUARTER).contains(&zone) {
+        return None;
+    }
     let wrong_by = local.checked_sub(zone)?;
     let is_step = |quarters: i64| wrong_by.abs().abs_diff(quarters * QUARTER) <= QUARTER.unsigned_abs() / 2;
     if DAYLIGHT_STEPS.into_iter().any(is_step) {
@@ -105,6 +109,11 @@ const MINUTE: i64 = 60_000;
 
 /// Milliseconds in a quarter of an hour, in which zones are counted.
 const QUARTER: i64 = 15 * MINUTE;
+
+/// The least zone that there is, and the greatest with the most that daylight saving time adds (GATT Specification
+/// Supplement, "Time Zone": -48 to 56 quarters of an hour; "DST Offset": up to 8).
+const WESTERNMOST: i64 = -48;
+const EASTERNMOST: i64 = 56 + 8;
 
 /// Quarters of an hour by which daylight saving time moves a clock (GATT Specification Supplement, "DST Offset").
 const DAYLIGHT_STEPS: [i64; 3] = [2, 4, 8];
@@ -199,7 +208,7 @@ mod tests {
         assert_eq!(place(&stamped(Some(ticks(5, None)), stored), at(NOON)), Placed::Unknown);
     }
 
-    /// Thirteen more rows: the stamp's zone and offset, what the local clock was ahead, in minutes, and what holds.
+    /// Twenty more rows: the stamp's zone and offset, what the local clock was ahead, in minutes, and what holds.
     #[test]
     fn the_truth_table_of_zones() {
         let berlin = 60;
@@ -217,6 +226,13 @@ mod tests {
             ("zone 0, clock a day off", Some(0), None, 1_440, None),
             ("a user-facing offset", None, Some(60), berlin, None),
             ("zone and offset", Some(4), Some(60), berlin, None),
+            ("zone not known", Some(-128), None, -1_920, None),
+            ("UTC, the most westerly zone", Some(0), Some(-720), -717, Some(3)),
+            ("UTC, beyond it", Some(0), Some(-735), -735, None),
+            ("UTC, zone not known", Some(0), Some(-1_920), 0, None),
+            ("the most easterly zone in summer", Some(64), None, 963, Some(963)),
+            ("beyond it", Some(65), None, 978, None),
+            ("UTC, beyond it in the east", Some(0), Some(975), 975, None),
         ];
         for (name, zone, offset, local, expected) in rows {
             let stamp = DeviceTime { offset, zone, ..eleven() };

@@ -154,8 +154,10 @@ impl<L: Link> Session<L> {
             self.link.close().await;
             let Ended::Link(error) = ended else { return };
             let now = self.context.clock.now();
+            // A report that had to wait has closed a link that is closed already.
             if matches!(error, LinkError::Insecure { .. })
-                && self.report(now, self.context.device, ReportBody::Insecure).await.is_break()
+                && let ControlFlow::Break(Ended::Stopped) =
+                    self.report(now, self.context.device, ReportBody::Insecure).await
             {
                 return;
             }
@@ -213,9 +215,6 @@ impl<L: Link> Session<L> {
         let mut at = now;
         loop {
             if let ControlFlow::Break(ended) = self.perform_actions(at).await {
-                if let Ended::Link(LinkError::HungUp) = &ended {
-                    self.hang_up().await;
-                }
                 if let Ended::Link(error) = &ended {
                     // What it still holds belongs to this connection, and must not come out at the next.
                     self.driver.handle_event(&LinkEvent::Down(error.clone()), at);
@@ -256,8 +255,9 @@ impl<L: Link> Session<L> {
         }
     }
 
-    /// The link hangs up, and what the device had said by then is still heard: what was confirmed to it is
-    /// not given again. Only where a device confirms and keeps; a stream has nothing to lose.
+    /// The link hangs up because the gateway stops, and what the device had said by then is still heard: what
+    /// was confirmed to it is not given again. Only where a device confirms and keeps; a stream has nothing to
+    /// lose. When the driver hangs up, what it did not want to hear waits in the link for the next connection.
     async fn hang_up(&mut self) {
         if !self.context.notebook.keeps() || self.link.perform(LinkCommand::HangUp).await.is_err() {
             return;
@@ -273,7 +273,8 @@ impl<L: Link> Session<L> {
                 let _ = self.last_words(at, Ended::Link(LinkError::HungUp)).await;
             }
         };
-        let _ = tokio::time::timeout(HANG_UP_LIMIT, heard).await;
+        // A report may have been on its way.
+        self.has_lost |= tokio::time::timeout(HANG_UP_LIMIT, heard).await.is_err();
     }
 
     /// Nothing was heard for too long.
@@ -416,7 +417,7 @@ impl<L: Link> Session<L> {
                 return ControlFlow::Continue(());
             }
             Ok(Err(_)) => return ControlFlow::Break(Ended::Stopped),
-            Err(_) => self.link.close().await,
+            Err(_) => self.link.abandon().await,
         }
         let since = self.context.clock.now().mono;
         let mut stop = self.context.stop.clone();

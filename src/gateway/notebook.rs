@@ -1,7 +1,7 @@
 //! What drivers want to know again after a restart: one small file for each device, beside the store.
 //!
-//! In: a memo. Out: the same after a restart. A file: `WLnB`, version 1, the store's id (16), the memo's
-//! length (1), the memo, and a check (FNV-1a, 64 bits, little-endian) of all that with the device's name
+//! In: a memo. Out: the same after a restart. A file: `WLnB`, version 2, the store's id (16), the memo's
+//! length (2, little-endian; 1 in version 1, which is still read), the memo, and a check (FNV-1a, 64 bits, little-endian) of all that with the device's name
 //! behind it. It is written whole or not at all ([`atomic_file`]).
 //!
 //! What can go wrong: it is missing, torn, of another device or of another store. Then nothing is remembered.
@@ -19,9 +19,11 @@ use crate::host::supervisor::blocking;
 use crate::store::StoreId;
 
 const MAGIC: [u8; 4] = *b"WLnB";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// As it was written before, with one octet for the length.
+const VERSION_OF_SHORT: u8 = 1;
 /// No file is longer.
-const MAX_FILE: usize = 4 + 1 + 16 + 1 + Memo::MOST + 8;
+const MAX_FILE: usize = 4 + 1 + 16 + 2 + Memo::MOST + 8;
 
 /// Where the notebooks of all devices are.
 #[derive(Clone, Debug)]
@@ -75,15 +77,20 @@ impl NoteFile {
         if u64::from_le_bytes(*check) != self.check(body) {
             return None;
         }
-        let rest = body.strip_prefix(&MAGIC)?.strip_prefix(&[VERSION])?.strip_prefix(&self.store.0)?;
-        let (length, memo) = rest.split_first()?;
-        (usize::from(*length) == memo.len()).then(|| Memo::new(memo))?
+        let (version, rest) = body.strip_prefix(&MAGIC)?.split_first()?;
+        let rest = rest.strip_prefix(&self.store.0)?;
+        let (length, memo) = match *version {
+            VERSION => rest.split_first_chunk().map(|(length, memo)| (u16::from_le_bytes(*length), memo))?,
+            VERSION_OF_SHORT => rest.split_first().map(|(length, memo)| (u16::from(*length), memo))?,
+            _ => return None,
+        };
+        (usize::from(length) == memo.len()).then(|| Memo::new(memo))?
     }
 
     fn bytes(&self, memo: &Memo) -> Vec<u8> {
         let mut out = [&MAGIC[..], &[VERSION], &self.store.0].concat();
         let memo = memo.bytes();
-        out.push(u8::try_from(memo.len()).unwrap_or_default());
+        out.extend(u16::try_from(memo.len()).unwrap_or_default().to_le_bytes());
         out.extend(memo);
         let check = self.check(&out);
         out.extend(check.to_le_bytes());
@@ -143,9 +150,21 @@ mod tests {
         assert_eq!(file.read().await, None);
         for memo in [&[1u8, 2, 3][..], &[], &[9; Memo::MOST]] {
             let memo = Memo::new(memo).unwrap();
-            file.write(memo).await;
+            file.write(memo.clone()).await;
             assert_eq!(shelf(folder.path(), 1).of("meter-1").read().await, Some(memo));
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_of_version_1_is_still_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = shelf(folder.path(), 1).of("meter-1");
+        file.write(Memo::new(&[]).unwrap()).await;
+        let mut old = [&MAGIC[..], &[1], &[1; 16], &[3, 7, 8, 9]].concat();
+        let check = file.check(&old);
+        old.extend(check.to_le_bytes());
+        atomic_file::write(file.path(), &old).unwrap();
+        assert_eq!(file.read().await, Memo::new(&[7, 8, 9]));
     }
 
     #[tokio::test]

@@ -209,7 +209,7 @@ fn radio_warnings(radio: &status::Radio) -> Vec<String> {
     }));
     if radio.values_lost > 0 {
         warnings.push(format!(
-            "radio {name}: {} value(s) were lost, too many came before they could be taken: look for the devices in the log",
+            "radio {name}: {} value(s) that their devices hold for received were lost: look for the devices and the reasons in the log",
             radio.values_lost
         ));
     }

@@ -28,6 +28,7 @@ use crate::link::gatt::Consent;
 use crate::link::replay::ReplayLink;
 use crate::link::serial::SerialLink;
 use crate::time::Clock;
+use crate::uplink::Stop;
 
 /// How a device link comes back: quickly, as a person who put a cable back in is watching, but not
 /// so often that an absent device costs anything.
@@ -58,6 +59,8 @@ pub struct Shared {
     pub proofs: Proofs,
     /// Turns true when the sessions shall end.
     pub stop: watch::Receiver<bool>,
+    /// What every session had to say is on disk.
+    pub drained: watch::Receiver<Stop>,
 }
 
 /// What makes the [`Context`] of one device's session, as often as it is needed.
@@ -252,11 +255,12 @@ fn start_centrals(
         let random = Box::new(SystemRandomness::new());
         let (central, handle) = Central::new(adapter, addresses, Arc::clone(&shared.clock), random);
         handles.push(handle);
-        let mut stop = shared.stop.clone();
+        let mut drained = shared.drained.clone();
         supervisor.task("central", async move {
             tokio::select! {
                 never = central.run() => match never {},
-                _ = stop.wait_for(|stop| *stop) => Ok(()),
+                // Not with the sessions: whoever hangs up waits until its central has seen that.
+                _ = drained.wait_for(|stop| *stop != Stop::Run) => Ok(()),
             }
         });
     }

@@ -17,11 +17,11 @@
 //! can make; a link left half open after a failed attempt.
 //!
 //! Limits that come from below: BlueZ confirms an indication by itself before a value reaches this
-//! process, so a registration for it stands whenever one is possible (`keeper`); services of one device that have the same UUID collapse to one; a value that is read
-//! from a characteristic that is also subscribed to arrives as a notification too; the queue between
-//! the bus and a link has no bound of its own, so a session must keep calling `next`. when
-//! the bus dies btleplug's streams may print a panic of theirs, which ends nothing. Links must be
-//! dropped inside the runtime.
+//! process, so a registration for it stands whenever one is possible (`keeper`); services of one device that have
+//! the same UUID collapse to one; a value that is read from a characteristic that is also subscribed to arrives
+//! as a notification too; the queue between the bus and a link has no bound of its own, so a session must keep
+//! calling `next`. When the bus dies btleplug's streams may print a panic of theirs, which ends nothing. Links
+//! must be dropped inside the runtime.
 
 mod adapter;
 mod bus;
@@ -32,6 +32,7 @@ mod objects;
 pub mod pairing;
 mod peripheral;
 mod session;
+mod undelivered;
 mod watchdog;
 
 use std::fmt;

@@ -36,6 +36,9 @@ pub const PUMP_STATUS_READER: Characteristic = Characteristic { service: 0x183A,
 /// The Record Access Control Point of an insulin pump: other codes than [`RECORD_ACCESS`].
 pub const PUMP_RECORD_ACCESS: Characteristic = Characteristic { service: 0x183A, uuid: 0x2B27 };
 
+/// The service of an insulin pump.
+const INSULIN_DELIVERY: u16 = 0x183A;
+
 /// One write, with its octets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct GattWrite {
@@ -257,6 +260,51 @@ pub fn e2e_crc(octets: &[u8]) -> u16 {
     })
 }
 
+/// What becomes of a value that a device indicated, and so holds for received, when its connection ended before
+/// anybody was given it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftover {
+    /// It is a measurement, whole in itself: it may be given on the next connection.
+    Kept,
+    /// It means nothing without its connection, and is lost with it.
+    Lost,
+    /// It is the answer to what was asked on its connection, or a state that is read anew on the next: nothing
+    /// is lost with it.
+    Void,
+}
+
+/// Measurements that a device indicates once and then forgets, each whole in one value (GATT Specification
+/// Supplement): temperature, blood pressure and its enhanced form, body composition, weight, spot-check.
+const WHOLE_MEASUREMENTS: [Characteristic; 6] = [
+    Characteristic { service: 0x1809, uuid: 0x2A1C },
+    Characteristic { service: 0x1810, uuid: 0x2A35 },
+    Characteristic { service: 0x1810, uuid: 0x2B34 },
+    Characteristic { service: 0x181B, uuid: 0x2A9C },
+    Characteristic { service: 0x181D, uuid: 0x2A9D },
+    Characteristic { service: 0x1822, uuid: 0x2A5E },
+];
+
+/// Control points outside the insulin pump: those that are written to here, and that of a continuous glucose
+/// monitor's session.
+const CONTROL_POINTS: [u16; 4] = [RECORD_ACCESS, USER_CONTROL.uuid, HEALTH_SENSOR_CONTROL.uuid, 0x2AAC];
+
+impl Leftover {
+    /// Of a value of this characteristic. Nothing of an insulin pump is kept: its messages are counted from 1 on
+    /// every connection (Insulin Delivery Service 1.0.2, E2E-Counter), and one of an earlier connection would
+    /// pass for a message that was lost or forged. The live observations of a generic health sensor come in
+    /// segments that are counted for each connection too, and the rest of them is gone.
+    pub fn of(characteristic: Characteristic) -> Self {
+        if WHOLE_MEASUREMENTS.contains(&characteristic) {
+            Self::Kept
+        } else if characteristic.service == INSULIN_DELIVERY || CONTROL_POINTS.contains(&characteristic.uuid)
+        {
+            Self::Void
+        } else {
+            Self::Lost
+        }
+    }
+}
+
 /// A characteristic as a device offers it: its service's UUID, its own, and its properties (Core Specification,
 /// volume 3, part G, 3.3.1.1).
 pub type Offer = (u128, u128, u8);
@@ -377,6 +425,23 @@ mod tests {
         assert_eq!(listing([one, two, three]), listing([three, two, one]));
         assert_eq!(listing([one, two, three]).len(), 3 * 33);
         assert_ne!(listing([one]), listing([(0x180D, 0x2A37, 0x20)]), "another property is another offer");
+    }
+
+    #[test]
+    fn only_whole_measurements_outlive_their_connection() {
+        let of = |service, uuid| Leftover::of(Characteristic { service, uuid });
+        assert_eq!((of(0x1809, 0x2A1C), of(0x1822, 0x2A5E)), (Leftover::Kept, Leftover::Kept));
+        // Whatever a pump indicates is counted on its connection, and so is a segment.
+        for uuid in 0x2B20..=0x2B28 {
+            assert_eq!(of(0x183A, uuid), Leftover::Void, "{uuid:04X}");
+        }
+        assert_eq!(of(0x1840, 0x2B8B), Leftover::Lost);
+        for to in [PUMP_RECORD_ACCESS, PUMP_STATUS_READER, HEALTH_SENSOR_CONTROL, USER_CONTROL] {
+            assert_eq!(Leftover::of(to), Leftover::Void, "{to:?}");
+        }
+        for service in [0x1808, 0x181F, 0x1822, 0x1840] {
+            assert_eq!(of(service, RECORD_ACCESS), Leftover::Void, "{service:04X}");
+        }
     }
 
     #[test]

@@ -254,4 +254,10 @@ pub trait Link: Send {
 
     /// Lets go of the device.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// The same, and nothing that the device said and nobody was given comes out later. A link that keeps
+    /// nothing beyond its connection only closes.
+    fn abandon(&mut self) -> impl Future<Output = ()> + Send {
+        self.close()
+    }
 }

@@ -139,6 +139,16 @@ fn an_old_bond_that_is_gone_is_said_to_be_gone() {
 }
 
 #[test]
+fn an_old_bond_that_could_not_be_thrown_away_is_not_said_to_be_gone() {
+    let bench = Bench::with_meter(ENTRY, Pairs::passkey(PASSKEY));
+    assert_eq!(bench.pair("123456\n", &[]).code, 0);
+    bench.bluez.fail("RemoveDevice", "org.bluez.Error.Failed", "it is stuck", 1);
+    let done = bench.pair("123456\n", &["--replace"]);
+    done.assert_failed(Exit::Failed, "it is stuck", "unknown");
+    assert!(bench.look(|world| world.is_bonded(METER)));
+}
+
+#[test]
 fn who_paired_what_and_how_it_ended_is_in_the_audit_log() {
     let bench = Bench::with_meter(ENTRY, Pairs::passkey(PASSKEY));
     bench.pair("654321\n", &[]);

@@ -251,8 +251,10 @@ impl Work<'_> {
         self.forget()?;
         let seen = if self.order.replaces && (seen.paired || seen.bonded) {
             remark(format_args!("it is here: throwing the old keys away"));
+            let removed = self.client.remove(&seen.path).await;
+            // Its proof is taken back already, and BlueZ may have done what it did not answer to.
+            removed.map_err(|trouble| Failed { rest: Rest::Unknown, ..trouble.into() })?;
             begun.is_old_gone = true;
-            self.client.remove(&seen.path).await?;
             // As a device that nobody knows.
             self.client.until(async || Ok(self.device().await?.filter(is_heard))).await?
         } else {

@@ -7,7 +7,8 @@
 //! knows whether a monitor that says nothing of a loose cuff could have.
 //!
 //! Choices:
-//! - *User.* The index of a person in the monitor's memory is read past and never leaves the decoder.
+//! - *User.* The index of a person in the monitor's memory is told as a state behind the values, unless it is 0xFF,
+//!   "unknown".
 //! - *Failed measurements.* Without a systolic or a diastolic number there is no blood pressure (a monitor
 //!   on sale then sends its last cuff pressure as the systolic one): what was sent stays, preliminary and
 //!   flagged `invalid`. A mean pressure that is missing alone is normal.
@@ -31,6 +32,7 @@
 
 use time::OffsetDateTime;
 
+use super::consent::USER_INDEX;
 use super::occasion::Occasion;
 use super::octets::Octets;
 use crate::device::Fault;
@@ -83,6 +85,7 @@ pub(super) static PROFILE: BleProfile = BleProfile {
         &BLOOD_PRESSURE_MEASUREMENT_STATUS,
         &CUFF_PRESSURE,
         &FEATURES,
+        &USER_INDEX,
     ],
     decoder: || Box::new(Monitor),
 };
@@ -164,10 +167,7 @@ impl Form {
             occasion.take_time(octets.date_time("time")?);
         }
         let pulse = if has(PULSE_PRESENT) { Some(octets.sfloat("pulse rate")?) } else { None };
-        if has(USER_PRESENT) {
-            // Whose value it is stays in the monitor.
-            octets.u8("user")?;
-        }
+        let user = if has(USER_PRESENT) { Some(octets.u8("user")?) } else { None };
         let status = if has(STATUS_PRESENT) { Some(MeasurementStatus(octets.u16("status")?)) } else { None };
         if self.is_enhanced {
             let shown =
@@ -187,7 +187,7 @@ impl Form {
         let pulse = pulse.map(|rate| occasion.measured(&PULS_RATE_NON_INV, rate, &PER_MINUTE));
         let stated =
             status.map(|status| occasion.stated(&BLOOD_PRESSURE_MEASUREMENT_STATUS, status.assigned()));
-        Ok(pressures.chain(pulse).chain(stated).collect())
+        Ok(pressures.chain(pulse).chain(stated).chain(occasion.of_user(user)).collect())
     }
 
     fn pressures(&self, octets: &mut Octets<'_>) -> Result<Vec<(&'static Metric, Value)>, Fault> {
@@ -401,6 +401,9 @@ mod tests {
             }
             if flags & 16 != 0 {
                 expected.push((&BLOOD_PRESSURE_MEASUREMENT_STATUS, Value::Bits(u32::from(status % 64))));
+            }
+            if flags & 8 != 0 {
+                expected.push((&USER_INDEX, Value::Decimal(Decimal::whole(165u8))));
             }
             let said: Vec<_> = read.iter().map(|said| (said.metric, said.value.clone())).collect();
             prop_assert_eq!(said, expected);

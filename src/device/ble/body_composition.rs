@@ -11,14 +11,16 @@
 //!   taking its time and saying the body fat no more, when nothing in it speaks against that: the same user and
 //!   the same time, or none, the same body fat and no field that the first one had. Anything else is a part
 //!   of another measurement: it stands alone, and that a part is missing is told.
-//! - *Unsuccessful.* A body fat of 0xFFFF is none: `error`.
+//! - *Unsuccessful.* A body fat of 0xFFFF says that the measurement did not succeed: every value that comes with it is
+//!   no result, `error` and flagged `invalid`, in both parts. A mass of 0xFFFF alone is `error` by itself.
 //! - *Impedance* is given as sent, without a unit: the specification calls its step 0.1 ohm in words and 0.01 in
 //!   numbers. Which of them a model means is to be found out with it.
-//! - *User.* The index of a person in the scale's memory tells the parts of two measurements apart and never
-//!   leaves the decoder.
+//! - *User.* The index of a person in the scale's memory tells the parts of two measurements apart, and is told once
+//!   as a state behind the values of the first, unless it is 0xFF, "unknown".
 //! - *Unit.* As sent; a height in steps of a millimetre is given in centimetres, exactly.
 //! - One maker puts another layout on 2A9C, which nothing in the value tells: its scales must not be listed.
 
+use super::consent::USER_INDEX;
 use super::occasion::Occasion;
 use super::octets::Octets;
 use super::weight_scale::{System, UNSUCCESSFUL, tenths};
@@ -27,7 +29,7 @@ use crate::device::nomenclature::{
     BODY_FAT, BODY_WATER, DIMENSIONLESS, KILOJOULE, LEN_BODY_ACTUAL, MASS_BODY_ACTUAL, MASS_BODY_FAT_FREE,
     MASS_BODY_SOFT_LEAN, Metric, PERCENT, Unit,
 };
-use crate::device::observation::{Absent, DeviceTime, Observation, Status, Value};
+use crate::device::observation::{Absent, DeviceTime, Observation, Quality, Status, Value};
 use crate::device::{Fault, FaultKind};
 use crate::link::Characteristic;
 
@@ -75,6 +77,7 @@ pub(super) static PROFILE: BleProfile = BleProfile {
         &IMPEDANCE,
         &MASS_BODY_ACTUAL,
         &LEN_BODY_ACTUAL,
+        &USER_INDEX,
     ],
     decoder: || Box::new(Analyser::default()),
 };
@@ -139,11 +142,18 @@ impl Decoder for Analyser {
             occasion.take_time(time);
         }
         if before.is_none() {
-            let is_none = part.fat == UNSUCCESSFUL;
-            let number = if is_none { Value::Absent(Absent::Error) } else { tenths(part.fat, -1) };
-            fields.insert(0, (&BODY_FAT, number, &PERCENT));
+            fields.insert(0, (&BODY_FAT, tenths(part.fat, -1), &PERCENT));
         }
-        Ok(fields.into_iter().map(|(metric, number, unit)| occasion.measured(metric, number, unit)).collect())
+        let is_unsuccessful = part.fat == UNSUCCESSFUL;
+        if is_unsuccessful {
+            occasion.flag(Quality::INVALID);
+        }
+        let gate = |number: Value| if is_unsuccessful { Value::Absent(Absent::Error) } else { number };
+        let measured =
+            fields.into_iter().map(|(metric, number, unit)| occasion.measured(metric, gate(number), unit));
+        // With the body fat: once.
+        let user = part.user.filter(|_| before.is_none());
+        Ok(measured.chain(occasion.of_user(user)).collect())
     }
 
     fn handle_end(&mut self) -> Vec<Observation> {
@@ -257,10 +267,12 @@ mod tests {
             part(HALF | WEIGHT, 250, &[0xA8, 0x0C]),
         ] {
             let mut analyser = Analyser::default();
-            assert_eq!(said(&mut analyser, &first), [(188_748, Some(30)), (188_736, Some(30))]);
+            let told = [(188_748, Some(30)), (188_736, Some(30)), (67_113_313, Some(30))];
+            assert_eq!(said(&mut analyser, &first), told);
             assert_eq!(analyser.poll_fault(), None);
             let alone = said(&mut analyser, &other);
-            assert_eq!((alone.len(), alone[0]), (2, (188_748, None)), "{other:?}");
+            let count = if other[0] & 4 == 0 { 2 } else { 3 };
+            assert_eq!((alone.len(), alone[0]), (count, (188_748, None)), "{other:?}");
             assert!(analyser.poll_fault().unwrap().detail.contains("without its other part"));
             assert_eq!(analyser.poll_fault(), None);
         }
@@ -311,9 +323,32 @@ mod tests {
         assert_eq!(said(&mut analyser, &second), [(188_736, Some(30))]);
     }
 
+    #[test]
+    fn nothing_of_a_measurement_that_did_not_succeed_is_a_result() {
+        let mut analyser = Analyser::default();
+        let first = part(HALF | WEIGHT, 0xFFFF, &[0xA8, 0x0C]);
+        let second = part(HALF | 1 << 4, 0xFFFF, &[0xA8, 0x0C]);
+        let mut said = analyser.handle_value(MEASUREMENT, &first).unwrap();
+        said.extend(analyser.handle_value(MEASUREMENT, &second).unwrap());
+        assert_eq!(said.len(), 3);
+        for said in said {
+            assert_eq!((said.value, said.quality), (Value::Absent(Absent::Error), Quality::INVALID));
+        }
+    }
+
+    #[test]
+    fn a_mass_that_did_not_succeed_is_none_and_says_nothing_of_the_others() {
+        let value = part(1 << 3 | 1 << 5 | WEIGHT, 250, &[0xFF, 0xFF, 0xFF, 0xFF, 0xA8, 0x0C]);
+        let said = Analyser::default().handle_value(MEASUREMENT, &value).unwrap();
+        let values: Vec<Value> = said.into_iter().map(|said| said.value).collect();
+        let number = |mantissa, exponent| Value::Decimal(Decimal::new(mantissa, exponent));
+        let error = Value::Absent(Absent::Error);
+        assert_eq!(values, [number(250, -1), number(65_535, 0), error, number(16_200, -3)]);
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read(flags in any::<u16>(), fat in 0u16..0xFFFF, fields in any::<[u16; 9]>()) {
+        fn what_is_written_is_read(flags in any::<u16>(), fat in 0u16..0xFFFF, fields in proptest::array::uniform9(0u16..0xFFFF)) {
             let mut rest = Vec::new();
             if flags & 2 != 0 {
                 rest.extend([0xEA, 7, 11, 22, 23, 30, 0]);
@@ -333,6 +368,9 @@ mod tests {
                     rest.extend(field.to_le_bytes());
                     expected.push((code, Decimal::new(i64::from(*field) * step, exponent), unit));
                 }
+            }
+            if flags & 4 != 0 {
+                expected.push((67_113_313, Decimal::whole(3u8), "1"));
             }
             let value = part(flags, fat, &rest);
             let read = Analyser::default().handle_value(MEASUREMENT, &value).unwrap();

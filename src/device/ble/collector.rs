@@ -14,7 +14,6 @@
 //! connects anew. A value that cannot be decoded is reported and the stream goes on.
 //!
 //! Its revisions and what it offers are asked for behind all subscriptions and compared with before (`pins`).
-//!
 //! A service that keeps records has them fetched besides (`records`): its control point is subscribed to
 //! behind all data, and asked when everything is subscribed to. What goes wrong with that is reported and costs
 //! the connection only where nothing answers any more.
@@ -297,7 +296,8 @@ impl Collector {
             return self
                 .report(FaultKind::Unexpected, format!("a value of {of:?}, which nobody subscribed to"));
         };
-        let outcome = profile.decoder.handle_value(of, value);
+        let outcome =
+            profile.decoder.handle_value(of, value).map(|said| self.consent.released(of, value, said));
         if let Some(shelf) = &mut profile.shelf {
             shelf.handle_value(of, outcome.as_deref().ok(), now);
             if outcome.is_err() {
@@ -415,8 +415,9 @@ impl Driver for Collector {
     }
 
     fn handle_ticket(&mut self, ticket: Ticket) {
-        if !self.pins.handle_ticket(ticket) {
-            self.way.handle_ticket(ticket);
+        // By what was handed over last.
+        if !self.way.handle_ticket(ticket) {
+            self.pins.handle_ticket(ticket);
         }
     }
 

@@ -11,6 +11,7 @@
 //!
 //! What a device does with a wrong code again and again is not known: it is asked once a connection.
 
+use crate::device::nomenclature::Metric;
 use crate::device::settings::{Setting, Values};
 use crate::device::{Fault, FaultKind};
 
@@ -34,6 +35,19 @@ pub(crate) static SETTINGS: [Setting; 2] = [
         values: Values::Secret,
     },
 ];
+
+/// Whose a measurement is: the index of a user in the device's memory, as sent. Who that is, is known to whoever gave
+/// out the index, not here. A code of our private block, `0x0400_1161`.
+pub(super) static USER_INDEX: Metric = Metric {
+    code: 67_113_313,
+    reference: "BLE_USER_INDEX",
+    label: "user index in the device's memory",
+    loinc: None,
+    plausible: None,
+};
+
+/// The index of a measurement of which the device does not know whose it is.
+pub(super) const UNKNOWN_USER: u8 = 0xFF;
 
 /// Whether devices of a service are known to ask for it: Blood Pressure, where its feature has a bit for User
 /// Data; Body Composition and Weight Scale, of which some give nothing without it.

@@ -32,6 +32,9 @@ const NEEDS_SETTING: u8 = 1;
 
 const NOT_SYNCHRONISED: u8 = 7;
 
+/// The zone of a clock that does not know its own (GATT Specification Supplement, "Time Zone").
+const ZONE_UNKNOWN: i8 = -128;
+
 /// What a Current Elapsed Time says: the device's clock at the moment of the reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ElapsedClock {
@@ -106,7 +109,7 @@ impl Elapsed {
     }
 
     fn device_time(&self) -> DeviceTime {
-        let zone = self.has(ZONE_USED).then_some(self.zone);
+        let zone = (self.has(ZONE_USED) && self.zone != ZONE_UNKNOWN).then_some(self.zone);
         let calendar = if self.has(TICKS) { None } else { calendar(self.count) };
         let clock = calendar.unwrap_or(DeviceTime { ticks: Some(self.count), ..DeviceTime::default() });
         let (offset, zone) = match (calendar, self.has(UTC)) {
@@ -217,6 +220,9 @@ mod tests {
         let unused = read(0x20, 0, 22);
         assert_eq!((unused.zone, unused.offset), (None, None));
         assert_eq!(unused.to_string(), "2000-01-01T00:00:00");
+        // A zone that is not known.
+        let (local, utc) = (read(0x30, 0, -128), read(0x32, 0, -128));
+        assert_eq!((local.offset, local.zone, utc.offset, utc.zone), (None, None, None, Some(0)));
     }
 
     #[test]

@@ -11,9 +11,10 @@
 //! - *Never a clinical value.* Of control solution (type 10) no number leaves the decoder: `error`, flagged
 //!   `test`. A reserved type, and the reserved meal 6 by which `CareSens` meters mark what is not glucose
 //!   (ketones), is a result under a private code: the number stays, nobody takes it for glucose.
-//! - *Joined.* A measurement that announces a context waits for it, however many others come before it, until
-//!   the end of the transfer or of the connection; so does a context that comes before its measurement. Records
-//!   are given in the order in which they came. What one record says has one record number (the sequence
+//! - *Joined.* A measurement that announces a context waits for it until the end of the transfer or of the
+//!   connection, or until too many wait ([`waiting`]); so does a context that comes before its measurement. One whose
+//!   measurement does not come is given and told, and is not the record: that is still to come. Records are given in
+//!   the order in which they came. What one record says has one record number (the sequence
 //!   number) and one time. A context that comes later still is given by itself; where it says that a result was
 //!   none of glucose that was given as one, that is told.
 //! - *Time.* Base time and offset stay apart ([`DeviceTime::offset`]); user-facing time is their sum. A change of the
@@ -103,6 +104,8 @@ struct Meter {
     waiting: Waiting,
     /// The latest records that were given, for a context that comes late.
     recent: VecDeque<Given>,
+    /// The numbers of contexts that were given without their measurement.
+    lone: VecDeque<u32>,
     faults: VecDeque<Fault>,
 }
 
@@ -144,6 +147,10 @@ impl Decoder for Meter {
         said
     }
 
+    fn poll_lone(&mut self) -> Option<u32> {
+        self.lone.pop_front()
+    }
+
     fn poll_fault(&mut self) -> Option<Fault> {
         self.faults.pop_front()
     }
@@ -161,9 +168,14 @@ impl Meter {
             let is_not_glucose = context.as_ref().is_some_and(|context| context.is_not_glucose);
             let (number, time, quality) = (measurement.number, measurement.time, measurement.time_quality());
             said = measurement.observations(is_not_glucose);
-            let is_glucose = said.iter().any(|said| TYPES.contains(&said.metric));
+            let is_result = |of: &&'static Metric| TYPES.contains(of) && **of != CONC_GLU_CONTROL;
+            let is_glucose = said.iter().any(|said| is_result(&said.metric));
             self.recent.truncate(RECENT - 1);
             self.recent.push_front(Given { number, time, quality, is_glucose });
+        } else if let Some(context) = &context {
+            let detail = format!("the context of record {} came without its measurement", context.number);
+            self.faults.push_back(Fault::new(FaultKind::Unexpected, detail));
+            self.lone.push_back(context.number.into());
         }
         said.extend(context.into_iter().flat_map(|context| self.give_context(context)));
         said

@@ -1,6 +1,8 @@
 //! What is said of all values of one measurement together: its time, whether it is final, what is against it.
 
+use super::consent::{UNKNOWN_USER, USER_INDEX};
 use super::octets::is_calendar_time;
+use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{DIMENSIONLESS, Metric, Unit};
 use crate::device::observation::{DeviceTime, Kind, Observation, Quality, Status, Value};
 
@@ -45,6 +47,12 @@ impl Occasion {
     /// A word of bits about it.
     pub(super) fn stated(&self, metric: &'static Metric, bits: u32) -> Observation {
         self.observation(metric, Value::Bits(bits), &DIMENSIONLESS, Kind::State)
+    }
+
+    /// Whose it is, where the device says so and knows it.
+    pub(super) fn of_user(&self, user: Option<u8>) -> Option<Observation> {
+        let index = Value::Decimal(Decimal::whole(user.filter(|user| *user != UNKNOWN_USER)?));
+        Some(self.observation(&USER_INDEX, index, &DIMENSIONLESS, Kind::State))
     }
 
     fn observation(

@@ -195,7 +195,9 @@ impl Shelf {
     /// What is to be remembered.
     pub(super) fn remembered(&self) -> Option<Remembered> {
         let mark = self.ledger.mark()?;
-        Some(Remembered { mark, session: self.session, must_keep: self.must_keep })
+        // What was announced and never came is on the device still: a later run must not delete it either.
+        let must_keep = self.must_keep || self.missing.is_some();
+        Some(Remembered { mark, session: self.session, must_keep })
     }
 
     pub(super) fn recall(&mut self, remembered: Remembered) {
@@ -220,7 +222,7 @@ impl Shelf {
             self.ledger.forget();
             if self.must_ask_all {
                 // What comes is of a part only: it moves no mark.
-                self.ledger.begin(None);
+                self.ledger.begin_part();
             }
             self.missing = None;
         }
@@ -228,7 +230,14 @@ impl Shelf {
 
     /// A value could not be read.
     pub(super) fn handle_unreadable(&mut self, of: Characteristic) {
-        if self.transfer.dialect().carries(of) && !self.must_keep {
+        if self.transfer.dialect().carries(of) {
+            self.handle_lost();
+        }
+    }
+
+    /// Something of a transfer could not be read, or a part of it did not come.
+    pub(super) fn handle_lost(&mut self) {
+        if !self.must_keep {
             self.must_keep = true;
             self.has_changed |= self.ledger.mark().is_some();
         }
@@ -376,7 +385,7 @@ impl Shelf {
         }
         let Some(expected) = expected.filter(|expected| came.count < *expected) else {
             if self.asked.is_none() || self.missing == Some(Missing { from: self.asked }) {
-                self.missing = None;
+                self.has_changed |= self.missing.take().is_some() && self.ledger.mark().is_some();
             }
             self.is_whole = true;
             self.was_short = false;
@@ -386,6 +395,7 @@ impl Shelf {
         let detail = format!("{} of {expected} stored records came", came.count);
         self.is_whole = false;
         self.missing.get_or_insert(Missing { from: self.asked });
+        self.has_changed |= self.ledger.mark().is_some();
         if !std::mem::replace(&mut self.was_short, true) {
             self.begin(self.asked, now);
         }

@@ -7,11 +7,13 @@
 //! - *Unsuccessful.* A weight of 0xFFFF is no weight (from memory, Weight Scale Service 3.2.1; as a number it
 //!   would be 327.675 kg or 655.35 lb): `error`, flagged `invalid`. So are body mass index and height that come
 //!   with it: what a measurement says that did not succeed is no result.
-//! - *User.* The index of a person in the scale's memory is read past and never leaves the decoder.
+//! - *User.* The index of a person in the scale's memory is told as a state behind the values, unless it is 0xFF,
+//!   "unknown": a scale that is asked by consent gives what it keeps, and not of one person only.
 //! - *Unit.* As sent; a height in steps of a millimetre is given in centimetres, exactly.
 //! - *Reserved flags* are ignored. One maker is known to mark weights below zero with bit 4: such a scale must
 //!   not be listed, as its negative weights would be read as positive ones.
 
+use super::consent::USER_INDEX;
 use super::occasion::Occasion;
 use super::octets::Octets;
 use crate::device::Fault;
@@ -37,7 +39,7 @@ pub(super) static PROFILE: BleProfile = BleProfile {
     subscribes: &[MEASUREMENT],
     episodic: &[MEASUREMENT],
     stored: None,
-    reads: &[&MASS_BODY_ACTUAL, &RATIO_MASS_BODY_LEN_SQ, &LEN_BODY_ACTUAL],
+    reads: &[&MASS_BODY_ACTUAL, &RATIO_MASS_BODY_LEN_SQ, &LEN_BODY_ACTUAL, &USER_INDEX],
     decoder: || Box::new(Plain(decode)),
 };
 
@@ -99,10 +101,7 @@ fn decode(characteristic: Characteristic, value: &[u8]) -> Result<Vec<Observatio
     if has(TIME_PRESENT) {
         occasion.take_time(octets.date_time("time")?);
     }
-    if has(USER_PRESENT) {
-        // Whose weight it is stays in the scale.
-        octets.u8("user")?;
-    }
+    let user = if has(USER_PRESENT) { Some(octets.u8("user")?) } else { None };
     let is_unsuccessful = weight == UNSUCCESSFUL;
     if is_unsuccessful {
         occasion.flag(Quality::INVALID);
@@ -116,6 +115,7 @@ fn decode(characteristic: Characteristic, value: &[u8]) -> Result<Vec<Observatio
         observations.push(occasion.measured(&RATIO_MASS_BODY_LEN_SQ, gate(index), &KILOGRAM_PER_M2));
         observations.push(occasion.measured(&LEN_BODY_ACTUAL, gate(height), unit));
     }
+    observations.extend(occasion.of_user(user));
     Ok(observations)
 }
 
@@ -159,6 +159,9 @@ mod tests {
             if flags & 8 != 0 {
                 expected.push((188_752, i64::from(index) * 100));
                 expected.push((188_740, i64::from(height) * 100));
+            }
+            if flags & 4 != 0 && user != 0xFF {
+                expected.push((67_113_313, i64::from(user) * 1_000));
             }
             let read = decode(MEASUREMENT, &value).unwrap();
             let thousandths = |said: &Observation| {

@@ -208,7 +208,8 @@ pub struct Radio {
     pub wants_usb_reset: bool,
     /// How many questions of a pairing that came from outside were refused.
     pub pairing_refused: u64,
-    /// How many values were lost because too many came before they could be taken.
+    /// How many values were lost that their devices hold for received: too many came, they waited too long, or
+    /// nobody could take them. The log says which.
     pub values_lost: u64,
     /// Why BlueZ did not take the agent that refuses pairings, if so: another agent may accept them.
     pub no_agent: Option<String>,

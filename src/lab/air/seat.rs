@@ -48,7 +48,7 @@ struct Page(Arc<Mutex<Option<Memo>>>);
 
 impl Notebook for Page {
     fn read(&mut self) -> Doing<'_, Option<Memo>> {
-        let memo = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let memo = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move { memo })
     }
 

@@ -4,13 +4,13 @@
 //! whether a device is bonded. btleplug tells none of it, or asks BlueZ a question for each
 //! advertisement. What is changed here is the adapter alone: its scan, whether it is switched on and whether it
 //! can be paired with (in `adapter`); an agent is registered that refuses every pairing, which nothing else here
-//! could change; and the `keeper`'s registrations for indications stand on this connection.
+//! could change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbus::channel::{BusType, MatchingReceiver as _, Sender as _};
+use dbus::channel::{BusType, MatchingReceiver as _};
 use dbus::message::MatchRule;
 use dbus::nonblock::{Proxy, SyncConnection};
 use dbus::{Message, MessageType};
@@ -150,26 +150,17 @@ impl Bus {
         Proxy::new(BLUEZ, path, limit, &*self.connection)
     }
 
-    /// Those of the wanted characteristics that the device `id` is known to indicate, with their paths.
+    /// Those of the wanted characteristics that the device `id` is known to indicate.
     pub(super) async fn indicated(
         &self,
         id: &str,
         wanted: &[Characteristic],
-    ) -> Result<Vec<(Characteristic, String)>, dbus::Error> {
+    ) -> Result<Vec<Characteristic>, dbus::Error> {
         let root = self.object("/", CALL_LIMIT);
         let asked = root.method_call("org.freedesktop.DBus.ObjectManager", "GetManagedObjects", ());
         let (all,): (HashMap<dbus::Path<'static>, objects::Interfaces>,) = asked.await?;
-        Ok(objects::indicated(&all, &format!("/org/bluez/{id}"), wanted))
-    }
-
-    /// Calls a method of BlueZ without waiting for an answer.
-    pub(super) fn tell(&self, path: &str, interface: &str, member: &str) {
-        // The names are BlueZ's own: always valid.
-        if let Ok(mut call) = Message::new_method_call(BLUEZ, path, interface, member) {
-            call.set_no_reply(true);
-            // It fails with the connection, and BlueZ ends all that was asked over it.
-            let _ = self.connection.send(call);
-        }
+        let known = objects::indicated(&all, &format!("/org/bluez/{id}"), wanted);
+        Ok(known.into_iter().map(|(characteristic, _)| characteristic).collect())
     }
 
     /// What BlueZ says of the keys shared with the device `id`, for instance

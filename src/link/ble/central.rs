@@ -137,7 +137,8 @@ pub struct Status {
     pub wants_usb_reset: bool,
     /// How many questions of a pairing that came from outside were refused.
     pub pairing_refused: u64,
-    /// How many values were lost because too many came before their subscription.
+    /// How many values were lost that BlueZ had confirmed: too many came, they waited too long for their
+    /// subscription, or nobody could take them any more. The log says which.
     pub values_lost: u64,
     /// Why BlueZ did not take the agent that refuses pairings, if so: another agent may accept them.
     pub no_agent: Option<String>,
@@ -407,6 +408,11 @@ impl Handle {
         if let Some(peer) = self.shared.peers.get(&address) {
             peer.send_modify(|peer| peer.sighted = false);
         }
+    }
+
+    /// The time, as everything here knows it.
+    pub(super) fn now(&self) -> Mono {
+        self.shared.now()
     }
 
     /// So many values of a link were lost.

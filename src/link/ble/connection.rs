@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
-use std::sync::Arc;
 use std::time::Duration;
 
 use btleplug::api::bleuuid::{BleUuid as _, uuid_from_u16};
@@ -18,11 +17,12 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::central::{Peer, Radio};
-use super::keeper::Keeper;
+use super::central::{Handle, Peer, Radio};
+use super::undelivered::{Lost, Undelivered, Waiting};
 use super::{Address, Security};
 use crate::link::gatt::{DISCOVERED, GattWrite, listing};
 use crate::link::{Characteristic, LinkCommand, LinkError, LinkEvent, NOT_OFFERED};
+use crate::time::Mono;
 
 /// A read or a subscription takes two or three connection intervals of at most four seconds. Without
 /// a bond BlueZ waits 30 s for an agent that is not there.
@@ -36,7 +36,7 @@ pub(super) struct Connection {
     pub(super) address: Address,
     pub(super) peripheral: Peripheral,
     pub(super) values: Values,
-    pub(super) keeper: Arc<Keeper>,
+    pub(super) central: Handle,
     pub(super) peer: watch::Receiver<Peer>,
     pub(super) radio: watch::Receiver<Radio>,
     /// How often the device was lost when the connection was made.
@@ -48,19 +48,14 @@ pub(super) struct Connection {
 /// The values of a device, as they come.
 pub(super) type Values = BoxStream<'static, ValueNotification>;
 
-/// A value that nobody was given yet.
-pub(super) type Undelivered = (Characteristic, Bytes);
-
 /// What was asked of a connection.
 #[derive(Default)]
 pub(super) struct Operations {
     /// What will be subscribed to: a device that kept its subscriptions from an earlier connection sends
     /// before it is asked again, BlueZ confirms that, and it is the only time that it is sent.
     wanted: BTreeSet<Characteristic>,
-    /// What came of it so far, at most [`EARLY_KEPT`] values.
-    early: VecDeque<Undelivered>,
-    /// How many values there was no room for, and nobody was told of it yet.
-    overflow: u64,
+    /// What came of it so far.
+    early: Waiting,
     /// Values that were early and whose subscription stands now.
     due: VecDeque<LinkEvent>,
     /// What was read on this connection: its answers come as values too.
@@ -70,9 +65,6 @@ pub(super) struct Operations {
     current: Option<BoxFuture<'static, LinkEvent>>,
 }
 
-/// How many values are kept until their characteristic is subscribed to.
-pub(super) const EARLY_KEPT: usize = 64;
-
 impl Operations {
     /// Of a connection on which these will be subscribed to.
     pub(super) fn new(wanted: impl IntoIterator<Item = Characteristic>) -> Self {
@@ -81,47 +73,35 @@ impl Operations {
 
     /// Puts what earlier connections left before all that comes.
     pub(super) fn put_first(&mut self, left: VecDeque<Undelivered>) {
-        let early = std::mem::replace(&mut self.early, left);
-        self.early.extend(early);
+        self.early.put_first(left);
     }
 
-    /// How many values were lost because too many were early, since this was last asked.
-    pub(super) const fn take_overflow(&mut self) -> u64 {
-        std::mem::replace(&mut self.overflow, 0)
+    /// How many values were lost because they were early, since this was last asked.
+    pub(super) fn take_lost(&mut self) -> Lost {
+        self.early.take_lost()
     }
 
     /// What is to be made of a value: an event now, later, or never.
-    fn take(&mut self, of: Characteristic, value: Bytes) -> Option<LinkEvent> {
-        let has_room = self.early.len() < EARLY_KEPT;
+    fn take(&mut self, of: Characteristic, value: Bytes, at: Mono) -> Option<LinkEvent> {
         if self.subscribed.contains(&of) {
-            // Behind what came earlier, or it would overtake it.
-            let Some(first) = self.early.iter().position(|(early, _)| *early == of) else {
+            if !self.early.has(of) {
                 return Some(LinkEvent::Value(of, value));
-            };
-            self.early.push_back((of, value));
-            // The subscription is on its way: rather a value before the word of it than none.
-            let due = if has_room { None } else { self.early.remove(first) };
-            return due.map(|(of, value)| LinkEvent::Value(of, value));
+            }
+            // Behind what came earlier, or it would overtake it. Where there is no room the subscription is on
+            // its way: rather a value before the word of it than none.
+            let due = self.early.replace(Undelivered { at, of, value });
+            return due.map(|due| LinkEvent::Value(due.of, due.value));
         }
         if self.wanted.contains(&of) && !self.read.contains(&of) {
-            if has_room {
-                self.early.push_back((of, value));
-            } else {
-                self.overflow += 1;
-            }
+            self.early.push(Undelivered { at, of, value });
         }
         None
     }
 
     /// A subscription stands: what came before it is due, in its order.
-    fn release(&mut self, to: Characteristic) {
-        for (of, value) in std::mem::take(&mut self.early) {
-            if of == to {
-                self.due.push_back(LinkEvent::Value(of, value));
-            } else {
-                self.early.push_back((of, value));
-            }
-        }
+    fn release(&mut self, to: Characteristic, now: Mono) {
+        let early = self.early.take(to, now).into_iter();
+        self.due.extend(early.map(|early| LinkEvent::Value(early.of, early.value)));
     }
 }
 
@@ -146,7 +126,7 @@ impl Connection {
 
     /// What was early and stays so.
     pub(super) fn take_early(&mut self) -> VecDeque<Undelivered> {
-        std::mem::take(&mut self.operations.early)
+        self.operations.early.take_all()
     }
 
     /// Cancel-safe: values stay in their stream, and the operation that runs stays in `current`.
@@ -181,7 +161,7 @@ impl Connection {
                             self.operations.subscribed.remove(characteristic);
                         }
                         LinkEvent::Subscribed(characteristic, Ok(())) => {
-                            self.operations.release(*characteristic);
+                            self.operations.release(*characteristic, self.central.now());
                         }
                         LinkEvent::Up
                         | LinkEvent::Bytes(_)
@@ -209,8 +189,8 @@ impl Connection {
 
     /// Values of what was subscribed to, or will be; a value that was read comes this way too, and is dropped.
     fn value(&mut self, value: ValueNotification) -> Option<LinkEvent> {
-        let (of, value) = read_value(value)?;
-        self.operations.take(of, value)
+        let Undelivered { at, of, value } = read_value(value, self.central.now())?;
+        self.operations.take(of, value, at)
     }
 
     fn start_next_operation(&mut self) {
@@ -218,7 +198,7 @@ impl Connection {
         if operations.current.is_some() {
             return;
         }
-        let (peripheral, keeper) = (self.peripheral.clone(), Arc::clone(&self.keeper));
+        let peripheral = self.peripheral.clone();
         operations.current = match operations.waiting.pop_front() {
             Some(LinkCommand::Read(of)) => {
                 operations.read.insert(of);
@@ -227,7 +207,7 @@ impl Connection {
             Some(LinkCommand::Subscribe(to)) => {
                 // Before the request: the first value can overtake its answer.
                 let is_again = !operations.subscribed.insert(to);
-                Some(subscribe(peripheral, keeper, to, is_again).boxed())
+                Some(subscribe(peripheral, to, is_again).boxed())
             }
             Some(LinkCommand::Write(write)) => Some(self::write(peripheral, write).boxed()),
             // The others are never put in line.
@@ -269,10 +249,10 @@ pub(super) async fn radio_lost(radio: &mut watch::Receiver<Radio>) -> String {
 }
 
 /// A value as the drivers know it, if it is of a characteristic that the Bluetooth SIG has numbered.
-pub(super) fn read_value(value: ValueNotification) -> Option<Undelivered> {
+pub(super) fn read_value(value: ValueNotification, at: Mono) -> Option<Undelivered> {
     let service = value.service_uuid.to_ble_u16()?;
     let uuid = value.uuid.to_ble_u16()?;
-    Some((Characteristic { service, uuid }, Bytes::from(value.value)))
+    Some(Undelivered { at, of: Characteristic { service, uuid }, value: Bytes::from(value.value) })
 }
 
 /// Whether the device indicates it: then what it sends was confirmed, and is not sent again.
@@ -308,14 +288,9 @@ async fn read(peripheral: Peripheral, of: Characteristic) -> LinkEvent {
 }
 
 /// Subscribing again writes the descriptor anew, which BlueZ only does after an end: for a device that has
-/// forgotten it. That end may fail; what counts is the subscription. It would be no end while the keeper is
-/// registered too; the keeper gives way only to a subscription that stands.
-async fn subscribe(
-    peripheral: Peripheral,
-    keeper: Arc<Keeper>,
-    to: Characteristic,
-    is_again: bool,
-) -> LinkEvent {
+/// forgotten it. That end may fail; what counts is the subscription. For what was registered before the
+/// connection (`keeper`) the first one changes nothing.
+async fn subscribe(peripheral: Peripheral, to: Characteristic, is_again: bool) -> LinkEvent {
     let result = match offered(&peripheral, to) {
         None => Err(NOT_OFFERED.to_owned()),
         Some(found) if !found.properties.intersects(CharPropFlags::NOTIFY | CharPropFlags::INDICATE) => {
@@ -324,14 +299,9 @@ async fn subscribe(
         }
         Some(found) => {
             if is_again {
-                keeper.release(to).await;
                 let _ = answer(peripheral.unsubscribe(&found)).await;
             }
-            let subscribed = answer(peripheral.subscribe(&found)).await;
-            if subscribed.is_ok() {
-                keeper.release(to).await;
-            }
-            subscribed
+            answer(peripheral.subscribe(&found)).await
         }
     };
     LinkEvent::Subscribed(to, result)
@@ -355,47 +325,50 @@ async fn answer<T>(operation: impl Future<Output = Result<T, btleplug::Error>>) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::undelivered::KEPT_OF_EACH;
     use super::*;
 
     const INDICATED: Characteristic = Characteristic { service: 0x1809, uuid: 0x2A1C };
+    const AT: Mono = Mono::from_nanos(0);
     const OTHER: Characteristic = Characteristic { service: 0x180F, uuid: 0x2A19 };
 
     #[test]
     fn what_a_device_sends_before_it_is_asked_again_waits_for_its_subscription() {
         let mut operations = Operations::new([INDICATED, OTHER]);
         let value = |octet| Bytes::from(vec![octet]);
-        assert_eq!(operations.take(INDICATED, value(1)), None);
-        assert_eq!(operations.take(OTHER, value(2)), None);
-        assert_eq!(operations.take(INDICATED, value(3)), None);
+        assert_eq!(operations.take(INDICATED, value(1), AT), None);
+        assert_eq!(operations.take(OTHER, value(2), AT), None);
+        assert_eq!(operations.take(INDICATED, value(3), AT), None);
         operations.subscribed.insert(INDICATED);
         // The subscription is on its way: this one must not overtake the others.
-        assert_eq!(operations.take(INDICATED, value(4)), None);
-        operations.release(INDICATED);
+        assert_eq!(operations.take(INDICATED, value(4), AT), None);
+        operations.release(INDICATED, AT);
         let due: Vec<_> = operations.due.drain(..).collect();
         assert_eq!(due, [1, 3, 4].map(|octet| LinkEvent::Value(INDICATED, value(octet))));
-        assert_eq!(operations.early, [(OTHER, value(2))]);
-        assert_eq!(operations.take(INDICATED, value(5)), Some(LinkEvent::Value(INDICATED, value(5))));
+        let early = operations.early.take_all();
+        assert_eq!(early, [Undelivered { at: AT, of: OTHER, value: value(2) }]);
+        assert_eq!(operations.take(INDICATED, value(5), AT), Some(LinkEvent::Value(INDICATED, value(5))));
     }
 
     #[test]
     fn the_answer_to_a_read_and_what_nobody_wants_are_kept_for_nobody() {
         let mut operations = Operations::new([OTHER]);
         operations.read.insert(OTHER);
-        assert_eq!(operations.take(OTHER, Bytes::new()), None);
-        assert_eq!(operations.take(INDICATED, Bytes::new()), None);
-        assert!(operations.early.is_empty());
+        assert_eq!(operations.take(OTHER, Bytes::new(), AT), None);
+        assert_eq!(operations.take(INDICATED, Bytes::new(), AT), None);
+        assert!(operations.early.take_all().is_empty());
     }
 
     #[test]
     fn what_waits_is_bounded_and_what_has_no_room_is_counted() {
         let mut operations = Operations::new([INDICATED]);
         for _ in 0..1_000 {
-            operations.take(INDICATED, Bytes::new());
-            operations.take(OTHER, Bytes::new());
+            operations.take(INDICATED, Bytes::new(), AT);
+            operations.take(OTHER, Bytes::new(), AT);
         }
-        assert_eq!(operations.early.len(), EARLY_KEPT);
-        assert_eq!(operations.take_overflow(), 1_000 - EARLY_KEPT as u64);
-        assert_eq!(operations.take_overflow(), 0);
+        assert_eq!(operations.take_lost(), Lost { overflow: 1_000 - KEPT_OF_EACH as u64, stale: 0 });
+        assert_eq!(operations.take_lost(), Lost::default());
+        assert_eq!(operations.early.take_all().len(), KEPT_OF_EACH);
     }
 
     #[test]
@@ -404,26 +377,13 @@ mod tests {
         let value = |octet| Bytes::from(vec![octet]);
         let mut told = Vec::new();
         for octet in 0..100 {
-            told.extend(operations.take(INDICATED, value(octet)));
+            told.extend(operations.take(INDICATED, value(octet), AT));
             operations.subscribed.insert(INDICATED);
         }
-        operations.release(INDICATED);
+        operations.release(INDICATED, AT);
         told.extend(operations.due.drain(..));
         let all: Vec<_> = (0..100).map(|octet| LinkEvent::Value(INDICATED, value(octet))).collect();
         assert_eq!(told, all);
-        assert_eq!(operations.take_overflow(), 0);
-    }
-
-    #[test]
-    fn what_an_earlier_connection_left_comes_first() {
-        let value = |octet| Bytes::from(vec![octet]);
-        let left = VecDeque::from([(INDICATED, value(1)), (INDICATED, value(2))]);
-        let mut operations = Operations::new([INDICATED]);
-        operations.put_first(left);
-        assert_eq!(operations.take(INDICATED, value(3)), None);
-        operations.subscribed.insert(INDICATED);
-        operations.release(INDICATED);
-        let due: Vec<_> = operations.due.drain(..).collect();
-        assert_eq!(due, [1, 2, 3].map(|octet| LinkEvent::Value(INDICATED, value(octet))));
+        assert_eq!(operations.take_lost(), Lost::default());
     }
 }

@@ -7,9 +7,12 @@
 //! What can go wrong: every step of connecting has its limit; what fails is disconnected before the
 //! error is given. What never happens: two operations of one link at the same time, a value of
 //! something that was not subscribed to, or the loss of an indication that BlueZ confirmed without a word:
-//! what a connection leaves undelivered is delivered on the next one, once its subscription stands, and what
-//! is too much for that is counted ([`Status::values_lost`](super::Status::values_lost)). Notifications are
-//! not kept that long: they say what is so now.
+//! a whole measurement ([`Leftover`]) that a connection leaves undelivered is delivered on the next one, once its
+//! subscription stands, if that is within a minute. What is too much or too old for that, what a link holds when
+//! it is dropped, what came over a connection that turned out not to be as secure as its rule demands, and what
+//! came while nobody took the session's reports, is counted
+//! ([`Status::values_lost`](super::Status::values_lost)). Notifications are not kept that long: they say what is
+//! so now.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -24,14 +27,15 @@ use tokio::time::{sleep, timeout};
 
 use super::central::{Peer, Radio, Up};
 use super::connection::{
-    Connection, EARLY_KEPT, OPERATION_LIMIT, Operations, Undelivered, Values, is_indicated, offered,
-    radio_lost, read_value,
+    Connection, OPERATION_LIMIT, Operations, Values, is_indicated, offered, radio_lost, read_value,
 };
-use super::keeper::Keeper;
-use super::pairing::proof::Bond;
+use super::keeper;
+use super::pairing::proof::{Bond, PAIR_ANEW};
 use super::pairing::{BondRule, Proofs};
 use super::session::Session;
+use super::undelivered::{Lost, Undelivered, Waiting};
 use super::{Address, Handle, Security};
+use crate::link::gatt::Leftover;
 use crate::link::{Characteristic, Link, LinkCommand, LinkError, LinkEvent};
 
 /// How long `open` waits for the radio before it says what is wrong with it.
@@ -57,9 +61,6 @@ const DISCONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// BlueZ answers from its memory, or is not there any more.
 const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
-/// The way out where there are keys that must not be trusted.
-const PAIR_ANEW: &str = "find out who made its keys, then pair it anew: wardline pair --replace";
-
 /// What the device's rule demands of the keys.
 #[derive(Clone, Debug)]
 pub enum Demand {
@@ -78,8 +79,8 @@ pub struct BleLink {
     /// What BlueZ was asked to connect: to be disconnected whatever becomes of the attempt.
     held: Option<Held>,
     ready: VecDeque<LinkEvent>,
-    /// Indications that earlier connections left, at most [`EARLY_KEPT`].
-    kept: VecDeque<Undelivered>,
+    /// Measurements that earlier connections left.
+    kept: Waiting,
     /// What the device of the last connection indicates.
     indicated: Vec<Characteristic>,
     /// The connection has ended, and all its values are there.
@@ -92,8 +93,20 @@ struct Held {
     /// Until the connection has them.
     values: Option<Values>,
     /// Until it was disconnected: the device must not be told that nobody is subscribed any more.
-    keeper: Option<Arc<Keeper>>,
     session: Session,
+}
+
+const UNTRUSTED: Left = Left::Discarded("they came over a connection that is not what its rule demands");
+const UNTAKEN: Left = Left::Discarded("nobody took what was said before them");
+const DROPPED: Left = Left::Discarded("nobody listens to the device any more");
+
+/// What is to be made of what a connection leaves.
+#[derive(Clone, Copy)]
+enum Left {
+    /// Measurements are given on the next connection.
+    Kept,
+    /// Nothing is, for this reason.
+    Discarded(&'static str),
 }
 
 /// Which device, over which radio, and what is expected of it.
@@ -114,7 +127,7 @@ impl BleLink {
             held: None,
             connection: None,
             ready: VecDeque::new(),
-            kept: VecDeque::new(),
+            kept: Waiting::default(),
             indicated: Vec::new(),
             is_settled: false,
         }
@@ -125,13 +138,13 @@ impl BleLink {
         self.connection.as_ref().map(|connection| connection.security)
     }
 
-    /// Lets the connection go, or what there is of one. Its last values are ready, or kept.
-    fn let_connection_go(&mut self) {
+    /// Lets the connection go, or what there is of one. Its last values are ready, or left.
+    fn let_connection_go(&mut self, left: Left) {
         if let Some(mut connection) = self.connection.take() {
             self.ready.extend(connection.drain());
-            self.count_lost(connection.operations.take_overflow());
+            self.count_early(connection.operations.take_lost());
             let early = connection.take_early();
-            self.keep(early);
+            self.leave(early, left);
             match &self.held {
                 Some(held) => held.session.let_go(connection),
                 // A connection is never without what is held of it.
@@ -142,50 +155,78 @@ impl BleLink {
         let Some(mut values) = held.values.take() else { return };
         // The attempt did not get as far as a connection, but BlueZ did.
         self.indicated = self.target.indicated(&held.peripheral);
-        let mut early = Vec::new();
+        let (mut early, now) = (Vec::new(), self.target.central.now());
         while let Some(Some(value)) = values.next().now_or_never() {
-            early.extend(read_value(value));
+            early.extend(read_value(value, now));
         }
         held.session.let_go(values);
-        self.keep(early);
+        self.leave(early, left);
     }
 
-    /// Keeps the indications among these for the next connection.
-    fn keep(&mut self, values: impl IntoIterator<Item = Undelivered>) {
-        let mut lost = 0;
-        for value in values.into_iter().filter(|(of, _)| self.indicated.contains(of)) {
-            if self.kept.len() < EARLY_KEPT {
-                self.kept.push_back(value);
-            } else {
-                lost += 1;
+    /// Keeps the measurements among these for the next connection, or counts them.
+    fn leave(&mut self, values: impl IntoIterator<Item = Undelivered>, left: Left) {
+        let (mut with_it, mut discarded, mut why) = (0, 0, "");
+        for value in values.into_iter().filter(|value| self.indicated.contains(&value.of)) {
+            match (Leftover::of(value.of), left) {
+                (Leftover::Void, _) => {}
+                (Leftover::Kept, Left::Kept) => self.kept.push(value),
+                (Leftover::Lost, Left::Kept) => with_it += 1,
+                (Leftover::Kept | Leftover::Lost, Left::Discarded(reason)) => {
+                    discarded += 1;
+                    why = reason;
+                }
             }
         }
-        self.count_lost(lost);
+        self.count_lost(with_it, "they mean nothing without their connection, which has ended");
+        self.count_lost(discarded, why);
+        let lost = self.kept.take_lost();
+        self.count_early(lost);
     }
 
-    fn count_lost(&self, values: u64) {
-        if values > 0 {
-            let address = self.target.address;
-            tracing::warn!(%address, values, "values are lost: too many came before their subscription");
-            self.target.central.handle_lost(values);
-        }
-    }
-
-    /// Ends all that there is of a connection; what is ready is kept.
-    async fn release(&mut self) {
-        self.disconnect().await;
-        self.let_connection_go();
+    /// What is ready is left.
+    fn leave_ready(&mut self, left: Left) {
+        let at = self.target.central.now();
         let ready: Vec<LinkEvent> = self.ready.drain(..).collect();
-        self.keep(ready.into_iter().filter_map(|event| match event {
-            LinkEvent::Value(of, value) => Some((of, value)),
+        let values = ready.into_iter().filter_map(|event| match event {
+            LinkEvent::Value(of, value) => Some(Undelivered { at, of, value }),
             LinkEvent::Up
             | LinkEvent::Bytes(_)
             | LinkEvent::ReadDone(..)
             | LinkEvent::Subscribed(..)
             | LinkEvent::Written(..)
             | LinkEvent::Down(_) => None,
-        }));
-        self.held = None;
+        });
+        self.leave(values, left);
+    }
+
+    fn count_early(&self, lost: Lost) {
+        self.count_lost(lost.overflow, "too many came before their subscription");
+        self.count_lost(lost.stale, "they came too long before their subscription");
+    }
+
+    fn count_lost(&self, values: u64, why: &str) {
+        if values > 0 {
+            let address = self.target.address;
+            tracing::warn!(%address, values, "values are lost: {why}");
+            self.target.central.handle_lost(values);
+        }
+    }
+
+    /// Ends all that there is of a connection.
+    async fn release(&mut self, left: Left) {
+        self.disconnect().await;
+        self.let_connection_go(left);
+        self.leave_ready(left);
+        self.end_session().await;
+    }
+
+    /// Ends what was held for a connection, and waits for it: the next session is another client of BlueZ, and
+    /// while this one is still registered each value would come twice.
+    async fn end_session(&mut self) {
+        if let Some(Held { peripheral, values, session }) = self.held.take() {
+            drop((peripheral, values));
+            session.end().await;
+        }
     }
 
     /// Disconnects what is held, and waits until the central knows: its word on this disconnection
@@ -224,33 +265,20 @@ impl Target {
         }
         // Before it is connected too: a device without the bond that its rule demands is left to whoever pairs it.
         self.checked_security(&up, &id).await?;
-        let held = held.insert(Held { peripheral: peripheral.clone(), values: None, keeper: None, session });
+        let held = held.insert(Held { peripheral: peripheral.clone(), values: None, session });
         tracing::debug!(address = %self.address, "connecting");
         // Before it is connected: a device that kept its subscriptions indicates at once, and BlueZ confirms.
         let values = self.within(OPERATION_LIMIT, "listening", peripheral.notifications()).await?.boxed();
         held.values = Some(values);
-        let keeper = self.keeper(&up, &id, &peripheral).await;
-        held.keeper = Some(Arc::clone(&keeper));
+        keeper::stand(&up.bus, &id, &peripheral, &self.wanted).await;
         self.within(CONNECT_LIMIT, "connecting", held.session.connect(peripheral.clone())).await?;
         self.discover(&peripheral).await?;
         let security = self.checked_security(&up, &id).await?;
         tracing::debug!(address = %self.address, %security, "connected");
         let values = held.values.take().ok_or_else(|| self.lost("listening", &"nobody does"))?;
         let operations = Operations::new(self.wanted.iter().copied());
-        let address = self.address;
-        Ok(Connection { address, peripheral, values, keeper, peer, radio, losses, security, operations })
-    }
-
-    /// Has BlueZ register for what the device may say at once; and learns from what BlueZ remembers which
-    /// characteristic a value is of, should the connection end before that is asked of the device.
-    async fn keeper(&self, up: &Up, id: &str, peripheral: &Peripheral) -> Arc<Keeper> {
-        let keeper = Keeper::stand(&up.bus, id, &self.wanted).await;
-        if keeper.keeps_any()
-            && let Err(error) = self.within(DISCOVER_LIMIT, "", peripheral.discover_services()).await
-        {
-            tracing::debug!(address = %self.address, %error, "its services are not known ahead");
-        }
-        Arc::new(keeper)
+        let (address, central) = (self.address, self.central.clone());
+        Ok(Connection { address, peripheral, values, central, peer, radio, losses, security, operations })
     }
 
     /// Which of the wanted characteristics a device indicates.
@@ -340,11 +368,11 @@ impl Target {
             },
         }
         if let Demand::Proven(rule, proofs) = &self.demand {
-            let Some(adapter) = up.bus.adapter_of(&id).await.map_err(silent)? else {
+            let Some(adapter) = up.bus.adapter_of(id).await.map_err(silent)? else {
                 return Err(self.denied("BlueZ gives no address of its adapter"));
             };
             let judged = proofs.judge(rule, Bond { adapter, device: self.address });
-            judged.map_err(|unproven| self.insecure(format!("{unproven}; {PAIR_ANEW}")))?;
+            judged.map_err(|unproven| self.insecure(unproven.for_daemon(proofs)))?;
         }
         Ok(Security::Bonded)
     }
@@ -387,18 +415,20 @@ impl Target {
 
 impl Link for BleLink {
     async fn open(&mut self) -> Result<(), LinkError> {
-        self.release().await;
+        self.release(Left::Kept).await;
         match self.target.connect(&mut self.held).await {
             Ok(mut connection) => {
                 self.indicated = self.target.indicated(&connection.peripheral);
-                connection.operations.put_first(std::mem::take(&mut self.kept));
+                connection.operations.put_first(self.kept.take_all());
                 self.connection = Some(connection);
                 self.is_settled = false;
                 Ok(())
             }
             Err(error) => {
                 if self.held.is_some() {
-                    self.release().await;
+                    // What came over a connection that is not what the rule demands is nobody's word.
+                    let is_trusted = !matches!(error, LinkError::Insecure { .. } | LinkError::Denied { .. });
+                    self.release(if is_trusted { Left::Kept } else { UNTRUSTED }).await;
                     self.target.central.forget_sighting(self.target.address);
                 }
                 Err(error)
@@ -421,7 +451,7 @@ impl Link for BleLink {
             self.is_settled = true;
             event = connection.next().await;
         }
-        let overflow = connection.operations.take_overflow();
+        let lost = connection.operations.take_lost();
         if matches!(
             event,
             LinkEvent::Value(..)
@@ -431,9 +461,9 @@ impl Link for BleLink {
         ) {
             self.target.central.handle_delivery();
         }
-        self.count_lost(overflow);
+        self.count_early(lost);
         if matches!(event, LinkEvent::Down(_)) {
-            self.let_connection_go();
+            self.let_connection_go(Left::Kept);
             if let Some(first) = self.ready.pop_front() {
                 self.ready.push_back(event);
                 return first;
@@ -450,8 +480,8 @@ impl Link for BleLink {
             LinkCommand::HangUp => {
                 self.disconnect().await;
                 // What has come until then comes before the end.
-                self.let_connection_go();
-                self.held = None;
+                self.let_connection_go(Left::Kept);
+                self.end_session().await;
                 self.ready.push_back(LinkEvent::Down(LinkError::HungUp));
                 return Ok(());
             }
@@ -462,6 +492,19 @@ impl Link for BleLink {
     }
 
     async fn close(&mut self) {
-        self.release().await;
+        self.release(Left::Kept).await;
+    }
+
+    async fn abandon(&mut self) {
+        self.release(UNTAKEN).await;
+    }
+}
+
+impl Drop for BleLink {
+    fn drop(&mut self) {
+        self.let_connection_go(DROPPED);
+        self.leave_ready(DROPPED);
+        let kept = self.kept.take_all();
+        self.leave(kept, DROPPED);
     }
 }

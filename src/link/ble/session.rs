@@ -22,12 +22,15 @@ use std::time::Duration;
 use btleplug::api::{Central as _, Manager as _, Peripheral as _};
 use btleplug::platform::{Adapter, Manager, Peripheral};
 use futures_util::FutureExt;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{self, Handle};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 /// All that is asked comes from BlueZ's memory.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// A thread that is told to end does so at once, unless something on it does not yield.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// How many sessions there may be at a time, each with a thread: within what the unit allows the process
 /// (`TasksMax`), and more than the connections that an adapter can hold.
@@ -39,37 +42,55 @@ static SESSIONS: Semaphore = Semaphore::const_new(SESSIONS_MOST);
 pub(super) struct Session {
     adapters: Vec<Adapter>,
     thread: Handle,
-    _own: Own,
+    own: Own,
 }
 
 /// A thread with a runtime of its own: both end with the value.
 struct Own {
+    /// Dropped, it ends the thread.
     _end: oneshot::Sender<()>,
+    /// Closed when the thread has ended.
+    done: oneshot::Receiver<()>,
     _permit: SemaphorePermit<'static>,
 }
 
-/// Starts a thread with a runtime. Unlike a runtime with workers this says so when there can be no thread.
-fn start_thread(permit: SemaphorePermit<'static>) -> Result<(Handle, Own), String> {
+/// Starts a thread with a runtime. Unlike a runtime with workers this says so when there can be no thread. The
+/// runtime is made and dropped on its thread: dropping one among others' tasks is a panic of tokio.
+async fn start_thread(
+    thread: thread::Builder,
+    permit: SemaphorePermit<'static>,
+) -> Result<(Handle, Own), String> {
     let no_thread = |error: std::io::Error| format!("no thread for btleplug: {error}");
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
-    let handle = runtime.handle().clone();
     let (end, ended) = oneshot::channel();
+    let (is_done, done) = oneshot::channel();
+    let (tell, told) = oneshot::channel();
     let run = move || {
-        // An error is the end.
-        let _ = runtime.block_on(ended);
+        // The last to be dropped.
+        let _is_done: oneshot::Sender<()> = is_done;
+        match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                let _ = tell.send(Ok(runtime.handle().clone()));
+                // An error is the end.
+                let _: Result<(), _> = runtime.block_on(ended);
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+            }
+        }
     };
-    thread::Builder::new().name("btleplug".to_owned()).spawn(run).map_err(no_thread)?;
-    Ok((handle, Own { _end: end, _permit: permit }))
+    thread.spawn(run).map_err(no_thread)?;
+    let handle = told.await.map_err(|_| "the thread for btleplug has ended at once")?.map_err(no_thread)?;
+    Ok((handle, Own { _end: end, done, _permit: permit }))
 }
 
 impl Session {
     /// Connects.
     pub(super) async fn open() -> Result<Self, String> {
-        let permit = match timeout(ANSWER_LIMIT, SESSIONS.acquire()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) | Err(_) => return Err(format!("{SESSIONS_MOST} devices are connected already")),
+        let Ok(Ok(permit)) = timeout(ANSWER_LIMIT, SESSIONS.acquire()).await else {
+            return Err(format!("{SESSIONS_MOST} devices are connected, or being connected, already"));
         };
-        let (thread, own) = start_thread(permit)?;
+        let named = thread::Builder::new().name("btleplug".to_owned());
+        let (thread, own) = start_thread(named, permit).await?;
         let manager = {
             let _entered = thread.enter();
             // It connects without ever waiting, and starts its task in the runtime that was entered.
@@ -78,7 +99,7 @@ impl Session {
         let manager = manager.ok_or("btleplug did not connect at once")?;
         let manager = manager.map_err(|error| format!("no connection to the system bus: {error}"))?;
         match timeout(ANSWER_LIMIT, manager.adapters()).await {
-            Ok(Ok(adapters)) => Ok(Self { adapters, thread, _own: own }),
+            Ok(Ok(adapters)) => Ok(Self { adapters, thread, own }),
             Ok(Err(error)) => Err(format!("adapters cannot be listed: {error}")),
             Err(_) => Err("org.bluez does not answer".to_owned()),
         }
@@ -109,6 +130,14 @@ impl Session {
         // Nobody has to wait for it: it is done, or ends with the session.
         drop(self.thread.spawn(async move { drop(held) }));
     }
+
+    /// Ends, and waits until the connection to the bus is closed. Nothing else may hold a device of it.
+    pub(super) async fn end(self) {
+        let Self { adapters, thread: _, own: Own { _end: end, done, _permit } } = self;
+        drop((adapters, end));
+        // An error is the word for it.
+        let _ = timeout(END_LIMIT, done).await;
+    }
 }
 
 #[cfg(test)]
@@ -127,13 +156,24 @@ mod tests {
     async fn a_session_that_ends_gives_its_place_back() {
         let permit = SESSIONS.acquire().await.unwrap();
         let before = SESSIONS.available_permits();
-        let (thread, own) = start_thread(permit).unwrap();
+        let (thread, own) = start_thread(thread::Builder::new(), permit).await.unwrap();
         assert_eq!(thread.spawn(async { 7 }).await.unwrap(), 7);
         let (_held, asked) = oneshot::channel::<()>();
         let unfinished = thread.spawn(asked);
-        drop(own);
+        let session = Session { adapters: Vec::new(), thread, own };
+        session.end().await;
         // The runtime goes with its thread, and all that runs there.
         assert!(unfinished.await.unwrap_err().is_cancelled());
         assert_eq!(SESSIONS.available_permits(), before + 1);
+    }
+    /// No system has an address space for this stack.
+    #[tokio::test]
+    async fn without_a_thread_there_is_no_session_and_nothing_panics() {
+        // Of its own: another test counts those of the sessions.
+        static PLACES: Semaphore = Semaphore::const_new(1);
+        let permit = PLACES.acquire().await.unwrap();
+        let error = start_thread(thread::Builder::new().stack_size(1 << 60), permit).await.err().unwrap();
+        assert!(error.starts_with("no thread for btleplug: "), "{error}");
+        assert_eq!(PLACES.available_permits(), 1);
     }
 }

@@ -66,12 +66,14 @@ impl Clock {
 }
 
 impl Collector {
-    /// What was told was another device's, or was told to nobody.
+    /// What was told was another device's, or was told to nobody: alarms, and what a consent released.
     pub(super) fn forget_alarms(&mut self) {
         self.drop_edges();
+        self.consent.forget_readings();
         for alarms in self.profiles.iter_mut().filter_map(|profile| profile.decoder.alarms()) {
             alarms.forget();
         }
+        self.take_up_alarms();
     }
 
     /// Takes note of the device's clock, when that was what was read.

@@ -167,10 +167,11 @@ impl Pins {
         self.asked = None;
     }
 
-    /// Takes the ticket of the pin that was given on last; `false` when that was none.
-    pub(super) fn handle_ticket(&mut self, ticket: Ticket) -> bool {
-        let waits = self.pending.iter_mut().find(|(of, _)| of.is_none());
-        waits.map(|(of, _)| *of = Some(ticket)).is_some()
+    /// Takes the ticket of the pin that was given on last.
+    pub(super) fn handle_ticket(&mut self, ticket: Ticket) {
+        if let Some((of, _)) = self.pending.iter_mut().find(|(of, _)| of.is_none()) {
+            *of = Some(ticket);
+        }
     }
 
     /// What was given on up to this ticket is known from here on; whether that is something new.

@@ -14,7 +14,7 @@ use super::pins::Pins;
 use super::{Collector, Outcome, Phase};
 use crate::device::ble::records::{Hash, Mark, Remembered, Shelf, Step};
 use crate::device::memo::Memo;
-use crate::device::observation::Observation;
+use crate::device::observation::{Observation, Quality};
 use crate::device::{Action, FaultKind, Identity, Ticket};
 use crate::link::{Characteristic, LinkCommand};
 use crate::time::Mono;
@@ -56,10 +56,13 @@ impl Way {
         self.is_without = true;
     }
 
-    pub(super) fn handle_ticket(&mut self, ticket: Ticket) {
-        if std::mem::take(&mut self.is_without) {
+    /// Takes the ticket of the observation that was handed over last; `false` when that has one.
+    pub(super) fn handle_ticket(&mut self, ticket: Ticket) -> bool {
+        let is_its = std::mem::take(&mut self.is_without);
+        if is_its {
             self.tickets.push_back((self.left, ticket));
         }
+        is_its
     }
 
     pub(super) fn handle_durable(&mut self, through: Ticket) {
@@ -77,24 +80,41 @@ impl Collector {
 
     /// Passes on what the decoder of a profile made of a value (`None`: of the end of a transfer).
     pub(super) fn pass_on(&mut self, place: usize, of: Option<Characteristic>, said: Vec<Observation>) {
-        let pushed = self.way.pushed;
         let said = self.stamped(said);
+        let (lone, said) = self.without_lone(place, said);
+        let pushed = self.way.pushed;
         let said = match self.shelf(place) {
             Some(keeper) => keeper.take(of, said, pushed),
             None => said,
         };
+        let said = [said, lone].concat();
         self.way.pushed += u64::try_from(said.len()).unwrap_or_default();
         self.note_alarms(&said);
         self.actions.extend(said.into_iter().map(Action::observe));
     }
 
+    /// Apart from the records: what was given of some whose main part did not come. Those are still to come.
+    fn without_lone(&mut self, place: usize, said: Vec<Observation>) -> (Vec<Observation>, Vec<Observation>) {
+        let Some(profile) = self.profiles.get_mut(place) else { return (Vec::new(), said) };
+        let numbers: Vec<u32> = std::iter::from_fn(|| profile.decoder.poll_lone()).collect();
+        let is_lone = |one: &Observation| one.record.is_some_and(|number| numbers.contains(&number));
+        let (mut lone, said): (Vec<_>, Vec<_>) = said.into_iter().partition(is_lone);
+        for one in &mut lone {
+            one.quality = one.quality.with(Quality::STORED);
+        }
+        (lone, said)
+    }
+
     /// What a decoder held back does not become more by waiting. Whether it told all of it, and whether none of it
-    /// lacks its other half.
-    fn flush(&mut self, place: usize) -> (bool, bool) {
+    /// lacks its other half. What goes wrong with it at the end of a transfer may have been a record.
+    fn flush(&mut self, place: usize, is_end: bool) -> (bool, bool) {
         let Some(profile) = self.profiles.get_mut(place) else { return (true, true) };
         let is_whole = !profile.decoder.holds_back();
         let late = profile.decoder.handle_end();
         while let Some(fault) = profile.decoder.poll_fault() {
+            if let Some(shelf) = profile.shelf.as_mut().filter(|_| is_end) {
+                shelf.handle_lost();
+            }
             self.actions.push_back(Action::Report(fault));
         }
         let lacks_nothing = late.is_empty();
@@ -105,7 +125,7 @@ impl Collector {
     /// The connection ends.
     pub(super) fn end_records(&mut self) {
         for place in 0..self.profiles.len() {
-            let (is_whole, lacks_nothing) = self.flush(place);
+            let (is_whole, lacks_nothing) = self.flush(place, false);
             let pushed = self.way.pushed;
             if let Some(shelf) = self.shelf(place) {
                 shelf.handle_down(is_whole && lacks_nothing, pushed);
@@ -230,14 +250,14 @@ impl Collector {
             Step::Asks => {}
             Step::Ended(_) if self.must_wait(place, now) => {}
             Step::Ended(expected) => {
-                let (is_whole, _) = self.flush(place);
+                let (is_whole, _) = self.flush(place, true);
                 let pushed = self.way.pushed;
                 let fault =
                     self.shelf(place).and_then(|shelf| shelf.handle_ended(expected, is_whole, pushed, now));
                 self.actions.extend(fault.map(Action::Report));
             }
             Step::Failed => {
-                self.flush(place);
+                self.flush(place, false);
                 if let Some(shelf) = self.shelf(place) {
                     shelf.handle_failed();
                 }
@@ -269,10 +289,14 @@ impl Collector {
 
     /// Has all that is known of the device remembered.
     pub(super) fn remember(&mut self) {
-        self.actions.extend(self.memo().map(Action::Remember));
+        if let Some((memo, left_out)) = self.memo() {
+            self.actions.push_back(Action::Remember(memo));
+            self.tell_left_out(left_out);
+        }
     }
 
-    fn memo(&self) -> Option<Memo> {
+    /// The memo, and how many alarms had no room in it.
+    fn memo(&self) -> Option<(Memo, usize)> {
         let owner = self.owner?;
         let (mut marks, mut count) = (Vec::new(), 0_u8);
         for shelf in self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()) {
@@ -296,8 +320,8 @@ impl Collector {
         }
         let mut bytes = [&[MEMO_VERSION][..], &owner.to_le_bytes(), &[count], &marks].concat();
         self.pins.put(&mut bytes, owner);
-        self.put_alarms(&mut bytes, owner);
-        Memo::new(&bytes)
+        let left_out = self.put_alarms(&mut bytes, owner);
+        Some((Memo::new(&bytes)?, left_out))
     }
 
     pub(super) fn recall_records(&mut self, memo: &[u8]) {

@@ -48,6 +48,16 @@ struct Context {
     is_control_solution: bool,
 }
 
+impl Context {
+    /// The supplemental type that says how a value was got: of its own, and only where none does, of the bundle's.
+    fn modality(&self) -> u32 {
+        match types::modality(&self.own) {
+            0 => types::modality(&self.supplemental),
+            own => own,
+        }
+    }
+}
+
 /// Reads a whole message; `record` is the number of the stored record that it is.
 pub(super) fn read(message: &[u8], record: Option<u32>) -> Result<Found, Fault> {
     let mut octets = Octets::reassembled(WHAT, message);
@@ -158,7 +168,6 @@ fn fields(octets: &mut Octets<'_>, common: &Context) -> Result<Context, Fault> {
     if has(6) {
         let count = octets.u8("number of supplemental types")?;
         context.own = value::codes(count, "supplemental type", octets)?;
-        // Its own first: of two that say how a value was got, the nearer one holds.
         context.supplemental = context.own.iter().chain(&common.supplemental).copied().collect();
         context.is_control_solution |= context.own.contains(&CONTROL_SOLUTION);
     }
@@ -224,7 +233,7 @@ impl Found {
 
     /// What its own supplemental types say of a sample (fasting, who measured), as far as its modality does not.
     fn push_supplemental(&mut self, context: &Context) {
-        let modality = types::modality(&context.supplemental);
+        let modality = context.modality();
         for metric in types::CIRCUMSTANCES {
             let is_its = |code: &u32| types::circumstance(*code) == Some(*metric) && *code != modality;
             let codes: Vec<u32> = context.own.iter().copied().filter(is_its).collect();
@@ -280,7 +289,7 @@ fn observation(
         channel: 0,
         value: status.gate(value),
         unit,
-        modality: types::modality(&context.supplemental),
+        modality: context.modality(),
         kind: if status.is_setting() { Kind::Setting } else { kind },
         record: None,
         device_time: context.time,

@@ -251,6 +251,11 @@ fn what_supplemental_types_say_of_a_sample_is_told_behind_it() {
     let inner = Written { code: Some(160_184), ..of(&[FINGER, 8_417_888]) }.encode(1, &glucose());
     let expected = [(160_184, FINGER, String::new()), oneself, fasting];
     assert_eq!(told(&bundle(&of(&[8_417_852, FASTING]), &[inner])), expected);
+    // The nearer one holds, whichever the table of modalities has first.
+    let inner = Written { code: Some(160_184), ..of(&[8_417_852]) }.encode(1, &glucose());
+    assert_eq!(told(&bundle(&of(&[FINGER]), &[inner])), [(160_184, 8_417_852, String::new())]);
+    let silent = Written { code: Some(160_184), ..of(&[4_711]) }.encode(1, &glucose());
+    assert_eq!(told(&bundle(&of(&[FINGER]), &[silent])), [(160_184, FINGER, String::new())]);
 }
 
 #[test]

@@ -241,3 +241,36 @@ proptest! {
         prop_assert_eq!(said.len(), 1 + usize::from(result.is_some()) + usize::from(status.is_some()));
     }
 }
+
+#[test]
+fn a_context_whose_measurement_does_not_come_is_told_and_is_no_record() {
+    let mut meter = Meter::default();
+    meter.handle_value(CONTEXT, &context(9, 1)).unwrap();
+    meter.handle_value(MEASUREMENT, &measurement(8, true)).unwrap();
+    assert_eq!(meter.poll_fault(), None);
+    assert_eq!(told(&meter.handle_end()), [(9, MEAL_CODE), (8, RESULT), (8, LOCATION)]);
+    let fault = meter.poll_fault().unwrap();
+    assert!(fault.detail.contains("record 9 came without its measurement"), "{fault}");
+    assert_eq!(meter.poll_fault(), None);
+    // One of too many is no other.
+    let mut meter = Meter::default();
+    for number in 0..=64 {
+        meter.handle_value(CONTEXT, &context(number, 1)).unwrap();
+    }
+    assert!(meter.poll_fault().unwrap().detail.contains("record 0 came without"));
+}
+
+/// Of control solution no number leaves the decoder, whatever a context says of it.
+#[test]
+fn a_context_that_says_that_control_solution_is_no_glucose_is_no_fault() {
+    for announces in [false, true] {
+        let mut meter = Meter::default();
+        let mut value = measurement(1, announces);
+        *value.last_mut().unwrap() = 0x1A;
+        let mut said = meter.handle_value(MEASUREMENT, &value).unwrap();
+        said.extend(meter.handle_value(CONTEXT, &context(1, 6)).unwrap());
+        let codes: Vec<u32> = said.iter().map(|said| said.metric.code).collect();
+        assert_eq!(codes, [CONC_GLU_CONTROL.code, LOCATION, MEAL_CODE]);
+        assert_eq!(meter.poll_fault(), None);
+    }
+}

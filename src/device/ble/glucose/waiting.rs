@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use super::{Context, Measurement};
 
-/// So many records wait at most. Context is sent next to its measurement; more than a few means that it does
-/// not come at all.
+/// So many records wait at most; behind these the oldest is given without its other half. Context is sent next to its
+/// measurement; more than a few means that it does not come at all.
 pub(super) const MOST_WAITING: usize = 64;
 
 /// A record, as far as it has come.

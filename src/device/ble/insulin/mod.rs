@@ -12,20 +12,22 @@
 //! On a connection Features (2B23) are read first, as they say how messages are protected: until they were read
 //! nothing is taken, and what comes is refused. When the subscriptions stand, Status (2B21) and Annunciation
 //! Status (2B22) are read, so that nothing changes unseen between the two; then, for each pump that knows them,
-//! the basal rate and the insulin on board are asked for. If a pump leaves a question without an answer, no
-//! other is asked on that connection.
+//! the basal rate and the insulin on board are asked for, one after the other. A question that has no answer
+//! after [`QUESTIONS`] periods is told and given up; the next one is asked. An answer that cannot be read is one.
 //!
 //! **What follows from bits that are not reset.** A bit of Status Changed (2B20) stays set until somebody resets
 //! it, and whether a pump tells a change whose bit is already set is not stated in the facts at hand: that
 //! nothing is indicated proves nothing. So both are subscribed to where the pump indicates them; both are read
 //! at once whenever Status Changed says so, and every [`PERIOD`] besides; and the questions are asked again every
 //! [`QUESTIONS`]th time. A second annunciation is known within that period even where the pump indicates nothing.
-//! No characteristic is read twice at a time, however often it is wanted. Status Changed itself is not read: with
+//! No characteristic is read twice at a time, however often it is wanted. The answer to a read may be older than what
+//! was indicated since it was asked for: one that says something else is dropped then, and read once more; of a
+//! pump that protects its messages, the counter tells. Status Changed itself is not read: with
 //! bits that stay it says nothing that the others do not.
 //!
 //! Choices:
 //! - *Protection.* A wrong checksum refuses a message. A gap in its counter is told and the message taken; a
-//!   repeated counter refuses it.
+//!   counter that is repeated, or lies behind the last one, refuses it.
 //! - *Codes.* Numbers out of the Hamming sets ("Prohibited") refuse the message. Numbers of the sets without a
 //!   meaning are kept as `unknown 0x..`. Flags without a meaning are ignored; octets after the known ones refuse
 //!   the message, as they would belong to something that changes it.
@@ -48,6 +50,7 @@ mod hamming;
 mod history;
 mod protection;
 mod reader;
+mod state;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -55,9 +58,10 @@ use std::time::Duration;
 
 use self::history::History;
 use self::protection::{Counters, Features, Sent};
-use self::status::{Annunciation, Changed};
+use self::state::Asked;
+use self::status::Changed;
 use super::octets::Octets;
-use crate::device::alarms::{AlarmEdges, Level, Raised};
+use crate::device::alarms::AlarmEdges;
 use crate::device::catalogue::{BleProfile, Class, Decoder, Stored};
 use crate::device::decimal::Decimal;
 use crate::device::nomenclature::{self as mdc, Metric, Unit};
@@ -115,8 +119,14 @@ struct Pump {
     last: BTreeMap<Characteristic, Vec<u8>>,
     asks: BTreeSet<Characteristic>,
     questions: Vec<PumpQuery>,
+    /// The reads that have not ended.
+    asked: BTreeMap<Characteristic, Asked>,
+    /// An annunciation for which there was no room: told as such once.
+    left_out: Option<String>,
     /// A question was asked and has no answer yet.
     is_waiting: bool,
+    /// For how many periods it has had none.
+    waited: u8,
     /// When the state is read next; `None` before the subscriptions stand.
     read_at: Option<Mono>,
     /// How often it was since the questions were asked.
@@ -207,66 +217,6 @@ impl Pump {
         self.question(basal_rate, basal_rate || changed.is_of_bolus());
         Ok(vec![state(&codes::CHANGED, Value::Bits(changed.0.into()))])
     }
-
-    /// Takes a value of Status or Annunciation Status, which was read, or came by itself. BlueZ gives the answer
-    /// to a read as a value too: what is the same message, or says by itself what is known, is no news.
-    fn handle_state(
-        &mut self,
-        of: Characteristic,
-        value: &[u8],
-        is_read: bool,
-    ) -> Result<Vec<Observation>, Fault> {
-        let is_same = self.last.get(&of).is_some_and(|last| last == value);
-        let is_counted = self.features.as_ref().is_some_and(Features::is_protected);
-        if is_same && (is_counted || !is_read) {
-            return Ok(Vec::new());
-        }
-        let payload = self.open(of, value)?;
-        self.last.insert(of, value.to_vec());
-        if of == STATUS { status::status(payload) } else { self.handle_annunciation(payload) }
-    }
-
-    fn handle_annunciation(&mut self, value: &[u8]) -> Result<Vec<Observation>, Fault> {
-        let Some(read) = status::annunciation(value)? else {
-            let mut out = vec![text(&codes::ANNUNCIATION, "none".to_owned())];
-            out.extend(self.alarms.handle_level(Level::new()));
-            return Ok(out);
-        };
-        let mut out = vec![read.observed()];
-        let raised = raised(&read);
-        if raised.is_some() {
-            out.extend(self.make_room(&read.code()));
-        }
-        out.extend(self.alarms.handle_one(&read.code(), raised));
-        Ok(out)
-    }
-
-    /// Lets go of an alarm when there is no room for another. What ended takes no room. Of those that are on,
-    /// the least urgent goes, and of these the oldest: it is told as ended, as its end would not be told any
-    /// more, with a fault that says that the pump did not say so.
-    fn make_room(&mut self, code: &str) -> Vec<Observation> {
-        if self.alarms.on().contains_key(code) {
-            return Vec::new();
-        }
-        let on = self.alarms.on();
-        self.began.retain(|began| on.contains_key(began));
-        let mut out = Vec::new();
-        if on.len() >= MOST {
-            // What an earlier connection told is not in the list: older than all of it.
-            let age = |code: &String| self.began.iter().position(|began| began == code);
-            let oldest = on.iter().min_by_key(|(code, raised)| (status::rank(raised.priority), age(code)));
-            if let Some(oldest) = oldest.map(|(code, _)| code.clone()) {
-                let detail = format!(
-                    "more than {MOST} annunciations are on: {oldest} is told as ended, which the pump did not say"
-                );
-                self.faults.push_back(Fault::new(FaultKind::Unexpected, detail));
-                out = self.alarms.handle_one(&oldest, None);
-                self.began.retain(|began| *began != oldest);
-            }
-        }
-        self.began.push_back(code.to_owned());
-        out
-    }
 }
 
 impl Decoder for Pump {
@@ -278,7 +228,10 @@ impl Decoder for Pump {
         match (of, value) {
             (FEATURES, value) => self.handle_features(value),
             (STATUS | ANNUNCIATION, Some(value)) => self.handle_state(of, value, true),
-            (STATUS | ANNUNCIATION, None) => Ok(Vec::new()),
+            (STATUS | ANNUNCIATION, None) => {
+                self.end_of_read(of);
+                Ok(Vec::new())
+            }
             (other, _) => Err(super::not_of_this_profile(other, &PROFILE)),
         }
     }
@@ -291,8 +244,8 @@ impl Decoder for Pump {
                 self.handle_changed(value)
             }
             PUMP_STATUS_READER => {
-                let value = self.open(of, value)?;
                 self.is_waiting = false;
+                let value = self.open(of, value)?;
                 reader::read(value)
             }
             HISTORY => {
@@ -311,12 +264,23 @@ impl Decoder for Pump {
     }
 
     fn poll_ask(&mut self) -> Option<Characteristic> {
-        self.asks.pop_first()
+        let of = self.asks.pop_first()?;
+        self.begin_read(of);
+        Some(of)
     }
 
     fn handle_timeout(&mut self, now: Mono) {
         // The first time the questions have just been asked for.
         let is_first = self.read_at.replace(now + PERIOD).is_none();
+        if self.is_waiting {
+            self.waited += 1;
+            if self.waited >= QUESTIONS {
+                self.is_waiting = false;
+                let detail =
+                    format!("a question to the status reader has had no answer in {QUESTIONS} minutes");
+                self.faults.push_back(Fault::new(FaultKind::Timeout, detail));
+            }
+        }
         if self.features.is_none() {
             // The answer is refused without them, and to ask for them is all that can be done.
             let _ = self.is_protected();
@@ -338,20 +302,13 @@ impl Decoder for Pump {
         let features = self.features.as_ref().filter(|_| !self.is_waiting && !self.questions.is_empty())?;
         let counter = features.is_protected().then(|| self.sent.count());
         let write = GattWrite::pump_query(self.questions.remove(0), counter)?;
-        self.is_waiting = true;
+        (self.is_waiting, self.waited) = (true, 0);
         Some(write)
     }
 
     fn poll_fault(&mut self) -> Option<Fault> {
         self.faults.pop_front()
     }
-}
-
-/// An annunciation as an alarm; `None` when it is over, or only informs.
-fn raised(of: &Annunciation) -> Option<Raised> {
-    let priority = of.priority()?;
-    let (metric, text, is_silenced) = (of.metric(), of.name(), of.is_snoozed());
-    (!of.is_confirmed()).then_some(Raised { metric, priority, text, is_silenced })
 }
 
 fn observed(metric: &'static Metric, value: Value, unit: &'static Unit, kind: Kind) -> Observation {

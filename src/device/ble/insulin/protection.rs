@@ -69,13 +69,18 @@ pub(super) struct Counters(BTreeMap<u16, u8>);
 
 impl Counters {
     /// Takes the counter of one message. `Ok(Some(..))` tells of messages that were lost before it; a message
-    /// that came before is refused.
+    /// that came before is refused, and so is one that lies behind the last: it says what was before.
     pub(super) fn take(&mut self, of: u16, counter: u8) -> Result<Option<Fault>, Fault> {
-        let before = self.0.insert(of, counter);
+        let before = self.0.get(&of).copied();
+        let left_out =
+            |why: String| Err(Fault::new(FaultKind::Unexpected, format!("{of:04X} {why}: left out")));
         if before == Some(counter) {
-            let detail = format!("{of:04X} repeats its message {counter}: left out");
-            return Err(Fault::new(FaultKind::Unexpected, detail));
+            return left_out(format!("repeats its message {counter}"));
         }
+        if let Some(before) = before.filter(|before| is_behind(counter, *before)) {
+            return left_out(format!("gives message {counter}, which comes late, behind {before}"));
+        }
+        self.0.insert(of, counter);
         let expected = next(before.unwrap_or(0));
         Ok((counter != expected).then(|| {
             let detail = format!("{of:04X} goes on with message {counter}, not {expected}: some were lost");
@@ -94,6 +99,12 @@ impl Sent {
         self.0 = next(self.0);
         self.0
     }
+}
+
+/// Whether a counter lies behind the last one: by less than half of the 255 that there are.
+fn is_behind(counter: u8, last: u8) -> bool {
+    let ahead = (u16::from(counter) + 255 - u16::from(last)) % 255;
+    ahead > 127
 }
 
 /// 1 after 255, and at the beginning.
@@ -157,6 +168,22 @@ mod tests {
         let lost = counters.take(1, 6).unwrap().unwrap();
         assert_eq!(lost.detail, "0001 goes on with message 6, not 5: some were lost");
         assert_eq!(counters.take(1, 7), Ok(None));
-        assert!(counters.take(1, 0).unwrap().is_some());
+        // What lies behind is old, and nothing is lost by it.
+        for old in [6, 5, 1, 254, 255] {
+            assert!(counters.take(1, old).unwrap_err().detail.contains("comes late"), "{old}");
+        }
+        assert!(counters.take(1, 0).is_err());
+        assert!(
+            Counters::default().take(1, 0).unwrap().is_some(),
+            "a first one is taken, whatever it counts"
+        );
+        assert_eq!(counters.take(1, 8), Ok(None));
+        assert!(counters.take(1, 8 + 127).unwrap().is_some(), "as far ahead as can be told from behind");
+        assert!(counters.take(1, 8).is_err(), "one more would be ahead");
+        let mut over = Counters::default();
+        assert!(over.take(1, 254).unwrap().is_some());
+        assert!(over.take(1, 2).unwrap().is_some());
+        assert!(over.take(1, 255).is_err(), "behind the turn");
+        assert_eq!(over.take(1, 3), Ok(None));
     }
 }

@@ -121,15 +121,6 @@ const fn row(code: u16, name: &'static str, priority: Option<Priority>) -> Kindr
     Kindred { code, name, metric: &mdc::EVT_ALARM, priority }
 }
 
-/// The order of urgencies. What has none may be anything: as urgent as the most urgent.
-pub(super) const fn rank(priority: Priority) -> u8 {
-    match priority {
-        Priority::Low => 0,
-        Priority::Medium => 1,
-        Priority::High | Priority::Unstated => 2,
-    }
-}
-
 /// From here on the types are the maker's, in the set of Hamming codes or not.
 pub(super) const MAKERS: std::ops::RangeInclusive<u16> = 0xF000..=0xFFF0;
 

@@ -417,3 +417,30 @@ proptest! {
         prop_assert_eq!(told, expected.collect::<BTreeSet<u32>>());
     }
 }
+
+#[test]
+fn a_question_without_an_answer_ends_only_itself() {
+    let mut pump = pump(KNOWN);
+    let mut now = Now::default().mono;
+    pump.handle_timeout(now);
+    assert_eq!(pump.poll_write().unwrap().octets(), [0x65, 0x03]);
+    for _ in 1..QUESTIONS {
+        now = now + PERIOD;
+        pump.handle_timeout(now);
+        assert_eq!((pump.poll_write(), pump.poll_fault()), (None, None));
+    }
+    pump.handle_timeout(now + PERIOD);
+    assert_eq!(pump.poll_fault().unwrap().kind, FaultKind::Timeout);
+    assert_eq!(pump.poll_fault(), None, "once");
+    assert_eq!(pump.poll_write().unwrap().octets(), [0xF3, 0x03]);
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_an_answer() {
+    let mut pump = pump(KNOWN | 1);
+    assert!(pump.poll_write().is_some());
+    let mut broken = counted(&[0x6A, 0x03, 0, 1, 10, 0], 1);
+    broken[3] ^= 1;
+    assert_eq!(pump.handle_value(PUMP_STATUS_READER, &broken).unwrap_err().kind, FaultKind::Checksum);
+    assert_eq!(pump.poll_write().unwrap().octets(), counted(&[0xF3, 0x03], 2));
+}

@@ -184,6 +184,14 @@ impl Ledger {
         self.run = Some(Run { from, ..Run::default() });
     }
 
+    /// Begins in the middle of a transfer: what comes moves no mark, as nobody knows what came before.
+    pub(super) fn begin_part(&mut self) {
+        self.begin(None);
+        if let Some(run) = &mut self.run {
+            run.has_gap = true;
+        }
+    }
+
     /// Takes what a decoder made, `pushed` observations having been passed on before. Gives what did not come
     /// before.
     pub(super) fn take(&mut self, said: Vec<Observation>, pushed: u64) -> Vec<Observation> {

@@ -4,7 +4,8 @@
 //! client and ends with it; it is accepted while the device is not connected and takes effect when it is; the
 //! descriptor is written for the first one and once more when the last one has gone. An indication is
 //! confirmed whether anybody is registered or not. A bonded device keeps its descriptors (Core specification,
-//! Vol 3 Part G, 3.3.3.3).
+//! Vol 3 Part G, 3.3.3.3). A value is told once for each client that is registered, as each of them is called back
+//! and writes it anew.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -68,7 +69,7 @@ impl World {
     ) -> Result<(), BluezError> {
         let path = self.find(address, uuid).filter(|_| self.is_subscribed(address, uuid));
         let path = path.ok_or_else(|| BluezError::NotSubscribed(format!("{address} {uuid:04X}")))?;
-        self.objects.set(&path, CHARACTERISTIC, "Value", Property::Octets(value.to_vec()));
+        self.tell(&path, value);
         Ok(())
     }
 
@@ -171,6 +172,13 @@ impl World {
         }
     }
 
+    /// Tells a value to everybody, once for each client that is registered.
+    fn tell(&mut self, path: &str, value: &[u8]) {
+        for _ in 0..self.registrations(path) {
+            self.objects.set(path, CHARACTERISTIC, "Value", Property::Octets(value.to_vec()));
+        }
+    }
+
     /// The device says what waits, in its order, as far as the descriptors are set.
     fn send_indications(&mut self, address: &str) {
         for (uuid, value) in self.subscriptions.waiting.remove(address).unwrap_or_default() {
@@ -180,9 +188,7 @@ impl World {
                 continue;
             }
             match self.find(address, uuid).filter(|path| self.registrations(path) > 0) {
-                Some(path) => {
-                    self.objects.set(&path, CHARACTERISTIC, "Value", Property::Octets(value));
-                }
+                Some(path) => self.tell(&path, &value),
                 None => {
                     *self.subscriptions.confirmed_to_nobody.entry(address.to_owned()).or_default() += 1;
                 }

@@ -78,7 +78,7 @@ impl<'a> Scan<'a> {
                 self.starting = Some(async move { adapter.start_scan().await }.boxed());
                 Ok(())
             }
-            // Nothing is connected that would have to wait.
+            // What is connected is cut: it delivers nothing, and the scan cannot be started (the watchdog's rule).
             Step::PowerCycle => {
                 self.adapter.power_cycle().await?;
                 Err(format!("{} was silent and is switched off and on", self.shared.adapter))

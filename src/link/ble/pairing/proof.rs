@@ -13,7 +13,6 @@
 //! What never happens: a record that cannot be read, or a key file that can be read and does not fit, counts
 //! as good.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,8 +21,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::STATE_FOLDER;
-use super::keys;
+use super::keys::{self, KeysTrouble};
 use super::rule::{BondClass, BondRule, Method, Unfit, judge};
+use crate::host::atomic_file::open_regular;
 use crate::link::ble::Address;
 use crate::time::Wall;
 
@@ -97,6 +97,31 @@ pub enum Unproven {
     /// It is not what the allowlist demands.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+}
+
+/// The way out where there are keys that must not be trusted.
+pub(in crate::link::ble) const PAIR_ANEW: &str =
+    "find out who made its keys, then pair it anew: wardline pair --replace";
+
+impl Unproven {
+    /// The same for whoever reads the daemon's log, with the way out. What only cannot be read may be as good as
+    /// ever: pairing anew would throw it away.
+    pub(in crate::link::ble) fn for_daemon(&self, proofs: &Proofs) -> String {
+        match self {
+            Self::Unreadable(_) => {
+                let record = proofs.record.display();
+                format!("{self}; see that {record} is a file that the daemon's user may read")
+            }
+            Self::Unfit(Unfit::Unknown(KeysTrouble::Unreadable { path, reason })) => format!(
+                "what its bond is worth could not be read from {} ({reason}), which is never taken for good; see \
+                 that the file is there and that the daemon's user may read it, or may not enter its adapter's folder",
+                path.display()
+            ),
+            Self::Never | Self::Method { .. } | Self::Changed { .. } | Self::Unfit(_) => {
+                format!("{self}; {PAIR_ANEW}")
+            }
+        }
+    }
 }
 
 impl Proofs {
@@ -178,7 +203,8 @@ impl Proofs {
     fn read(&self) -> std::io::Result<String> {
         let most = u64::try_from(MOST_OCTETS + 1).unwrap_or(u64::MAX);
         let mut octets = Vec::new();
-        File::open(&self.record)?.take(most).read_to_end(&mut octets)?;
+        // In a folder of the daemon's user, read by root too: what stands there may be anything.
+        open_regular(&self.record)?.take(most).read_to_end(&mut octets)?;
         if octets.len() > MOST_OCTETS {
             return Err(std::io::Error::new(ErrorKind::FileTooLarge, "it is too long: move it away"));
         }
@@ -193,6 +219,7 @@ fn word<T: Copy>(words: &[(&'static str, T)], given: &str) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;
@@ -272,6 +299,52 @@ mod tests {
         std::fs::remove_file(proofs.path()).unwrap();
         std::fs::create_dir(proofs.path()).unwrap();
         assert!(matches!(proofs.judge(&RULE, bond(1)), Err(Unproven::Unreadable(_))));
+    }
+
+    #[test]
+    fn what_stands_in_the_records_place_is_neither_waited_for_nor_followed() {
+        let (folder, proofs) = proofs();
+        prove(&proofs, bond(1), Some(BEST));
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::rename(proofs.path(), &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, proofs.path()).unwrap();
+        assert!(matches!(proofs.judge(&RULE, bond(1)), Err(Unproven::Unreadable(_))), "a link");
+        std::fs::remove_file(proofs.path()).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            proofs.path(),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        #[expect(clippy::disallowed_methods, reason = "a test's own, which would hang in the test's place")]
+        std::thread::spawn(move || tell.send(proofs.judge(&RULE, bond(1))));
+        let judged = told.recv_timeout(std::time::Duration::from_secs(10)).expect("a pipe is waited for");
+        assert!(matches!(judged, Err(Unproven::Unreadable(_))), "{judged:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_to_be_made_readable_and_not_thrown_away() {
+        let (_folder, proofs) = proofs();
+        std::fs::create_dir(proofs.path()).unwrap();
+        let told = proofs.judge(&RULE, bond(1)).unwrap_err().for_daemon(&proofs);
+        assert!(
+            told.contains(&proofs.path().display().to_string()) && told.contains("daemon's user"),
+            "{told}"
+        );
+        assert!(!told.contains("--replace"), "{told}");
+        std::fs::remove_dir(proofs.path()).unwrap();
+        prove(&proofs, bond(1), Some(BEST));
+        std::fs::create_dir_all(proofs.keys().join(bond(1).adapter.to_string())).unwrap();
+        let told = proofs.judge(&RULE, bond(1)).unwrap_err().for_daemon(&proofs);
+        assert!(told.contains("info") && told.contains("daemon's user"), "{told}");
+        assert!(!told.contains("--replace") && !told.contains("as root"), "{told}");
+        // Keys that can be read and are not good are another matter.
+        file_keys(&proofs, bond(1), 3, 7);
+        let told = proofs.judge(&RULE, bond(1)).unwrap_err().for_daemon(&proofs);
+        assert!(told.contains("7 of 16") && told.contains("--replace"), "{told}");
     }
 
     #[test]

@@ -116,12 +116,13 @@ fn an_advertisement_puts_the_ladder_back_to_its_first_step() {
 fn a_radio_that_heard_for_long_is_helped_as_soon_as_the_first_time() {
     let pause = |hears_for: u64| {
         let mut watchdog = watchdog();
-        let ceiling = |factor: u32| Ceiling(u64::try_from((PAUSE.first * factor).as_millis()).unwrap());
-        steps(&mut watchdog, 270, &mut ceiling(1));
+        let first = u64::try_from(PAUSE.first.as_millis()).unwrap();
+        // The ceiling itself, be it the first or the second.
+        let mut ceiling = Ceiling((first + 1) * (2 * first + 1) - 1);
+        steps(&mut watchdog, 270, &mut ceiling);
         watchdog.handle_advert(at(600));
         watchdog.handle_advert(at(600 + hears_for));
-        let asked =
-            steps(&mut watchdog, 600 + hears_for + 270, &mut ceiling(if hears_for < 1_800 { 2 } else { 1 }));
+        let asked = steps(&mut watchdog, 600 + hears_for + 270, &mut ceiling);
         watchdog.poll_timeout().unwrap().since(at(asked[2].0)).checked_sub(PERIOD).unwrap()
     };
     // It deafened again at once: the pause grows. It heard for hours: it does not.

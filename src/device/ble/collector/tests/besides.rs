@@ -287,13 +287,42 @@ fn an_alarm_outlives_a_restart() {
     };
     assert_eq!(again("PUMP", on).0, [""; 0]);
     let (ended, gone) = again("PUMP", NO_ANNUNCIATION);
-    assert_eq!(ended, ["end it was on before the gateway was started anew"]);
+    assert_eq!(ended, ["end it was on before this connection"]);
     let mut third = Story::of(&["insulin-delivery"]);
     third.collector.recall(&gone.expect("that it is over is remembered"));
     assert_eq!(pump_connects(&mut third, "PUMP", NO_ANNUNCIATION, None).0, [""; 0]);
     // Another pump's alarms are its own.
     assert!(again("PUMP 2", on).0[0].starts_with("start "));
     assert_eq!(again("PUMP 2", NO_ANNUNCIATION).0, [""; 0]);
+}
+
+/// Its alarms are known again when it is back after another one, or after it was taken for another one.
+#[test]
+fn an_alarm_outlives_a_device_that_was_refused() {
+    let on = PUMP_STATE[2].1;
+    for (shown, told) in [(on, &[][..]), (NO_ANNUNCIATION, &["end it was on before this connection"][..])] {
+        let mut story = Story::of(&["insulin-delivery"]);
+        let mut tickets = 0;
+        assert_eq!(pump_connects(&mut story, "PUMP", on, Some(&mut tickets)).0.len(), 1);
+        pump_connects(&mut story, "PUMP 2", on, None);
+        story.collector.handle_refused(Ticket(tickets + 1), story.now);
+        assert_eq!(pump_connects(&mut story, "PUMP", shown, Some(&mut tickets)).0, told);
+    }
+}
+
+/// As many as a pump's decoder holds for on.
+#[test]
+fn all_alarms_that_are_on_outlive_a_restart() {
+    let mut story = Story::of(&["insulin-delivery"]);
+    let (mut tickets, mut memo) = (0, None);
+    for id in 0..32u8 {
+        // A number of five digits.
+        let shown: &'static [u8] = Box::leak(Box::new([1, id, 0xC0, 0x3C, 0, 0x33]));
+        memo = pump_connects(&mut story, "PUMP", shown, Some(&mut tickets)).1;
+    }
+    let mut again = Story::of(&["insulin-delivery"]);
+    again.collector.recall(&memo.expect("what is on is remembered"));
+    assert_eq!(pump_connects(&mut again, "PUMP", NO_ANNUNCIATION, None).0.len(), 32);
 }
 
 #[test]

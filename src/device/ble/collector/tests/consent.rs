@@ -139,3 +139,106 @@ fn where_none_is_given_none_is_asked_for() {
     assert!(!story.answer_all("Scale").contains(&subscribe(USER_CONTROL)));
     assert_eq!(besides(story.subscribed(SCALE, Ok(()))), []);
 }
+
+/// 70.00 kg of this user, at this minute of a day in 2026.
+fn kept(minute: u8, user: u8) -> Bytes {
+    Bytes::from(vec![0x06, 0xB0, 0x36, 0xEA, 7, 11, 20, 8, minute, 0, user])
+}
+
+fn kept_said(story: &mut Story, of: Characteristic, value: Bytes) -> Vec<Observation> {
+    observed(&story.event(LinkEvent::Value(of, value)))
+}
+
+/// What the consent releases was measured some day: never at its reception.
+#[test]
+fn what_comes_stamped_behind_a_consent_was_stored_and_only_its_clock_says_when_it_was() {
+    use crate::device::observation::Quality;
+    use crate::device::placing::{Placed, place};
+    let mut with = story(Ok(consent()));
+    // Before the consent is written it is live.
+    with.event(LinkEvent::Up);
+    with.answer_all("Scale");
+    with.subscribed(SCALE, Ok(()));
+    let live = kept_said(&mut with, SCALE, kept(29, 2));
+    assert!(!live.is_empty() && live.iter().all(|said| !said.quality.has(Quality::STORED)), "{live:?}");
+    with.subscribed(USER_CONTROL, Ok(()));
+    let said = kept_said(&mut with, SCALE, kept(30, 2));
+    assert!(said.len() == 2 && said.iter().all(|said| said.quality.has(Quality::STORED)), "{said:?}");
+    assert!(said.iter().all(|said| place(said, with.now) == Placed::Unknown));
+    // Without a stamp it is of now.
+    let live = observed(&with.value(SCALE, WEIGHT));
+    assert!(live.len() == 1 && place(&live[0], with.now) == Placed::Received);
+
+    let mut timed = Story::of(&["weight-scale", "current-time"]);
+    timed.collector = timed.collector.consenting(Ok(consent()));
+    timed.now.wall = crate::time::Wall::from_millis(1_795_435_200_000); // 2026-11-23T12:00:00Z
+    timed.event(LinkEvent::Up);
+    timed.answer_all("Scale");
+    let clock: &'static [u8] = &[0xEA, 7, 11, 23, 12, 0, 0, 1, 0, 0];
+    timed.event(LinkEvent::ReadDone(CURRENT_TIME, Ok(Bytes::from_static(clock))));
+    for of in [SCALE, CURRENT_TIME, USER_CONTROL] {
+        timed.subscribed(of, Ok(()));
+    }
+    let said = kept_said(&mut timed, SCALE, kept(30, 2));
+    let at = crate::time::Wall::from_millis(1_795_435_200_000 - (3 * 86_400 + 12_600) * 1_000);
+    assert!(said.len() == 2 && said.iter().all(|said| place(said, timed.now) == Placed::At(at)), "{said:?}");
+
+    let mut without = Story::of(&["weight-scale"]);
+    without.event(LinkEvent::Up);
+    without.answer_all("Scale");
+    without.subscribed(SCALE, Ok(()));
+    for _ in 0..2 {
+        let said = kept_said(&mut without, SCALE, kept(30, 2));
+        assert!(said.len() == 2 && said.iter().all(|said| !said.quality.has(Quality::STORED)), "{said:?}");
+    }
+}
+
+/// Some scales give all that they keep on every connection.
+#[test]
+fn a_stored_reading_that_comes_again_is_given_once_while_it_is_the_same_device() {
+    let mut story = story(Ok(consent()));
+    for expected in [2, 0] {
+        connect(&mut story);
+        for (minute, user) in [(30, 2), (31, 2), (30, 3)] {
+            assert_eq!(kept_said(&mut story, SCALE, kept(minute, user)).len(), expected, "{minute} {user}");
+        }
+        assert_eq!(observed(&story.value(SCALE, WEIGHT)).len(), 1, "who says no time may say the same again");
+        // A clock that has no time tells no two readings apart.
+        let unset = Bytes::from(vec![0x06, 0xB0, 0x36, 0, 0, 11, 20, 8, 30, 0, 2]);
+        assert_eq!(kept_said(&mut story, SCALE, unset).len(), 2);
+        story.event(LinkEvent::Down(LinkError::HungUp));
+    }
+    // What was refused was given to nobody.
+    connect(&mut story);
+    story.collector.handle_refused(Ticket(9), story.now);
+    assert_eq!(kept_said(&mut story, SCALE, kept(30, 2)).len(), 2);
+    story.event(LinkEvent::Down(LinkError::HungUp));
+    // Another device's are its own.
+    story.event(LinkEvent::Up);
+    story.answer_all("Another");
+    story.subscribed(SCALE, Ok(()));
+    story.subscribed(USER_CONTROL, Ok(()));
+    assert_eq!(kept_said(&mut story, SCALE, kept(30, 2)).len(), 2);
+}
+
+/// The second part has no stamp of its own: it is not the same as that of another day.
+#[test]
+fn second_parts_of_two_stored_measurements_are_told_apart() {
+    const BODY: Characteristic = Characteristic { service: 0x181B, uuid: 0x2A9C };
+    let mut story = Story::of(&["body-composition"]);
+    story.collector = story.collector.consenting(Ok(consent()));
+    for expected in [2, 0] {
+        story.event(LinkEvent::Up);
+        story.answer_all("Scale");
+        story.subscribed(BODY, Ok(()));
+        story.subscribed(USER_CONTROL, Ok(()));
+        for minute in [30, 31] {
+            let first = Bytes::from(vec![0x02, 0x10, 250, 0, 0xEA, 7, 11, 22, 23, minute, 0]);
+            let second = Bytes::from_static(&[0x00, 0x14, 250, 0, 0xA8, 0x0C]);
+            let mut said = kept_said(&mut story, BODY, first);
+            said.extend(kept_said(&mut story, BODY, second));
+            assert_eq!(said.len(), expected, "{minute}");
+        }
+        story.event(LinkEvent::Down(LinkError::HungUp));
+    }
+}

@@ -341,3 +341,36 @@ fn a_decoder_that_lost_something_at_the_end_says_so_at_once() {
     story.value(STORED, &[0x01, 1, 0, 0, 0]);
     assert!(!faults(&story.down(&mut 0)).is_empty());
 }
+
+/// The meter announces two records, and of the second only the context comes.
+#[test]
+fn a_context_without_its_measurement_does_not_pass_for_the_record() {
+    let mut story = Story::deleting_meter();
+    story.connects("SN-1");
+    let mut tickets = 0;
+    for _ in 0..2 {
+        story.says(&[5, 0, 2, 0]);
+        story.record(1, &mut tickets);
+        assert_eq!(story.value(CONTEXT, &[2, 2, 0, 1]), []);
+        let mut actions = story.ends();
+        let lone = observed(&actions);
+        assert_eq!((lone.len(), lone[0].record), (1, Some(2)), "it is told all the same");
+        assert!(lone[0].quality.has(Quality::STORED));
+        assert_eq!(faults(&actions), [FaultKind::Unexpected, FaultKind::Timeout], "{actions:?}");
+        tickets += 1;
+        story.collector.handle_ticket(Ticket(tickets));
+        actions.extend(story.durable(tickets));
+        assert!(writes(&actions).iter().all(|write| write.first() != Some(&2)), "deleted: {actions:?}");
+    }
+    // Where the meter does not say how many there are, nothing is deleted for good.
+    let mut silent = Story::deleting_meter();
+    silent.connects("SN-1");
+    silent.says(&[6, 0, 4, 2]);
+    let mut tickets = 0;
+    silent.record(1, &mut tickets);
+    silent.value(CONTEXT, &[2, 2, 0, 1]);
+    let mut actions = silent.ends();
+    silent.collector.handle_ticket(Ticket(tickets + 1));
+    actions.extend(silent.durable(tickets + 1));
+    assert!(writes(&actions).iter().all(|write| write.first() != Some(&2)), "deleted: {actions:?}");
+}

@@ -279,3 +279,73 @@ fn the_answer_to_a_read_that_comes_as_a_value_too_is_one_message() {
     assert_eq!(plain.handle_value(STATUS, &RUNS), Ok(vec![]), "no news");
     assert_eq!(plain.handle_read(STATUS, Some(&RUNS)).unwrap().len(), 4, "a sign of life");
 }
+
+/// The pump answers, then announces; the link gives the announcement first.
+#[test]
+fn an_answer_that_is_older_than_what_was_indicated_ends_nothing_and_is_asked_for_again() {
+    let (mut ward, _) = Ward::running(0);
+    ward.answer(STATUS, &RUNS);
+    ward.answer(ANNUNCIATION, &[0]);
+    ward.now.mono = ward.now.mono + MINUTE;
+    ward.collector.handle_timeout(ward.now);
+    let asked: Vec<Action> = std::iter::from_fn(|| ward.collector.poll_action()).collect();
+    assert_eq!(reads(&asked, ANNUNCIATION), 1);
+    let said = observed_in(&ward.value(ANNUNCIATION, &shows(0x003C, 5)));
+    assert_eq!(edges(&said), [("003C/5".to_owned(), Phase::Start, Priority::High)]);
+    let late = ward.answer(ANNUNCIATION, &[0]);
+    assert_eq!((observed_in(&late), reads(&late, ANNUNCIATION)), (Vec::new(), 1), "{late:?}");
+    let again = ward.answer(ANNUNCIATION, &shows(0x003C, 5));
+    assert_eq!((edges(&observed_in(&again)), reads(&again, ANNUNCIATION)), (Vec::new(), 0));
+    // Nothing was indicated since: the answer is the news.
+    ward.value(CHANGED, &[0x08, 0]);
+    let over = observed_in(&ward.answer(ANNUNCIATION, &[0]));
+    assert_eq!(edges(&over), [("003C/5".to_owned(), Phase::End, Priority::High)]);
+}
+
+/// The link gives an answer as a value besides: that may be the older one of two.
+#[test]
+fn two_values_while_it_is_read_have_it_read_once_more() {
+    let (mut ward, _) = Ward::running(0);
+    ward.answer(STATUS, &RUNS);
+    ward.value(ANNUNCIATION, &shows(0x003C, 5));
+    ward.value(ANNUNCIATION, &[0]);
+    assert_eq!(reads(&ward.answer(ANNUNCIATION, &[0]), ANNUNCIATION), 1);
+    let again = ward.answer(ANNUNCIATION, &shows(0x003C, 5));
+    assert_eq!(edges(&observed_in(&again)).len(), 1);
+    assert_eq!(reads(&again, ANNUNCIATION), 0);
+}
+
+#[test]
+fn a_protected_answer_that_is_older_than_what_was_indicated_is_refused() {
+    let mut pump = pump(1);
+    pump.handle_read(ANNUNCIATION, Some(&counted(&[0], 1))).unwrap();
+    let said = pump.handle_value(ANNUNCIATION, &counted(&shows(0x003C, 5), 3)).unwrap();
+    assert_eq!(edges(&said).len(), 1);
+    let late = pump.handle_read(ANNUNCIATION, Some(&counted(&[0], 2))).unwrap_err();
+    assert!(late.detail.contains("comes late"), "{late}");
+    // An answer that was given behind the announcement is the news.
+    let over = pump.handle_read(ANNUNCIATION, Some(&counted(&[0], 4))).unwrap();
+    assert_eq!(edges(&over), [("003C/5".to_owned(), Phase::End, Priority::High)]);
+}
+
+#[test]
+fn with_no_room_left_a_less_urgent_one_ends_no_other() {
+    let mut pump = pump(0);
+    for id in 0..MOST {
+        let id = u16::try_from(id).unwrap();
+        assert_eq!(edges(&pump.handle_read(ANNUNCIATION, Some(&shows(0x003C, id))).unwrap()).len(), 1);
+    }
+    for _ in 0..3 {
+        let said = pump.handle_read(ANNUNCIATION, Some(&shows(0x0066, 99))).unwrap();
+        assert_eq!(edges(&said), []);
+        assert!(value_of(&said, &codes::ANNUNCIATION).unwrap().starts_with("0066/99 reservoir low"));
+    }
+    let fault = pump.poll_fault().unwrap();
+    assert!(fault.detail.contains("0066/99 is told as a state only"), "{fault}");
+    assert_eq!(pump.poll_fault(), None, "once");
+    // One that is as urgent takes the place of the oldest.
+    let said = edges(&pump.handle_read(ANNUNCIATION, Some(&shows(0x003C, 100))).unwrap());
+    assert_eq!(said[0], ("003C/0".to_owned(), Phase::End, Priority::High));
+    assert_eq!(said[1], ("003C/100".to_owned(), Phase::Start, Priority::High));
+    assert!(pump.poll_fault().is_some());
+}
