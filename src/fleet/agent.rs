@@ -164,13 +164,11 @@ impl Agent {
         self.want_root();
         // What the old keys said last is not what the new ones say.
         self.current = None;
-        match self.early.take() {
-            Some(early) => self.timestamp(&early, change, now),
-            None => {
-                self.actions.push_back(Action::Want(Which::Timestamp));
-                Ok(())
-            }
+        if let Some(early) = self.early.take() {
+            return self.timestamp(&early, change, now);
         }
+        self.actions.push_back(Action::Want(Which::Timestamp));
+        Ok(())
     }
 
     fn timestamp(&mut self, bytes: &[u8], change: &Change, now: &Now) -> Result<(), Refusal> {

@@ -5,7 +5,7 @@ use wardline::config::{Pushed, load_with};
 
 use super::*;
 
-fn table(value: Value) -> Map<String, Value> {
+fn table(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
@@ -16,11 +16,11 @@ fn pump() -> Value {
     })
 }
 
-fn bundle(settings: Value, devices: &[Value]) -> Pushed {
+fn bundle(settings: &Value, devices: &[Value]) -> Pushed {
     Pushed {
         name: "bundle 7".to_owned(),
         settings: table(settings),
-        devices: devices.iter().cloned().map(table).collect(),
+        devices: devices.iter().map(table).collect(),
         line_drivers: Vec::new(),
     }
 }
@@ -36,7 +36,7 @@ fn settings_lie_between_the_file_and_the_environment_and_devices_in_place_of_the
     let settings =
         json!({ "daemon": { "log": "info", "shutdown_grace": "30s" }, "store": { "linger": "100ms" } });
     let variables = [("WARDLINE_DAEMON__SHUTDOWN_GRACE", "40s")];
-    let loaded = push(&folder, &variables, &bundle(settings, &[pump()])).unwrap();
+    let loaded = push(&folder, &variables, &bundle(&settings, &[pump()])).unwrap();
     let config = &loaded.config;
     assert_eq!((config.log, config.shutdown_grace), (LogLevel::Info, Duration::from_secs(40)));
     assert_eq!(config.store.linger, Duration::from_millis(100));
@@ -62,7 +62,7 @@ fn settings_lie_between_the_file_and_the_environment_and_devices_in_place_of_the
 #[test]
 fn a_bundle_may_leave_a_gateway_without_a_device() {
     let folder = Folder::new(GATEWAY, &[("one.toml", BELT_DEVICE)]);
-    assert_eq!(push(&folder, &[], &bundle(json!({}), &[])).unwrap().config.devices.len(), 0);
+    assert_eq!(push(&folder, &[], &bundle(&json!({}), &[])).unwrap().config.devices.len(), 0);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn what_is_wrong_with_a_bundle_is_named_by_its_name_and_key_all_at_once() {
     let mut twice = pump();
     twice["porrt"] = json!("/dev/ttyUSB0");
     let settings = json!({ "keys": { "kek": "file" }, "store": { "cap": "512MiB", "linger": "1h" }, "daemon": { "log": 3 } });
-    let problems = push(&folder, &[], &bundle(settings, &[pump(), twice])).unwrap_err().to_string();
+    let problems = push(&folder, &[], &bundle(&settings, &[pump(), twice])).unwrap_err().to_string();
     for words in [
         "bundle 7: keys.kek: names a key of this gateway",
         "bundle 7: store.cap: 512 MiB is less than 1 GiB, the least that floor.toml allows",
@@ -87,7 +87,7 @@ fn what_is_wrong_with_a_bundle_is_named_by_its_name_and_key_all_at_once() {
 #[test]
 fn the_floor_is_this_gateways_own() {
     let folder = Folder::new(GATEWAY, &[]);
-    let host = bundle(json!({ "uplink": { "host": "mqtt.st-anna.example" } }), &[pump()]);
+    let host = bundle(&json!({ "uplink": { "host": "mqtt.st-anna.example" } }), &[pump()]);
     assert!(only(push(&folder, &[], &host)).contains("names no host_suffix"));
     folder.put(
         "floor.toml",
@@ -95,9 +95,9 @@ fn the_floor_is_this_gateways_own() {
     );
     let config = push(&folder, &[], &host).unwrap().config;
     assert_eq!((config.uplink.host.as_str(), config.floor.removed), ("mqtt.st-anna.example", 10));
-    let debug = bundle(json!({ "daemon": { "log": "debug" } }), &[pump()]);
+    let debug = bundle(&json!({ "daemon": { "log": "debug" } }), &[pump()]);
     assert_eq!(push(&folder, &[], &debug).unwrap().config.log, LogLevel::Debug);
-    let cap = bundle(json!({ "store": { "cap": "1GiB" } }), &[pump()]);
+    let cap = bundle(&json!({ "store": { "cap": "1GiB" } }), &[pump()]);
     assert!(only(push(&folder, &[], &cap)).contains("less than 2 GiB"));
     for (floor, words) in [
         ("cap = \"much\"", "floor.toml: cap: \"much\" is not a size"),

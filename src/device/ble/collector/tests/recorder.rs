@@ -85,7 +85,7 @@ impl Bench {
                 self.story.collector.handle_ticket(Ticket(u64::try_from(self.given.len()).unwrap()));
             }
             Action::Remember(memo) => self.memo = Some(memo.bytes().to_vec()),
-            Action::Command(LinkCommand::Write(write)) => self.obey(&write.octets().to_vec()),
+            Action::Command(LinkCommand::Write(write)) => self.obey(write.octets()),
             Action::Command(LinkCommand::HangUp) => self.is_up = false,
             Action::Command(_)
             | Action::Commit

@@ -17,7 +17,7 @@ impl Ward {
     /// Connected, identified, its features read.
     fn new(flags: u32) -> Self {
         let mut ward = Self { collector: Collector::new(vec![&PROFILE]), now: Now::default() };
-        ward.event(LinkEvent::Up);
+        ward.event(&LinkEvent::Up);
         for uuid in [0x2A29, 0x2A24, 0x2A25, 0x2A26] {
             ward.answer(Characteristic { service: 0x180A, uuid }, b"Pump");
         }
@@ -29,28 +29,28 @@ impl Ward {
     fn running(flags: u32) -> (Self, Vec<Action>) {
         let mut ward = Self::new(flags);
         let mut actions = ward.subscribed();
-        actions.extend(ward.event(LinkEvent::Written(PUMP_RECORD_ACCESS, Ok(()))));
+        actions.extend(ward.event(&LinkEvent::Written(PUMP_RECORD_ACCESS, Ok(()))));
         let none: &'static [u8] = &[0x0F, 0x0F, 0x33, 0x06];
-        actions.extend(ward.event(LinkEvent::Value(PUMP_RECORD_ACCESS, none.into())));
+        actions.extend(ward.event(&LinkEvent::Value(PUMP_RECORD_ACCESS, none.into())));
         (ward, actions)
     }
 
     fn subscribed(&mut self) -> Vec<Action> {
         let wanted = PROFILE.subscribes.iter().chain([&PUMP_RECORD_ACCESS]);
-        wanted.flat_map(|of| self.event(LinkEvent::Subscribed(*of, Ok(())))).collect()
+        wanted.flat_map(|of| self.event(&LinkEvent::Subscribed(*of, Ok(())))).collect()
     }
 
-    fn event(&mut self, event: LinkEvent) -> Vec<Action> {
-        self.collector.handle_event(&event, self.now);
+    fn event(&mut self, event: &LinkEvent) -> Vec<Action> {
+        self.collector.handle_event(event, self.now);
         std::iter::from_fn(|| self.collector.poll_action()).collect()
     }
 
     fn answer(&mut self, of: Characteristic, value: &[u8]) -> Vec<Action> {
-        self.event(LinkEvent::ReadDone(of, Ok(value.to_vec().into())))
+        self.event(&LinkEvent::ReadDone(of, Ok(value.to_vec().into())))
     }
 
     fn value(&mut self, of: Characteristic, value: &[u8]) -> Vec<Action> {
-        self.event(LinkEvent::Value(of, value.to_vec().into()))
+        self.event(&LinkEvent::Value(of, value.to_vec().into()))
     }
 
     /// Time passes; every read of the state is answered with what the pump shows.
@@ -62,10 +62,17 @@ impl Ward {
             self.collector.handle_timeout(self.now);
             let actions: Vec<Action> = std::iter::from_fn(|| self.collector.poll_action()).collect();
             for action in actions {
-                let said = match action {
-                    Action::Command(LinkCommand::Read(ANNUNCIATION)) => self.answer(ANNUNCIATION, shown),
-                    Action::Command(LinkCommand::Read(STATUS)) => self.answer(STATUS, &RUNS),
-                    _ => Vec::new(),
+                let said = match &action {
+                    Action::Command(LinkCommand::Read(of)) if *of == ANNUNCIATION => self.answer(*of, shown),
+                    Action::Command(LinkCommand::Read(of)) if *of == STATUS => self.answer(*of, &RUNS),
+                    Action::Command(_)
+                    | Action::Identify(..)
+                    | Action::Observe(..)
+                    | Action::Pin(_)
+                    | Action::Commit
+                    | Action::Gone(..)
+                    | Action::Report(_)
+                    | Action::Remember(_) => Vec::new(),
                 };
                 all.push(action);
                 all.extend(said);
@@ -125,7 +132,7 @@ fn the_state_is_read_once_a_minute_and_the_questions_are_asked_every_fifth_time(
     ward.answer(ANNUNCIATION, &[0]);
     // The questions of the beginning are answered.
     for answer in [&[0x6A, 0x03, 0, 1, 10, 0][..], &[0xFC, 0x03, 0, 12, 0]] {
-        ward.event(LinkEvent::Written(PUMP_STATUS_READER, Ok(())));
+        ward.event(&LinkEvent::Written(PUMP_STATUS_READER, Ok(())));
         ward.value(PUMP_STATUS_READER, answer);
     }
     let asked = |actions: &[Action]| {
@@ -156,7 +163,7 @@ fn an_annunciation_that_is_indicated_is_told_as_it_comes_and_not_as_a_stored_one
     // The history is on its way.
     let mut ward = Ward::new(0);
     ward.subscribed();
-    ward.event(LinkEvent::Written(PUMP_RECORD_ACCESS, Ok(())));
+    ward.event(&LinkEvent::Written(PUMP_RECORD_ACCESS, Ok(())));
     let actions = ward.value(ANNUNCIATION, &shows(0x003C, 5));
     let said = observed_in(&actions);
     assert_eq!(edges(&said), [("003C/5".to_owned(), Phase::Start, Priority::High)]);
@@ -177,7 +184,7 @@ fn a_pump_that_indicates_only_what_changed_is_read_all_the_same() {
     for of in PROFILE.subscribes.iter().chain([&PUMP_RECORD_ACCESS]) {
         let refused = [STATUS, ANNUNCIATION].contains(of);
         let result = if refused { Err(NOT_OFFERED.to_owned()) } else { Ok(()) };
-        actions.extend(ward.event(LinkEvent::Subscribed(*of, result)));
+        actions.extend(ward.event(&LinkEvent::Subscribed(*of, result)));
     }
     assert_eq!((reads(&actions, STATUS), reads(&actions, ANNUNCIATION)), (1, 1));
     assert!(!actions.contains(&Action::Command(LinkCommand::HangUp)));
