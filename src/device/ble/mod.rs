@@ -27,6 +27,7 @@ mod octets;
 mod pulse_oximeter;
 mod records;
 mod segments;
+mod set_clock;
 mod weight_scale;
 
 pub use blood_pressure_record::blood_pressure_record;
@@ -37,6 +38,8 @@ pub use elapsed_time::{ElapsedClock, clock};
 pub use environmental_sensing::is_of_place;
 pub use octets::MAX_VALUE;
 pub(super) use records::SETTINGS as RECORD_SETTINGS;
+pub(super) use set_clock::SETTINGS as CLOCK_SETTINGS;
+pub use set_clock::{SET_CLOCK, keeps_its_clock, wants_clock_set};
 
 use super::catalogue::BleProfile;
 use super::observation::Observation;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Collector, Phase};
 use crate::device::ble::clock;
+use crate::device::ble::set_clock::is_trusted;
 use crate::device::observation::{DeviceTime, Observation};
 use crate::device::placing::{SLACK, ahead, lead, millis};
 use crate::device::{Action, FaultKind};
@@ -22,10 +23,25 @@ pub(super) struct Besides {
     is_timed: bool,
 }
 
+impl Besides {
+    /// By how much the device's clock was ahead when it was read last (`None`: it showed no date), and whether
+    /// the gateway's could be trusted then. `None`: it was not read on this connection.
+    pub(super) fn clock_reading(&self) -> Option<(Option<i64>, bool)> {
+        self.clock.is_known.then_some((self.clock.ahead, self.clock.is_trusted))
+    }
+
+    /// Whether the end of a write is awaited.
+    pub(super) const fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+}
+
 /// What is known of the device's clock.
 #[derive(Clone, Copy, Debug, Default)]
 struct Clock {
     is_known: bool,
+    /// It was read by a clock of the gateway's that could be trusted.
+    is_trusted: bool,
     /// By how many milliseconds it is ahead of the gateway's; `None`: it was not read, or was never set.
     ahead: Option<i64>,
     /// When it was set last on this connection, by the gateway's clock, and what it was ahead before; `None`: it was
@@ -44,7 +60,7 @@ impl Clock {
             let before = if self.was_set.is_some() { None } else { self.ahead };
             self.was_set = Some((now.wall.as_millis(), before));
         }
-        (self.is_known, self.ahead) = (true, ahead);
+        (self.is_known, self.ahead, self.is_trusted) = (true, ahead, is_trusted(now));
     }
 
     /// By how much it was ahead when it made this stamp. A clock that was set on this connection: only
