@@ -24,6 +24,8 @@ use crate::time::{Wall, civil};
 pub const RECORD_ACCESS: u16 = 0x2A52;
 /// Current Time, and the service it stands in.
 pub const CURRENT_TIME: Characteristic = Characteristic { service: 0x1805, uuid: 0x2A2B };
+/// Current Elapsed Time: the clock of the Elapsed Time Service, by which a generic health sensor stamps.
+pub const CURRENT_ELAPSED_TIME: Characteristic = Characteristic { service: 0x183F, uuid: 0x2BF2 };
 /// The User Control Point of User Data.
 pub const USER_CONTROL: Characteristic = Characteristic { service: 0x181C, uuid: 0x2A9F };
 /// Not a characteristic: reading it gives [`listing`]'s octets of what the link found at the device.

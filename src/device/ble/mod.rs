@@ -34,7 +34,6 @@ pub use blood_pressure_record::blood_pressure_record;
 pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
 pub use consent::{CONSENT_CODE, CONSENT_USER};
 pub(super) use consent::{SETTINGS as CONSENT_SETTINGS, asks_for_consent};
-pub use elapsed_time::{ElapsedClock, clock};
 pub use environmental_sensing::is_of_place;
 pub use octets::MAX_VALUE;
 pub(super) use records::SETTINGS as RECORD_SETTINGS;

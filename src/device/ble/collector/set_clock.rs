@@ -10,7 +10,7 @@
 use super::{Collector, Outcome, Phase};
 use crate::device::ble::set_clock::{Wanted, is_trusted};
 use crate::device::{Action, FaultKind};
-use crate::link::gatt::{CURRENT_TIME, GattWrite, att_error};
+use crate::link::gatt::{CURRENT_ELAPSED_TIME, CURRENT_TIME, GattWrite, att_error};
 use crate::link::{Characteristic, LinkCommand};
 use crate::time::Now;
 
@@ -67,7 +67,7 @@ impl Collector {
         if !was_trusted {
             // What it was ahead was told by a clock of ours that may itself have been wrong.
             if !std::mem::replace(&mut self.setting.was_read_again, true) {
-                self.read_clock();
+                self.read_clock(CURRENT_TIME);
             }
         } else if wanted.is_wrong(ahead) {
             let write = GattWrite::current_time(now.wall, wanted.offset);
@@ -89,9 +89,9 @@ impl Collector {
         })
     }
 
-    fn read_clock(&mut self) {
-        if self.asking.insert(CURRENT_TIME) {
-            self.actions.push_back(Action::Command(LinkCommand::Read(CURRENT_TIME)));
+    fn read_clock(&mut self, of: Characteristic) {
+        if self.asking.insert(of) {
+            self.actions.push_back(Action::Command(LinkCommand::Read(of)));
         }
     }
 
@@ -117,7 +117,11 @@ impl Collector {
             }
         }
         self.setting.step = Step::Reads;
-        self.read_clock();
+        self.read_clock(CURRENT_TIME);
+        // A device has one clock, in whatever service it shows it.
+        if self.besides.forget_elapsed() {
+            self.read_clock(CURRENT_ELAPSED_TIME);
+        }
         true
     }
 

@@ -78,7 +78,7 @@ impl Collector {
     /// Passes on what the decoder of a profile made of a value (`None`: of the end of a transfer).
     pub(super) fn pass_on(&mut self, place: usize, of: Option<Characteristic>, said: Vec<Observation>) {
         let pushed = self.way.pushed;
-        let said = self.stamped(said);
+        let said = self.stamped(place, said);
         let said = match self.shelf(place) {
             Some(keeper) => keeper.take(of, said, pushed),
             None => said,

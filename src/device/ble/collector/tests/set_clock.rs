@@ -1,7 +1,7 @@
 //! When the device's clock is set on a connection, and when not.
 
 use super::*;
-use crate::link::gatt::{CURRENT_TIME, GattWrite};
+use crate::link::gatt::{CURRENT_ELAPSED_TIME, CURRENT_TIME, GattWrite};
 use crate::time::{ClockSync, Wall};
 
 /// 2026-11-23T12:00:00Z, a Monday.
@@ -46,6 +46,8 @@ fn connects(story: &mut Story, clock: &'static [u8]) -> Vec<Action> {
         for action in std::mem::take(&mut waiting) {
             match &action {
                 Action::Command(LinkCommand::Read(CURRENT_TIME)) => next.extend(story.event(clock_is(clock))),
+                // Answered by the test.
+                Action::Command(LinkCommand::Read(CURRENT_ELAPSED_TIME)) => {}
                 Action::Command(LinkCommand::Read(of)) => {
                     next.extend(story.event(LinkEvent::ReadDone(*of, Err(NOT_OFFERED.to_owned()))));
                 }
@@ -151,6 +153,22 @@ fn stored_records_come_and_are_durable_before_the_clock_is_set() {
     assert_eq!(sets(&story.ends()), 0, "all have come, and none is durable");
     let done = story.durable(tickets);
     assert_eq!(done.last(), Some(&set()), "{done:?}");
+}
+
+#[test]
+fn the_clock_of_a_health_sensor_is_read_again_too() {
+    let mut story = story(&["generic-health-sensor", "current-time"]);
+    connects(&mut story, WRONG);
+    let elapsed = Bytes::from_static(&[0x21, 0xE8, 3, 0, 0, 0, 0, 0, 0, 0, 0]);
+    story.event(LinkEvent::ReadDone(CURRENT_ELAPSED_TIME, Ok(elapsed)));
+    let control = Characteristic { service: 0x1840, uuid: 0x2A52 };
+    story.event(LinkEvent::Written(Characteristic { service: 0x1840, uuid: 0x2BF4 }, Ok(())));
+    story.event(LinkEvent::Written(control, Ok(())));
+    // It keeps no records.
+    story.value(control, &[6, 0, 4, 6]);
+    story.passes(Duration::from_secs(1));
+    let again = Action::Command(LinkCommand::Read(CURRENT_ELAPSED_TIME));
+    assert_eq!(story.event(LinkEvent::Written(CURRENT_TIME, Ok(()))), [read_clock(), again]);
 }
 
 #[test]
