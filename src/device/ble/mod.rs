@@ -9,7 +9,6 @@
 
 mod battery;
 mod blood_pressure;
-mod blood_pressure_record;
 mod body_composition;
 mod cgm;
 mod clock;
@@ -30,7 +29,6 @@ mod segments;
 mod set_clock;
 mod weight_scale;
 
-pub use blood_pressure_record::blood_pressure_record;
 pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
 pub use consent::{CONSENT_CODE, CONSENT_USER};
 pub(super) use consent::{SETTINGS as CONSENT_SETTINGS, asks_for_consent};
