@@ -120,6 +120,19 @@ pub fn civil_millis(date: (u16, u8, u8), clock: (u8, u8, u8, u16)) -> Option<i64
     i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
+/// What a calendar shows: year, month and day; hour, minute, second, millisecond; the day of the week, 1 for Monday.
+pub type Civil = ((u16, u8, u8), (u8, u8, u8, u16), u8);
+
+/// The other way round: what so many milliseconds since 1970 are on the calendar, as if they were UTC. `None`: no
+/// year of four digits.
+pub fn civil(millis: i64) -> Option<Civil> {
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()?;
+    let (date, clock) = (moment.date(), moment.time());
+    let date_of = (u16::try_from(date.year()).ok()?, u8::from(date.month()), date.day());
+    let clock = (clock.hour(), clock.minute(), clock.second(), clock.millisecond());
+    Some((date_of, clock, date.weekday().number_from_monday()))
+}
+
 /// Whether the kernel says that the wall clock follows a reference (`adjtimex`, `STA_UNSYNC`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClockSync {
@@ -161,6 +174,14 @@ mod tests {
     fn wall_time_is_shown_as_fhir_wants_it() {
         assert_eq!(Wall::from_millis(1_795_304_400_250).to_string(), "2026-11-21T23:40:00.250Z");
         assert_eq!(Wall::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn a_calendar_has_its_days_of_the_week() {
+        // `date -u -d @1795304400`: Saturday.
+        assert_eq!(civil(1_795_304_400_250), Some(((2026, 11, 21), (23, 40, 0, 250), 6)));
+        assert_eq!(civil(-1), Some(((1969, 12, 31), (23, 59, 59, 999), 3)));
+        assert_eq!(civil(i64::MAX), None);
     }
 
     #[test]

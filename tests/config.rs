@@ -129,8 +129,9 @@ static BELT: BleProfile = BleProfile {
 /// Of a service whose devices ask for the consent of a user.
 static SCALE: BleProfile = BleProfile { name: "weight-scale", service: 0x181D, ..BELT };
 
-/// Of a device that tells its clock.
+/// A clock that can be set, and a device whose clock must not be.
 static CLOCK: BleProfile = BleProfile { name: "current-time", service: 0x1805, ..BELT };
+static SENSOR: BleProfile = BleProfile { name: "continuous-glucose", service: 0x181F, ..BELT };
 
 static CLIP: BleProfile = BleProfile {
     name: "pulse-oximeter",
@@ -146,7 +147,7 @@ static CLIP: BleProfile = BleProfile {
 };
 
 const FIXTURE: Catalogue =
-    Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP, &SCALE, &CLOCK] };
+    Catalogue { serial: &[&PUMP, &OXIMETER, &MUTE, &RACK], ble: &[&BELT, &CLIP, &SCALE, &CLOCK, &SENSOR] };
 
 /// The least that a gateway needs.
 const GATEWAY: &str = r#"
@@ -1090,6 +1091,24 @@ fn settings_that_do_not_fit_are_named_with_what_they_can_be() {
         "settings.poll: is not a setting of heart-rate, which has none",
     );
     assert_refused(PUMP_DEVICE, "elements", "settings = 3\nelements", "settings: is 3, but must be");
+}
+
+#[test]
+fn the_clock_of_a_glucose_sensor_is_never_set() {
+    let entry = |profiles: &str, word: &str| {
+        let entry = BELT_DEVICE.replace("\"heart-rate\"", profiles);
+        let settings = format!("settings = {{ set_clock = \"{word}\", clock_offset = 60 }}\n");
+        Folder::new(GATEWAY, &[("one.toml", &format!("{entry}{settings}"))])
+    };
+    let folder = entry("\"heart-rate\", \"current-time\"", "when-wrong");
+    let config = folder.load().unwrap().config;
+    let Connection::Ble { settings, .. } = &config.devices[0].connection else { panic!() };
+    assert_eq!((settings.word("set_clock"), settings.number("clock_offset")), ("when-wrong", 60));
+    let with_sensor = "\"current-time\", \"continuous-glucose\"";
+    assert!(entry(with_sensor, "never").load().is_ok());
+    let problem = entry(with_sensor, "when-wrong").problem();
+    let expected = "settings.set_clock: must be \"never\" for a device with `continuous-glucose`";
+    assert!(problem.contains(expected), "{problem}");
 }
 
 #[test]

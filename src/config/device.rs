@@ -6,7 +6,7 @@ use super::line_driver::{Drivers, Named};
 use super::rule::Proof;
 use super::scope::{Places, Scope};
 use super::{Connection, Device, bond, part, raw, rule, setting, suggest};
-use crate::device::ble::{CONSENT_CODE, is_of_place};
+use crate::device::ble::{CONSENT_CODE, SET_CLOCK, is_of_place, keeps_its_clock, wants_clock_set};
 use crate::device::catalogue::{BleProfile, SerialModel};
 use crate::device::nomenclature::Metric;
 use crate::device::settings::{Setting, Settings};
@@ -312,6 +312,15 @@ fn ble_settings(
              keeps was measured"
         );
         scope.problem(&format!("settings.{CONSENT_CODE}"), text);
+        return None;
+    }
+    if let Some(profile) = keeps_its_clock(profiles).filter(|_| wants_clock_set(&settings)) {
+        let key = format!("settings.{SET_CLOCK}");
+        let text = format!(
+            "must be \"never\" for a device with `{profile}`: a pump's clock drives its basal rates, and the \
+             session of a glucose sensor hangs on its clock"
+        );
+        scope.problem(&key, text);
         return None;
     }
     Some(settings)

@@ -7,7 +7,7 @@ use super::nomenclature::Metric;
 use super::observation::Observation;
 use super::settings::{Setting, Settings};
 use super::{Driver, Fault, Part};
-use crate::link::gatt::{Filter, GattWrite};
+use crate::link::gatt::{CURRENT_TIME, Filter, GattWrite};
 use crate::link::{AllowSet, Characteristic, Line};
 use crate::time::Mono;
 
@@ -128,6 +128,7 @@ impl BleProfile {
                 &super::ble::RECORD_SETTINGS
             }
             None if super::ble::asks_for_consent(self.service) => &super::ble::CONSENT_SETTINGS,
+            None if self.service == CURRENT_TIME.service => &super::ble::CLOCK_SETTINGS,
             // What has no numbers cannot be deleted up to one; an insulin pump's history is never deleted.
             Some(Stored::RecordAccess { filter: Filter::None } | Stored::Pump) | None => &[],
         }

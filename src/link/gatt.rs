@@ -1,7 +1,7 @@
 //! Everything that may ever be written to a characteristic: the allow set of BLE.
 //!
 //! In: what a profile needs of its device (stored records, live observations, the consent of a user, the
-//! state of an insulin pump). Out: a [`GattWrite`], which the link writes as it is. Its octets
+//! state of an insulin pump, the time of its clock). Out: a [`GattWrite`], which the link writes as it is. Its octets
 //! are private and made here only, so what has no function here cannot be written: no start, stop or
 //! change of a therapy, no alarm limit, no calibration, no session of a sensor, no reset, no user who is
 //! registered or deleted.
@@ -18,11 +18,14 @@ use std::fmt;
 pub use consent::Consent;
 
 use super::{Argument, Characteristic};
+use crate::time::{Wall, civil};
 
 /// The Record Access Control Point.
 pub const RECORD_ACCESS: u16 = 0x2A52;
 /// Current Time, and the service it stands in.
 pub const CURRENT_TIME: Characteristic = Characteristic { service: 0x1805, uuid: 0x2A2B };
+/// Current Elapsed Time: the clock of the Elapsed Time Service, by which a generic health sensor stamps.
+pub const CURRENT_ELAPSED_TIME: Characteristic = Characteristic { service: 0x183F, uuid: 0x2BF2 };
 /// The User Control Point of User Data.
 pub const USER_CONTROL: Characteristic = Characteristic { service: 0x181C, uuid: 0x2A9F };
 /// Not a characteristic: reading it gives [`listing`]'s octets of what the link found at the device.
@@ -138,6 +141,9 @@ const PUMP_NULL: u8 = 0x0F;
 const START_LIVE: u8 = 0x01;
 const STOP_LIVE: u8 = 0x02;
 
+// Current Time: the reason of an adjustment (GATT Specification Supplement, "Current Time", bit 1).
+const BY_EXTERNAL_REFERENCE: u8 = 0x02;
+
 // User Control Point: the one op code that changes no user.
 const CONSENT: u8 = 0x02;
 
@@ -208,6 +214,18 @@ impl GattWrite {
     pub fn consent(of: Consent) -> Option<Self> {
         let [low, high] = of.code.to_le_bytes();
         Self::new(USER_CONTROL, &[CONSENT, of.user, low, high])
+    }
+
+    /// Sets the clock of a device (Current Time, ten octets): to what is shown `offset` minutes ahead of UTC, with
+    /// the day of the week, 1/256 s and the reason that it was an external reference. `None`: no year that a Date
+    /// Time has.
+    pub fn current_time(at: Wall, offset: i16) -> Option<Self> {
+        let (date, clock, weekday) = civil(at.as_millis().checked_add(i64::from(offset) * 60_000)?)?;
+        let ((year, month, day), (hour, minute, second, millis)) = (date, clock);
+        let [low, high] = Some(year).filter(|year| (1582..=9999).contains(year))?.to_le_bytes();
+        let fractions = u8::try_from(u32::from(millis) * 256 / 1_000).ok()?;
+        let reason = BY_EXTERNAL_REFERENCE;
+        Self::new(CURRENT_TIME, &[low, high, month, day, hour, minute, second, weekday, fractions, reason])
     }
 
     /// Has a generic health sensor send its live observations on this connection, or send them no more.
@@ -411,6 +429,25 @@ mod tests {
             let error = Consent::read(0, wrong).unwrap_err();
             assert!(!error.contains("12345"));
         }
+    }
+
+    /// Worked out by hand: 1,795,304,400 s are 2026-11-21T23:40:00Z, a Saturday; 2026 is 0x07EA; 250 ms are 64/256.
+    #[test]
+    fn the_time_has_its_ten_octets() {
+        let octets = |millis, offset| {
+            let write = GattWrite::current_time(Wall::from_millis(millis), offset)?;
+            assert_eq!(write.to(), CURRENT_TIME);
+            Some(write.octets().to_vec())
+        };
+        let saturday = vec![0xEA, 0x07, 11, 21, 23, 40, 0, 6, 64, 2];
+        assert_eq!(octets(1_795_304_400_250, 0), Some(saturday));
+        // An hour ahead it is Sunday, the last day of the week.
+        let sunday = vec![0xEA, 0x07, 11, 22, 0, 40, 0, 7, 255, 2];
+        assert_eq!(octets(1_795_304_400_999, 60), Some(sunday));
+        // 2028-02-28T23:30:00Z; half an hour behind midnight of the leap day, a Tuesday.
+        assert_eq!(octets(1_835_393_400_000, 60), Some(vec![0xEC, 0x07, 2, 29, 0, 30, 0, 2, 0, 2]));
+        assert_eq!(octets(-13_000_000_000_000, 0), None, "before 1582");
+        assert_eq!(octets(i64::MAX, 60), None);
     }
 
     #[test]

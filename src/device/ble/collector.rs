@@ -19,13 +19,15 @@
 //! the connection only where nothing answers any more.
 //!
 //! What never happens: anything is written to the device but to the control point of its records, what a
-//! decoder wants of the few writes there are, and the consent of a user, where one is given.
+//! decoder wants of the few writes there are, the consent of a user, where one is given, and the time of its
+//! clock, where its entry says so.
 
 mod alarms;
 mod besides;
 mod consent;
 mod identity;
 mod pins;
+mod set_clock;
 mod stored;
 mod subscriptions;
 
@@ -35,6 +37,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::records::Shelf;
+use super::set_clock::Wanted;
 use crate::device::catalogue::{BleProfile, Decoder};
 use crate::device::observation::Observation;
 use crate::device::settings::Settings;
@@ -47,6 +50,7 @@ use besides::Besides;
 use consent::Consenting;
 use identity::Asked;
 use pins::Pins;
+use set_clock::ClockSetting;
 use stored::Way;
 
 /// How long reading the identity may take, and again how long subscribing may take: four reads at
@@ -91,6 +95,7 @@ pub struct Collector {
     owner: Option<u64>,
     besides: Besides,
     consent: Consenting,
+    setting: ClockSetting,
     pins: Pins,
     open: Open,
     /// The services of which something that was asked for came.
@@ -151,6 +156,7 @@ impl Collector {
 
     /// A device that offers these profiles.
     pub fn with(profiles: Vec<&'static BleProfile>, settings: &Settings) -> Self {
+        let setting = ClockSetting::new(Wanted::of(&profiles, settings));
         Self {
             profiles: profiles.into_iter().map(|row| Profile::new(row, settings)).collect(),
             phase: Phase::Down,
@@ -165,6 +171,7 @@ impl Collector {
             owner: None,
             besides: Besides::default(),
             consent: Consenting::default(),
+            setting,
             pins: Pins::default(),
             open: Open::default(),
             answered: BTreeSet::new(),
@@ -187,6 +194,7 @@ impl Collector {
         self.subscriptions.clear();
         self.besides = Besides::default();
         self.consent.forget();
+        self.setting.forget();
         self.pins.handle_down();
         self.answered.clear();
         for profile in &mut self.profiles {
@@ -221,6 +229,7 @@ impl Collector {
             Ok(value) => {
                 self.answered.insert(of.service);
                 self.handle_clock(of, value, now);
+                self.check_clock(of, now);
                 Some(value.as_ref())
             }
             // Refused is an answer. What got none may be answered on the next connection.
@@ -347,7 +356,10 @@ impl Driver for Collector {
             LinkEvent::ReadDone(..) | LinkEvent::Subscribed(..) | LinkEvent::Written(..)
                 if self.phase == Phase::Down => {}
             LinkEvent::Written(to, result) => {
-                if !self.handle_wanted_write(*to, result) && !self.handle_consent_written(*to, result) {
+                let is_known = self.handle_wanted_write(*to, result)
+                    || self.handle_consent_written(*to, result)
+                    || self.handle_clock_written(*to, result);
+                if !is_known {
                     self.handle_written(*to, result, now);
                 }
             }
@@ -369,10 +381,11 @@ impl Driver for Collector {
         if self.pins.is_due() {
             self.ask_what_it_is();
         }
+        self.set_clock(at);
     }
 
-    fn handle_timeout(&mut self, now: Now) {
-        let now = now.mono;
+    fn handle_timeout(&mut self, at: Now) {
+        let now = at.mono;
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             let detail = match self.phase {
                 Phase::Running => "no value for a minute",
@@ -395,6 +408,7 @@ impl Driver for Collector {
         self.go_on_with_time(now);
         self.go_on_with_writes();
         self.go_on_with_records(now);
+        self.set_clock(at);
     }
 
     fn handle_durable(&mut self, through: Ticket, now: Now) {
@@ -404,6 +418,7 @@ impl Driver for Collector {
             self.remember();
         }
         self.go_on_with_records(now.mono);
+        self.set_clock(now);
     }
 
     fn handle_refused(&mut self, ticket: Ticket, _: Now) {

@@ -7,6 +7,17 @@
 //! the clock's status (bit 0 needs setting) and its capabilities: eleven octets after Philips' sensor
 //! simulator; the Elapsed Time Service itself was not at hand.
 //!
+//! It is read on every connection once the subscriptions stand, and says what a stamp of that clock is ahead:
+//!
+//! | its clock | the stamp | what it is ahead |
+//! | --- | --- | --- |
+//! | a tick counter | a tick counter | as the clock was |
+//! | a calendar | with the same zone, or both without | as the clock was |
+//! | a calendar with a zone | with another zone | as the clock was, and what the zones differ by |
+//! | a calendar with a zone, or without | without a zone, or with | not |
+//! | either | of the other kind, or of an older timeline | not |
+//! | not on its own current timeline | any | not |
+//!
 //! Choices:
 //! - A clock in UTC keeps UTC in its calendar fields, with `zone` 0; its zone octet, where it is used, is
 //!   what is to be added for the local time: `offset`, in minutes. A clock in local time has it as `zone`.
@@ -18,15 +29,14 @@
 
 use super::octets::Octets;
 use crate::device::observation::{DeviceTime, Quality};
+use crate::device::placing::ahead;
 use crate::device::{Fault, FaultKind};
+use crate::time::Now;
 
 const TICKS: u8 = 1;
 const UTC: u8 = 1 << 1;
 const ZONE_USED: u8 = 1 << 4;
 const CURRENT_TIMELINE: u8 = 1 << 5;
-
-/// Milliseconds from 1970-01-01 to 2000-01-01.
-const EPOCH_2000: i64 = 946_684_800_000;
 
 const NEEDS_SETTING: u8 = 1;
 
@@ -37,33 +47,43 @@ const ZONE_UNKNOWN: i8 = -128;
 
 /// What a Current Elapsed Time says: the device's clock at the moment of the reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ElapsedClock {
+pub(super) struct ElapsedClock {
     /// The clock.
-    pub time: DeviceTime,
-    /// What it shows, in milliseconds since 1970-01-01 by its own calendar; the count of a tick counter.
-    pub reading: i64,
+    pub(super) time: DeviceTime,
     /// It asks to be set.
-    pub needs_setting: bool,
-    /// The octet of its capabilities, as sent.
-    pub capabilities: u8,
+    pub(super) needs_setting: bool,
+}
+
+impl ElapsedClock {
+    /// By how many milliseconds this clock was ahead of the gateway's, which read it `at` that moment, when it made
+    /// a stamp. `None`: that cannot be said.
+    pub(super) fn lead(&self, stamp: DeviceTime, at: Now) -> Option<i64> {
+        const QUARTER: i64 = 900_000;
+        if self.time.is_of_older_timeline || stamp.is_of_older_timeline {
+            return None;
+        }
+        let clock = ahead(self.time, at)?;
+        let further = match (self.time.zone, stamp.zone) {
+            _ if self.time.ticks.is_some() != stamp.ticks.is_some() => return None,
+            (None, None) => 0,
+            (Some(zone), Some(of_stamp)) => (i64::from(of_stamp) - i64::from(zone)) * QUARTER,
+            (None, Some(_)) | (Some(_), None) => return None,
+        };
+        clock.checked_add(further)
+    }
 }
 
 /// Reads a Current Elapsed Time (2BF2).
-pub fn clock(value: &[u8]) -> Result<ElapsedClock, Fault> {
+pub(super) fn clock(value: &[u8]) -> Result<ElapsedClock, Fault> {
     let mut octets = Octets::new("current elapsed time", value)?;
     let elapsed = Elapsed::read(&mut octets)?;
     let status = octets.u8("clock status")?;
-    let capabilities = octets.u8("clock capabilities")?;
+    octets.u8("clock capabilities")?;
     if !octets.is_empty() {
         let detail = format!("current elapsed time has {} octets after its capabilities", octets.left());
         return Err(Fault::new(FaultKind::Malformed, detail));
     }
-    Ok(ElapsedClock {
-        time: elapsed.device_time(),
-        reading: elapsed.reading(),
-        needs_setting: status & NEEDS_SETTING != 0,
-        capabilities,
-    })
+    Ok(ElapsedClock { time: elapsed.device_time(), needs_setting: status & NEEDS_SETTING != 0 })
 }
 
 /// Reads an Elapsed Time within a value, and what it says against itself.
@@ -101,11 +121,6 @@ impl Elapsed {
 
     const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
-    }
-
-    fn reading(&self) -> i64 {
-        let epoch = if self.has(TICKS) { 0 } else { EPOCH_2000 };
-        i64::try_from(self.count).unwrap_or(i64::MAX).saturating_add(epoch)
     }
 
     fn device_time(&self) -> DeviceTime {
@@ -170,6 +185,7 @@ const fn length_of_month(year: u64, month: u8) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Wall;
     use proptest::prelude::*;
 
     fn value(flags: u8, count: u64, zone: i8, tail: &[u8]) -> Vec<u8> {
@@ -243,14 +259,44 @@ mod tests {
         let whole = value(0x22, 690_724_210, 0, &[1, 3]);
         let read = clock(&whole).unwrap();
         assert_eq!(read.time.to_string(), "2021-11-20T11:50:10");
-        assert_eq!((read.reading, read.needs_setting, read.capabilities), (1_637_409_010_000, true, 3));
+        assert!(read.needs_setting);
         assert!(!clock(&value(0x22, 0, 0, &[2, 0])).unwrap().needs_setting);
-        assert_eq!(clock(&value(0x01, 7, 0, &[0, 0])).unwrap().reading, 7_000);
+        assert_eq!(clock(&value(0x01, 7, 0, &[0, 0])).unwrap().time.ticks, Some(7_000));
         for length in 0..whole.len() {
             assert_eq!(clock(&whole[..length]).unwrap_err().kind, FaultKind::Malformed);
         }
         let longer = [whole.as_slice(), &[0]].concat();
         assert!(clock(&longer).unwrap_err().detail.contains("after its capabilities"));
+    }
+
+    #[test]
+    fn a_stamp_is_ahead_by_what_its_clock_was() {
+        // Read a minute after 2000 by the gateway.
+        let at = Now { wall: Wall::from_millis(946_684_860_000), ..Now::default() };
+        let ahead = |flags, zone, stamp_flags, stamp_zone| {
+            // The clock shows five minutes of 2000.
+            let clock = clock(&value(flags, 300, zone, &[0, 0])).unwrap();
+            clock.lead(read(stamp_flags, 7, stamp_zone), at).map(|ahead| ahead / 1_000)
+        };
+        let rows = [
+            ("UTC, its zone unused", 0x22, 0, 0x22, 0, Some(240)),
+            ("UTC, its zone another by now", 0x32, 4, 0x32, 8, Some(240)),
+            ("local without a zone", 0x20, 0, 0x20, 0, Some(240)),
+            ("local in the same zone", 0x30, 4, 0x30, 4, Some(240)),
+            ("local, summer time since", 0x30, 4, 0x30, 8, Some(240 + 3_600)),
+            ("local by a clock in UTC", 0x32, 4, 0x30, -4, Some(240 - 3_600)),
+            ("local by one without a zone", 0x20, 0, 0x30, 4, None),
+            ("without a zone by one with", 0x30, 4, 0x20, 0, None),
+            ("ticks", 0x21, 0, 0x21, 0, Some(300 - 946_684_860)),
+            ("ticks by a calendar", 0x22, 0, 0x21, 0, None),
+            ("ticks by a calendar without a zone", 0x20, 0, 0x21, 0, None),
+            ("a calendar by ticks", 0x21, 0, 0x20, 0, None),
+            ("an older timeline", 0x22, 0, 0x02, 0, None),
+            ("a clock of an older timeline", 0x02, 0, 0x22, 0, None),
+        ];
+        for (name, flags, zone, stamp_flags, stamp_zone, expected) in rows {
+            assert_eq!(ahead(flags, zone, stamp_flags, stamp_zone), expected, "{name}");
+        }
     }
 
     proptest! {

@@ -9,7 +9,6 @@
 
 mod battery;
 mod blood_pressure;
-mod blood_pressure_record;
 mod body_composition;
 mod cgm;
 mod clock;
@@ -27,16 +26,17 @@ mod octets;
 mod pulse_oximeter;
 mod records;
 mod segments;
+mod set_clock;
 mod weight_scale;
 
-pub use blood_pressure_record::blood_pressure_record;
 pub use collector::{Collector, IDENTITY_PERIOD, SETUP_LIMIT, SILENCE_LIMIT};
 pub use consent::{CONSENT_CODE, CONSENT_USER};
 pub(super) use consent::{SETTINGS as CONSENT_SETTINGS, asks_for_consent};
-pub use elapsed_time::{ElapsedClock, clock};
 pub use environmental_sensing::is_of_place;
 pub use octets::MAX_VALUE;
 pub(super) use records::SETTINGS as RECORD_SETTINGS;
+pub(super) use set_clock::SETTINGS as CLOCK_SETTINGS;
+pub use set_clock::{SET_CLOCK, keeps_its_clock, wants_clock_set};
 
 use super::catalogue::BleProfile;
 use super::observation::Observation;

@@ -116,6 +116,8 @@ pub(super) struct Shelf {
     has_changed: bool,
     /// Its decoder says of each record whether it was stored.
     tells_stored: bool,
+    /// The last transfer of this connection came whole.
+    is_fetched: bool,
 }
 
 impl Shelf {
@@ -141,6 +143,7 @@ impl Shelf {
             must_ask_all: false,
             has_changed: false,
             tells_stored: (row.decoder)().tells_stored(),
+            is_fetched: false,
         })
     }
 
@@ -166,6 +169,7 @@ impl Shelf {
     pub(super) fn handle_up(&mut self) {
         self.ledger.handle_up();
         self.is_whole = false;
+        self.is_fetched = false;
         if let Some(dialect) = self.row.stored.map(|stored| dialect_of(stored, self.row.service)) {
             self.transfer = Transfer::new(dialect);
         }
@@ -255,6 +259,7 @@ impl Shelf {
     fn begin(&mut self, from: Option<Mark>, now: Mono) {
         let from = from.filter(|_| self.transfer.knows_from());
         self.asked = from;
+        self.is_fetched = false;
         self.transfer.begin(from.and_then(|mark| mark.anchor), now);
     }
 
@@ -315,6 +320,11 @@ impl Shelf {
             self.ledger.note_live();
         }
         fresh
+    }
+
+    /// Whether all that the device announced on this connection has come and is durable.
+    pub(super) fn is_fetched(&self) -> bool {
+        self.is_fetched && !self.ledger.is_open() && self.ledger.is_settled()
     }
 
     pub(super) const fn poll_timeout(&self) -> Option<Mono> {
@@ -388,6 +398,7 @@ impl Shelf {
                 self.has_changed |= self.missing.take().is_some() && self.ledger.mark().is_some();
             }
             self.is_whole = true;
+            self.is_fetched = true;
             self.was_short = false;
             self.delete(now);
             return None;

@@ -2,8 +2,8 @@
 //!
 //! In: one segment at a time, its first octet the segmentation header: bit 0 first segment, bit 1 last
 //! segment, bits 2-7 a rolling counter that goes on by one with every segment of the connection and begins
-//! again at 0 after 63 (the layout of the BP Record 2B36 and of the health observations 2B8B and 2BDD; from
-//! the sources of ST's, Realtek's and Philips' sensors, which agree; the specifications were not at hand).
+//! again at 0 after 63 (the layout of the health observations 2B8B and 2BDD; from the sources of ST's,
+//! Realtek's and Philips' sensors, which agree; the specifications were not at hand).
 //! Out: the whole value when its last segment is there, and what was wrong.
 //!
 //! What can go wrong, each told: a gap in the counter (the unfinished value is dropped, and so is the rest

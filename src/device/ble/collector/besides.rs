@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::{Collector, Phase};
 use crate::device::ble::clock;
+use crate::device::ble::elapsed_time::{self, ElapsedClock};
+use crate::device::ble::set_clock::is_trusted;
 use crate::device::observation::{DeviceTime, Observation};
 use crate::device::placing::{SLACK, ahead, lead, millis};
 use crate::device::{Action, FaultKind};
-use crate::link::gatt::CURRENT_TIME;
+use crate::link::gatt::{CURRENT_ELAPSED_TIME, CURRENT_TIME, HEALTH_SENSOR_CONTROL};
 use crate::link::{Characteristic, LinkCommand, NOT_OFFERED};
 use crate::time::{Mono, Now};
 
@@ -15,6 +17,8 @@ use crate::time::{Mono, Now};
 #[derive(Default)]
 pub(super) struct Besides {
     clock: Clock,
+    /// The clock of a generic health sensor, and when it was read.
+    elapsed: Option<(ElapsedClock, Now)>,
     writing: Option<Characteristic>,
     /// Wanted while it was being read: that read may have been answered before what it is wanted for.
     again: BTreeSet<Characteristic>,
@@ -22,10 +26,30 @@ pub(super) struct Besides {
     is_timed: bool,
 }
 
+impl Besides {
+    /// By how much the device's clock was ahead when it was read last (`None`: it showed no date), and whether
+    /// the gateway's could be trusted then. `None`: it was not read on this connection.
+    pub(super) fn clock_reading(&self) -> Option<(Option<i64>, bool)> {
+        self.clock.is_known.then_some((self.clock.ahead, self.clock.is_trusted))
+    }
+
+    /// What was read of the clock of a generic health sensor is void; whether something was.
+    pub(super) const fn forget_elapsed(&mut self) -> bool {
+        self.elapsed.take().is_some()
+    }
+
+    /// Whether the end of a write is awaited.
+    pub(super) const fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+}
+
 /// What is known of the device's clock.
 #[derive(Clone, Copy, Debug, Default)]
 struct Clock {
     is_known: bool,
+    /// It was read by a clock of the gateway's that could be trusted.
+    is_trusted: bool,
     /// By how many milliseconds it is ahead of the gateway's; `None`: it was not read, or was never set.
     ahead: Option<i64>,
     /// When it was set last on this connection, by the gateway's clock, and what it was ahead before; `None`: it was
@@ -44,7 +68,7 @@ impl Clock {
             let before = if self.was_set.is_some() { None } else { self.ahead };
             self.was_set = Some((now.wall.as_millis(), before));
         }
-        (self.is_known, self.ahead) = (true, ahead);
+        (self.is_known, self.ahead, self.is_trusted) = (true, ahead, is_trusted(now));
     }
 
     /// By how much it was ahead when it made this stamp. A clock that was set on this connection: only
@@ -83,12 +107,31 @@ impl Collector {
         {
             self.besides.clock.take(ahead(time, now), now);
         }
+        if of == CURRENT_ELAPSED_TIME {
+            match elapsed_time::clock(value) {
+                Ok(clock) => {
+                    if clock.needs_setting {
+                        let detail = "the sensor says that its clock has to be set".to_owned();
+                        self.report(FaultKind::Unexpected, detail);
+                    }
+                    self.besides.elapsed = Some((clock, now));
+                }
+                Err(fault) => self.actions.push_back(Action::Report(fault)),
+            }
+        }
     }
 
     /// With what is known of the clock that made their stamps. A decoder that knows better is not overruled.
-    pub(super) fn stamped(&self, mut said: Vec<Observation>) -> Vec<Observation> {
+    pub(super) fn stamped(&self, place: usize, mut said: Vec<Observation>) -> Vec<Observation> {
+        let row = self.profiles.get(place).map(|profile| profile.row);
+        let stamps_by_elapsed = row.is_some_and(|row| row.service == HEALTH_SENSOR_CONTROL.service);
+        let elapsed = self.besides.elapsed.filter(|_| stamps_by_elapsed);
         for time in said.iter_mut().filter_map(|observation| observation.device_time.as_mut()) {
-            time.ahead = time.ahead.or_else(|| self.besides.clock.ahead_of(*time));
+            let lead = || match elapsed {
+                Some((clock, at)) => clock.lead(*time, at),
+                None => self.besides.clock.ahead_of(*time),
+            };
+            time.ahead = time.ahead.or_else(lead);
         }
         said
     }

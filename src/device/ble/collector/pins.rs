@@ -161,6 +161,11 @@ impl Pins {
         std::mem::replace(&mut self.is_due, false)
     }
 
+    /// Whether answers are awaited, or will be at once.
+    pub(super) const fn is_asking(&self) -> bool {
+        self.is_due || self.asked.is_some()
+    }
+
     /// The connection has ended.
     pub(super) fn handle_down(&mut self) {
         self.is_due = false;

@@ -80,7 +80,7 @@ impl Collector {
 
     /// Passes on what the decoder of a profile made of a value (`None`: of the end of a transfer).
     pub(super) fn pass_on(&mut self, place: usize, of: Option<Characteristic>, said: Vec<Observation>) {
-        let said = self.stamped(said);
+        let said = self.stamped(place, said);
         let (lone, said) = self.without_lone(place, said);
         let pushed = self.way.pushed;
         let said = match self.shelf(place) {

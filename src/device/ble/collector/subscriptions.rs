@@ -33,6 +33,7 @@ impl Collector {
             Ok(()) => Outcome::Subscribed,
             Err(reason) if reason == NOT_OFFERED => Outcome::NotOffered,
             Err(reason) if entry.is_control && self.phase == Phase::Subscribing => {
+                self.setting.bar();
                 let what = "could not be subscribed to, what it is to give is not fetched";
                 let detail = format!("{to:?} {what}: {reason}");
                 self.actions.push_back(Action::Report(Fault::new(FaultKind::Refused, detail)));

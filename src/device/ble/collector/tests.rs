@@ -2,6 +2,7 @@ mod besides;
 mod consent;
 mod pins;
 mod recorder;
+mod set_clock;
 mod stored;
 
 use super::identity::readable;

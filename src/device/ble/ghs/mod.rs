@@ -3,7 +3,8 @@
 //! Live Health Observations 2B8B and Stored Health Observations 2BDD, both in segments (`segments.rs`); a
 //! stored one begins with its record number, u32. Health Sensor Features 2BF3 are read on every connection.
 //! The sensor sends nothing live before the GHS Control Point 2BF4 has told it to; its answers are indicated
-//! there: 80 done, 81 busy, 82 error.
+//! there: 80 done, 81 busy, 82 error. The clock of its stamps, Current Elapsed Time 2BF2 of the Elapsed Time Service,
+//! is read when the subscriptions stand, ahead of the records that it places (`elapsed_time.rs`).
 //!
 //! The Generic Health Sensor Service 1.0 itself was not at hand. What is here is what independent sources
 //! have alike: ST's example sensor (the octets of its README), Realtek's `ghss_gatt_svc`, Philips' sensor
@@ -47,7 +48,8 @@ use crate::device::catalogue::{BleProfile, Class, Decoder, Stored};
 use crate::device::observation::Observation;
 use crate::device::{Fault, FaultKind};
 use crate::link::Characteristic;
-use crate::link::gatt::{Filter, GattWrite, HEALTH_SENSOR_CONTROL};
+use crate::link::gatt::{CURRENT_ELAPSED_TIME, Filter, GattWrite, HEALTH_SENSOR_CONTROL};
+use crate::time::Mono;
 
 const SERVICE: u16 = 0x1840;
 const LIVE: Characteristic = Characteristic { service: SERVICE, uuid: 0x2B8B };
@@ -79,6 +81,7 @@ struct HealthSensor {
     stored: Segments,
     /// Whether the sensor has still to be told to send what it measures.
     is_to_be_started: bool,
+    is_clock_due: bool,
     faults: VecDeque<Fault>,
 }
 
@@ -88,6 +91,7 @@ impl HealthSensor {
             live: Segments::new("live health observation"),
             stored: Segments::new("stored health observation"),
             is_to_be_started: true,
+            is_clock_due: false,
             faults: VecDeque::new(),
         }
     }
@@ -136,6 +140,14 @@ impl Decoder for HealthSensor {
     fn handle_end(&mut self) -> Vec<Observation> {
         self.faults.extend(self.stored.finish());
         Vec::new()
+    }
+
+    fn handle_timeout(&mut self, _: Mono) {
+        self.is_clock_due = true;
+    }
+
+    fn poll_ask(&mut self) -> Option<Characteristic> {
+        std::mem::take(&mut self.is_clock_due).then_some(CURRENT_ELAPSED_TIME)
     }
 
     fn poll_write(&mut self) -> Option<GattWrite> {

@@ -1,8 +1,8 @@
 //! The device's clock, what a decoder writes, and what can only be read.
 
 use super::*;
-use crate::device::observation::Value;
-use crate::link::gatt::CURRENT_TIME;
+use crate::device::observation::{DeviceTime, Quality, Value};
+use crate::link::gatt::{CURRENT_ELAPSED_TIME, CURRENT_TIME};
 use crate::time::Wall;
 
 const TEMPERATURE: Characteristic = Characteristic { service: 0x1809, uuid: 0x2A1C };
@@ -145,6 +145,77 @@ fn a_stamp_with_a_zone_of_its_own_takes_the_clock_of_the_connection() {
     let said = observed(story.event(LinkEvent::Value(live, Bytes::from(value))));
     assert_eq!(said[0].device_time.unwrap().to_string(), "2026-11-23T11:05:00");
     assert_eq!(said[0].device_time.unwrap().ahead, Some(300_000));
+}
+
+/// A sensor with everything subscribed to, at noon: what it is asked then.
+fn health_sensor() -> (Story, Vec<Action>) {
+    let mut story = Story::of(&["generic-health-sensor"]);
+    story.now.wall = Wall::from_millis(1_795_435_200_000);
+    let asked = health_sensor_connects(&mut story);
+    (story, asked)
+}
+
+fn health_sensor_connects(story: &mut Story) -> Vec<Action> {
+    let row = ble_profile("generic-health-sensor").unwrap();
+    story.event(LinkEvent::Up);
+    story.answer_all("GHS");
+    for of in row.asks {
+        story.event(LinkEvent::ReadDone(*of, Err(NOT_OFFERED.to_owned())));
+    }
+    for of in row.subscribes {
+        story.subscribed(*of, Ok(()));
+    }
+    story.subscribed(Characteristic { service: row.service, uuid: 0x2A52 }, Ok(()))
+}
+
+/// The stored record of a sensor, 98 % at so many seconds of a clock with these flags; its stamp.
+fn stored_at(story: &mut Story, number: u8, flags: u8, seconds: u32) -> DeviceTime {
+    let time = [&[flags][..], &seconds.to_le_bytes(), &[0, 0, 1, 0]].concat();
+    let fields = [&[0x03, 0x00][..], &150_456u32.to_le_bytes(), &time, &[0x20, 0x02, 98, 0, 0, 0]].concat();
+    let length = u8::try_from(fields.len()).unwrap();
+    let value = [&[3 | number << 2, number, 0, 0, 0, 1, length, 0][..], &fields].concat();
+    let stored = Characteristic { service: 0x1840, uuid: 0x2BDD };
+    let said = observed(story.event(LinkEvent::Value(stored, Bytes::from(value))));
+    assert!(said[0].quality.has(Quality::STORED), "{said:?}");
+    said[0].device_time.unwrap()
+}
+
+#[test]
+fn the_clock_of_a_health_sensor_is_read_ahead_of_its_records_and_places_them() {
+    let (mut story, asked) = health_sensor();
+    let place = |wanted: &dyn Fn(&Action) -> bool| asked.iter().position(wanted);
+    let clock = place(&|action| *action == Action::Command(LinkCommand::Read(CURRENT_ELAPSED_TIME))).unwrap();
+    let is_records = |write: &crate::link::gatt::GattWrite| write.to().uuid == 0x2A52;
+    let records =
+        place(&|action| matches!(action, Action::Command(LinkCommand::Write(write)) if is_records(write)));
+    assert!(records.is_some_and(|records| clock < records), "{asked:?}");
+    // A counter that shows 1,000 s at noon.
+    let read = read_done(CURRENT_ELAPSED_TIME, &[0x21, 0xE8, 3, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(faults(&story.event(read)), []);
+    story.now.wall = Wall::from_millis(1_795_435_260_000);
+    let stamp = stored_at(&mut story, 0, 0x21, 400);
+    assert_eq!((stamp.ticks, stamp.ahead), (Some(400_000), Some(1_000_000 - 1_795_435_200_000)));
+    assert_eq!(stored_at(&mut story, 1, 0x01, 400).ahead, None, "of an older timeline");
+    assert_eq!(stored_at(&mut story, 2, 0x22, 400).ahead, None, "of another clock");
+    // What was known of it ends with the connection.
+    story.event(LinkEvent::Down(LinkError::HungUp));
+    health_sensor_connects(&mut story);
+    assert_eq!(stored_at(&mut story, 3, 0x21, 500).ahead, None);
+}
+
+#[test]
+fn a_health_sensor_whose_clock_cannot_be_read_or_asks_to_be_set_is_told_of() {
+    for (answer, expected) in [
+        (Ok(&[0x22, 1, 0, 0, 0, 0, 0, 6, 0, 1, 0][..]), vec![FaultKind::Unexpected]),
+        (Ok(&[0x22, 1, 0, 0, 0, 0, 0, 6, 0, 0]), vec![FaultKind::Malformed]),
+        (Err("Operation failed with ATT error: 0x05"), vec![FaultKind::Refused]),
+        (Err(NOT_OFFERED), vec![]),
+    ] {
+        let (mut story, _) = health_sensor();
+        let answer = answer.map(Bytes::from_static).map_err(str::to_owned);
+        let after = story.event(LinkEvent::ReadDone(CURRENT_ELAPSED_TIME, answer.clone()));
+        assert_eq!((faults(&after), after.contains(&HANG_UP)), (expected, false), "{answer:?}");
+    }
 }
 
 #[test]
