@@ -20,7 +20,7 @@ const COMMON: [&str; 2] = ["backoff", "time"];
 const WRITER: (&str, [&str; 2]) = ("host::atomic_file", ["store", "uplink"]);
 
 /// Third-party crates that one file (or folder) alone may name.
-const OWNED: [(&str, &str); 15] = [
+const OWNED: [(&str, &str); 17] = [
     ("sled::", "src/store/"),
     ("rumqttc", "src/uplink/mqtt"),
     ("btleplug", "src/link/ble"),
@@ -31,6 +31,8 @@ const OWNED: [(&str, &str); 15] = [
     ("zstd::", "src/envelope/pack.rs"),
     ("ed25519_dalek", "src/fleet/key.rs"),
     ("base64ct", "src/fleet/dsse.rs"),
+    ("pkcs8::", "src/fleet/operator/keyfile.rs"),
+    ("toml_edit", "src/fleet/operator/"),
     ("figment", "src/config/"),
     ("sd_notify", "src/host/notify.rs"),
     ("rusqlite", "src/lab/bench/store/sqlite.rs"),

@@ -14,7 +14,10 @@ pub mod health;
 mod hex;
 pub mod kept;
 pub mod key;
+#[cfg(feature = "operator")]
+pub mod operator;
 pub mod refusal;
+pub mod share;
 mod strict;
 pub mod trust;
 pub mod turn;
