@@ -23,7 +23,7 @@ const WRITER: (&str, [&str; 2]) = ("host::atomic_file", ["store", "uplink"]);
 const READER: (&str, &str) = ("host::atomic_file::open_regular", "link");
 
 /// Third-party crates that one file (or folder) alone may name.
-const OWNED: [(&str, &str); 15] = [
+const OWNED: [(&str, &str); 17] = [
     ("sled::", "src/store/"),
     ("rumqttc", "src/uplink/mqtt"),
     ("btleplug", "src/link/ble"),
@@ -34,6 +34,8 @@ const OWNED: [(&str, &str); 15] = [
     ("zstd::", "src/envelope/pack.rs"),
     ("ed25519_dalek", "src/fleet/key.rs"),
     ("base64ct", "src/fleet/dsse.rs"),
+    ("pkcs8::", "src/fleet/operator/keyfile.rs"),
+    ("toml_edit", "src/fleet/operator/"),
     ("figment", "src/config/"),
     ("sd_notify", "src/host/notify.rs"),
     ("rusqlite", "src/lab/bench/store/sqlite.rs"),

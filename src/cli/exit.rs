@@ -72,24 +72,24 @@ pub(super) fn help() -> String {
 
 /// A command that did not do what was asked: how it ends and what is said on standard error.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) exit: Exit,
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
     /// `None` when everything has been said.
-    pub(super) error: Option<anyhow::Error>,
+    pub(crate) error: Option<anyhow::Error>,
 }
 
 impl Failure {
-    pub(super) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Self { exit, error: Some(error.into()) }
     }
 
     /// The same, with what it means for the whole before it.
-    pub(super) fn because(self, meaning: &'static str) -> Self {
+    pub(crate) fn because(self, meaning: &'static str) -> Self {
         Self { error: self.error.map(|error| error.context(meaning)), ..self }
     }
 
     /// Ends with this code without another word.
-    pub(super) const fn silent(exit: Exit) -> Self {
+    pub(crate) const fn silent(exit: Exit) -> Self {
         Self { exit, error: None }
     }
 }

@@ -13,7 +13,7 @@ mod devices;
 mod drivers;
 pub mod exit;
 mod keys;
-mod out;
+pub(crate) mod out;
 mod pair;
 mod progress;
 mod run;

@@ -9,21 +9,21 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use serde::Serialize;
 
 /// Where a command writes what was asked for.
-pub(super) struct Out<W: Write> {
+pub(crate) struct Out<W: Write> {
     writer: BufWriter<W>,
     gone: bool,
     colours: bool,
 }
 
 /// Standard output.
-pub(super) fn stdout() -> Out<io::Stdout> {
+pub(crate) fn stdout() -> Out<io::Stdout> {
     let stdout = io::stdout();
     let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     Out { writer: BufWriter::new(stdout), gone: false, colours }
 }
 
 /// Whether standard output is a file that others than its owner can read.
-pub(super) fn is_open_to_others() -> io::Result<bool> {
+pub(crate) fn is_open_to_others() -> io::Result<bool> {
     let file = rustix::fs::fstat(io::stdout())?;
     let is_file = rustix::fs::FileType::from_raw_mode(file.st_mode) == rustix::fs::FileType::RegularFile;
     Ok(is_file && file.st_mode & 0o077 != 0)
@@ -31,7 +31,7 @@ pub(super) fn is_open_to_others() -> io::Result<bool> {
 
 /// A colour of the terminal's own set.
 #[derive(Clone, Copy)]
-pub(super) enum Colour {
+pub(crate) enum Colour {
     Good,
     Bad,
     Faint,
@@ -40,7 +40,7 @@ pub(super) enum Colour {
 
 impl<W: Write> Out<W> {
     /// A line of text.
-    pub(super) fn line(&mut self, text: Arguments<'_>) -> io::Result<()> {
+    pub(crate) fn line(&mut self, text: Arguments<'_>) -> io::Result<()> {
         if self.gone {
             return Ok(());
         }
@@ -49,13 +49,13 @@ impl<W: Write> Out<W> {
     }
 
     /// A line of JSON.
-    pub(super) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(value).map_err(io::Error::other)?;
         self.line(format_args!("{text}"))
     }
 
     /// The text in a colour, where there is a person to see it.
-    pub(super) fn paint(&self, colour: Colour, text: &str) -> String {
+    pub(crate) fn paint(&self, colour: Colour, text: &str) -> String {
         if !self.colours {
             return text.to_owned();
         }
@@ -69,7 +69,7 @@ impl<W: Write> Out<W> {
     }
 
     /// Writes out what is still in the buffer.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         if self.gone {
             return Ok(());
         }
@@ -90,8 +90,13 @@ impl<W: Write> Out<W> {
 
 /// Says something beside what was asked for: on standard error, where a failure to say it has no
 /// better place to be reported.
-pub(super) fn remark(text: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "wardline: {text}");
+pub(crate) fn remark(text: Arguments<'_>) {
+    remark_of("wardline", text);
+}
+
+/// The same in the name of another program.
+pub(crate) fn remark_of(program: &str, text: Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{program}: {text}");
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ pub mod health;
 mod hex;
 pub mod kept;
 pub mod key;
+#[cfg(feature = "operator")]
+pub mod operator;
 pub mod refusal;
+pub mod share;
 pub mod start;
 mod strict;
 pub mod trust;

@@ -5,16 +5,12 @@
 //! never begun. What never happens: a bundle on trial that does not load keeps the gateway from starting; a
 //! bundle that once stood its trial is passed over in silence.
 
-use serde_json::Value;
-
 use super::change::{Change, Slot, Started};
 use super::documents::{Bundle, Document as _};
 use super::dsse::Envelope;
 use super::folder::{Folder, FolderError};
+use super::share;
 use crate::config::{Loaded, Problems, Pushed};
-
-/// What a device of a bundle says beside what `devices.d` knows: the gateways that have it.
-const GATEWAYS: &str = "gateways";
 
 /// What a gateway starts with.
 #[derive(Debug)]
@@ -46,31 +42,6 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
-}
-
-/// What a bundle says of one gateway.
-pub fn pushed(bundle: &Bundle, gateway: &str) -> Result<Pushed, String> {
-    let mut devices = Vec::new();
-    for (place, device) in bundle.devices.iter().enumerate() {
-        let mut table = device.0.clone();
-        let is_ours = match table.remove(GATEWAYS) {
-            // Whoever is in range may read it.
-            None => true,
-            Some(Value::Array(names)) => names.iter().any(|name| name.as_str() == Some(gateway)),
-            Some(other) => {
-                return Err(format!("has device[{place}].gateways = {other}: write a list of gateways"));
-            }
-        };
-        if is_ours {
-            devices.push(table);
-        }
-    }
-    Ok(Pushed {
-        name: format!("bundle {}", bundle.version),
-        settings: bundle.settings.0.clone(),
-        devices,
-        line_drivers: bundle.line_drivers.iter().map(|table| table.0.clone()).collect(),
-    })
 }
 
 /// Decides what the gateway starts with, and keeps what that means for the bundles.
@@ -115,12 +86,12 @@ pub fn start(
 fn read(folder: &Folder, slot: Slot, gateway: &str) -> Result<Pushed, String> {
     let bytes = folder.bundle(slot).map_err(|error| error.to_string())?;
     let envelope = Envelope::parse(&bytes, Bundle::CAP).map_err(|fault| fault.to_string())?;
-    pushed(&Bundle::read(envelope.payload())?, gateway)
+    share::of(&Bundle::read(envelope.payload())?, gateway)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::config::{Catalogue, Environment, load_with};
@@ -207,7 +178,7 @@ mod tests {
         for (version, devices, words) in [
             (8, json!([unknown]), "bundle 8: device[0].driver"),
             (9, json!([pump("pump-1", &["gw-1"]), pump("pump-1", &["gw-1"])]), "is taken by"),
-            (10, json!([{ "gateways": "gw-1" }]), "write a list of gateways"),
+            (10, json!([{ "gateways": "gw-1" }]), "which gateways have it"),
         ] {
             bench.stage(version, devices);
             let (running, is_trial, devices, taken_back) = bench.start();

@@ -1,0 +1,175 @@
+//! A bundle as a person writes it: TOML, `[[device]]` as in `devices.d` with `gateways = [...]`.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use toml_edit::DocumentMut;
+
+use crate::fleet::documents::{Bundle, Digest, Document as _, SCHEMA, Stamp, Table, Transfer};
+
+/// What a ward's first draft says.
+const TEMPLATE: &str = include_str!("draft.toml");
+
+/// How `toml_edit` names a date that is no text, for those who do not know it.
+const DATE: &str = "$__toml_private_datetime";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Draft {
+    group: String,
+    version: u64,
+    min_agent: String,
+    not_before: Stamp,
+    expires: Stamp,
+    members: Vec<String>,
+    #[serde(default)]
+    transfer: Vec<Transfer>,
+    #[serde(default)]
+    settings: Map<String, Value>,
+    #[serde(default)]
+    device: Vec<Map<String, Value>>,
+    #[serde(default)]
+    line_driver: Vec<Map<String, Value>>,
+    #[serde(default)]
+    advisories: Vec<Digest>,
+    #[serde(default)]
+    revocations: Vec<String>,
+}
+
+/// What goes into a draft that is new, or made new from the one before.
+pub(super) struct Head<'a> {
+    pub(super) group: &'a str,
+    pub(super) version: u64,
+    pub(super) members: &'a [String],
+    pub(super) not_before: Stamp,
+    pub(super) expires: Stamp,
+}
+
+/// The first draft of a ward.
+pub(super) fn first(head: &Head<'_>) -> Result<String, String> {
+    changed(TEMPLATE, head, true)
+}
+
+/// The next draft after one that was signed: everything stays, comments too, but version and dates.
+pub(super) fn next(text: &str, head: &Head<'_>) -> Result<String, String> {
+    changed(text, head, false)
+}
+
+fn changed(text: &str, head: &Head<'_>, with_members: bool) -> Result<String, String> {
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
+    let stamp =
+        |stamp: Stamp| serde_json::to_value(stamp).ok().and_then(|value| value.as_str().map(str::to_owned));
+    let version = i64::try_from(head.version).map_err(|_| "the version is too high".to_owned())?;
+    let mut put = |key: &str, value: toml_edit::Value| {
+        // In place, so that what stands before and after it stays.
+        match document.get_mut(key).and_then(toml_edit::Item::as_value_mut) {
+            Some(old) => {
+                let decor = old.decor().clone();
+                *old = value;
+                *old.decor_mut() = decor;
+            }
+            None => {
+                document.insert(key, toml_edit::value(value));
+            }
+        }
+    };
+    put("version", version.into());
+    put("not_before", stamp(head.not_before).unwrap_or_default().into());
+    put("expires", stamp(head.expires).unwrap_or_default().into());
+    if with_members {
+        put("group", head.group.into());
+        put("min_agent", env!("CARGO_PKG_VERSION").into());
+        put("members", head.members.iter().map(String::as_str).collect::<toml_edit::Array>().into());
+    }
+    Ok(document.to_string())
+}
+
+/// Reads a draft as the bundle that it would be, judged as a gateway judges one.
+pub(super) fn read(text: &str, organisation: &str) -> Result<Bundle, String> {
+    let draft: Draft = toml_edit::de::from_str(text).map_err(|error| error.to_string())?;
+    let tables = draft.device.iter().chain(&draft.line_driver).chain([&draft.settings]);
+    if tables.flat_map(Map::values).any(has_date) {
+        return Err("has a date outside quotes: write it as text, \"2026-11-22\"".to_owned());
+    }
+    let list = |tables: Vec<Map<String, Value>>| tables.into_iter().map(Table).collect();
+    let bundle = Bundle {
+        schema: SCHEMA,
+        organisation: organisation.to_owned(),
+        group: draft.group,
+        version: draft.version,
+        min_agent: draft.min_agent,
+        not_before: draft.not_before,
+        expires: draft.expires,
+        members: draft.members,
+        transfers: draft.transfer,
+        settings: Table(draft.settings),
+        devices: list(draft.device),
+        line_drivers: list(draft.line_driver),
+        advisories: draft.advisories,
+        revocations: draft.revocations,
+    };
+    Bundle::read(&payload(&bundle))
+}
+
+/// The bytes that are signed.
+pub(super) fn payload(bundle: &Bundle) -> Vec<u8> {
+    // Text, numbers and tables of them: there is nothing that could not be written.
+    serde_json::to_vec_pretty(bundle).unwrap_or_default()
+}
+
+fn has_date(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.contains_key(DATE) || map.values().any(has_date),
+        Value::Array(list) => list.iter().any(has_date),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Wall;
+
+    fn stamp(text: &str) -> Stamp {
+        Stamp(Wall::read(text).unwrap())
+    }
+
+    fn head(members: &[String], version: u64) -> Head<'_> {
+        let (not_before, expires) = (stamp("2026-11-22"), stamp("2027-05-22"));
+        Head { group: "icu-3", version, members, not_before, expires }
+    }
+
+    #[test]
+    fn the_first_draft_is_a_bundle_and_the_next_keeps_every_comment() {
+        let members = ["gw-1".to_owned(), "gw-2".to_owned()];
+        let text = first(&head(&members, 1)).unwrap();
+        let bundle = read(&text, "st-anna").unwrap();
+        assert_eq!((bundle.version, bundle.group.as_str(), &bundle.members[..]), (1, "icu-3", &members[..]));
+        assert!(bundle.devices.is_empty());
+        let edited = text.replace("#[[device]]", "# of bed 3\n[[device]]\ngateways = [\"gw-1\"] # here\n#");
+        let after = next(&edited, &head(&[], 2)).unwrap();
+        assert_eq!(after.lines().count(), edited.lines().count());
+        assert!(after.contains("# of bed 3") && after.contains("# here"));
+        let bundle = read(&after, "st-anna").unwrap();
+        assert_eq!((bundle.version, bundle.members.len(), bundle.devices.len()), (2, 2, 1));
+    }
+
+    #[test]
+    fn what_the_commented_lines_say_is_a_device() {
+        let text = first(&head(&["gw-1".to_owned()], 1)).unwrap();
+        let (before, example) = text.split_once("#[[device]]").unwrap();
+        let example = example.replace("\n#", "\n").replace("GATEWAY", "gw-1");
+        let bundle = read(&format!("{before}[[device]]{example}"), "st-anna").unwrap();
+        assert_eq!(bundle.devices[0].0["gateways"], serde_json::json!(["gw-1"]));
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_named() {
+        let text = first(&head(&["gw-1".to_owned()], 1)).unwrap();
+        let refused = |text: String| read(&text, "st-anna").unwrap_err();
+        assert!(refused(text.replace("members", "member")).contains("member"));
+        assert!(refused(text.replace("version = 1", "version = 0")).contains("version"));
+        assert!(
+            refused(format!("{text}\n[settings.daemon]\nlog = 2026-11-22")).contains("date outside quotes")
+        );
+    }
+}
