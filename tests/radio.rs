@@ -226,6 +226,14 @@ on_a_private_bus! {
         assert!(bluez.look(World::is_pairable));
     }
 
+    async fn a_window_that_ends_by_itself_is_left_to_whoever_pairs(bluez: Bluez) {
+        bluez.set_pairable_timeout(120);
+        bluez.set_pairable(true);
+        let central = central("hci0", &[BELT]);
+        status(&bluez, &central, "it scans", |status| status.down.is_none()).await;
+        assert!(bluez.look(World::is_pairable));
+    }
+
     async fn an_agent_that_is_not_taken_is_told(bluez: Bluez) {
         bluez.fail("RegisterAgent", "org.bluez.Error.Failed", "no room", 1);
         let central = central("hci0", &[BELT]);

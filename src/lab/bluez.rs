@@ -198,6 +198,11 @@ impl Bluez {
         self.shared.world().set_pairable(pairable);
     }
 
+    /// How long the adapter stays pairable, in seconds; zero: for ever.
+    pub fn set_pairable_timeout(&self, seconds: u32) {
+        self.shared.world().set_pairable_timeout(seconds);
+    }
+
     /// The device forgets the keys that it shares with the adapter.
     pub fn lose_bond(&self, address: &str) {
         self.shared.world().lose_bond(address);

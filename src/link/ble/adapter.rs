@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use dbus::arg::{PropMap, Variant};
+use dbus::arg::{PropMap, Variant, prop_cast};
 use tokio::time::sleep;
 
 use super::Address;
@@ -15,6 +15,7 @@ use super::bus::Bus;
 use super::objects::{Interfaces, Seen};
 
 const ADAPTER: &str = "org.bluez.Adapter1";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// The list of objects comes from BlueZ's memory.
 const LIST_LIMIT: Duration = Duration::from_secs(5);
@@ -146,9 +147,15 @@ impl Adapter {
         self.power(true).await.map_err(|error| format!("{name} cannot be switched on: {error}"))
     }
 
-    /// No keys are made any more, whoever asks for them.
+    /// No keys are made any more, whoever asks for them. What ends by itself is somebody's window and is left:
+    /// a `wardline pair` that runs, or that was killed a moment ago.
     pub(super) async fn end_pairable(&self) -> Result<(), Refused> {
-        self.set("Pairable", false).await
+        let proxy = self.bus.object(&self.path, POWER_LIMIT);
+        let asked = proxy.method_call(PROPERTIES, "GetAll", (ADAPTER,));
+        let (has,): (PropMap,) = asked.await.map_err(Refused)?;
+        let is_pairable = prop_cast::<bool>(&has, "Pairable").is_some_and(|is| *is);
+        let is_window = prop_cast::<u32>(&has, "PairableTimeout").is_some_and(|seconds| *seconds > 0);
+        if is_pairable && !is_window { self.set("Pairable", false).await } else { Ok(()) }
     }
 
     async fn power(&self, on: bool) -> Result<(), Refused> {
@@ -158,7 +165,7 @@ impl Adapter {
     async fn set(&self, name: &str, to: bool) -> Result<(), Refused> {
         let proxy = self.bus.object(&self.path, POWER_LIMIT);
         let value = Variant(Box::new(to));
-        let set = proxy.method_call("org.freedesktop.DBus.Properties", "Set", (ADAPTER, name, value));
+        let set = proxy.method_call(PROPERTIES, "Set", (ADAPTER, name, value));
         set.await.map_err(Refused)
     }
 

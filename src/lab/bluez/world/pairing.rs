@@ -110,6 +110,10 @@ impl World {
         self.objects.set(HCI, ADAPTER, "Pairable", Property::Bool(pairable));
     }
 
+    pub(in crate::lab::bluez) fn set_pairable_timeout(&mut self, seconds: u32) {
+        self.objects.set(HCI, ADAPTER, "PairableTimeout", Property::U32(seconds));
+    }
+
     /// The device forgets the adapter: its connection ends.
     pub(in crate::lab::bluez) fn lose_bond(&mut self, address: &str) {
         self.pairing.lost.insert(address.to_owned());

@@ -16,6 +16,7 @@ use dbus::nonblock::{MsgMatch, Proxy, SyncConnection};
 use dbus::{Message, Path};
 use dbus_tokio::connection;
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 
 use super::agent::{Agent, Asked, SharedGate};
 use super::rule;
@@ -33,6 +34,14 @@ const BUS: &str = "org.freedesktop.DBus";
 
 /// BlueZ answers from its memory.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long it is waited before BlueZ is asked again that was busy.
+const BUSY: [Duration; 4] = [
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1_600),
+];
 
 /// BlueZ gives a connection up after about 40 s by itself.
 const CONNECT_LIMIT: Duration = Duration::from_secs(45);
@@ -246,7 +255,26 @@ impl Client {
 
     /// Starts to scan, in a session of its own: others are not disturbed.
     pub async fn start_scan(&self) -> Result<(), Trouble> {
-        self.call((&self.path, ADAPTER), "StartDiscovery", (), "scanning").await
+        match self.patiently(|| self.call((&self.path, ADAPTER), "StartDiscovery", (), "scanning")).await {
+            // BlueZ has us in its list, and has not answered: another program began at the same moment.
+            Err(Trouble::Refused { name, .. }) if name.ends_with(".InProgress") => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Asks again while BlueZ is at something else: the daemon may just be starting.
+    async fn patiently<F: Future<Output = Result<(), Trouble>>>(
+        &self,
+        mut ask: impl FnMut() -> F,
+    ) -> Result<(), Trouble> {
+        for wait in BUSY {
+            match ask().await {
+                Err(Trouble::NoAnswer { .. }) => {}
+                Err(Trouble::Refused { name, .. }) if name.ends_with(".Busy") => sleep(wait).await,
+                other => return other,
+            }
+        }
+        ask().await
     }
 
     /// Ends the scan. What cannot be ended ends with the connection.
@@ -259,8 +287,9 @@ impl Client {
     /// without the bonding flag, and nothing is kept.
     pub async fn set_pairable(&self, seconds: u32) -> Result<(), Trouble> {
         let doing = "making the adapter pairable";
-        self.set((&self.path, ADAPTER), "PairableTimeout", Variant(seconds), doing).await?;
-        self.set((&self.path, ADAPTER), "Pairable", Variant(true), doing).await
+        let at = (self.path.as_str(), ADAPTER);
+        self.patiently(|| self.set(at, "PairableTimeout", Variant(seconds), doing)).await?;
+        self.patiently(|| self.set(at, "Pairable", Variant(true), doing)).await
     }
 
     /// Lets no more keys be made.
