@@ -11,7 +11,7 @@
 //!
 //! Silence is data: when nothing of a device was admitted for longer than its rule says it may be
 //! quiet, the gate itself says so (see `silence`), and when it is over, from when to when it was. That a
-//! device is another one, and that the right one is there again, is an [`Event`](event::Event): it
+//! device is another one, and that the right one is there again, is an [`Event`]: it
 //! goes to a topic of the gateway, as nothing may leave under the name of a device that is not there.
 //!
 //! A value outside what is plausible is flagged and passes: dropping it would hide the moment at

@@ -1,6 +1,6 @@
 //! `wardline-fleet`: the operator's side. Keys, bundles, and what is published; never on a gateway.
 //!
-//! In: a folder that people keep ([`folder`]), passphrases, the clock. Out: signed documents in the layout of
+//! In: a folder that people keep (`folder`), passphrases, the clock. Out: signed documents in the layout of
 //! the topics, which a stick or a broker carries byte by byte. Nothing here speaks to a network. What never
 //! happens: a document goes out that a member would refuse; a file is overwritten that cannot be made again;
 //! a passphrase or a key is printed.
