@@ -77,6 +77,15 @@ struct Missing {
     from: Option<Mark>,
 }
 
+/// A transfer of which fewer came than there were.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Short {
+    from: Option<Mark>,
+    expected: u32,
+    /// A hash of the numbers that came.
+    numbers: u64,
+}
+
 /// What is remembered of the records of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Remembered {
@@ -98,8 +107,9 @@ pub(super) struct Shelf {
     silences: u8,
     /// A transfer has come to its end since something was deleted last.
     is_whole: bool,
-    /// Fewer came than the device said there were, and it was asked again for that.
-    was_short: bool,
+    /// Fewer came than the device said there were, and it was asked again for that. Only the very same once more
+    /// shows that what is missing does not exist: another loss is another accident.
+    was_short: Option<Short>,
     /// From where on was asked when fewer came than there were. What is missing stands behind it: nothing is
     /// deleted until as much was asked for again and came whole.
     missing: Option<Missing>,
@@ -134,7 +144,7 @@ impl Shelf {
             may_delete,
             silences: 0,
             is_whole: false,
-            was_short: false,
+            was_short: None,
             missing: None,
             asked: None,
             had_given: false,
@@ -376,9 +386,13 @@ impl Shelf {
         now: Mono,
     ) -> Option<Fault> {
         self.silences = 0;
-        let is_short = expected.is_some_and(|expected| self.ledger.count() < expected);
+        let short = expected.filter(|expected| self.ledger.count() < *expected).map(|expected| Short {
+            from: self.asked,
+            expected,
+            numbers: self.ledger.numbers(),
+        });
         let is_of_part = std::mem::take(&mut self.must_ask_all);
-        let is_complete = is_whole && !is_of_part && (!is_short || self.was_short);
+        let is_complete = is_whole && !is_of_part && (short.is_none() || self.was_short == short);
         let came = self.ledger.end(is_complete, pushed);
         if !is_whole {
             self.is_whole = false;
@@ -399,7 +413,7 @@ impl Shelf {
             }
             self.is_whole = true;
             self.is_fetched = true;
-            self.was_short = false;
+            self.was_short = None;
             self.delete(now);
             return None;
         };
@@ -407,7 +421,8 @@ impl Shelf {
         self.is_whole = false;
         self.missing.get_or_insert(Missing { from: self.asked });
         self.has_changed |= self.ledger.mark().is_some();
-        if !std::mem::replace(&mut self.was_short, true) {
+        // Once at once; what is short in another way after that waits for the next time.
+        if std::mem::replace(&mut self.was_short, short).is_none() {
             self.begin(self.asked, now);
         }
         Some(Fault::new(FaultKind::Timeout, detail))

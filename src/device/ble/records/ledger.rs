@@ -236,6 +236,15 @@ impl Ledger {
         self.run.as_ref().map_or(0, |run| run.count)
     }
 
+    /// A hash of the numbers that came in this transfer.
+    pub(super) fn numbers(&self) -> u64 {
+        let mut hash = Hash::default();
+        for number in self.run.iter().flat_map(|run| &run.numbers) {
+            hash.octets(&number.to_le_bytes());
+        }
+        hash.0
+    }
+
     /// How many of those that were announced certainly came; `None` where a record made since may stand for one that
     /// did not.
     pub(super) fn certain(&self, tells_stored: bool) -> Option<u32> {
