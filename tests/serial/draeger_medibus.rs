@@ -58,10 +58,8 @@ async fn a_ventilator_is_read_whole_and_in_order_through_its_stream_and_its_own_
         assert!(sent.len() - read.len() <= 1, "at most one is still under way");
         assert_eq!(models(&bench.record), [Some("8056 Primus".to_owned())]);
         assert_eq!(bench.record.faults(), []);
-        // Also counts a second answer to one command, a missing name, and a silence of 3 s. On a busy machine an
-        // answer was seen to miss the ventilator's own question of every 150 ms by a moment: one, not more.
-        let refused = bench.control.refused();
-        assert!(refused <= 1, "{refused} were refused");
+        // Also counts a second answer to one command, a missing name, and a silence of 3 s.
+        assert_eq!(bench.control.refused(), 0);
         let mode = bench.record.values("DRAEGER_VENT_MODE");
         let clock = bench.record.values("DRAEGER_CLOCK");
         assert!(mode[0].ends_with("BIPAP") && clock[0].starts_with("2014-10-07T"), "{mode:?} {clock:?}");

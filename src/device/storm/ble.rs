@@ -2,8 +2,9 @@
 //! BLE devices and the decoders of their profiles.
 //!
 //! What is promised besides what holds for every driver: no reading of a connection before its identity; no read
-//! or subscription but of Device Information and of what belongs to the listed profiles; no write but to the
-//! control point of a listed profile that has stored records, and none that deletes; nothing of a serial line.
+//! or subscription but of Device Information and of what belongs to the listed profiles, and of the clock of a generic
+//! health sensor (Current Elapsed Time 2BF2); no write but to the control point of a listed profile that has stored
+//! records, and none that deletes; nothing of a serial line.
 //!
 //! The form: operations. 0x00 to 0x5F: a value of so many octets, of the characteristic at the place that the next
 //! byte gives (modulo the number of [`characteristics`]). 0x60 to 0x9F: the answer to a read of it, of so many
@@ -24,8 +25,8 @@ use crate::device::ble::Collector;
 use crate::device::catalogue::{BleProfile, Stored};
 use crate::device::nomenclature::Metric;
 use crate::link::gatt::{
-    DATABASE_HASH, DISCOVERED, GattWrite, HEALTH_SENSOR_CONTROL, PUMP_RECORD_ACCESS, PUMP_STATUS_READER,
-    RECORD_ACCESS,
+    CURRENT_ELAPSED_TIME, DATABASE_HASH, DISCOVERED, GattWrite, HEALTH_SENSOR_CONTROL, PUMP_RECORD_ACCESS,
+    PUMP_STATUS_READER, RECORD_ACCESS,
 };
 use crate::link::{Characteristic, LinkCommand, LinkEvent, NOT_OFFERED};
 
@@ -85,6 +86,12 @@ impl Device {
         self.profiles.iter().any(|row| row.service == of.service)
     }
 
+    /// The clock by which a generic health sensor stamps is a service of its own (Elapsed Time Service 1.0).
+    fn is_its_clock(&self, of: Characteristic) -> bool {
+        of == CURRENT_ELAPSED_TIME
+            && self.profiles.iter().any(|row| row.service == HEALTH_SENSOR_CONTROL.service)
+    }
+
     fn may_write(&self, write: &GattWrite) -> bool {
         let to = write.to();
         if to == HEALTH_SENSOR_CONTROL {
@@ -116,6 +123,7 @@ impl Promises for Device {
                 of.service == DEVICE_INFORMATION
                     || [DATABASE_HASH, DISCOVERED].contains(&of)
                     || self.is_of_profile(of)
+                    || self.is_its_clock(of)
             }
             LinkCommand::Subscribe(to) => self.is_of_profile(to),
             LinkCommand::Write(write) => self.may_write(&write),

@@ -129,6 +129,7 @@ pub fn ventilator(
         has_begun: false,
         silent: 0,
         awaited: Vec::new(),
+        overtaken: Vec::new(),
         turn: 0,
         replies: 0,
         seconds: 0,
@@ -148,6 +149,8 @@ struct Ventilator {
     silent: u32,
     /// Its own commands without a reply yet.
     awaited: Vec<u8>,
+    /// Those of them that a new beginning overtook: the host may have been about to answer, once each.
+    overtaken: Vec<u8>,
     turn: u32,
     replies: u32,
     /// The device's own clock, in seconds since midnight of its day.
@@ -156,6 +159,9 @@ struct Ventilator {
 
 /// The longest frame that the device listens to.
 const HEARD_MAX: usize = 256;
+
+/// The most answers to what was asked before a new beginning.
+const OVERTAKEN_MAX: usize = 32;
 
 impl Ventilator {
     async fn run(mut self, pty: Pty) -> std::io::Result<()> {
@@ -191,8 +197,15 @@ impl Ventilator {
 
     fn end(&mut self) {
         self.has_begun = false;
-        self.awaited.clear();
+        self.overtake();
         self.heard.clear();
+    }
+
+    /// Waits for nothing any more, but takes what is on its way.
+    fn overtake(&mut self) {
+        self.overtaken.append(&mut self.awaited);
+        let all = self.overtaken.len();
+        self.overtaken.drain(..all.saturating_sub(OVERTAKEN_MAX));
     }
 
     /// What the device does of itself.
@@ -276,16 +289,21 @@ impl Ventilator {
 
     /// A reply of the host: exactly one for each command, with its name where it was asked for.
     fn take_reply(&mut self, code: u8, data: &[u8]) {
-        let Some(at) = self.awaited.iter().position(|awaited| *awaited == code) else {
+        // The answer to the older question comes first.
+        let places = [&mut self.overtaken, &mut self.awaited];
+        let is_awaited = places.into_iter().any(|place| {
+            let at = place.iter().position(|awaited| *awaited == code);
+            at.map(|at| place.remove(at)).is_some()
+        });
+        if !is_awaited {
             return self.control.refuse();
-        };
-        self.awaited.remove(at);
+        }
         let is_named = data.get(4) == Some(&b'\'') && data.get(5..).is_some_and(|rest| rest.contains(&b'\''));
         if (code == 0x52) != is_named || (code != 0x52 && !data.is_empty()) {
             self.control.refuse();
         }
         if code == 0x51 {
-            self.awaited.clear();
+            self.overtake();
             self.has_begun = true;
         }
     }
