@@ -7,14 +7,35 @@ to refuse that, and to go on answering queries. Exits with 0 when everything rea
 """
 
 import os
+import queue
 import sys
+import threading
 
-from infupy.backends.alaris import AlarisComm, AlarisSyringe, Command, genCheckSum
+from infupy.backends.alaris import AlarisComm, AlarisSyringe, Command, Looper, genCheckSum
+
+
+def ask(pump, command):
+    """The pump's reply to a query. A machine that is busy may be later than the half second that infupy waits."""
+    for _ in range(5):
+        # What came too late for the command before would be taken for the reply to this one.
+        try:
+            while True:
+                pump.comm.recvq.get_nowait()
+        except queue.Empty:
+            pass
+        reply = pump.execCommand(command)
+        if not reply.error:
+            break
+    return reply
 
 
 def main(port):
     pump = AlarisSyringe(AlarisComm(port))
     pump.stopKeepAlive()
+    # Its keep-alive thread says goodbye to remote control, and takes replies meant for others until it has ended.
+    for thread in threading.enumerate():
+        if isinstance(thread, Looper):
+            thread.join()
     expected = {
         Command.getserialno: b"8002-51733",
         Command.rate: b"3.50 ml/h",
@@ -22,11 +43,7 @@ def main(port):
     }
     wrong = 0
     for command, value in expected.items():
-        # Its keep-alive thread, just stopped, may still take the answer to a first command.
-        for _ in range(3):
-            reply = pump.execCommand(command)
-            if not reply.error:
-                break
+        reply = ask(pump, command)
         ok = not reply.error and reply.value == value
         wrong += not ok
         print(f"{command.name}: {reply.value!r} {'as expected' if ok else f'instead of {value!r}'}")
@@ -36,7 +53,7 @@ def main(port):
     start = pump.execCommand(Command.infstart)
     print(f"start: {'refused' if start.error else f'granted: {start.value!r}'}")
     wrong += not start.error
-    again = pump.execCommand(Command.rate)
+    again = ask(pump, Command.rate)
     wrong += again.error or again.value != expected[Command.rate]
     print(f"rate afterwards: {again.value!r}")
     sys.stdout.flush()
