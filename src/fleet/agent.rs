@@ -240,6 +240,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fleet::health::Baseline;
     use crate::fleet::workshop::*;
     use crate::time::ClockSync;
 
@@ -289,7 +290,7 @@ mod tests {
         change.stage(slot(&bundle));
         assert_eq!(agent.standing(&change, &noon()), Standing::UnderWay(7));
         assert_eq!(offer(&mut agent, Which::Bundle(7), &bundle, &change, &noon()), []);
-        change.begin();
+        change.begin(Baseline::default());
         change.commit();
         assert_eq!(agent.standing(&change, &noon()), Standing::Current);
         assert_eq!(agent.wakes_at(&change, &noon()), Some(Wall::read("2026-11-24").unwrap()));
@@ -302,8 +303,8 @@ mod tests {
         let (mut agent, bundle) = (agent(), bundle_of(|_| {}, &[11, 12]));
         let mut change = Change::default();
         change.stage(slot(&bundle));
-        change.begin();
-        change.roll_back("no PUBACK".to_owned());
+        change.begin(Baseline::default());
+        change.roll_back("no PUBACK");
         assert_eq!(offer(&mut agent, Which::Timestamp, &stamp(&bundle, 70), &change, &noon()), [Action::See]);
         assert_eq!(agent.standing(&change, &noon()), Standing::Failed(7, "no PUBACK".to_owned()));
         assert_eq!(offer(&mut agent, Which::Bundle(7), &bundle, &change, &noon()), []);

@@ -9,6 +9,7 @@ use super::change::{Change, Slot, Started};
 use super::documents::{Bundle, Document as _};
 use super::dsse::Envelope;
 use super::folder::{Folder, FolderError};
+use super::health::Baseline;
 use super::share;
 use crate::config::{Loaded, Problems, Pushed};
 
@@ -57,7 +58,7 @@ pub fn start(
             slot.version
         )),
         Started::Waiting(_) => {
-            folder.step(Change::begin)?;
+            folder.step(|change| change.begin(Baseline::default()))?;
         }
         Started::AsBefore | Started::OnTrial(_) => {}
     }
@@ -69,7 +70,7 @@ pub fn start(
             Err(reason) => {
                 let reason = format!("it does not load: {reason}");
                 taken_back.push(format!("bundle {}: {reason}", slot.version));
-                folder.step(|change| change.roll_back(reason))?;
+                folder.step(|change| change.roll_back(&reason))?;
             }
         }
     }
