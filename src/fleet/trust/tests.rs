@@ -5,6 +5,7 @@ use super::*;
 use crate::fleet::dsse::EnvelopeFault;
 use crate::fleet::kept::Kept;
 use crate::fleet::workshop::*;
+use crate::time::ClockSync;
 
 fn why<T: std::fmt::Debug>(result: Result<T, Refusal>) -> Why {
     result.unwrap_err().why
@@ -204,7 +205,7 @@ fn a_clock_that_nobody_vouches_for_makes_nothing_valid_for_ever() {
     let future = stamp(4, "2026-12-25T00:00:00Z", "2026-12-27T00:00:00Z");
     assert!(matches!(
         why(trust.timestamp_offered(&future, &now("2026-11-26", ClockSync::Synced))),
-        Why::TooEarly { .. }
+        Why::IssuedAhead { .. }
     ));
     assert!(matches!(
         why(trust.timestamp_offered(&later, &now("2026-11-28", ClockSync::Synced))),
