@@ -8,7 +8,7 @@
 //! How it is driven: give a document, an alarm or the time, then take [`Agent::poll_action`] until there is none,
 //! each durable before the next is taken; when one of them has changed the [`Change`], give the time again. The
 //! time is also given when the clock becomes synchronised, at [`Agent::wakes_at`] and at
-//! [`Agent::lock_ends_at`]. After a connection has come back, all of [`Agent::wanted`] is asked for.
+//! [`Agent::pauses_until`]. After a connection has come back, all of [`Agent::wanted`] is asked for.
 //!
 //! What is staged begins only while this gateway knows that it may: the timestamp names it and has not expired, it
 //! is the gateway's turn, its bytes were verified since the start by the keys that count now, and no alarm is
@@ -28,6 +28,7 @@ mod order_tests;
 mod tests;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::change::{Change, Offer, Slot};
 use super::documents::{Digest, Document as _, Timestamp};
@@ -39,6 +40,10 @@ use super::turn::{Turn, turn};
 use crate::time::{Mono, Now, Wall};
 
 pub use standing::{Action, Standing, Which, Withdrawn};
+
+/// After a fault of this gateway, its bundle is not asked for again at once, and at last once in an hour.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// Decides what to do about documents.
 #[derive(Debug)]
@@ -55,6 +60,8 @@ pub struct Agent {
     /// The bundle that was verified last by the keys that count now: from when until when it may begin.
     verified: Option<(Slot, Wall, Wall)>,
     lock: UpdateLock,
+    /// After the last fault of this gateway: for how long nothing is asked for, and until when.
+    losses: Option<(Duration, Mono)>,
     /// What the clock contradicts, once it was told.
     contradicted: Option<Wall>,
     actions: VecDeque<Action>,
@@ -81,6 +88,7 @@ impl Agent {
             held: None,
             verified: None,
             lock: UpdateLock::default(),
+            losses: None,
             contradicted: None,
             actions: VecDeque::new(),
         };
@@ -141,34 +149,26 @@ impl Agent {
         self.go_on(change, now);
     }
 
-    /// The bundle that was asked for, or that was to be staged, is lost by a fault of this gateway: it is asked
-    /// for again when the time is given next.
-    pub const fn handle_loss(&mut self) {
-        self.asked = None;
+    /// The bundle that was asked for, or staged, is lost by a fault of this gateway: it could not be written, or
+    /// `start::begin` has dropped it. It is asked for again, each time later.
+    pub fn handle_loss(&mut self, now: &Now) {
+        let pause = self.losses.map_or(FIRST_PAUSE, |(pause, _)| pause.saturating_mul(2).min(LONGEST_PAUSE));
+        (self.asked, self.losses) = (None, Some((pause, now.mono + pause)));
     }
 
     /// When to be told of the time again; none: nothing is waited for.
     pub fn wakes_at(&self, change: &Change, now: &Now) -> Option<Wall> {
         let expires = self.current.as_ref().map(|(current, _)| current.expires());
-        let turn = match self.standing(change, now) {
-            Standing::Waits(from) => from,
-            Standing::Unheard
-            | Standing::Current
-            | Standing::Paused
-            | Standing::Fetches(_)
-            | Standing::Refused(..)
-            | Standing::NotListed(..)
-            | Standing::UnderWay(_)
-            | Standing::UpdateLock { .. }
-            | Standing::Failed(..)
-            | Standing::Stale(_) => None,
-        };
+        let standing = self.standing(change, now);
+        let turn = if let Standing::Waits(from) = standing { from } else { None };
         expires.into_iter().chain(turn).filter(|at| *at > now.wall).min()
     }
 
-    /// When the update lock opens if no alarm comes; none: it is open, or an alarm is active.
-    pub fn lock_ends_at(&self, now: &Now) -> Option<Mono> {
-        self.lock.settles_at().filter(|at| *at > now.mono)
+    /// When to be told of the time again by the clock that cannot be set: the update lock opens if no alarm
+    /// comes, or what was lost is asked for again.
+    pub fn pauses_until(&self, now: &Now) -> Option<Mono> {
+        let ends = self.lock.settles_at().into_iter().chain(self.losses.map(|(_, until)| until));
+        ends.filter(|at| *at > now.mono).min()
     }
 
     /// Where the gateway stands.
@@ -199,13 +199,15 @@ impl Agent {
     /// Why the bundle that is current cannot be taken, as far as that still holds.
     fn held(&self, slot: Slot, now: &Now) -> Option<Standing> {
         let (_, refusal) = self.held.as_ref().filter(|(held, _)| *held == slot)?;
-        let time = self.trust.time_of(now);
-        match &refusal.why {
-            Why::TooEarly { at, .. } => (time < *at).then_some(Standing::Waits(Some(*at))),
-            Why::NotAMember { group, .. } => Some(Standing::NotListed(slot.version, group.clone())),
-            Why::Expired { at } if time < *at => None,
-            why => Some(Standing::Refused(slot.version, why.to_string())),
+        let (time, why) = (self.trust.time_of(now), &refusal.why);
+        if let Why::TooEarly { at, .. } = why {
+            return (time < *at).then_some(Standing::Waits(Some(*at)));
         }
+        if let Why::NotAMember { group, .. } = why {
+            return Some(Standing::NotListed(slot.version, group.clone()));
+        }
+        let is_over = matches!(why, Why::Expired { at } if time < *at);
+        (!is_over).then(|| Standing::Refused(slot.version, why.to_string()))
     }
 
     /// Whether it is known that the last word is still good.
@@ -235,30 +237,29 @@ impl Agent {
 
     fn timestamp(&mut self, bytes: &[u8], now: &Now) -> Result<(), Refusal> {
         self.believe(bytes, now).or_else(|refusal| {
-            let place = match refusal.why {
-                Why::NeedsRoot { .. } => &mut self.early.root,
-                Why::ClockUnknown | Why::IssuedAhead { .. } => &mut self.early.clock,
-                _ => return Err(refusal),
+            let place = if is_before_its_root(&refusal) {
+                &mut self.early.root
+            } else if is_before_its_time(&refusal) {
+                &mut self.early.clock
+            } else {
+                return Err(refusal);
             };
             let version = version_of(bytes);
             if place.as_ref().is_none_or(|(other, _)| *other <= version) {
                 *place = Some((version, bytes.to_vec()));
             }
             // The roots between are on their way, or the next timestamp says it again.
-            if matches!(refusal.why, Why::NeedsRoot { .. }) { Ok(()) } else { Err(refusal) }
+            if is_before_its_root(&refusal) { Ok(()) } else { Err(refusal) }
         })
     }
 
     /// A timestamp that came before it could be judged. If it is refused now, what is retained is asked for
     /// anew, as this one may have stood in its way.
     fn judge_again(&mut self, bytes: &[u8], now: &Now) {
-        let newest = self.trust.marks().timestamp();
-        match self.timestamp(bytes, now) {
-            Ok(()) => {}
-            Err(Refusal { why: Why::ClockUnknown | Why::IssuedAhead { .. }, .. }) => {}
-            // A newer one has come since.
-            Err(Refusal { why: Why::Rollback { .. }, .. }) if version_of(bytes) < newest => {}
-            Err(refusal) => {
+        if let Err(refusal) = self.timestamp(bytes, now) {
+            // Or a newer one has come since.
+            let is_older = matches!(refusal.why, Why::Rollback { .. });
+            if !is_older && !is_before_its_time(&refusal) {
                 self.actions.push_back(Action::Refuse(refusal));
                 self.actions.push_back(Action::Want(Which::Timestamp));
             }
@@ -270,6 +271,9 @@ impl Agent {
         let current = self.trust.timestamp_offered(bytes, now)?;
         if *self.trust.marks() != before {
             self.actions.push_back(Action::See);
+        }
+        if self.current.as_ref().is_none_or(|(before, _)| slot_of(before) != slot_of(&current)) {
+            self.losses = None;
         }
         self.current = Some((current, bytes.to_vec()));
         Ok(())
@@ -331,7 +335,7 @@ impl Agent {
         let slot = self.current.as_ref().map(|(current, _)| slot_of(current));
         if !matches!(self.standing(change, now), Standing::Fetches(_)) {
             self.asked = None;
-        } else if self.asked != slot {
+        } else if self.asked != slot && self.losses.is_none_or(|(_, until)| until <= now.mono) {
             self.asked = slot;
             self.actions.extend(slot.map(|slot| Action::Want(Which::Bundle(slot.version))));
         }
@@ -373,6 +377,14 @@ impl Agent {
     fn turn(&self, current: &Current, now: &Now) -> Turn {
         turn(current.rollout(), &self.gateway, self.trust.time_of(now))
     }
+}
+
+const fn is_before_its_root(refusal: &Refusal) -> bool {
+    matches!(refusal.why, Why::NeedsRoot { .. })
+}
+
+const fn is_before_its_time(refusal: &Refusal) -> bool {
+    matches!(refusal.why, Why::ClockUnknown | Why::IssuedAhead { .. })
 }
 
 /// The version of a timestamp whose signature was found to be good.

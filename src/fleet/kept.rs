@@ -99,7 +99,7 @@ impl<T: Serialize + DeserializeOwned> Kept<T> {
             return Err(TooLong(bytes.len()));
         }
         let [even, odd] = PLACES;
-        let place = if generation % 2 == 0 { even } else { odd };
+        let place = if generation.is_multiple_of(2) { even } else { odd };
         Ok(Copy { kept: Self { value: written.value, generation }, bytes, place })
     }
 }

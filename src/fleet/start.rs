@@ -41,7 +41,8 @@ pub enum Begun {
     Trial(Slot, Box<Loaded>),
     /// It cannot be run by any start of this gateway: it is marked bad; in words.
     Bad(Slot, String),
-    /// This gateway could not: it is no longer staged and the agent asks for it again; in words.
+    /// This gateway could not: it is no longer staged, and the agent asks for it again once it is told
+    /// (`Agent::handle_loss`); in words.
     Dropped(Slot, String),
 }
 

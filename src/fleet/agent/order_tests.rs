@@ -52,7 +52,8 @@ impl Published {
         }
     }
 
-    fn all(&self) -> Vec<Which> {
+    /// What each of them is offered as: roots, timestamps, bundles.
+    fn all() -> Vec<Which> {
         let roots = [Which::Root(2), Which::Root(3)];
         let bundles = [Which::Bundle(7), Which::Bundle(8), Which::Bundle(9)];
         [&roots[..], &[Which::Timestamp; 3], &bundles].concat()
@@ -119,7 +120,7 @@ fn end(
     let mut bench =
         Bench { agent, change: Change::default(), answers: VecDeque::new(), gives_timestamps_again: again };
     let unsynced = now("1970-01-01T00:00:10Z", ClockSync::Unsynced);
-    let all = published.all();
+    let all = Published::all();
     for (place, answers, is_synced) in order {
         let now = if *is_synced { noon() } else { unsynced };
         let bytes = match place {

@@ -181,9 +181,17 @@ fn a_bundle_that_came_in_the_way_of_a_trial_is_asked_for_again() {
     assert_eq!(actions(&mut agent), [Action::Want(Which::Bundle(8))]);
     assert_eq!(agent.wanted(), [Which::Root(2), Which::Timestamp, Which::Bundle(8)]);
     // It was written to a disk that is full.
-    agent.handle_loss();
-    agent.handle_time(&change, &noon());
-    assert_eq!(actions(&mut agent), [Action::Want(Which::Bundle(8))]);
+    let mut at = noon();
+    for pause in [60, 120, 240, 480, 960, 1_920, 3_600, 3_600] {
+        agent.handle_loss(&at);
+        agent.handle_time(&change, &at);
+        assert_eq!((actions(&mut agent), agent.standing(&change, &at)), (vec![], Standing::Fetches(8)));
+        let until = at.mono + Duration::from_secs(pause);
+        assert_eq!(agent.pauses_until(&at), Some(until));
+        at.mono = until;
+        agent.handle_time(&change, &at);
+        assert_eq!(actions(&mut agent), [Action::Want(Which::Bundle(8))]);
+    }
 }
 
 #[test]
@@ -276,7 +284,7 @@ fn no_bundle_begins_while_an_alarm_is_active() {
     assert_eq!(agent.standing(&change, &at(2)), Standing::UpdateLock { version: 7, is_long: false });
     assert_eq!(agent.standing(&change, &at(14_402)), Standing::UpdateLock { version: 7, is_long: true });
     agent.handle_alarms(false, &change, &at(14_410));
-    assert_eq!((actions(&mut agent), agent.lock_ends_at(&at(14_410))), (vec![], Some(at(14_470).mono)));
+    assert_eq!((actions(&mut agent), agent.pauses_until(&at(14_410))), (vec![], Some(at(14_470).mono)));
     agent.handle_time(&change, &at(14_470));
     assert_eq!(actions(&mut agent), [Action::Begin(slot(&bundle))]);
     assert_eq!(agent.standing(&change, &at(14_470)), Standing::UnderWay(7));
