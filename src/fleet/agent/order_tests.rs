@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::fleet::health::Baseline;
 use crate::fleet::workshop::*;
 use crate::time::ClockSync;
 
@@ -60,6 +61,8 @@ impl Published {
     }
 }
 
+type End = (Standing, Option<Slot>, Option<Slot>, (u64, u64));
+
 /// A gateway, its change, and the answers that are on their way to it.
 struct Bench {
     agent: Agent,
@@ -67,6 +70,8 @@ struct Bench {
     answers: VecDeque<Which>,
     /// Whether a subscription that is made anew gives the retained timestamp once more.
     gives_timestamps_again: bool,
+    /// Whether what is staged begins, and its trial is stood at the next tick.
+    begins: bool,
 }
 
 impl Bench {
@@ -80,6 +85,9 @@ impl Bench {
                 }
                 Action::Unstage(_) => {
                     self.change.unstage();
+                }
+                Action::Begin(_) if self.begins => {
+                    self.change.begin(Baseline::default());
                 }
                 Action::KeepRoot(_)
                 | Action::See
@@ -97,6 +105,7 @@ impl Bench {
     }
 
     fn tick(&mut self, now: &Now) {
+        self.change.commit();
         self.agent.handle_time(&self.change, now);
         self.act();
     }
@@ -110,15 +119,16 @@ impl Bench {
     }
 }
 
-/// What comes in this order, with answers in between, leads to.
-fn end(
-    published: &Published,
-    order: &[(usize, u8, bool)],
-    again: bool,
-) -> (Standing, Option<Slot>, u64, u64) {
-    let agent = Agent::new(enrolled(), "gw-1".to_owned());
-    let mut bench =
-        Bench { agent, change: Change::default(), answers: VecDeque::new(), gives_timestamps_again: again };
+/// What comes in this order, with answers in between, leads to: where it stands, what is staged, what runs, and
+/// the versions of the root and the timestamp.
+fn end(published: &Published, order: &[(usize, u8, bool)], again: bool, begins: bool) -> End {
+    let mut bench = Bench {
+        agent: Agent::new(enrolled(), "gw-1".to_owned()),
+        change: Change::default(),
+        answers: VecDeque::new(),
+        gives_timestamps_again: again,
+        begins,
+    };
     let unsynced = now("1970-01-01T00:00:10Z", ClockSync::Unsynced);
     let all = Published::all();
     for (place, answers, is_synced) in order {
@@ -132,6 +142,10 @@ fn end(
         for _ in 0..*answers {
             bench.answer(published, &now);
         }
+        // A trial ends some time later, and other documents come before that.
+        if *answers == 2 {
+            bench.tick(&now);
+        }
     }
     for _ in 0..20 {
         bench.tick(&noon());
@@ -140,7 +154,8 @@ fn end(
         }
     }
     let marks = bench.agent.trust().marks();
-    (bench.agent.standing(&bench.change, &noon()), bench.change.staged(), marks.root(), marks.timestamp())
+    let (standing, change) = (bench.agent.standing(&bench.change, &noon()), &bench.change);
+    (standing, change.staged(), change.running(), (marks.root(), marks.timestamp()))
 }
 
 /// Each document once and some of them again, in any order, each under a clock that is set or not, with some of
@@ -161,16 +176,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn any_order_ends_in_the_same_place(order in orders(), again in any::<bool>()) {
-        let published = Published::new(ONLINE, |_| {});
+    fn any_order_ends_in_the_same_place(order in orders(), again in any::<bool>(), root in 1u64..4) {
+        let published = Published::new(ONLINE, |t| t["head"]["root"] = json!(root));
         let slot = Slot { version: 9, sha256: Digest::of(&published.bundles[2]) };
-        prop_assert_eq!(end(&published, &order, again), (Standing::UnderWay(9), Some(slot), 3, 72));
+        let expected = (Standing::UnderWay(9), Some(slot), None, (3, 72));
+        prop_assert_eq!(end(&published, &order, again, false), expected);
+        // And with trials in between, which bundles come in the way of.
+        let expected = (Standing::Current, None, Some(slot), (3, 72));
+        prop_assert_eq!(end(&published, &order, again, true), expected);
     }
 
     #[test]
     fn any_order_ends_in_the_same_pause(order in orders(), again in any::<bool>()) {
         let published = Published::new(ONLINE, |t| t["rollout"]["paused"] = json!(true));
-        prop_assert_eq!(end(&published, &order, again), (Standing::Paused, None, 3, 72));
+        prop_assert_eq!(end(&published, &order, again, false), (Standing::Paused, None, None, (3, 72)));
     }
 
     /// With a new timestamp key nothing of the old one's counts, whenever it came. What was signed by the new
@@ -179,6 +198,6 @@ proptest! {
     fn any_order_ends_under_the_newest_key(order in orders()) {
         let published = Published::new(22, |_| {});
         let slot = Slot { version: 9, sha256: Digest::of(&published.bundles[2]) };
-        prop_assert_eq!(end(&published, &order, true), (Standing::UnderWay(9), Some(slot), 3, 72));
+        prop_assert_eq!(end(&published, &order, true, false), (Standing::UnderWay(9), Some(slot), None, (3, 72)));
     }
 }

@@ -375,3 +375,20 @@ fn a_clock_that_contradicts_what_was_signed_is_told_once() {
         assert_eq!(actions(&mut agent), expected);
     }
 }
+
+#[test]
+fn what_is_staged_does_not_begin_once_another_one_is_current() {
+    let (mut agent, first) = (agent(), bundle_of(|_| {}, &[11, 12]));
+    let second = bundle_of(|b| b["version"] = json!(8), &[11, 12]);
+    let mut change = Change::default();
+    offer(&mut agent, Which::Timestamp, &stamp(&first, 70), &change, &noon());
+    offer(&mut agent, Which::Bundle(7), &first, &change, &noon());
+    change.stage(slot(&first));
+    let newer = |t: &mut serde_json::Value| {
+        (t["version"], t["head"]["version"]) = (json!(71), json!(8));
+        t["rollout"] = json!({ "id": "r-8", "paused": true });
+    };
+    let replaced =
+        offer(&mut agent, Which::Timestamp, &timestamp_of(&second, newer, ONLINE), &change, &noon());
+    assert_eq!(replaced, [Action::See, Action::Unstage(Withdrawn::Replaced)]);
+}
