@@ -80,25 +80,20 @@ fn what_this_gateway_could_not_do_is_no_fault_of_the_bundle() {
 /// A state that is longer than what is read would end the gateway's part in the fleet for good.
 #[test]
 fn whatever_fails_and_however_long_the_reasons_the_state_can_be_read_again() {
-    let mut change = Change::default();
-    for version in 0..40 {
-        change.stage(slot(version));
-        let devices = (0..5_000).map(|number| format!("{number:064}")).collect();
-        change.begin(Baseline::bounded(Baseline { devices, ..Baseline::default() }));
-        let long = match version % 3 {
-            0 => "\u{1}".repeat(5_000),
-            1 => "\"".repeat(5_000),
-            _ => format!("a{}", "ä".repeat(90_000)),
-        };
-        change.roll_back(&long);
-        assert!(change.bad().last().unwrap().reason.len() > MAX_REASON - 4);
-        assert!(change.bad().iter().all(|bad| bad.reason.len() <= MAX_REASON));
+    let reasons = ["\u{1}".repeat(5_000), "\"".repeat(5_000), format!("a{}", "ä".repeat(90_000))];
+    for reason in reasons {
+        let mut change = Change::default();
+        for version in 0..40 {
+            change.stage(slot(version));
+            let devices = (0..5_000).map(|number| format!("{number:064}")).collect();
+            change.begin(Baseline::bounded(Baseline { devices, ..Baseline::default() }));
+            let length = serde_json::to_vec(&change).unwrap().len();
+            assert!(length < crate::fleet::kept::MAX_COPY - 2_048, "{length}");
+            change.roll_back(&reason);
+            assert!(change.bad().last().unwrap().reason.len() > MAX_REASON - 4);
+            assert!(change.bad().iter().all(|bad| bad.reason.len() <= MAX_REASON));
+        }
     }
-    change.stage(slot(99));
-    let devices = (0..5_000).map(|number| format!("{number:064}")).collect();
-    change.begin(Baseline::bounded(Baseline { devices, ..Baseline::default() }));
-    let length = serde_json::to_vec(&change).unwrap().len();
-    assert!(length < crate::fleet::kept::MAX_COPY - 2_048, "{length}");
 }
 
 proptest! {
