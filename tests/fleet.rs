@@ -71,6 +71,9 @@ fn told(folder: &Path) -> Vec<String> {
     let steps = std::mem::take(&mut story.steps);
     let mut gateway = Gateway { story, trust: None, current: None };
     let mut wrong = Vec::new();
+    if steps.iter().all(|step| step.refused.is_none()) {
+        wrong.push(format!("{}: nothing of it is refused, so it is no attack", folder.display()));
+    }
     for step in &steps {
         let bytes = fs::read(folder.join(&step.file)).unwrap();
         let before = gateway.trust.as_ref().map(|trust| trust.marks().clone());

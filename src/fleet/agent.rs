@@ -1,88 +1,98 @@
 //! What a gateway does about documents, wherever they come from and in whatever order.
 //!
-//! In: the bytes of a document and the time. Out: what is to be asked for, made durable, staged, told.
-//! Retained topics come in any order and again after each connection; a folder gives all at once. So
-//! what comes too early is kept (one timestamp, no more) and what comes again is nothing new. Pure: the
-//! caller keeps, in the order of the actions, and each is durable before the next is taken.
+//! In: the bytes of a document and the time. Out: what is to be asked for, made durable, staged, begun, told.
+//! Retained topics come in any order, each once for a subscription; a folder gives all at once. So what comes too
+//! early is kept (a timestamp) or asked for again (a root, a bundle), what comes again is nothing new, and
+//! whatever the order was, the gateway ends in the same place.
+//!
+//! How it is driven: give a document, an alarm or the time, then take [`Agent::poll_action`] until there is none,
+//! each durable before the next is taken; when one of them has changed the [`Change`], give the time again. The
+//! time is also given when the clock becomes synchronised, at [`Agent::wakes_at`] and at
+//! [`Agent::pauses_until`]. After a connection has come back, all of [`Agent::wanted`] is asked for.
+//!
+//! What is staged begins only while this gateway knows that it may: the timestamp names it and has not expired, it
+//! is the gateway's turn, its bytes were verified since the start by the keys that count now, and no alarm is
+//! active. A pause, or anything else that ends this, withdraws it, and it is asked for again afterwards.
+//!
+//! A bundle that sends the gateway to another group is one like every other until it is read: it waits for its
+//! turn and through a pause, which is the operator's one brake. From then on the gateway listens to the other
+//! group; where that does not list it, it stays with what it runs and says so ([`Standing::NotListed`]). The old
+//! group's timestamp and the bundle that sends its gateways away must therefore be published until the last of
+//! them has said that it has arrived.
+
+mod standing;
+
+#[cfg(test)]
+mod order_tests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::change::{Change, Offer, Slot};
 use super::documents::{Digest, Document as _, Timestamp};
+use super::dsse::Envelope;
+use super::lock::UpdateLock;
 use super::refusal::{Refusal, Why};
-use super::trust::{Current, Freshness, Trust};
+use super::trust::{Current, Freshness, Trust, Verified};
 use super::turn::{Turn, turn};
-use crate::time::{Now, Wall};
+use crate::time::{Mono, Now, Wall};
 
-/// A document that may come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// The root of this version.
-    Root(u64),
-    /// The timestamp of the gateway's group.
-    Timestamp,
-    /// The bundle of this version.
-    Bundle(u64),
-}
+pub use standing::{Action, Standing, Which, Withdrawn};
 
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// This document is wanted, and none of its kind before it any more.
-    Want(Which),
-    /// This root is trusted now: to be made durable, with what was seen.
-    KeepRoot(Vec<u8>),
-    /// What was seen has changed: to be made durable.
-    See,
-    /// This bundle is to be kept and staged.
-    Stage(Slot, Vec<u8>),
-    /// The gateway is sent to another group once the bundle that says so has been seen.
-    Transfer(String),
-    /// A document is not believed: to be told.
-    Refuse(Refusal),
-}
-
-/// Where a gateway stands with its fleet, for people and for the operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// No timestamp was believed since the start.
-    Unheard,
-    /// What runs is what is current.
-    Current,
-    /// Another bundle is current, and it is not this gateway's turn yet; from when on, if that is known.
-    Waits(Option<Wall>),
-    /// The roll-out is paused.
-    Paused,
-    /// The bundle that is current is being fetched.
-    Fetches(u64),
-    /// It is staged or on trial.
-    UnderWay(u64),
-    /// It was tried and taken back.
-    Failed(u64, String),
-    /// The gateway is told nothing any more: the last word has expired.
-    Stale(Wall),
-}
+/// After a fault of this gateway, its bundle is not asked for again at once, and at last once in an hour.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// Decides what to do about documents.
 #[derive(Debug)]
 pub struct Agent {
     trust: Trust,
     gateway: String,
-    /// A timestamp that was made under a root which is not here yet.
-    early: Option<Vec<u8>>,
-    current: Option<Current>,
+    /// The timestamp that is believed, and its bytes, to be judged again by another root or a better clock.
+    current: Option<(Current, Vec<u8>)>,
+    early: Early,
     /// The bundle that was asked for last.
-    asked: Option<u64>,
+    asked: Option<Slot>,
+    /// The bundle that is current, if it came and cannot be taken.
+    held: Option<(Slot, Refusal)>,
+    /// The bundle that was verified last by the keys that count now: from when until when it may begin.
+    verified: Option<(Slot, Wall, Wall)>,
+    lock: UpdateLock,
+    /// After the last fault of this gateway: for how long nothing is asked for, and until when.
+    losses: Option<(Duration, Mono)>,
+    /// What the clock contradicts, once it was told.
+    contradicted: Option<Wall>,
     actions: VecDeque<Action>,
+}
+
+/// Timestamps that the right key has signed and that cannot be judged yet: the newest of each kind.
+#[derive(Debug, Default)]
+struct Early {
+    /// Made under a root that is not here yet.
+    root: Option<(u64, Vec<u8>)>,
+    /// From when the time was not known, or ahead of it.
+    clock: Option<(u64, Vec<u8>)>,
 }
 
 impl Agent {
     /// Of what the gateway believes at its start. What it wants first stands in the actions.
     pub fn new(trust: Trust, gateway: String) -> Self {
-        let mut agent =
-            Self { trust, gateway, early: None, current: None, asked: None, actions: VecDeque::new() };
-        agent.want_root();
-        agent.actions.push_back(Action::Want(Which::Timestamp));
+        let mut agent = Self {
+            trust,
+            gateway,
+            current: None,
+            early: Early::default(),
+            asked: None,
+            held: None,
+            verified: None,
+            lock: UpdateLock::default(),
+            losses: None,
+            contradicted: None,
+            actions: VecDeque::new(),
+        };
+        agent.actions.extend(agent.wanted().into_iter().map(Action::Want));
         agent
     }
 
@@ -96,54 +106,89 @@ impl Agent {
         self.actions.pop_front()
     }
 
+    /// All that is wanted now, to be asked for after a connection has come back.
+    pub fn wanted(&self) -> Vec<Which> {
+        let root = Which::Root(self.trust.root().version.saturating_add(1));
+        let bundle = self.asked.map(|slot| Which::Bundle(slot.version));
+        [root, Which::Timestamp].into_iter().chain(bundle).collect()
+    }
+
     /// A document has come.
     pub fn handle_document(&mut self, which: Which, bytes: &[u8], change: &Change, now: &Now) {
         let refused = match which {
             // What was withdrawn is an empty message.
             _ if bytes.is_empty() => Ok(()),
             Which::Root(_) => self.root(bytes, change, now),
-            Which::Timestamp => self.timestamp(bytes, change, now),
+            Which::Timestamp => self.timestamp(bytes, now),
             Which::Bundle(_) => self.bundle(bytes, change, now),
         };
         if let Err(refusal) = refused {
             self.actions.push_back(Action::Refuse(refusal));
         }
+        self.go_on(change, now);
     }
 
-    /// Time has passed, or the change has moved on.
+    /// Time has passed, the clock is another one, or the change has moved on.
     pub fn handle_time(&mut self, change: &Change, now: &Now) {
+        if self.trust.is_time_known(now) {
+            if let Some((_, early)) = self.early.clock.take() {
+                self.judge_again(&early, now);
+            }
+            // What was taken without a clock is judged with one.
+            let unknown = |(current, _): &(Current, _)| current.freshness() == Freshness::Unknown;
+            if let Some((_, bytes)) = self.current.take_if(|current| unknown(current)) {
+                self.judge_again(&bytes, now);
+            }
+        }
         self.go_on(change, now);
+    }
+
+    /// Whether any alarm is active: while one is, no bundle begins.
+    pub fn handle_alarms(&mut self, is_active: bool, change: &Change, now: &Now) {
+        self.lock.handle_alarms(is_active, now.mono);
+        self.go_on(change, now);
+    }
+
+    /// The bundle that was asked for, or staged, is lost by a fault of this gateway: it could not be written, or
+    /// `start::begin` has dropped it. It is asked for again, each time later.
+    pub fn handle_loss(&mut self, now: &Now) {
+        let pause = self.losses.map_or(FIRST_PAUSE, |(pause, _)| pause.saturating_mul(2).min(LONGEST_PAUSE));
+        (self.asked, self.losses) = (None, Some((pause, now.mono + pause)));
     }
 
     /// When to be told of the time again; none: nothing is waited for.
     pub fn wakes_at(&self, change: &Change, now: &Now) -> Option<Wall> {
-        let expires = self.current.as_ref().map(Current::expires);
-        let turn = match self.standing(change, now) {
-            Standing::Waits(from) => from,
-            Standing::Unheard
-            | Standing::Current
-            | Standing::Paused
-            | Standing::Fetches(_)
-            | Standing::UnderWay(_)
-            | Standing::Failed(..)
-            | Standing::Stale(_) => None,
-        };
+        let expires = self.current.as_ref().map(|(current, _)| current.expires());
+        let standing = self.standing(change, now);
+        let turn = if let Standing::Waits(from) = standing { from } else { None };
         expires.into_iter().chain(turn).filter(|at| *at > now.wall).min()
+    }
+
+    /// When to be told of the time again by the clock that cannot be set: the update lock opens if no alarm
+    /// comes, or what was lost is asked for again.
+    pub fn pauses_until(&self, now: &Now) -> Option<Mono> {
+        let ends = self.lock.settles_at().into_iter().chain(self.losses.map(|(_, until)| until));
+        ends.filter(|at| *at > now.mono).min()
     }
 
     /// Where the gateway stands.
     pub fn standing(&self, change: &Change, now: &Now) -> Standing {
-        let Some(current) = &self.current else { return Standing::Unheard };
+        let Some((current, _)) = &self.current else { return Standing::Unheard };
         let slot = slot_of(current);
+        let version = slot.version;
         if self.trust.time_of(now) >= current.expires() {
             return Standing::Stale(current.expires());
         }
         match change.offered(slot) {
             Offer::Runs => Standing::Current,
-            Offer::Staged | Offer::OnTrial | Offer::Busy => Standing::UnderWay(slot.version),
-            Offer::Failed(reason) => Standing::Failed(slot.version, reason),
+            Offer::Staged if self.lock.is_held(now.mono) => {
+                Standing::UpdateLock { version, is_long: self.lock.is_long(now.mono) }
+            }
+            Offer::Staged | Offer::OnTrial => Standing::UnderWay(version),
+            Offer::Busy => Standing::UnderWay(change.on_trial().unwrap_or(slot).version),
+            Offer::Failed(reason) => Standing::Failed(version, reason),
             Offer::New => match self.turn(current, now) {
-                Turn::Now => Standing::Fetches(slot.version),
+                Turn::Now => self.held(slot, now).unwrap_or(Standing::Fetches(version)),
                 Turn::From(at) => Standing::Waits(Some(at)),
                 Turn::NotYet => Standing::Waits(None),
                 Turn::Paused => Standing::Paused,
@@ -151,79 +196,182 @@ impl Agent {
         }
     }
 
+    /// Why the bundle that is current cannot be taken, as far as that still holds.
+    fn held(&self, slot: Slot, now: &Now) -> Option<Standing> {
+        let (_, refusal) = self.held.as_ref().filter(|(held, _)| *held == slot)?;
+        let (time, why) = (self.trust.time_of(now), &refusal.why);
+        if let Why::TooEarly { at, .. } = why {
+            return (time < *at).then_some(Standing::Waits(Some(*at)));
+        }
+        if let Why::NotAMember { group, .. } = why {
+            return Some(Standing::NotListed(slot.version, group.clone()));
+        }
+        let is_over = matches!(why, Why::Expired { at } if time < *at);
+        (!is_over).then(|| Standing::Refused(slot.version, why.to_string()))
+    }
+
     /// Whether it is known that the last word is still good.
     pub fn freshness(&self) -> Option<Freshness> {
-        self.current.as_ref().map(Current::freshness)
+        self.current.as_ref().map(|(current, _)| current.freshness())
     }
 
     fn root(&mut self, bytes: &[u8], change: &Change, now: &Now) -> Result<(), Refusal> {
         if !self.trust.root_offered(bytes)? {
             return Ok(());
         }
+        // What the old keys vouched for is asked for and judged again by the new ones.
+        (self.asked, self.held, self.verified) = (None, None, None);
         self.actions.push_back(Action::KeepRoot(bytes.to_vec()));
-        self.want_root();
-        // What the old keys said last is not what the new ones say.
-        self.current = None;
-        if let Some(early) = self.early.take() {
-            return self.timestamp(&early, change, now);
+        self.withdraw(Withdrawn::Unverified, change);
+        self.actions.extend(self.wanted().into_iter().map(Action::Want));
+        let latest = self.current.take();
+        for (_, early) in [self.early.root.take(), self.early.clock.take()].into_iter().flatten() {
+            self.judge_again(&early, now);
         }
-        self.actions.push_back(Action::Want(Which::Timestamp));
+        if let Some((_, latest)) = latest {
+            // Refused, it is what the new root was made for; or a newer one has come before it.
+            let _ = self.believe(&latest, now);
+        }
         Ok(())
     }
 
-    fn timestamp(&mut self, bytes: &[u8], change: &Change, now: &Now) -> Result<(), Refusal> {
-        let before = self.trust.marks().clone();
-        let current = match self.trust.timestamp_offered(bytes, now) {
-            Err(Refusal { why: Why::NeedsRoot { .. }, .. }) => {
-                // The roots between are on their way, or the next timestamp says it again.
-                self.early = Some(bytes.to_vec()).filter(|bytes| bytes.len() <= Timestamp::CAP);
-                return Ok(());
+    fn timestamp(&mut self, bytes: &[u8], now: &Now) -> Result<(), Refusal> {
+        self.believe(bytes, now).or_else(|refusal| {
+            let place = if is_before_its_root(&refusal) {
+                &mut self.early.root
+            } else if is_before_its_time(&refusal) {
+                &mut self.early.clock
+            } else {
+                return Err(refusal);
+            };
+            let version = version_of(bytes);
+            if place.as_ref().is_none_or(|(other, _)| *other <= version) {
+                *place = Some((version, bytes.to_vec()));
             }
-            other => other?,
-        };
+            // The roots between are on their way, or the next timestamp says it again.
+            if is_before_its_root(&refusal) { Ok(()) } else { Err(refusal) }
+        })
+    }
+
+    /// A timestamp that came before it could be judged. If it is refused now, what is retained is asked for
+    /// anew, as this one may have stood in its way.
+    fn judge_again(&mut self, bytes: &[u8], now: &Now) {
+        if let Err(refusal) = self.timestamp(bytes, now) {
+            // Or a newer one has come since.
+            let is_older = matches!(refusal.why, Why::Rollback { .. });
+            if !is_older && !is_before_its_time(&refusal) {
+                self.actions.push_back(Action::Refuse(refusal));
+                self.actions.push_back(Action::Want(Which::Timestamp));
+            }
+        }
+    }
+
+    fn believe(&mut self, bytes: &[u8], now: &Now) -> Result<(), Refusal> {
+        let before = self.trust.marks().clone();
+        let current = self.trust.timestamp_offered(bytes, now)?;
         if *self.trust.marks() != before {
             self.actions.push_back(Action::See);
         }
-        self.current = Some(current);
-        self.go_on(change, now);
+        if self.current.as_ref().is_none_or(|(before, _)| slot_of(before) != slot_of(&current)) {
+            self.losses = None;
+        }
+        self.current = Some((current, bytes.to_vec()));
         Ok(())
     }
 
     fn bundle(&mut self, bytes: &[u8], change: &Change, now: &Now) -> Result<(), Refusal> {
-        let Some(current) = self.current.clone() else { return Ok(()) };
+        let Some((current, _)) = self.current.clone() else { return Ok(()) };
+        let slot = slot_of(&current);
         let is_wanted = matches!(self.standing(change, now), Standing::Fetches(_));
-        // A bundle that another one followed, or that came before its turn: it comes again.
-        if !is_wanted
-            || (Digest::of(bytes) != current.head().sha256 && self.asked != Some(current.head().version))
-        {
+        let is_the_head = Digest::of(bytes) == slot.sha256;
+        // A bundle that another one followed, or that came before its turn: it is asked for when it is.
+        if !is_wanted || (!is_the_head && self.asked != Some(slot)) {
             return Ok(());
         }
-        let verified = self.trust.bundle_offered(bytes, &current, now)?;
-        if let Some(to) = verified.transfer_of(&self.gateway) {
-            let to = to.to_owned();
-            self.trust.transferred(&to);
-            self.current = None;
-            self.asked = None;
-            self.actions.push_back(Action::See);
-            self.actions.push_back(Action::Transfer(to));
-            self.actions.push_back(Action::Want(Which::Timestamp));
-            return Ok(());
+        match self.trust.bundle_offered(bytes, &current, now) {
+            Ok(verified) => self.take(slot, &verified, bytes, change),
+            Err(refusal) => {
+                // Other bytes say nothing of the bundle: it may still come.
+                if is_the_head {
+                    self.held = Some((slot, refusal.clone()));
+                }
+                return Err(refusal);
+            }
         }
-        self.actions.push_back(Action::Stage(slot_of(&current), bytes.to_vec()));
         Ok(())
     }
 
-    /// Asks for the bundle when it is its turn.
+    fn take(&mut self, slot: Slot, verified: &Verified, bytes: &[u8], change: &Change) {
+        let Some(to) = verified.transfer_of(&self.gateway).map(str::to_owned) else {
+            let bundle = verified.bundle();
+            self.verified = Some((slot, bundle.not_before.0, bundle.expires.0));
+            self.actions.push_back(Action::Stage(slot, bytes.to_vec()));
+            return;
+        };
+        self.trust.transferred(&to);
+        (self.current, self.asked, self.held, self.verified) = (None, None, None, None);
+        self.early = Early::default();
+        self.withdraw(Withdrawn::Replaced, change);
+        let want = Action::Want(Which::Timestamp);
+        self.actions.extend([Action::See, Action::Transfer(to), want]);
+    }
+
+    /// Withdraws what may not begin, begins what may, and asks for the bundle when it is its turn.
     fn go_on(&mut self, change: &Change, now: &Now) {
-        let Standing::Fetches(version) = self.standing(change, now) else { return };
-        if self.asked != Some(version) {
-            self.asked = Some(version);
-            self.actions.push_back(Action::Want(Which::Bundle(version)));
+        let contradicted = self.trust.contradicted_by(now);
+        if let Some(floor) = contradicted.filter(|_| self.contradicted.is_none()) {
+            self.actions.push_back(Action::ClockContradicts(floor));
+        }
+        self.contradicted = contradicted;
+        let may = self.may_begin(change, now);
+        if self.lock.handle_wait(matches!(may, Some(Ok(_))), now.mono)
+            && let Some(Ok(slot)) = may
+        {
+            self.push_once(Action::Begin(slot));
+        }
+        if let Some(Err(why)) = may {
+            self.withdraw(why, change);
+        }
+        let slot = self.current.as_ref().map(|(current, _)| slot_of(current));
+        if !matches!(self.standing(change, now), Standing::Fetches(_)) {
+            self.asked = None;
+        } else if self.asked != slot && self.losses.is_none_or(|(_, until)| until <= now.mono) {
+            self.asked = slot;
+            self.actions.extend(slot.map(|slot| Action::Want(Which::Bundle(slot.version))));
         }
     }
 
-    fn want_root(&mut self) {
-        self.actions.push_back(Action::Want(Which::Root(self.trust.root().version.saturating_add(1))));
+    /// What is staged, if it may begin, or why it is withdrawn. None: nothing is staged, or nothing is known yet.
+    fn may_begin(&self, change: &Change, now: &Now) -> Option<Result<Slot, Withdrawn>> {
+        let (staged, (current, _)) = (change.staged()?, self.current.as_ref()?);
+        let time = self.trust.time_of(now);
+        let is_early = |not_before| self.trust.is_time_known(now) && time < not_before;
+        Some(if staged != slot_of(current) {
+            Err(Withdrawn::Replaced)
+        } else if time >= current.expires() {
+            Err(Withdrawn::Stale)
+        } else if self.turn(current, now) != Turn::Now {
+            Err(Withdrawn::NoTurn)
+        } else {
+            let found = self.verified.filter(|(slot, ..)| *slot == staged);
+            found
+                .filter(|(_, not_before, expires)| !is_early(*not_before) && time < *expires)
+                .map_or(Err(Withdrawn::Unverified), |_| Ok(staged))
+        })
+    }
+
+    fn withdraw(&mut self, why: Withdrawn, change: &Change) {
+        if change.staged().is_some()
+            && !self.actions.iter().any(|action| matches!(action, Action::Unstage(_)))
+        {
+            self.actions.push_back(Action::Unstage(why));
+        }
+    }
+
+    fn push_once(&mut self, action: Action) {
+        if !self.actions.contains(&action) {
+            self.actions.push_back(action);
+        }
     }
 
     fn turn(&self, current: &Current, now: &Now) -> Turn {
@@ -231,158 +379,21 @@ impl Agent {
     }
 }
 
-const fn slot_of(current: &Current) -> Slot {
-    Slot { version: current.head().version, sha256: current.head().sha256 }
+const fn is_before_its_root(refusal: &Refusal) -> bool {
+    matches!(refusal.why, Why::NeedsRoot { .. })
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+const fn is_before_its_time(refusal: &Refusal) -> bool {
+    matches!(refusal.why, Why::ClockUnknown | Why::IssuedAhead { .. })
+}
 
-    use super::*;
-    use crate::fleet::workshop::*;
-    use crate::time::ClockSync;
+/// The version of a timestamp whose signature was found to be good.
+fn version_of(timestamp: &[u8]) -> u64 {
+    let envelope = Envelope::parse(timestamp, Timestamp::CAP).ok();
+    let read = envelope.and_then(|envelope| Timestamp::read(envelope.payload()).ok());
+    read.map_or(0, |timestamp| timestamp.version)
+}
 
-    fn agent() -> Agent {
-        let mut agent = Agent::new(enrolled(), "gw-1".to_owned());
-        assert_eq!(actions(&mut agent), [Action::Want(Which::Root(2)), Action::Want(Which::Timestamp)]);
-        agent
-    }
-
-    fn actions(agent: &mut Agent) -> Vec<Action> {
-        std::iter::from_fn(|| agent.poll_action()).collect()
-    }
-
-    fn offer(agent: &mut Agent, which: Which, bytes: &[u8], change: &Change, now: &Now) -> Vec<Action> {
-        agent.handle_document(which, bytes, change, now);
-        actions(agent)
-    }
-
-    fn slot(bytes: &[u8]) -> Slot {
-        Slot { version: 7, sha256: Digest::of(bytes) }
-    }
-
-    /// A timestamp whose only canary is gw-1.
-    fn stamp(bundle: &[u8], version: u64) -> Vec<u8> {
-        let change = |t: &mut serde_json::Value| {
-            t["version"] = json!(version);
-            t["rollout"] = json!({ "id": "r-7", "canaries": ["gw-1"] });
-        };
-        timestamp_of(bundle, change, ONLINE)
-    }
-
-    #[test]
-    fn a_bundle_is_asked_for_once_and_staged() {
-        let (mut agent, bundle) = (agent(), bundle_of(|_| {}, &[11, 12]));
-        let mut change = Change::default();
-        assert_eq!(agent.standing(&change, &noon()), Standing::Unheard);
-        // It comes before anybody asked.
-        assert_eq!(offer(&mut agent, Which::Bundle(7), &bundle, &change, &noon()), []);
-        let asked = offer(&mut agent, Which::Timestamp, &stamp(&bundle, 70), &change, &noon());
-        assert_eq!(asked, [Action::See, Action::Want(Which::Bundle(7))]);
-        assert_eq!(agent.standing(&change, &noon()), Standing::Fetches(7));
-        // The same again after a connection, and a newer one that says the same.
-        assert_eq!(offer(&mut agent, Which::Timestamp, &stamp(&bundle, 70), &change, &noon()), []);
-        assert_eq!(offer(&mut agent, Which::Timestamp, &stamp(&bundle, 71), &change, &noon()), [Action::See]);
-        let staged = offer(&mut agent, Which::Bundle(7), &bundle, &change, &noon());
-        assert_eq!(staged, [Action::Stage(slot(&bundle), bundle.clone())]);
-        change.stage(slot(&bundle));
-        assert_eq!(agent.standing(&change, &noon()), Standing::UnderWay(7));
-        assert_eq!(offer(&mut agent, Which::Bundle(7), &bundle, &change, &noon()), []);
-        change.begin();
-        change.commit();
-        assert_eq!(agent.standing(&change, &noon()), Standing::Current);
-        assert_eq!(agent.wakes_at(&change, &noon()), Some(Wall::read("2026-11-24").unwrap()));
-        let late = now("2026-11-24", ClockSync::Synced);
-        assert_eq!(agent.standing(&change, &late), Standing::Stale(Wall::read("2026-11-24").unwrap()));
-    }
-
-    #[test]
-    fn what_failed_is_not_asked_for_again_and_what_runs_is_no_news() {
-        let (mut agent, bundle) = (agent(), bundle_of(|_| {}, &[11, 12]));
-        let mut change = Change::default();
-        change.stage(slot(&bundle));
-        change.begin();
-        change.roll_back("no PUBACK".to_owned());
-        assert_eq!(offer(&mut agent, Which::Timestamp, &stamp(&bundle, 70), &change, &noon()), [Action::See]);
-        assert_eq!(agent.standing(&change, &noon()), Standing::Failed(7, "no PUBACK".to_owned()));
-        assert_eq!(offer(&mut agent, Which::Bundle(7), &bundle, &change, &noon()), []);
-        agent.handle_time(&change, &noon());
-        assert_eq!(actions(&mut agent), []);
-    }
-
-    #[test]
-    fn a_gateway_waits_for_its_wave_and_through_a_pause() {
-        let (mut agent, bundle) = (agent(), bundle_of(|_| {}, &[11, 12]));
-        let change = Change::default();
-        let waves = |paused: bool, version: u64| {
-            let change = move |t: &mut serde_json::Value| {
-                t["version"] = json!(version);
-                t["rollout"] = json!({
-                    "id": "r-7", "paused": paused,
-                    "waves": [{ "share": 10_000, "start": "2026-11-22T14:00:00Z" }],
-                });
-            };
-            timestamp_of(&bundle, change, ONLINE)
-        };
-        let two = Wall::read("2026-11-22T14:00:00Z").unwrap();
-        assert_eq!(offer(&mut agent, Which::Timestamp, &waves(false, 70), &change, &noon()), [Action::See]);
-        assert_eq!(agent.standing(&change, &noon()), Standing::Waits(Some(two)));
-        assert_eq!(agent.wakes_at(&change, &noon()), Some(two));
-        let after = now("2026-11-22T14:00:00Z", ClockSync::Synced);
-        // Without a clock to believe, the wave has not begun: the floor is the day's beginning.
-        agent.handle_time(&change, &now("2026-11-22T15:00:00Z", ClockSync::Unsynced));
-        assert_eq!(actions(&mut agent), []);
-        assert_eq!(offer(&mut agent, Which::Timestamp, &waves(true, 71), &change, &after), [Action::See]);
-        assert_eq!(agent.standing(&change, &after), Standing::Paused);
-        let asked = offer(&mut agent, Which::Timestamp, &waves(false, 72), &change, &after);
-        assert_eq!(asked, [Action::See, Action::Want(Which::Bundle(7))]);
-    }
-
-    #[test]
-    fn what_was_made_under_a_root_that_is_not_here_yet_waits_for_it() {
-        let (mut agent, bundle) = (agent(), bundle_of(|_| {}, &[11, 12]));
-        let change = Change::default();
-        let ahead = |t: &mut serde_json::Value| t["head"]["root"] = json!(3);
-        let early = timestamp_of(&bundle, ahead, ONLINE);
-        assert_eq!(offer(&mut agent, Which::Timestamp, &early, &change, &noon()), []);
-        let (second, third) = (root(2, &CONFIG, ONLINE, &[1, 2]), root(3, &CONFIG, ONLINE, &[1, 2]));
-        let kept = offer(&mut agent, Which::Root(2), &second, &change, &noon());
-        assert_eq!(kept, [Action::KeepRoot(second.clone()), Action::Want(Which::Root(3))]);
-        let kept = offer(&mut agent, Which::Root(3), &third, &change, &noon());
-        assert_eq!(kept, [Action::KeepRoot(third.clone()), Action::Want(Which::Root(4)), Action::See]);
-        assert_eq!(agent.standing(&change, &noon()), Standing::Waits(None));
-        assert_eq!(offer(&mut agent, Which::Root(3), &third, &change, &noon()), []);
-    }
-
-    #[test]
-    fn what_is_not_believed_is_told_and_an_empty_message_is_nothing() {
-        let (mut agent, bundle) = (agent(), bundle_of(|_| {}, &[11]));
-        let change = Change::default();
-        offer(&mut agent, Which::Timestamp, &stamp(&bundle, 70), &change, &noon());
-        for which in [Which::Root(2), Which::Timestamp, Which::Bundle(7)] {
-            assert_eq!(offer(&mut agent, which, b"", &change, &noon()), []);
-        }
-        let refused = offer(&mut agent, Which::Bundle(7), &bundle, &change, &noon());
-        let [Action::Refuse(refusal)] = &refused[..] else { panic!("{refused:?}") };
-        assert!(refusal.to_string().contains("1 of the 2 config keys"), "{refusal}");
-        assert_eq!(agent.standing(&change, &noon()), Standing::Fetches(7));
-    }
-
-    #[test]
-    fn a_gateway_that_is_sent_elsewhere_listens_there() {
-        let transfers = |b: &mut serde_json::Value| {
-            b["members"] = json!(["gw-2"]);
-            b["transfers"] = json!([{ "gateway": "gw-1", "to": "icu-4" }]);
-        };
-        let (mut agent, bundle) = (agent(), bundle_of(transfers, &[11, 12]));
-        let change = Change::default();
-        offer(&mut agent, Which::Timestamp, &stamp(&bundle, 70), &change, &noon());
-        let sent = offer(&mut agent, Which::Bundle(7), &bundle, &change, &noon());
-        assert_eq!(sent, [Action::See, Action::Transfer("icu-4".to_owned()), Action::Want(Which::Timestamp)]);
-        assert_eq!(
-            (agent.trust().marks().group(), agent.standing(&change, &noon())),
-            ("icu-4", Standing::Unheard)
-        );
-    }
+const fn slot_of(current: &Current) -> Slot {
+    Slot { version: current.head().version, sha256: current.head().sha256 }
 }

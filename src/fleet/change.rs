@@ -9,13 +9,29 @@
 //! In: what happened. Out: the state to be made durable *before* the next step is taken, so that a
 //! power cut at any moment leaves either the old or the new. The bundle's envelope is durable before it
 //! is staged; the pointer to what runs is this state and nothing else.
+//!
+//! Two ways lead back from a bundle that did not come to run. The *bundle* is bad ([`Change::roll_back`],
+//! [`Change::reject`]): it is remembered with its reason and never tried again. *This gateway* could not
+//! ([`Change::unstage`], [`Change::abandon`]: its disk, its clock, a pause): nothing is remembered, and the
+//! bundle is new when it is offered again.
+//!
+//! A trial survives a start: how well the gateway was before stands in this state with it, and its time
+//! begins anew at each start, of which there are two at most (the one in which it began, and one more).
+
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
 use super::documents::Digest;
+use super::health::Baseline;
 
 /// How many bundles that failed are remembered.
 const MOST_BAD: usize = 16;
+
+/// The longest reason of a bundle that failed, in bytes of UTF-8: all of them together must fit into the
+/// state (`kept::MAX_COPY`).
+pub const MAX_REASON: usize = 512;
 
 /// How often a gateway may start with a bundle on trial. A power cut is nobody's fault once.
 const MOST_STARTS: u8 = 2;
@@ -40,12 +56,12 @@ pub struct Bad {
     pub reason: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 enum Phase {
     Idle,
     Staged(Slot),
-    Trial { slot: Slot, starts: u8 },
+    Trial { slot: Slot, starts: u8, baseline: Baseline },
 }
 
 /// Which bundle runs, and which is to.
@@ -118,60 +134,80 @@ impl Change {
         is_free
     }
 
-    /// What is staged was withdrawn before it began.
-    pub fn unstage(&mut self) {
-        if matches!(self.phase, Phase::Staged(_)) {
-            self.phase = Phase::Idle;
-        }
+    /// What is staged is not begun: it was withdrawn, or this gateway cannot. It may be staged again.
+    pub fn unstage(&mut self) -> Option<Slot> {
+        let slot = self.staged()?;
+        self.phase = Phase::Idle;
+        Some(slot)
     }
 
-    /// The staged bundle's trial begins.
-    pub fn begin(&mut self) -> Option<Slot> {
-        let Phase::Staged(slot) = self.phase else { return None };
-        self.phase = Phase::Trial { slot, starts: 1 };
+    /// What is staged cannot be run by any start of this gateway: it is never tried.
+    pub fn reject(&mut self, reason: &str) -> Option<Slot> {
+        let slot = self.unstage()?;
+        self.mark_bad(slot, reason);
+        Some(slot)
+    }
+
+    /// The staged bundle's trial begins. How the gateway is now is what the trial is judged by, also after a
+    /// start.
+    pub fn begin(&mut self, baseline: Baseline) -> Option<Slot> {
+        let slot = self.staged()?;
+        self.phase = Phase::Trial { slot, starts: 1, baseline };
         Some(slot)
     }
 
     /// The daemon has started.
     pub fn started(&mut self) -> Started {
-        match self.phase {
+        let found = match &mut self.phase {
             Phase::Idle => Started::AsBefore,
-            Phase::Staged(slot) => Started::Waiting(slot),
-            Phase::Trial { slot, starts } if starts < MOST_STARTS => {
-                self.phase = Phase::Trial { slot, starts: starts.saturating_add(1) };
-                Started::OnTrial(slot)
+            Phase::Staged(slot) => Started::Waiting(*slot),
+            Phase::Trial { slot, starts, .. } if *starts < MOST_STARTS => {
+                *starts = starts.saturating_add(1);
+                Started::OnTrial(*slot)
             }
-            Phase::Trial { slot, starts } => {
-                self.roll_back(format!("the gateway was started {starts} times while it was on trial"));
-                Started::RolledBack(slot)
-            }
+            Phase::Trial { slot, .. } => Started::RolledBack(*slot),
+        };
+        if let Started::RolledBack(_) = found {
+            self.roll_back(&format!("the gateway was started {MOST_STARTS} times while it was on trial"));
         }
+        found
     }
 
     /// The trial was stood.
     pub fn commit(&mut self) -> Option<Slot> {
-        let Phase::Trial { slot, .. } = self.phase else { return None };
+        let slot = self.on_trial()?;
         self.running = Some(slot);
         self.phase = Phase::Idle;
         Some(slot)
     }
 
     /// The trial failed: the one before runs again, and this one is never tried again.
-    pub fn roll_back(&mut self, reason: String) -> Option<Slot> {
-        let Phase::Trial { slot, .. } = self.phase else { return None };
+    pub fn roll_back(&mut self, reason: &str) -> Option<Slot> {
+        let slot = self.abandon()?;
+        self.mark_bad(slot, reason);
+        Some(slot)
+    }
+
+    /// The trial cannot go on, and that is this gateway's fault: the one before runs again, and this one may
+    /// be tried again.
+    pub fn abandon(&mut self) -> Option<Slot> {
+        let slot = self.on_trial()?;
         self.phase = Phase::Idle;
+        Some(slot)
+    }
+
+    fn mark_bad(&mut self, slot: Slot, reason: &str) {
         self.bad.retain(|bad| bad.slot != slot);
         if self.bad.len() >= MOST_BAD {
             self.bad.remove(0);
         }
-        self.bad.push(Bad { slot, reason });
-        Some(slot)
+        self.bad.push(Bad { slot, reason: shortened(reason) });
     }
 
     /// The bundle that a daemon is to run with; none: the files of the folder alone.
     pub const fn effective(&self) -> Option<Slot> {
-        match self.phase {
-            Phase::Trial { slot, .. } => Some(slot),
+        match &self.phase {
+            Phase::Trial { slot, .. } => Some(*slot),
             Phase::Idle | Phase::Staged(_) => self.running,
         }
     }
@@ -183,16 +219,24 @@ impl Change {
 
     /// The one on trial.
     pub const fn on_trial(&self) -> Option<Slot> {
-        match self.phase {
-            Phase::Trial { slot, .. } => Some(slot),
+        match &self.phase {
+            Phase::Trial { slot, .. } => Some(*slot),
+            Phase::Idle | Phase::Staged(_) => None,
+        }
+    }
+
+    /// How the gateway was before the bundle that is on trial.
+    pub const fn baseline(&self) -> Option<&Baseline> {
+        match &self.phase {
+            Phase::Trial { baseline, .. } => Some(baseline),
             Phase::Idle | Phase::Staged(_) => None,
         }
     }
 
     /// The one that waits for its moment.
     pub const fn staged(&self) -> Option<Slot> {
-        match self.phase {
-            Phase::Staged(slot) => Some(slot),
+        match &self.phase {
+            Phase::Staged(slot) => Some(*slot),
             Phase::Idle | Phase::Trial { .. } => None,
         }
     }
@@ -203,87 +247,9 @@ impl Change {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn slot(version: u64) -> Slot {
-        Slot { version, sha256: Digest::of(&version.to_be_bytes()) }
-    }
-
-    fn on_trial(version: u64) -> Change {
-        let mut change = Change { running: Some(slot(1)), ..Change::default() };
-        assert!(change.stage(slot(version)));
-        assert_eq!(change.begin(), Some(slot(version)));
-        change
-    }
-
-    #[test]
-    fn a_bundle_that_stands_its_trial_runs() {
-        let mut change = on_trial(2);
-        assert_eq!((change.effective(), change.running()), (Some(slot(2)), Some(slot(1))));
-        assert_eq!(change.commit(), Some(slot(2)));
-        assert_eq!((change.effective(), change.offered(slot(2))), (Some(slot(2)), Offer::Runs));
-    }
-
-    #[test]
-    fn a_bundle_that_fails_is_never_tried_again() {
-        let mut change = on_trial(2);
-        change.roll_back("no PUBACK".to_owned());
-        assert_eq!(change.effective(), Some(slot(1)));
-        assert_eq!(change.offered(slot(2)), Offer::Failed("no PUBACK".to_owned()));
-        assert_eq!(change.offered(slot(3)), Offer::New);
-        assert_eq!(change.commit(), None);
-    }
-
-    #[test]
-    fn one_power_cut_is_forgiven_and_the_second_start_without_success_is_the_end() {
-        let mut change = on_trial(2);
-        assert_eq!(change.started(), Started::OnTrial(slot(2)));
-        assert_eq!(change.effective(), Some(slot(2)));
-        assert_eq!(change.started(), Started::RolledBack(slot(2)));
-        assert_eq!((change.effective(), change.started()), (Some(slot(1)), Started::AsBefore));
-    }
-
-    #[test]
-    fn a_newer_one_takes_the_place_of_what_waits_but_not_of_what_is_on_trial() {
-        let mut change = Change::default();
-        assert!(change.stage(slot(1)) && change.stage(slot(2)));
-        assert_eq!((change.staged(), change.effective()), (Some(slot(2)), None));
-        assert_eq!(change.started(), Started::Waiting(slot(2)));
-        assert_eq!((change.offered(slot(2)), change.offered(slot(1))), (Offer::Staged, Offer::New));
-        change.begin();
-        assert!(!change.stage(slot(3)));
-        assert_eq!((change.offered(slot(3)), change.offered(slot(2))), (Offer::Busy, Offer::OnTrial));
-    }
-
-    proptest! {
-        /// Whatever happens, in whatever order: what runs has stood a trial, or is on one; and what
-        /// failed is never what runs.
-        #[test]
-        fn what_runs_has_stood_its_trial(steps in prop::collection::vec((0u8..6, 1u64..9), 0..200)) {
-            let mut change = Change::default();
-            let mut stood = Vec::new();
-            for (step, version) in steps {
-                match step {
-                    0 if matches!(change.offered(slot(version)), Offer::New) => { change.stage(slot(version)); }
-                    1 => { change.begin(); }
-                    2 => stood.extend(change.commit()),
-                    3 => { change.roll_back("it failed".to_owned()); }
-                    4 => { change.started(); }
-                    5 => change.unstage(),
-                    _ => {}
-                }
-                let read: Change = serde_json::from_str(&serde_json::to_string(&change).unwrap()).unwrap();
-                prop_assert_eq!(&read, &change);
-                let effective = change.effective();
-                prop_assert!(effective == change.on_trial() || change.on_trial().is_none());
-                prop_assert!(change.running().is_none_or(|slot| stood.contains(&slot)));
-                prop_assert!(change.bad().len() <= MOST_BAD);
-                prop_assert!(change.bad().iter().all(|bad| Some(bad.slot) != effective || stood.contains(&bad.slot)));
-            }
-        }
-    }
+/// At most [`MAX_REASON`] bytes of it, without the characters that JSON writes in six.
+fn shortened(reason: &str) -> String {
+    let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = (0..=MAX_REASON.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end));
+    reason.get(..end.unwrap_or_default()).unwrap_or_default().to_owned()
 }

@@ -1,12 +1,24 @@
 //! Whether a gateway is as well under a new bundle as it was before: what decides a trial.
 //!
-//! In: what was measured before the bundle was applied, what is measured now, and how long the trial has
-//! run. Out: wait, commit, or roll back with the condition that does not hold. A condition is asked for
-//! only if it held before: a bundle is not blamed for a broker that was away already, but it may not be
-//! the reason that the gateway goes silent.
+//! In: what held before the bundle was applied, what is measured now, and how long the trial has run. Out:
+//! wait, commit, or roll back with the condition that does not hold. Every condition is asked for only if it
+//! held before: a bundle is not blamed for a broker that was away already, but it may not be the reason that
+//! the gateway goes silent. A device that speaks too seldom to be heard twice within the trial (a monitor that
+//! is quiet for a day) proves nothing by its silence: it is named as not proven and decides nothing.
+//!
+//! What held before is kept with the change ([`Change::begin`](super::change::Change::begin)), so that a power
+//! cut during the trial does not lose it. The trial's time begins anew at a start.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Mono;
 
 /// How long things may take. A bundle may lengthen them; the floor of the gateway says how little is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +34,94 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { trial: Duration::from_secs(300), uplink: Duration::from_secs(120), memory: 64 << 20 }
+    }
+}
+
+/// Between what the limits of a bundle may lie. It is the gateway's own and no bundle changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// The least.
+    pub least: Limits,
+    /// The most.
+    pub most: Limits,
+}
+
+impl Default for Floor {
+    /// A trial is not shorter than five minutes, and not so long that nobody waits for its end. Four times the
+    /// memory is the most that a bundle may allow.
+    fn default() -> Self {
+        let least =
+            Limits { trial: Duration::from_secs(300), uplink: Duration::from_secs(30), memory: 16 << 20 };
+        let most =
+            Limits { trial: Duration::from_secs(3_600), uplink: Duration::from_secs(600), memory: 256 << 20 };
+        Self { least, most }
+    }
+}
+
+impl Limits {
+    /// As near to what is wanted as the floor lets it. The uplink has no longer than the trial.
+    #[must_use]
+    pub fn clamped(self, floor: &Floor) -> Self {
+        let Floor { least, most } = floor;
+        let trial = self.trial.min(most.trial).max(least.trial);
+        let uplink = self.uplink.min(most.uplink).max(least.uplink).min(trial);
+        Self { trial, uplink, memory: self.memory.min(most.memory).max(least.memory) }
+    }
+}
+
+/// The most bytes that the ids of a baseline take as JSON.
+const MOST_IDS: usize = 24 * 1_024;
+
+/// What held before a trial: as much of [`Vitals`] as a trial is judged by, to be kept with the change.
+#[expect(clippy::struct_excessive_bools, reason = "each is one measurement, none excludes another")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    /// Whether the broker took what was sent.
+    pub is_uplink_up: bool,
+    /// Whether the store kept what was written.
+    pub is_store_sound: bool,
+    /// The devices that spoke.
+    pub devices: Vec<String>,
+    /// Values that were understood.
+    pub decoded: u64,
+    /// Values that were not.
+    pub undecoded: u64,
+    /// Whether memory was within its bound.
+    pub is_memory_within: bool,
+    /// Whether every part moved.
+    pub is_alive: bool,
+    /// Whether the certificate was good.
+    pub is_certificate_good: bool,
+}
+
+impl Baseline {
+    /// Of what was measured just before the bundle is applied. A device spoke if it did within twice the time
+    /// that it may be quiet.
+    pub fn of(before: &Vitals, limits: &Limits) -> Self {
+        let spoke = |device: &&DeviceVitals| {
+            device.since_reading.is_some_and(|ago| ago <= device.quiet.saturating_mul(2))
+        };
+        Self::bounded(Self {
+            is_uplink_up: before.is_uplink_up,
+            is_store_sound: before.is_store_sound,
+            devices: before.devices.iter().filter(spoke).map(|device| device.id.clone()).collect(),
+            decoded: before.decoded,
+            undecoded: before.undecoded,
+            is_memory_within: before.memory <= limits.memory,
+            is_alive: before.is_alive,
+            is_certificate_good: before.is_certificate_good,
+        })
+    }
+
+    /// The same with no more devices than fit into the state; those that are left out decide nothing.
+    pub(super) fn bounded(mut self) -> Self {
+        let mut bytes = 0usize;
+        self.devices.retain(|id| {
+            bytes = bytes.saturating_add(serde_json::to_string(id).map_or(MOST_IDS, |id| id.len() + 1));
+            bytes <= MOST_IDS
+        });
+        self
     }
 }
 
@@ -94,6 +194,17 @@ impl Condition {
     }
 }
 
+/// What a condition that does not hold means for the trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// It has failed.
+    Ends,
+    /// It may still come; at the end of the trial it has failed.
+    MayCome,
+    /// The trial is too short to tell: it decides nothing.
+    Unproven,
+}
+
 /// A condition that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
@@ -101,8 +212,8 @@ pub struct Failing {
     pub condition: Condition,
     /// What is seen.
     pub seen: String,
-    /// Whether it may still come.
-    pub may_come: bool,
+    /// What that means.
+    pub weight: Weight,
 }
 
 impl fmt::Display for Failing {
@@ -116,160 +227,112 @@ impl fmt::Display for Failing {
 pub enum Step {
     /// It goes on; what does not hold yet.
     Wait(Vec<Failing>),
-    /// It is stood.
-    Commit,
+    /// It is stood; what could not be proven.
+    Commit(Vec<Failing>),
     /// It failed.
     RollBack(Failing),
 }
 
-/// Decides a trial that has run for `since`.
-pub fn judge(before: &Vitals, now: &Vitals, since: Duration, limits: &Limits) -> Step {
-    let mut failing = failing(before, now, since, limits);
-    if let Some(place) = failing.iter().position(|failing| !failing.may_come) {
-        return Step::RollBack(failing.swap_remove(place));
+/// A trial from its beginning, or from the start that it was begun anew by.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    baseline: Baseline,
+    limits: Limits,
+    began: Mono,
+}
+
+impl Trial {
+    /// A trial that begins now. The limits are those of [`Limits::clamped`].
+    pub const fn new(baseline: Baseline, limits: Limits, now: Mono) -> Self {
+        Self { baseline, limits, began: now }
     }
-    if since < limits.trial {
-        return Step::Wait(failing);
+
+    /// What the trial has come to. Whoever is told [`Step::Commit`] or [`Step::RollBack`] makes that durable
+    /// and drops the trial; until then the answer may change with the vitals.
+    pub fn handle_vitals(&self, vitals: &Vitals, now: Mono) -> Step {
+        judge(&self.baseline, vitals, now.since(self.began), &self.limits)
     }
-    match failing.into_iter().next() {
-        Some(failing) => Step::RollBack(failing),
-        None => Step::Commit,
+
+    /// When it ends at the latest: vitals of then or later are never answered by [`Step::Wait`].
+    pub fn ends_at(&self) -> Mono {
+        self.began + self.limits.trial
     }
 }
 
-fn failing(before: &Vitals, now: &Vitals, since: Duration, limits: &Limits) -> Vec<Failing> {
+/// Decides a trial that has run for `since`.
+pub fn judge(before: &Baseline, now: &Vitals, since: Duration, limits: &Limits) -> Step {
+    let mut failing = failing(before, now, since, limits);
+    let is_over = since >= limits.trial;
+    let ends = |failing: &Failing| match failing.weight {
+        Weight::Ends => true,
+        Weight::MayCome => is_over,
+        Weight::Unproven => false,
+    };
+    match failing.iter().position(ends) {
+        Some(place) => Step::RollBack(failing.swap_remove(place)),
+        None if is_over => Step::Commit(failing),
+        None => Step::Wait(failing),
+    }
+}
+
+const fn until(deadline: bool) -> Weight {
+    if deadline { Weight::Ends } else { Weight::MayCome }
+}
+
+fn failing(before: &Baseline, now: &Vitals, since: Duration, limits: &Limits) -> Vec<Failing> {
     let mut failing = Vec::new();
-    let mut fails = |condition, seen: String, may_come| failing.push(Failing { condition, seen, may_come });
+    let mut fails = |condition, seen: String, weight| failing.push(Failing { condition, seen, weight });
     let has_puback = now.since_puback.is_some_and(|ago| ago <= since);
     if before.is_uplink_up && !(now.is_uplink_up && has_puback) {
         let seen =
             if now.is_uplink_up { "nothing of this trial was taken by the broker" } else { "no connection" };
-        fails(Condition::Uplink, format!("{seen} after {} s", since.as_secs()), since < limits.uplink);
+        let seen = format!("{seen} after {} s", since.as_secs());
+        fails(Condition::Uplink, seen, until(since >= limits.uplink));
     }
-    if !now.is_store_sound {
-        fails(Condition::Store, "what was written could not be read again".to_owned(), false);
+    if before.is_store_sound && !now.is_store_sound {
+        fails(Condition::Store, "what was written could not be read again".to_owned(), Weight::Ends);
     }
-    for device in &now.devices {
-        if let Some(seen) = silent(before, device, since) {
-            fails(Condition::Devices, seen, since < device.quiet.saturating_mul(2));
+    let spoke: BTreeSet<&str> = before.devices.iter().map(String::as_str).collect();
+    for device in now.devices.iter().filter(|device| spoke.contains(device.id.as_str())) {
+        if let Some((seen, weight)) = silent(device, since, limits) {
+            fails(Condition::Devices, seen, weight);
         }
     }
-    // As many as before, twice over, and a handful: one garbled frame is no reason to take a ward's bundle back.
-    let share = |vitals: &Vitals| {
-        (vitals.undecoded.saturating_mul(1_000), (vitals.decoded + vitals.undecoded).max(1))
-    };
-    let ((bad, of), (was_bad, was_of)) = (share(now), share(before));
-    if now.undecoded > 5 && bad / of > (was_bad / was_of).saturating_mul(2) + 10 {
-        fails(Condition::Decoding, format!("{} of {of} values were not understood", now.undecoded), true);
+    if let Some(seen) = garbled(before, now) {
+        fails(Condition::Decoding, seen, Weight::MayCome);
     }
-    if now.memory > limits.memory {
-        fails(
-            Condition::Memory,
-            format!("{} MiB are used, {} are allowed", now.memory >> 20, limits.memory >> 20),
-            false,
-        );
+    if before.is_memory_within && now.memory > limits.memory {
+        let (used, allowed) = (now.memory >> 20, limits.memory >> 20);
+        fails(Condition::Memory, format!("{used} MiB are used, {allowed} are allowed"), Weight::Ends);
     }
-    if !now.is_alive {
-        fails(Condition::Alive, "a part of the daemon stands still".to_owned(), false);
+    if before.is_alive && !now.is_alive {
+        fails(Condition::Alive, "a part of the daemon stands still".to_owned(), Weight::Ends);
     }
     if before.is_certificate_good && !now.is_certificate_good {
-        fails(Condition::Certificate, "the certificate is no longer good".to_owned(), false);
+        fails(Condition::Certificate, "the certificate is no longer good".to_owned(), Weight::Ends);
     }
     failing
 }
 
-/// A device that spoke before and has not spoken since; one that the bundle adds has nothing to prove.
-fn silent(before: &Vitals, device: &DeviceVitals, since: Duration) -> Option<String> {
-    let spoke = before.devices.iter().any(|was| {
-        was.id == device.id && was.since_reading.is_some_and(|ago| ago <= was.quiet.saturating_mul(2))
-    });
-    let speaks = device.since_reading.is_some_and(|ago| ago <= since);
-    (spoke && !speaks).then(|| format!("{} has given nothing for {} s", device.id, since.as_secs()))
+/// A device that spoke before and has not spoken since. It has twice its quiet time; if the trial is shorter
+/// than that, its silence says nothing. One that the bundle adds has nothing to prove.
+fn silent(device: &DeviceVitals, since: Duration, limits: &Limits) -> Option<(String, Weight)> {
+    if device.since_reading.is_some_and(|ago| ago <= since) {
+        return None;
+    }
+    let deadline = device.quiet.saturating_mul(2);
+    let weight = if deadline > limits.trial { Weight::Unproven } else { until(since >= deadline) };
+    Some((format!("{} has given nothing for {} s", device.id, since.as_secs()), weight))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn secs(secs: u64) -> Duration {
-        Duration::from_secs(secs)
-    }
-
-    fn device(id: &str, ago: Option<u64>) -> DeviceVitals {
-        DeviceVitals { id: id.to_owned(), since_reading: ago.map(secs), quiet: secs(30) }
-    }
-
-    fn well() -> Vitals {
-        Vitals {
-            is_uplink_up: true,
-            since_puback: Some(secs(1)),
-            is_store_sound: true,
-            devices: vec![device("pump-1", Some(2)), device("pump-2", Some(5)), device("scale", None)],
-            decoded: 1_000,
-            undecoded: 0,
-            memory: 20 << 20,
-            is_alive: true,
-            is_certificate_good: true,
-        }
-    }
-
-    fn after(since: u64, change: impl FnOnce(&mut Vitals)) -> Step {
-        let mut now = well();
-        change(&mut now);
-        judge(&well(), &now, secs(since), &Limits::default())
-    }
-
-    fn reason(step: Step) -> String {
-        match step {
-            Step::RollBack(failing) => failing.to_string(),
-            other @ (Step::Wait(_) | Step::Commit) => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_gateway_that_is_as_well_as_before_commits_at_the_end_and_not_earlier() {
-        assert_eq!(after(299, |_| {}), Step::Wait(Vec::new()));
-        assert_eq!(after(300, |_| {}), Step::Commit);
-    }
-
-    #[test]
-    fn each_condition_can_end_a_trial() {
-        assert_eq!(reason(after(120, |now| now.is_uplink_up = false)), "uplink: no connection after 120 s");
-        // Taken before the trial began: nothing of the new configuration has been seen to arrive.
-        let old = |now: &mut Vitals| now.since_puback = Some(secs(130));
-        assert!(reason(after(120, old)).starts_with("uplink: nothing of this trial"));
-        assert!(reason(after(10, |now| now.is_store_sound = false)).starts_with("store"));
-        let silent = |now: &mut Vitals| now.devices[1] = device("pump-2", Some(70));
-        assert_eq!(reason(after(60, silent)), "devices: pump-2 has given nothing for 60 s");
-        assert!(reason(after(300, |now| now.undecoded = 30)).starts_with("decoding: 30 of 1030"));
-        assert_eq!(reason(after(10, |now| now.memory = 65 << 20)), "memory: 65 MiB are used, 64 are allowed");
-        assert!(reason(after(10, |now| now.is_alive = false)).starts_with("alive"));
-        assert!(reason(after(10, |now| now.is_certificate_good = false)).starts_with("certificate"));
-    }
-
-    #[test]
-    fn what_may_still_come_is_waited_for() {
-        assert!(
-            matches!(after(119, |now| now.is_uplink_up = false), Step::Wait(failing) if failing.len() == 1)
-        );
-        let silent = |now: &mut Vitals| now.devices[0] = device("pump-1", None);
-        assert!(matches!(after(59, silent), Step::Wait(failing) if failing.len() == 1));
-    }
-
-    #[test]
-    fn a_bundle_is_not_blamed_for_what_was_so_before() {
-        let mut before = well();
-        before.is_uplink_up = false;
-        before.devices[0].since_reading = Some(secs(61));
-        before.is_certificate_good = false;
-        before.undecoded = 100;
-        let mut now = before.clone();
-        now.devices[0].since_reading = None;
-        now.devices.push(device("new", None));
-        now.undecoded = 190;
-        assert_eq!(judge(&before, &now, secs(300), &Limits::default()), Step::Commit);
-        // A device that the bundle removes is not missed.
-        now.devices.remove(1);
-        assert_eq!(judge(&before, &now, secs(300), &Limits::default()), Step::Commit);
-    }
+/// As many as before, twice over, and a handful: one garbled frame is no reason to take a ward's bundle back.
+fn garbled(before: &Baseline, now: &Vitals) -> Option<String> {
+    let share = |decoded: u64, undecoded: u64| {
+        let of = decoded.saturating_add(undecoded).max(1);
+        (undecoded.saturating_mul(1_000) / of, of)
+    };
+    let (was, _) = share(before.decoded, before.undecoded);
+    let (is, of) = share(now.decoded, now.undecoded);
+    let fails = now.undecoded > 5 && is > was.saturating_mul(2).saturating_add(10);
+    fails.then(|| format!("{} of {of} values were not understood", now.undecoded))
 }

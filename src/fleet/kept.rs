@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::documents::Digest;
 use super::strict;
 
-/// The most bytes of a copy that are read.
+/// The most bytes of a copy: no more are read, so no more are ever written.
 pub const MAX_COPY: usize = 64 * 1024;
 
-/// The names of the two files, by the place that [`Kept::encode`] gives.
+/// The names of the two files, by the place that [`Kept::next`] gives.
 pub const PLACES: [&str; 2] = ["state.a", "state.b"];
 
 /// A value and how often it was written.
@@ -40,28 +40,44 @@ struct Written<T> {
 )]
 pub struct Broken(String);
 
+/// A copy that nobody could read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the state of the fleet has {0} bytes, {MAX_COPY} at most can be read again: it is not written")]
+pub struct TooLong(usize);
+
+/// What is to be written next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy<T> {
+    /// What is kept once the bytes are durable, and not before.
+    pub kept: Kept<T>,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The file that they belong into.
+    pub place: &'static str,
+}
+
 impl<T: Serialize + DeserializeOwned> Kept<T> {
     /// A value that was never written.
     pub const fn new(value: T) -> Self {
         Self { value, generation: 0 }
     }
 
-    /// The newest whole one of the copies. None at all is an error too: whoever asks had enrolled the
-    /// gateway.
-    pub fn decode<'a>(copies: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Broken> {
-        let (mut newest, mut faults): (Option<Self>, Vec<String>) = (None, Vec::new());
+    /// The whole ones of the copies: the newest, and the one before it. None at all is an error: whoever
+    /// asks had enrolled the gateway.
+    pub fn decode<'a>(copies: impl IntoIterator<Item = &'a [u8]>) -> Result<(Self, Option<Self>), Broken> {
+        let (mut whole, mut faults): (Vec<Self>, Vec<String>) = (Vec::new(), Vec::new());
         for copy in copies {
             match Self::read(copy) {
-                Ok(kept) if newest.as_ref().is_none_or(|other| other.generation < kept.generation) => {
-                    newest = Some(kept);
-                }
-                Ok(_) => {}
+                Ok(kept) => whole.push(kept),
                 Err(fault) => faults.push(fault),
             }
         }
-        newest.ok_or_else(|| {
+        whole.sort_by_key(|kept| std::cmp::Reverse(kept.generation));
+        let mut whole = whole.into_iter();
+        let newest = whole.next().ok_or_else(|| {
             Broken(if faults.is_empty() { "there is none".to_owned() } else { faults.join("; ") })
-        })
+        })?;
+        Ok((newest, whole.next()))
     }
 
     fn read(bytes: &[u8]) -> Result<Self, String> {
@@ -72,15 +88,19 @@ impl<T: Serialize + DeserializeOwned> Kept<T> {
         Ok(Self { value, generation })
     }
 
-    /// The next copy, and the file it belongs into.
-    pub fn encode(&mut self) -> (Vec<u8>, &'static str) {
-        self.generation += 1;
-        let (generation, value) = (self.generation, &self.value);
-        let sha256 = digest(generation, value);
+    /// The copy that follows with this value. Nothing is changed here: a write that fails leaves what was.
+    pub fn next(&self, value: T) -> Result<Copy<T>, TooLong> {
+        let generation = self.generation.saturating_add(1);
+        let sha256 = digest(generation, &value);
+        let written = Written { generation, value, sha256 };
         // Text and numbers only: there is nothing that could not be written.
-        let bytes = serde_json::to_vec(&Written { generation, value, sha256 }).unwrap_or_default();
+        let bytes = serde_json::to_vec(&written).unwrap_or_default();
+        if bytes.len() > MAX_COPY {
+            return Err(TooLong(bytes.len()));
+        }
         let [even, odd] = PLACES;
-        (bytes, if generation % 2 == 0 { even } else { odd })
+        let place = if generation.is_multiple_of(2) { even } else { odd };
+        Ok(Copy { kept: Self { value: written.value, generation }, bytes, place })
     }
 }
 

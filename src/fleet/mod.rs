@@ -16,6 +16,7 @@ pub mod health;
 mod hex;
 pub mod kept;
 pub mod key;
+pub mod lock;
 #[cfg(feature = "operator")]
 pub mod operator;
 pub mod refusal;

@@ -126,6 +126,14 @@ pub enum Why {
         /// What time it is.
         now: Wall,
     },
+    /// Issued in the future, by a clock that follows a reference.
+    #[error("was issued at {at}, and it is {now}: the clock of whoever signed it, or this one, is wrong")]
+    IssuedAhead {
+        /// When.
+        at: Wall,
+        /// What time it is.
+        now: Wall,
+    },
     /// Not the bundle that the timestamp names.
     #[error("has SHA-256 {found}, the timestamp names {named}")]
     NotTheHead {
@@ -167,7 +175,7 @@ impl Why {
             Self::Type { .. } | Self::Signatures { .. } => Some("arbitrary installation"),
             Self::Place { .. } | Self::NotAMember { .. } => Some("wrong recipient"),
             Self::Rollback { .. } | Self::HeadRollback { .. } => Some("rollback"),
-            Self::FastForward { .. } => Some("fast-forward"),
+            Self::FastForward { .. } | Self::IssuedAhead { .. } => Some("fast-forward"),
             Self::Expired { .. } => Some("indefinite freeze"),
             Self::Equivocation { .. } | Self::NotTheHead { .. } | Self::HeadVersion { .. } => {
                 Some("mix-and-match")

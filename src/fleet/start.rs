@@ -1,14 +1,21 @@
-//! Which configuration a gateway starts with: the files alone, the bundle that runs, or the one on trial.
+//! Which configuration a gateway starts with, and whether a staged bundle can begin.
 //!
 //! In: the fleet's folder and a way to load the configuration with what a bundle pushes. Out: what was
-//! loaded, and which bundle is on trial. A staged bundle is tried in the head first: what would not load is
-//! never begun. What never happens: a bundle on trial that does not load keeps the gateway from starting; a
-//! bundle that once stood its trial is passed over in silence.
+//! loaded, and which bundle is on trial. A staged bundle does not begin at a start: nothing is known yet of the
+//! roll-out. It begins when the agent says so ([`begin`]), and is tried in the head first.
+//!
+//! Two faults are kept apart. What the bundle says cannot be: it is marked bad and never tried again. This
+//! gateway could not (its disk, a file that was changed on it, its own configuration, which does not load without
+//! the bundle either): the bundle is let go, and the agent asks for it again.
+//!
+//! What never happens: a bundle on trial that does not load keeps the gateway from starting; a bundle that once
+//! stood its trial is passed over in silence.
 
 use super::change::{Change, Slot, Started};
 use super::documents::{Bundle, Document as _};
 use super::dsse::Envelope;
 use super::folder::{Folder, FolderError};
+use super::health::Baseline;
 use super::share;
 use crate::config::{Loaded, Problems, Pushed};
 
@@ -19,10 +26,24 @@ pub struct Start {
     pub loaded: Loaded,
     /// The bundle that it comes from; none: the files alone.
     pub bundle: Option<Slot>,
-    /// Whether that bundle is on trial.
+    /// Whether that bundle is on trial: the trial begins anew, with the baseline of `Change::baseline`.
     pub is_trial: bool,
     /// What was taken back on the way, in words.
     pub taken_back: Vec<String>,
+}
+
+/// What became of a staged bundle that was to begin.
+#[derive(Debug)]
+pub enum Begun {
+    /// Nothing is staged.
+    Nothing,
+    /// Its trial has begun, durably, and this is its configuration.
+    Trial(Slot, Box<Loaded>),
+    /// It cannot be run by any start of this gateway: it is marked bad; in words.
+    Bad(Slot, String),
+    /// This gateway could not: it is no longer staged, and the agent asks for it again once it is told
+    /// (`Agent::handle_loss`); in words.
+    Dropped(Slot, String),
 }
 
 /// Why a gateway does not start.
@@ -44,6 +65,20 @@ pub enum StartError {
     },
 }
 
+/// Whose fault it is that a bundle does not run; in words.
+enum Fault {
+    Bundle(String),
+    Gateway(String),
+}
+
+impl Fault {
+    fn into_words(self) -> String {
+        match self {
+            Self::Bundle(words) | Self::Gateway(words) => words,
+        }
+    }
+}
+
 /// Decides what the gateway starts with, and keeps what that means for the bundles.
 pub fn start(
     folder: &mut Folder,
@@ -51,42 +86,87 @@ pub fn start(
     load: impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
 ) -> Result<Start, StartError> {
     let mut taken_back = Vec::new();
-    match folder.step(Change::started)? {
-        Started::RolledBack(slot) => taken_back.push(format!(
+    if let Started::RolledBack(slot) = folder.step(Change::started)? {
+        taken_back.push(format!(
             "bundle {} was on trial when the gateway was started again, twice: the one before runs",
             slot.version
-        )),
-        Started::Waiting(_) => {
-            folder.step(Change::begin)?;
-        }
-        Started::AsBefore | Started::OnTrial(_) => {}
+        ));
     }
     if let Some(slot) = folder.change().on_trial() {
-        match read(folder, slot, gateway)
-            .and_then(|pushed| load(Some(&pushed)).map_err(|fault| fault.to_string()))
-        {
+        let Slot { version, .. } = slot;
+        match rehearse(folder, slot, gateway, &load) {
             Ok(loaded) => return Ok(Start { loaded, bundle: Some(slot), is_trial: true, taken_back }),
-            Err(reason) => {
-                let reason = format!("it does not load: {reason}");
-                taken_back.push(format!("bundle {}: {reason}", slot.version));
-                folder.step(|change| change.roll_back(reason))?;
+            Err(Fault::Bundle(reason)) => {
+                folder.step(|change| change.roll_back(&reason))?;
+                taken_back.push(format!("bundle {version}: {reason}"));
+            }
+            Err(Fault::Gateway(reason)) => {
+                folder.step(Change::abandon)?;
+                taken_back.push(format!("bundle {version} is asked for again: {reason}"));
             }
         }
     }
     let Some(slot) = folder.change().running() else {
         return Ok(Start { loaded: load(None)?, bundle: None, is_trial: false, taken_back });
     };
-    let pushed =
-        read(folder, slot, gateway).map_err(|reason| StartError::Bundle { version: slot.version, reason })?;
+    let pushed = read(folder, slot, gateway)
+        .map_err(|fault| StartError::Bundle { version: slot.version, reason: fault.into_words() })?;
     Ok(Start { loaded: load(Some(&pushed))?, bundle: Some(slot), is_trial: false, taken_back })
+}
+
+/// Begins the trial of what is staged, if it loads. `baseline` is how the gateway is now.
+pub fn begin(
+    folder: &mut Folder,
+    gateway: &str,
+    baseline: Baseline,
+    load: impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
+) -> Result<Begun, FolderError> {
+    let Some(slot) = folder.change().staged() else { return Ok(Begun::Nothing) };
+    Ok(match rehearse(folder, slot, gateway, &load) {
+        Ok(loaded) => {
+            folder.step(|change| change.begin(baseline))?;
+            Begun::Trial(slot, Box::new(loaded))
+        }
+        Err(Fault::Bundle(reason)) => {
+            folder.step(|change| change.reject(&reason))?;
+            Begun::Bad(slot, reason)
+        }
+        Err(Fault::Gateway(reason)) => {
+            folder.step(Change::unstage)?;
+            Begun::Dropped(slot, reason)
+        }
+    })
+}
+
+/// Loads the configuration with a bundle, in the head.
+fn rehearse(
+    folder: &Folder,
+    slot: Slot,
+    gateway: &str,
+    load: &impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
+) -> Result<Loaded, Fault> {
+    let pushed = read(folder, slot, gateway)?;
+    let problems = match load(Some(&pushed)) {
+        Ok(loaded) => return Ok(loaded),
+        Err(problems) => problems,
+    };
+    // What does not load without the bundle either is not its fault.
+    let running = folder.change().running();
+    let before = running.map(|slot| read(folder, slot, gateway)).transpose();
+    let before = before.map_err(|fault| Fault::Gateway(fault.into_words()))?;
+    match load(before.as_ref()) {
+        Ok(_) => Err(Fault::Bundle(format!("it does not load: {problems}"))),
+        Err(own) => Err(Fault::Gateway(format!("the gateway's own configuration does not load: {own}"))),
+    }
 }
 
 /// A bundle that was verified when it came. Who signed it is not asked again: a key that was dropped since
 /// does not take a ward's devices away, and the digest in the state says that these are the bytes.
-fn read(folder: &Folder, slot: Slot, gateway: &str) -> Result<Pushed, String> {
-    let bytes = folder.bundle(slot).map_err(|error| error.to_string())?;
-    let envelope = Envelope::parse(&bytes, Bundle::CAP).map_err(|fault| fault.to_string())?;
-    share::of(&Bundle::read(envelope.payload())?, gateway)
+fn read(folder: &Folder, slot: Slot, gateway: &str) -> Result<Pushed, Fault> {
+    let bytes = folder.bundle(slot).map_err(|error| Fault::Gateway(error.to_string()))?;
+    let bundle = |fault: String| Fault::Bundle(format!("it does not load: {fault}"));
+    let envelope = Envelope::parse(&bytes, Bundle::CAP).map_err(|fault| bundle(fault.to_string()))?;
+    share::of(&Bundle::read(envelope.payload()).map_err(bundle)?, gateway).map_err(bundle)
 }
 
 #[cfg(test)]
@@ -95,6 +175,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Catalogue, Environment, load_with};
+    use crate::fleet::change::Offer;
     use crate::fleet::workshop::{CONFIG, ONLINE, bundle_of, recipient, root};
     use crate::host::atomic_file;
 
@@ -127,19 +208,41 @@ mod tests {
             assert!(self.folder.stage(slot, &bytes, &self.marks).unwrap());
         }
 
+        fn load(&self, pushed: Option<&Pushed>) -> Result<Loaded, Problems> {
+            load_with(self.place.path(), &Environment::default(), &Catalogue::shipped(), pushed)
+        }
+
+        /// The staged bundle is to begin: its devices, or in words why not.
+        fn begin(&mut self) -> Result<Vec<String>, String> {
+            let (mut folder, _) = Folder::open(&self.place.path().join("fleet"), recipient()).unwrap();
+            let begun = begin(&mut folder, "gw-1", Baseline::default(), |pushed| self.load(pushed)).unwrap();
+            self.folder = folder;
+            match begun {
+                Begun::Nothing => Err("nothing".to_owned()),
+                Begun::Trial(_, loaded) => Ok(devices(&loaded)),
+                Begun::Bad(_, reason) => Err(format!("bad: {reason}")),
+                Begun::Dropped(_, reason) => Err(format!("dropped: {reason}")),
+            }
+        }
+
         /// A start of the daemon: the version that it has, whether on trial, its devices, what was taken back.
         fn start(&mut self) -> (Option<u64>, bool, Vec<String>, String) {
             // What is on the disk is all that a start knows.
-            (self.folder, _) = Folder::open(&self.place.path().join("fleet"), recipient()).unwrap();
-            let config = self.place.path().to_owned();
-            let load = |pushed: Option<&Pushed>| {
-                load_with(&config, &Environment::default(), &Catalogue::shipped(), pushed)
-            };
-            let start = start(&mut self.folder, "gw-1", load).unwrap();
-            let devices = start.loaded.config.devices.iter().map(|device| device.rule.card.id.clone());
+            let (mut folder, _) = Folder::open(&self.place.path().join("fleet"), recipient()).unwrap();
+            let start = start(&mut folder, "gw-1", |pushed| self.load(pushed)).unwrap();
+            self.folder = folder;
             let taken_back = start.taken_back.join("; ");
-            (start.bundle.map(|slot| slot.version), start.is_trial, devices.collect(), taken_back)
+            (start.bundle.map(|slot| slot.version), start.is_trial, devices(&start.loaded), taken_back)
         }
+
+        fn file_of(&self, slot: Slot) -> std::path::PathBuf {
+            let digest = slot.sha256.to_string();
+            self.place.path().join(format!("fleet/bundle-{}-{}.json", slot.version, &digest[..8]))
+        }
+    }
+
+    fn devices(loaded: &Loaded) -> Vec<String> {
+        loaded.config.devices.iter().map(|device| device.rule.card.id.clone()).collect()
     }
 
     fn pump(id: &str, gateways: &[&str]) -> Value {
@@ -153,14 +256,17 @@ mod tests {
     fn a_bundle_is_tried_kept_and_followed_by_the_next() {
         let mut bench = Bench::new();
         assert_eq!(bench.start(), (None, false, vec![], String::new()));
+        assert_eq!(bench.begin(), Err("nothing".to_owned()));
         bench.stage(7, json!([pump("pump-1", &["gw-1"]), pump("pump-2", &["gw-2"])]));
-        assert_eq!(bench.start(), (Some(7), true, vec!["pump-1".to_owned()], String::new()));
+        // A start knows nothing of the roll-out, which may be paused by now.
+        assert_eq!(bench.start(), (None, false, vec![], String::new()));
+        assert_eq!(bench.begin(), Ok(vec!["pump-1".to_owned()]));
         bench.folder.step(Change::commit).unwrap();
         assert_eq!(bench.start(), (Some(7), false, vec!["pump-1".to_owned()], String::new()));
         bench.stage(8, json!([pump("pump-2", &["gw-1", "gw-2"])]));
-        assert_eq!(bench.start(), (Some(8), true, vec!["pump-2".to_owned()], String::new()));
+        assert_eq!(bench.begin(), Ok(vec!["pump-2".to_owned()]));
         // A power cut while it is on trial, and another one.
-        assert_eq!(bench.start().0, Some(8));
+        assert_eq!(bench.start(), (Some(8), true, vec!["pump-2".to_owned()], String::new()));
         let (version, is_trial, devices, taken_back) = bench.start();
         assert_eq!((version, is_trial, devices), (Some(7), false, vec!["pump-1".to_owned()]));
         assert!(taken_back.contains("bundle 8 was on trial"), "{taken_back}");
@@ -171,25 +277,63 @@ mod tests {
     fn what_does_not_load_is_never_begun_and_what_runs_goes_on() {
         let mut bench = Bench::new();
         bench.stage(7, json!([pump("pump-1", &["gw-1"])]));
-        bench.start();
+        bench.begin().unwrap();
         bench.folder.step(Change::commit).unwrap();
         let mut unknown = pump("pump-2", &["gw-1"]);
         unknown["driver"] = json!("alaris-asenna");
         for (version, devices, words) in [
-            (8, json!([unknown]), "bundle 8: device[0].driver"),
+            (8, json!([unknown]), "device[0].driver"),
             (9, json!([pump("pump-1", &["gw-1"]), pump("pump-1", &["gw-1"])]), "is taken by"),
             (10, json!([{ "gateways": "gw-1" }]), "which gateways have it"),
         ] {
-            bench.stage(version, devices);
-            let (running, is_trial, devices, taken_back) = bench.start();
-            assert_eq!(
-                (running, is_trial, devices),
-                (Some(7), false, vec!["pump-1".to_owned()]),
-                "{version}"
-            );
-            assert!(taken_back.contains("does not load") && taken_back.contains(words), "{taken_back}");
+            bench.stage(version, devices.clone());
+            let reason = bench.begin().unwrap_err();
+            assert!(reason.starts_with("bad: it does not load") && reason.contains(words), "{reason}");
+            assert_eq!(bench.start(), (Some(7), false, vec!["pump-1".to_owned()], String::new()));
             let bad = bench.folder.change().bad().last().unwrap();
             assert!(bad.slot.version == version && bad.reason.contains(words), "{bad:?}");
+            // The same for one that loaded when it began: another program was started since.
+            bench.stage(version + 10, devices);
+            bench.folder.step(|change| change.begin(Baseline::default())).unwrap();
+            let (running, is_trial, _, taken_back) = bench.start();
+            assert_eq!((running, is_trial), (Some(7), false), "{version}");
+            assert!(taken_back.contains("does not load") && taken_back.contains(words), "{taken_back}");
+            assert_eq!(bench.folder.change().bad().last().unwrap().slot.version, version + 10);
+        }
+    }
+
+    #[test]
+    fn what_this_gateway_could_not_do_leaves_the_bundle_good() {
+        let mut bench = Bench::new();
+        let config = bench.place.path().join("gateway.toml");
+        for is_trial in [false, true] {
+            for case in ["missing", "changed", "own configuration"] {
+                bench.stage(7, json!([pump("pump-1", &["gw-1"])]));
+                let slot = bench.folder.change().staged().unwrap();
+                if is_trial {
+                    bench.begin().unwrap();
+                }
+                match case {
+                    "missing" => atomic_file::remove(&bench.file_of(slot)).unwrap(),
+                    "changed" => atomic_file::write(&bench.file_of(slot), b"{}").unwrap(),
+                    _ => atomic_file::write(&config, b"[gateway]").unwrap(),
+                }
+                if !is_trial {
+                    let reason = bench.begin().unwrap_err();
+                    assert!(reason.starts_with("dropped: "), "{case}: {reason}");
+                } else if case == "own configuration" {
+                    let failed = start(&mut bench.folder, "gw-1", |pushed| {
+                        load_with(bench.place.path(), &Environment::default(), &Catalogue::shipped(), pushed)
+                    });
+                    assert!(matches!(failed, Err(StartError::Config(_))));
+                } else {
+                    let taken_back = bench.start().3;
+                    assert!(taken_back.contains("bundle 7 is asked for again"), "{case}: {taken_back}");
+                }
+                atomic_file::write(&config, GATEWAY.as_bytes()).unwrap();
+                let change = bench.folder.change();
+                assert_eq!((change.offered(slot), change.effective()), (Offer::New, None), "{case}");
+            }
         }
     }
 
@@ -197,10 +341,9 @@ mod tests {
     fn a_running_bundle_that_was_changed_on_the_disk_stops_the_start() {
         let mut bench = Bench::new();
         bench.stage(7, json!([pump("pump-1", &["gw-1"])]));
-        bench.start();
+        bench.begin().unwrap();
         let slot = bench.folder.step(Change::commit).unwrap().unwrap();
-        let name = format!("fleet/bundle-7-{}.json", &slot.sha256.to_string()[..8]);
-        atomic_file::write(&bench.place.path().join(name), b"{}").unwrap();
+        atomic_file::write(&bench.file_of(slot), b"{}").unwrap();
         let never = |_: Option<&Pushed>| -> Result<Loaded, Problems> { panic!("nothing is loaded") };
         let fault = start(&mut bench.folder, "gw-1", never).unwrap_err().to_string();
         assert!(fault.contains("it was changed on the disk"), "{fault}");

@@ -9,22 +9,25 @@
 //! The steps are those of the TUF specification (1.0.33, section 5.3 to 5.6) for three documents in
 //! place of four: a bundle is one object, so it needs no snapshot.
 
+mod clock;
 mod marks;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;
+
+use std::collections::BTreeSet;
 
 use super::documents::{Bundle, Digest, Document, Head, Role, RoleKind, Rollout, Root, Timestamp};
 use super::dsse::Envelope;
+use super::key::PublicKey;
 use super::refusal::{Refusal, Why};
-use crate::time::{ClockSync, Now, Wall};
+use crate::time::{Now, Wall};
 
+use clock::Time;
+
+pub use clock::MAX_STEP;
 pub use marks::Marks;
-
-/// The widest step of a version: a stolen key cannot use up the numbers.
-pub const MAX_STEP: u64 = 10_000;
-
-/// How far ahead of the gateway's clock a timestamp may have been issued.
-const CLOCKS_DIFFER_MS: i64 = 60 * 60 * 1_000;
 
 /// The program's version, for [`Bundle::min_agent`].
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
@@ -111,23 +114,6 @@ pub struct Trust {
     marks: Marks,
 }
 
-/// What is known of the time.
-#[derive(Clone, Copy)]
-enum Time {
-    /// The clock follows a reference.
-    Is(Wall),
-    /// No clock to believe: it cannot be earlier than the newest timestamp seen.
-    NotBefore(Wall),
-}
-
-impl Time {
-    fn is_past(self, moment: Wall) -> bool {
-        match self {
-            Self::Is(now) | Self::NotBefore(now) => moment <= now,
-        }
-    }
-}
-
 impl Trust {
     /// A gateway with the root that it was given when it was set up, by hand.
     pub fn enrol(recipient: Recipient, group: String, root: &[u8]) -> Result<Self, Refusal> {
@@ -195,14 +181,16 @@ impl Trust {
         signed(&envelope, &next, RoleKind::Root)?;
         // 7. Whoever held the old timestamp keys may have run far ahead with them: their numbers and
         //    their time are forgotten with them (TUF section 5.3.11).
-        let is_new_clockwork =
-            next.role(RoleKind::Timestamp).keys != self.root.role(RoleKind::Timestamp).keys;
+        let clockwork = |root: &Root| -> BTreeSet<_> {
+            root.role(RoleKind::Timestamp).keys.iter().map(PublicKey::id).collect()
+        };
+        let is_new_clockwork = clockwork(&next) != clockwork(&self.root);
         self.marks.root_accepted(offered, digest, is_new_clockwork);
         self.root = next;
         Ok(true)
     }
 
-    /// A timestamp of the gateway's group. `None`: it is the one that was seen last, and still good.
+    /// A timestamp of the gateway's group: a newer one, or the one that was seen last again.
     pub fn timestamp_offered(&mut self, bytes: &[u8], now: &Now) -> Result<Current, Refusal> {
         self.timestamp(bytes, now).map_err(of::<Timestamp>)
     }
@@ -225,13 +213,14 @@ impl Trust {
         // 6. It is newer than every one before it, or the last one again.
         let digest = Digest::of(bytes);
         let version = timestamp.version;
-        forward(version, self.marks.timestamp())?;
+        let most = Time::of(&self.marks, now).widest_step(&self.marks, timestamp.issued_at.0);
+        forward(version, self.marks.timestamp(), most)?;
         if version == self.marks.timestamp() && digest != self.marks.timestamp_digest() {
             return Err(Why::Equivocation { version });
         }
         // 7. The bundle that it names is not older than one that was seen, nor another of its number.
         let head = &timestamp.head;
-        match forward(head.version, self.marks.bundle()) {
+        match forward(head.version, self.marks.bundle(), MAX_STEP) {
             Err(Why::Rollback { offered, seen }) => return Err(Why::HeadRollback { offered, seen }),
             other => other?,
         }
@@ -240,13 +229,13 @@ impl Trust {
         }
         // 8. It is not too old, and not from a future that a stolen key would like to have.
         let freshness = self.fresh(&timestamp, now)?;
-        self.marks.timestamp_accepted(version, digest, timestamp.issued_at.0);
+        self.marks.timestamp_accepted(version, digest, timestamp.issued_at.0, freshness);
         let Timestamp { head, rollout, expires, .. } = timestamp;
         Ok(Current { head, rollout, expires: expires.0, freshness })
     }
 
     fn fresh(&self, timestamp: &Timestamp, now: &Now) -> Result<Freshness, Why> {
-        let time = self.time(now);
+        let time = Time::of(&self.marks, now);
         // A root that is too old may have lost its keys since.
         for at in [timestamp.expires.0, self.root.expires.0] {
             if time.is_past(at) {
@@ -256,8 +245,8 @@ impl Trust {
         match time {
             Time::Is(now) => {
                 let at = timestamp.issued_at.0;
-                if at.as_millis() > now.as_millis().saturating_add(CLOCKS_DIFFER_MS) {
-                    return Err(Why::TooEarly { at, now });
+                if at > clock::later(now, clock::CLOCKS_DIFFER_MS) {
+                    return Err(Why::IssuedAhead { at, now });
                 }
                 Ok(Freshness::Known)
             }
@@ -296,7 +285,7 @@ impl Trust {
         if bundle.version != head.version {
             return Err(Why::HeadVersion { found: bundle.version, named: head.version });
         }
-        forward(bundle.version, self.marks.bundle())?;
+        forward(bundle.version, self.marks.bundle(), MAX_STEP)?;
         // 7. It is meant for this gateway.
         let gateway = &self.recipient.gateway;
         let verified = Verified { bundle, digest };
@@ -309,7 +298,7 @@ impl Trust {
             return Err(Why::Program { needed: bundle.min_agent.clone(), own: PROGRAM.to_owned() });
         }
         // 9. It is its time.
-        let time = self.time(now);
+        let time = Time::of(&self.marks, now);
         if time.is_past(bundle.expires.0) {
             return Err(Why::Expired { at: bundle.expires.0 });
         }
@@ -329,20 +318,18 @@ impl Trust {
 
     /// What time it is, or before which it cannot be where no clock is to be believed.
     pub fn time_of(&self, now: &Now) -> Wall {
-        match self.time(now) {
-            Time::Is(at) | Time::NotBefore(at) => at,
-        }
+        Time::of(&self.marks, now).at()
     }
 
-    /// A clock that says it follows a reference and lies before a timestamp that was signed is not one
-    /// to expire documents by.
-    fn time(&self, now: &Now) -> Time {
-        let floor = self.marks.floor();
-        let slack = floor.as_millis().saturating_sub(CLOCKS_DIFFER_MS);
-        match now.sync {
-            ClockSync::Synced if now.wall.as_millis() >= slack => Time::Is(now.wall),
-            ClockSync::Synced | ClockSync::Unsynced => Time::NotBefore(floor),
-        }
+    /// Whether the clock tells the time, so that what is too old is known to be.
+    pub fn is_time_known(&self, now: &Now) -> bool {
+        matches!(Time::of(&self.marks, now), Time::Is(_))
+    }
+
+    /// A synchronised clock that lies more than a day before a timestamp that was believed: one of them is
+    /// wrong, and a person should know. What then counts is told in `trust/clock.rs`.
+    pub fn contradicted_by(&self, now: &Now) -> Option<Wall> {
+        clock::contradicts(&self.marks, now).then(|| self.marks.floor())
     }
 }
 
@@ -390,12 +377,12 @@ fn same(field: &'static str, found: &str, own: &str) -> Result<(), Why> {
 }
 
 /// Not back, and not too far ahead; nothing seen yet is no step.
-fn forward(offered: u64, seen: u64) -> Result<(), Why> {
+fn forward(offered: u64, seen: u64, most: u64) -> Result<(), Why> {
     if offered < seen {
         return Err(Why::Rollback { offered, seen });
     }
-    if seen > 0 && offered - seen > MAX_STEP {
-        return Err(Why::FastForward { offered, seen, most: MAX_STEP });
+    if seen > 0 && offered - seen > most {
+        return Err(Why::FastForward { offered, seen, most });
     }
     Ok(())
 }

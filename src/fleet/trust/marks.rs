@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Freshness;
+use super::clock::{LONGEST_UNVOUCHED_MS, later};
 use crate::fleet::documents::{Digest, Stamp};
 use crate::time::Wall;
 
@@ -15,6 +17,8 @@ pub struct Marks {
     bundle: Seen,
     /// The latest moment at which a timestamp was issued: it cannot be earlier.
     floor: Stamp,
+    /// The latest of them that a synchronised clock has found to be past.
+    vouched: Stamp,
 }
 
 /// A version and the digest of what had it.
@@ -33,7 +37,8 @@ impl Marks {
     pub(super) const fn new(group: String, root: u64, digest: Digest) -> Self {
         let root = Seen { version: root, sha256: digest };
         let (timestamp, bundle) = (Seen::NOTHING, Seen::NOTHING);
-        Self { group, root, timestamp, bundle, floor: Stamp(Wall::from_millis(0)) }
+        let never = Stamp(Wall::from_millis(0));
+        Self { group, root, timestamp, bundle, floor: never, vouched: never }
     }
 
     pub(super) fn root_accepted(&mut self, version: u64, sha256: Digest, is_new_clockwork: bool) {
@@ -41,12 +46,28 @@ impl Marks {
         if is_new_clockwork {
             self.timestamp = Seen::NOTHING;
             self.floor = Stamp(Wall::from_millis(0));
+            self.vouched = self.floor;
         }
     }
 
-    pub(super) fn timestamp_accepted(&mut self, version: u64, sha256: Digest, issued_at: Wall) {
+    pub(super) fn timestamp_accepted(
+        &mut self,
+        version: u64,
+        sha256: Digest,
+        issued_at: Wall,
+        freshness: Freshness,
+    ) {
         self.timestamp = Seen { version, sha256 };
-        self.floor = self.floor.max(Stamp(issued_at));
+        match freshness {
+            Freshness::Known => {
+                self.vouched = self.vouched.max(Stamp(issued_at));
+                self.floor = self.vouched;
+            }
+            Freshness::Unknown => {
+                let most = Stamp(later(self.vouched.0, LONGEST_UNVOUCHED_MS));
+                self.floor = self.floor.max(Stamp(issued_at).min(most));
+            }
+        }
     }
 
     pub(super) const fn bundle_accepted(&mut self, version: u64, sha256: Digest) {
@@ -97,5 +118,10 @@ impl Marks {
     /// It cannot be earlier than this.
     pub const fn floor(&self) -> Wall {
         self.floor.0
+    }
+
+    /// The latest moment that a synchronised clock has vouched for; the floor never lies before it.
+    pub const fn vouched(&self) -> Wall {
+        self.vouched.0
     }
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::fleet::dsse::EnvelopeFault;
 use crate::fleet::kept::Kept;
 use crate::fleet::workshop::*;
+use crate::time::ClockSync;
 
 fn why<T: std::fmt::Debug>(result: Result<T, Refusal>) -> Why {
     result.unwrap_err().why
@@ -204,7 +205,7 @@ fn a_clock_that_nobody_vouches_for_makes_nothing_valid_for_ever() {
     let future = stamp(4, "2026-12-25T00:00:00Z", "2026-12-27T00:00:00Z");
     assert!(matches!(
         why(trust.timestamp_offered(&future, &now("2026-11-26", ClockSync::Synced))),
-        Why::TooEarly { .. }
+        Why::IssuedAhead { .. }
     ));
     assert!(matches!(
         why(trust.timestamp_offered(&later, &now("2026-11-28", ClockSync::Synced))),
@@ -240,17 +241,22 @@ fn what_was_seen_survives_a_start_and_a_torn_write() {
     let bundle = bundle_of(|_| {}, &[11, 12]);
     let mut trust = enrolled();
     trust.timestamp_offered(&timestamp_of(&bundle, |_| {}, ONLINE), &noon()).unwrap();
-    let mut kept_marks = Kept::new(trust.marks().clone());
-    let (first, place) = kept_marks.encode();
-    let (second, other) = kept_marks.encode();
-    assert_ne!(place, other);
+    let first = Kept::new(trust.marks().clone()).next(trust.marks().clone()).unwrap();
+    let second = first.kept.next(trust.marks().clone()).unwrap();
+    assert_ne!(first.place, second.place);
+    let (older, kept_marks) = (first.kept, second.kept);
+    let (first, second) = (first.bytes, second.bytes);
     let kept = root(1, &CONFIG, ONLINE, &[1, 2]);
     for cut in 0..second.len() {
-        let read = Kept::<Marks>::decode([first.as_slice(), &second[..cut]]).unwrap();
+        let (read, before) = Kept::<Marks>::decode([first.as_slice(), &second[..cut]]).unwrap();
+        assert_eq!(before, None);
         let resumed = Trust::resume(recipient(), &kept, read.value).unwrap();
         assert_eq!(resumed.marks().timestamp(), 70);
     }
-    assert_eq!(Kept::decode([first.as_slice(), &second]).unwrap(), kept_marks);
+    for copies in [[&first, &second], [&second, &first]] {
+        let read = Kept::decode(copies.map(Vec::as_slice)).unwrap();
+        assert_eq!(read, (kept_marks.clone(), Some(older.clone())));
+    }
     assert!(Kept::<Marks>::decode([]).unwrap_err().to_string().contains("enrolled again"));
     let mut broken = second.clone();
     let digit = broken.iter().position(u8::is_ascii_digit).unwrap();

@@ -1,0 +1,133 @@
+use super::*;
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn device(id: &str, ago: Option<u64>) -> DeviceVitals {
+    DeviceVitals { id: id.to_owned(), since_reading: ago.map(secs), quiet: secs(30) }
+}
+
+fn well() -> Vitals {
+    Vitals {
+        is_uplink_up: true,
+        since_puback: Some(secs(1)),
+        is_store_sound: true,
+        devices: vec![device("pump-1", Some(2)), device("pump-2", Some(5)), device("scale", None)],
+        decoded: 1_000,
+        undecoded: 0,
+        memory: 20 << 20,
+        is_alive: true,
+        is_certificate_good: true,
+    }
+}
+
+fn after(since: u64, change: impl FnOnce(&mut Vitals)) -> Step {
+    let mut now = well();
+    change(&mut now);
+    judge(&baseline(&well()), &now, secs(since), &Limits::default())
+}
+
+fn baseline(before: &Vitals) -> Baseline {
+    Baseline::of(before, &Limits::default())
+}
+
+fn reason(step: Step) -> String {
+    match step {
+        Step::RollBack(failing) => failing.to_string(),
+        other @ (Step::Wait(_) | Step::Commit(_)) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_gateway_that_is_as_well_as_before_commits_at_the_end_and_not_earlier() {
+    assert_eq!(after(299, |_| {}), Step::Wait(Vec::new()));
+    assert_eq!(after(300, |_| {}), Step::Commit(Vec::new()));
+}
+
+#[test]
+fn each_condition_can_end_a_trial() {
+    assert_eq!(reason(after(120, |now| now.is_uplink_up = false)), "uplink: no connection after 120 s");
+    // Taken before the trial began: nothing of the new configuration has been seen to arrive.
+    let old = |now: &mut Vitals| now.since_puback = Some(secs(130));
+    assert!(reason(after(120, old)).starts_with("uplink: nothing of this trial"));
+    assert!(reason(after(10, |now| now.is_store_sound = false)).starts_with("store"));
+    let silent = |now: &mut Vitals| now.devices[1] = device("pump-2", Some(70));
+    assert_eq!(reason(after(60, silent)), "devices: pump-2 has given nothing for 60 s");
+    assert!(reason(after(300, |now| now.undecoded = 30)).starts_with("decoding: 30 of 1030"));
+    assert_eq!(reason(after(10, |now| now.memory = 65 << 20)), "memory: 65 MiB are used, 64 are allowed");
+    assert!(reason(after(10, |now| now.is_alive = false)).starts_with("alive"));
+    assert!(reason(after(10, |now| now.is_certificate_good = false)).starts_with("certificate"));
+}
+
+#[test]
+fn what_may_still_come_is_waited_for() {
+    assert!(matches!(after(119, |now| now.is_uplink_up = false), Step::Wait(failing) if failing.len() == 1));
+    let silent = |now: &mut Vitals| now.devices[0] = device("pump-1", None);
+    assert!(matches!(after(59, silent), Step::Wait(failing) if failing.len() == 1));
+}
+
+#[test]
+fn a_bundle_is_not_blamed_for_what_was_so_before() {
+    let mut before = well();
+    before.is_uplink_up = false;
+    before.devices[0].since_reading = Some(secs(61));
+    before.is_certificate_good = false;
+    before.undecoded = 100;
+    (before.memory, before.is_store_sound, before.is_alive) = (65 << 20, false, false);
+    let mut now = before.clone();
+    now.devices[0].since_reading = None;
+    now.devices.push(device("new", None));
+    now.undecoded = 190;
+    assert_eq!(judge(&baseline(&before), &now, secs(300), &Limits::default()), Step::Commit(Vec::new()));
+    // A device that the bundle removes is not missed.
+    now.devices.remove(1);
+    assert_eq!(judge(&baseline(&before), &now, secs(300), &Limits::default()), Step::Commit(Vec::new()));
+}
+
+/// A point-of-care analyser that speaks once a day has not failed because it is quiet for five minutes.
+#[test]
+fn a_device_that_is_quiet_for_longer_than_the_trial_decides_nothing() {
+    let mut before = well();
+    before.devices[0] =
+        DeviceVitals { id: "analyser".to_owned(), since_reading: Some(secs(3_600)), quiet: secs(86_400) };
+    before.devices[1].quiet = secs(151);
+    let mut now = before.clone();
+    now.devices[0].since_reading = Some(secs(3_900));
+    now.devices[1].since_reading = None;
+    let unproven = |step| match step {
+        Step::Commit(failing) => failing.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        other @ (Step::Wait(_) | Step::RollBack(_)) => panic!("{other:?}"),
+    };
+    assert_eq!(
+        unproven(judge(&baseline(&before), &now, secs(300), &Limits::default())),
+        ["devices: analyser has given nothing for 300 s", "devices: pump-2 has given nothing for 300 s"]
+    );
+    // One that is heard twice within the trial does.
+    now.devices[1].quiet = secs(150);
+    let step = judge(&baseline(&before), &now, secs(300), &Limits::default());
+    assert!(reason(step).contains("pump-2"));
+}
+
+#[test]
+fn a_trial_knows_when_it_ends() {
+    let began = Mono::from_nanos(7_000_000_000);
+    let trial = Trial::new(baseline(&well()), Limits::default(), began);
+    let early = trial.handle_vitals(&well(), began + secs(299));
+    assert_eq!((early, trial.ends_at()), (Step::Wait(Vec::new()), began + secs(300)));
+    assert_eq!(trial.handle_vitals(&well(), trial.ends_at()), Step::Commit(Vec::new()));
+    let mut dead = well();
+    dead.is_uplink_up = false;
+    assert!(reason(trial.handle_vitals(&dead, trial.ends_at())).starts_with("uplink"));
+}
+
+#[test]
+fn a_bundle_cannot_talk_the_trial_away() {
+    let floor = Floor::default();
+    let nothing = Limits { trial: secs(0), uplink: secs(1 << 40), memory: u64::MAX };
+    let clamped = nothing.clamped(&floor);
+    assert_eq!(clamped, Limits { trial: secs(300), uplink: secs(300), memory: 256 << 20 });
+    let endless = Limits { trial: Duration::MAX, uplink: secs(0), memory: 0 }.clamped(&floor);
+    assert_eq!(endless, Limits { trial: secs(3_600), uplink: secs(30), memory: 16 << 20 });
+    assert_eq!(Limits::default().clamped(&floor), Limits::default());
+}
