@@ -22,6 +22,7 @@ pub mod refusal;
 pub mod share;
 pub mod start;
 mod strict;
+pub mod topics;
 pub mod trust;
 pub mod turn;
 #[cfg(test)]
