@@ -148,43 +148,46 @@ impl Site {
         options
     }
 
-    /// Publishes retained, by another client, until the broker has all of it; then gives what it retains of `filter`
-    /// up to a document that is put there as the last one.
+    /// Publishes retained, by another client, and waits until the broker has it; then gives all that it retains: what
+    /// comes before a document that is published once the subscription holds.
     fn retained(&self, put: &[(&str, Vec<u8>)]) -> BTreeMap<String, Vec<u8>> {
-        const LAST: &str = "c/v1/st-anna/zz";
+        const LAST: &str = "c/v1/st-anna/last";
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+        let talk = async {
             let (client, mut events) = AsyncClient::builder(self.options()).capacity(64).build();
+            let retained = || PublishOptions::new(QoS::AtLeastOnce).retained();
+            let mut left = put.len();
             for (topic, bytes) in put {
-                let options = PublishOptions::new(QoS::AtLeastOnce).retained();
-                drop(client.try_publish_tracked(*topic, bytes.clone(), options).unwrap());
+                drop(client.try_publish_tracked(*topic, bytes.clone(), retained()).unwrap());
             }
-            // Comes back live when all before it has been taken.
-            client.try_subscribe(LAST, QoS::AtLeastOnce).unwrap();
-            client.try_publish_tracked(LAST, "x", PublishOptions::new(QoS::AtLeastOnce)).unwrap();
             let mut found = BTreeMap::new();
-            let mut settled = 0;
-            let all = async {
-                while settled < 2 {
-                    if let Event::Incoming(Packet::Publish(publish)) = events.poll().await.unwrap() {
-                        let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
-                        if topic == LAST {
-                            settled += 1;
-                            if settled == 1 {
-                                client.try_subscribe("c/v1/st-anna/#", QoS::AtMostOnce).unwrap();
-                                client
-                                    .try_publish_tracked(LAST, "x", PublishOptions::new(QoS::AtMostOnce))
-                                    .unwrap();
-                            }
-                        } else {
-                            found.insert(topic, publish.payload.to_vec());
+            loop {
+                match events.poll().await.unwrap() {
+                    Event::Incoming(Packet::ConnAck(_)) if left == 0 => {
+                        client.try_subscribe("c/v1/st-anna/#", QoS::AtMostOnce).unwrap();
+                    }
+                    Event::Incoming(Packet::PubAck(_)) => {
+                        left -= 1;
+                        if left == 0 {
+                            client.try_subscribe("c/v1/st-anna/#", QoS::AtMostOnce).unwrap();
                         }
                     }
+                    Event::Incoming(Packet::SubAck(_)) => {
+                        let once = PublishOptions::new(QoS::AtMostOnce);
+                        drop(client.try_publish_tracked(LAST, "x", once).unwrap());
+                    }
+                    Event::Incoming(Packet::Publish(publish)) if publish.topic == LAST.as_bytes() => {
+                        return found;
+                    }
+                    Event::Incoming(Packet::Publish(publish)) => {
+                        let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
+                        found.insert(topic, publish.payload.to_vec());
+                    }
+                    _ => {}
                 }
-            };
-            tokio::time::timeout(Duration::from_secs(30), all).await.unwrap();
-            found
-        })
+            }
+        };
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), talk).await.unwrap() })
     }
 
     /// A report of a gateway with its chain, signed by the key of `signer`.
