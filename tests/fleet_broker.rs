@@ -4,6 +4,8 @@
 #![expect(clippy::tests_outside_test_module, reason = "the whole file is one")]
 #![expect(
     clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::format_push_string,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
@@ -76,11 +78,11 @@ impl Site {
         site.done("gateway add gw-1 --group icu-3 fleet");
         site.done("gateway add gw-2 --group icu-3 fleet");
         let settings = format!(
-            "host = \"localhost\"\nport = {}\nauthorities = {:?}\ncertificate = {:?}\nkey = {:?}\n",
+            "host = \"localhost\"\nport = {}\nauthorities = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n",
             site.broker.port,
-            site.certificates.pki.authorities(),
-            site.operator.certificate,
-            site.operator.key,
+            site.certificates.pki.authorities().display(),
+            site.operator.certificate.display(),
+            site.operator.key.display(),
         );
         fs::write(site.path("fleet/broker.toml"), settings).unwrap();
         site
@@ -353,7 +355,7 @@ fn the_whole_fleet_is_seen_and_a_forged_report_is_unproven() {
     let stranger = wardline::lab::pki::Pki::create(&site.path("stranger")).unwrap().authorities();
     let file = site.path("fleet/broker.toml");
     let settings = fs::read_to_string(&file).unwrap();
-    fs::write(&file, format!("{settings}gateway_authorities = {stranger:?}\n")).unwrap();
+    fs::write(&file, format!("{settings}gateway_authorities = \"{}\"\n", stranger.display())).unwrap();
     let rows: Value = serde_json::from_str(&site.done("watch --once --json fleet")).unwrap();
     assert_eq!(rows[0]["proven"], false, "{rows}");
 }

@@ -271,14 +271,17 @@ impl Broker {
         let notice = notice.map_err(|error| self.silent(&format!("takes nothing more: {error}")))?;
         let answer = self.runtime.block_on(async { timeout(PATIENCE, notice.wait_async()).await });
         match answer {
-            Ok(Ok(PublishResult::Qos1(ack))) => match ack.reason {
-                PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Ok(()),
-                PubAckReason::NotAuthorized => Err(refused(format!(
-                    "broker {} does not let us write {topic} (NotAuthorized): give our certificate write access there",
+            Ok(Ok(PublishResult::Qos1(ack))) => {
+                let reason = ack.reason;
+                if matches!(reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
+                    return Ok(());
+                }
+                Err(refused(format!(
+                    "broker {} does not let us write {topic} ({reason:?}): give our certificate write access there, or see \
+                     the broker's log",
                     self.name
-                ))),
-                other => Err(refused(format!("broker {} refuses {topic}: {other:?}", self.name))),
-            },
+                )))
+            }
             Ok(Ok(_) | Err(_)) | Err(_) => Err(self.lost()),
         }
     }

@@ -158,11 +158,15 @@ fn state(head: &Head, report: Option<(&Reported, bool)>) -> State {
         return State::Failed;
     }
     let runs = report.running.is_some_and(|one| one.version == head.version && one.sha256 == head.sha256);
-    match report.standing.word {
-        Word::Fetches | Word::UnderWay if !runs || report.standing.word == Word::UnderWay => State::UnderWay,
-        _ if runs && proven => State::Runs,
-        _ if runs => State::Claims,
-        _ => State::Waits,
+    let word = report.standing.word;
+    if word == Word::UnderWay || (word == Word::Fetches && !runs) {
+        State::UnderWay
+    } else if !runs {
+        State::Waits
+    } else if proven {
+        State::Runs
+    } else {
+        State::Claims
     }
 }
 

@@ -14,7 +14,7 @@ use super::outgoing::Outgoing;
 use super::progress::{Member, Progress, progress};
 use super::proof::Authorities;
 use super::publish::Release;
-use super::view::View;
+use super::view::{Known, Sight, View};
 use super::waves::{self, Plan};
 use super::{PROGRAM, after_days, at, refused};
 use crate::cli::exit::{Exit, Failure};
@@ -287,15 +287,15 @@ impl Status {
         drop(broker);
         let now = change.outgoing.now()?.wall;
         let mut view = View::new(organisation, members.iter().map(|id| (id.as_str(), change.group.as_str())));
+        let prove = |bytes: &[u8], report: &_, now| authorities.prove(bytes, report, now);
         for (topic, bytes) in &retained {
-            view.take(topic, bytes, None, now, &|bytes, report, now| authorities.prove(bytes, report, now));
+            view.take(topic, bytes, &Sight { is_live: false, now, prove: &prove });
         }
         let members: Vec<Member<'_>> = members
             .iter()
             .map(|id| {
                 let known = view.of(id);
-                let (report, heard) =
-                    (known.and_then(|known| known.report()), known.and_then(|known| known.heard()));
+                let (report, heard) = (known.and_then(Known::report), known.and_then(Known::heard));
                 Member { id, report, heard }
             })
             .collect();
@@ -324,24 +324,23 @@ fn tell(progress: &Progress, json: bool) -> Result<(), Failure> {
     out.line(format_args!("bundle {} of {}{paused}", progress.bundle, progress.group))?;
     for share in &progress.shares {
         let from = share.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
-        let mut line = format!("{:<9}{from}: {} of {} run it", share.name, share.run, share.members);
+        let mut parts = vec![format!("{:<9}{from}: {} of {} run it", share.name, share.run, share.members)];
         for (count, word) in [(share.claim, "say so without a proof"), (share.under_way, "under way")] {
             if count > 0 {
-                line.push_str(&format!(", {count} {word}"));
+                parts.push(format!("{count} {word}"));
             }
         }
         for (names, word) in [(&share.failed, "took it back"), (&share.silent, "silent")] {
             if !names.is_empty() {
-                line.push_str(&out.paint(Colour::Bad, &format!(", {word}: {}", names.join(", "))));
+                parts.push(out.paint(Colour::Bad, &format!("{word}: {}", names.join(", "))));
             }
         }
-        out.line(format_args!("{line}"))?;
+        out.line(format_args!("{}", parts.join(", ")))?;
     }
-    match &progress.stop {
-        Some(why) => out.line(format_args!("{}: {why}", out.paint(Colour::Bad, "it does harm")))?,
-        None => {
-            out.line(format_args!("{} tried it, {} took it back", progress.executed, progress.failures))?
-        }
-    }
+    let verdict = match &progress.stop {
+        Some(why) => format!("{}: {why}", out.paint(Colour::Bad, "it does harm")),
+        None => format!("{} tried it, {} took it back", progress.executed, progress.failures),
+    };
+    out.line(format_args!("{verdict}"))?;
     Ok(out.finish()?)
 }

@@ -103,6 +103,14 @@ pub(super) struct Row {
 /// Judges whether a report is the gateway's own.
 pub(super) type Prove<'a> = &'a dyn Fn(&[u8], &Reported, Wall) -> Result<(), String>;
 
+/// How and when something came.
+pub(super) struct Sight<'a> {
+    /// It came as it was published, and had not been retained.
+    pub(super) is_live: bool,
+    pub(super) now: Wall,
+    pub(super) prove: Prove<'a>,
+}
+
 impl View {
     /// Of the gateways of the register, each with its group.
     pub(super) fn new<'a>(
@@ -127,20 +135,13 @@ impl View {
         self.gateways.get(gateway)
     }
 
-    /// Something came; `live` is when, unless it had been retained.
-    pub(super) fn take(
-        &mut self,
-        topic: &str,
-        bytes: &[u8],
-        live: Option<Wall>,
-        now: Wall,
-        prove: Prove<'_>,
-    ) {
+    /// Something came.
+    pub(super) fn take(&mut self, topic: &str, bytes: &[u8], sight: &Sight<'_>) {
         if let Some(topic) = Topic::read(topic) {
             if let What::Reported { gateway } = topic.what()
                 && topic.organisation() == self.organisation
             {
-                self.reported(&gateway.clone(), bytes, live, now, prove);
+                self.reported(gateway, bytes, sight);
             }
             return;
         }
@@ -158,7 +159,7 @@ impl View {
             }
             "heartbeat" => {
                 if let Ok(beat) = serde_json::from_slice::<Beat>(bytes) {
-                    known.lives(live.or_else(|| Wall::read(&beat.time)), now);
+                    known.lives(Wall::read(&beat.time), sight);
                     known.beat = Some(beat);
                 }
             }
@@ -171,7 +172,7 @@ impl View {
         (is_name(gateway) && has_room).then(|| self.gateways.entry(gateway.to_owned()).or_default())
     }
 
-    fn reported(&mut self, gateway: &str, bytes: &[u8], live: Option<Wall>, now: Wall, prove: Prove<'_>) {
+    fn reported(&mut self, gateway: &str, bytes: &[u8], sight: &Sight<'_>) {
         let organisation = self.organisation.clone();
         let Some(known) = self.known(gateway) else { return };
         if bytes.is_empty() {
@@ -185,12 +186,12 @@ impl View {
                 return;
             }
         };
-        let mut proof = prove(bytes, &report, now);
+        let mut proof = (sight.prove)(bytes, &report, sight.now);
         if report.gateway != gateway || report.organisation != organisation {
             proof = Err(format!("it is of gateway {:?} of {:?}", report.gateway, report.organisation));
         }
         known.fault = None;
-        known.lives(Some(live.unwrap_or(report.at.0)), now);
+        known.lives(Some(report.at.0), sight);
         known.report = Some((report, proof));
     }
 
@@ -208,9 +209,11 @@ impl View {
 }
 
 impl Known {
-    fn lives(&mut self, at: Option<Wall>, now: Wall) {
+    /// `said` is the gateway's own word of when that was.
+    fn lives(&mut self, said: Option<Wall>, sight: &Sight<'_>) {
         // A clock that runs ahead makes no gateway younger than now.
-        self.heard = self.heard.max(at.map(|at| at.min(now)));
+        let said = said.map(|said| said.min(sight.now));
+        self.heard = self.heard.max(if sight.is_live { Some(sight.now) } else { said });
     }
 
     fn group(&self) -> Option<&str> {

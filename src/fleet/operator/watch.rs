@@ -13,11 +13,10 @@ use super::broker::{self, Broker, Connection};
 use super::folder::Fleet;
 use super::now;
 use super::proof::Authorities;
-use super::view::{Row, View};
+use super::view::{Row, Sight, View};
 use crate::cli::exit::Failure;
 use crate::cli::out::{self, Colour};
 use crate::fleet::documents::Head;
-use crate::time::Wall;
 
 /// How often ages are drawn anew.
 const TICK: Duration = Duration::from_secs(1);
@@ -72,7 +71,7 @@ impl Watch {
         let mut broker = Broker::connect(&settings)?;
         let filters = View::filters(&register.organisation);
         for (topic, bytes) in broker.retained(&filters)? {
-            view.take(&topic, &bytes, None, now(None)?.wall, &prove);
+            view.take(&topic, &bytes, &Sight { is_live: false, now: now(None)?.wall, prove: &prove });
         }
         let mut shown = Vec::new();
         loop {
@@ -84,9 +83,8 @@ impl Watch {
             }
             shown = rows;
             if let Some(heard) = broker.hear(TICK)? {
-                let moment = now(None)?.wall;
-                let live: Option<Wall> = (!heard.retained).then_some(moment);
-                view.take(&heard.topic, &heard.payload, live, moment, &prove);
+                let sight = Sight { is_live: !heard.retained, now: now(None)?.wall, prove: &prove };
+                view.take(&heard.topic, &heard.payload, &sight);
             }
         }
     }
@@ -200,6 +198,7 @@ fn age(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Wall;
 
     #[test]
     fn a_row_is_a_line_and_what_is_wrong_is_said_below() {
@@ -208,8 +207,9 @@ mod tests {
         let bytes = crate::fleet::documents::reported::sealed(payload, "key", Vec::new());
         let now = Wall::read("2026-11-22T12:10:00Z").unwrap();
         let prove = |_: &[u8], _: &_, _| Err("its key did not sign it".to_owned());
-        view.take("c/v1/st-anna/gw/gw-1/reported", &bytes, None, now, &prove);
-        view.take("s/v1/st-anna/icu-3/gw-1/status", br#"{"state":"offline"}"#, None, now, &prove);
+        let sight = Sight { is_live: false, now, prove: &prove };
+        view.take("c/v1/st-anna/gw/gw-1/reported", &bytes, &sight);
+        view.take("s/v1/st-anna/icu-3/gw-1/status", br#"{"state":"offline"}"#, &sight);
         let head = Head { version: 8, sha256: crate::fleet::documents::Digest::of(b""), root: 1 };
         let rows = view.rows(None, now, &|_| Some(head.clone()));
         let cells: Vec<String> = cells(&rows[0]).split_whitespace().map(str::to_owned).collect();

@@ -42,10 +42,10 @@ pub(super) fn rollout(plan: &Plan<'_>, bundle: u64, now: Wall) -> Result<Rollout
 /// The same roll-out signed anew. What had not begun when it was signed as paused is as far ahead as it was then: a
 /// pause must not let several waves begin at once when it ends.
 pub(super) fn again(last: Rollout, signed: Wall, now: Wall, paused: bool) -> Rollout {
-    let passed = if last.paused { now.as_millis().saturating_sub(signed.as_millis()).max(0) } else { 0 };
+    let since = if last.paused { now.as_millis().saturating_sub(signed.as_millis()).max(0) } else { 0 };
     let waves = last.waves.into_iter().map(|wave| {
         let start = wave.start.0;
-        let shift = if start > signed { passed } else { 0 };
+        let shift = if start > signed { since } else { 0 };
         Wave { start: whole_second(start.as_millis().saturating_add(shift)), ..wave }
     });
     Rollout { waves: waves.collect(), paused, ..last }

@@ -24,7 +24,7 @@ fn prove(_: &[u8], report: &Reported, _: Wall) -> Result<(), String> {
 
 fn take(view: &mut View, topic: &str, bytes: &[u8], live: bool) {
     let now = at("2026-11-22T12:10:00Z");
-    view.take(topic, bytes, live.then_some(now), now, &prove);
+    view.take(topic, bytes, &Sight { is_live: live, now, prove: &prove });
 }
 
 fn row(view: &View, gateway: &str, head: u64, digest: Digest) -> Row {
