@@ -21,7 +21,7 @@ use crate::fleet::{hex, strict};
 
 pub use crate::fleet::dsse::pae;
 
-/// The longest detail, reason and line on health, in bytes.
+/// The longest detail and reason, in bytes.
 pub const MAX_DETAIL: usize = 512;
 /// The longest line on health, in bytes.
 pub const MAX_HEALTH: usize = 160;
