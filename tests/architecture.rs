@@ -43,6 +43,9 @@ const OWNED: [(&str, &str); 17] = [
     ("fuser::", "src/lab/disk/mount.rs"),
 ];
 
+/// The operator's side has a connection of its own to the broker, in one file too; it is never on a gateway.
+const OPERATOR: (&str, &str) = ("rumqttc", "src/fleet/operator/broker.rs");
+
 /// What the lab measures the store against: each in one file of its own.
 const PEERS: [(&str, &str); 2] =
     [("sled::", "src/lab/bench/store/tree.rs"), ("rusqlite", "src/lab/bench/store/sqlite.rs")];
@@ -198,7 +201,8 @@ fn each_heavy_crate_is_named_in_one_place() {
     let mut wrong = Vec::new();
     for source in daemon_sources() {
         for (name, owner) in OWNED {
-            if source.code.contains(name) && !source.path.starts_with(owner) {
+            let is_owner = source.path.starts_with(owner) || (name, source.path.as_str()) == OPERATOR;
+            if source.code.contains(name) && !is_owner {
                 wrong.push(format!("{} names {name}, which belongs to {owner}", source.path));
             }
         }

@@ -11,6 +11,9 @@
     reason = "a test fails by panicking, its helpers too; its own files are read back at once"
 )]
 
+#[path = "fleet_cli/rollouts.rs"]
+mod rollouts;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -36,7 +39,7 @@ fn run(arguments: &[&str]) -> Output {
     Command::new(BINARY).args(arguments).output().unwrap()
 }
 
-fn text(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -80,10 +83,10 @@ impl Fleet {
             let (file, folder) = (passphrases(place.path()), place.path().join("fleet"));
             let (file, folder) = (file.to_str().unwrap(), folder.to_str().unwrap());
             let made = run(&["init", "--organisation", "st-anna", "--passphrase-file", file, folder]);
-            assert!(made.status.success(), "{}", text(&made));
+            assert!(made.status.success(), "{}", text_of(&made));
             for (id, group) in [("gw-1", "icu-3"), ("gw-2", "icu-3"), ("gw-9", "icu-4")] {
                 let added = run(&["gateway", "add", id, "--group", group, folder]);
-                assert!(added.status.success(), "{}", text(&added));
+                assert!(added.status.success(), "{}", text_of(&added));
             }
             place
         });
@@ -104,7 +107,7 @@ impl Fleet {
     fn about(&self, group: &str, arguments: &str) -> Output {
         let mut command = Command::new(BINARY);
         command.args(arguments.split_whitespace()).args(["--group", group]).current_dir(self.place.path());
-        let needs_key = ["sign", "countersign", "publish"]
+        let needs_key = ["sign", "countersign", "publish", "start", "pause", "resume", "abort"]
             .iter()
             .any(|word| arguments.split(' ').any(|one| one == *word));
         if needs_key {
@@ -115,7 +118,7 @@ impl Fleet {
 
     fn done(&self, arguments: &str) -> String {
         let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments}: {}", text(&output));
+        assert!(output.status.success(), "{arguments}: {}", text_of(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -123,7 +126,7 @@ impl Fleet {
     fn refused(&self, arguments: &str, code: i32, words: &str) {
         let before = (content(&self.path("out")), content(&self.path("fleet/published")));
         let output = self.run(arguments);
-        let said = text(&output);
+        let said = text_of(&output);
         assert_eq!(output.status.code(), Some(code), "{arguments}: {said}");
         assert!(said.contains(words), "{arguments}: {said}");
         assert!(!said.contains("a passphrase of"), "{said}");
@@ -200,7 +203,7 @@ impl Fleet {
         let output = command.current_dir(self.place.path()).output().unwrap();
         (
             output.status.code(),
-            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output))),
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text_of(&output))),
         )
     }
 
@@ -239,7 +242,7 @@ fn init_makes_keys_of_their_own_and_overwrites_nothing() {
     };
     let output = again(&file, &folder);
     assert_eq!(output.status.code(), Some(6));
-    assert!(text(&output).contains("nothing is overwritten"), "{}", text(&output));
+    assert!(text_of(&output).contains("nothing is overwritten"), "{}", text_of(&output));
     // The keys alone are enough of a fleet not to be written over.
     fs::remove_file(fleet.path("fleet/fleet.toml")).unwrap();
     assert_eq!(again(&file, &folder).status.code(), Some(6));
@@ -258,8 +261,12 @@ fn init_makes_keys_of_their_own_and_overwrites_nothing() {
         fs::write(&file, lines).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         let output = again(&file, &other);
-        assert!(!output.status.success() && text(&output).contains(words), "{words}: {}", text(&output));
-        assert!(!text(&output).contains("secret words") && !other.exists());
+        assert!(
+            !output.status.success() && text_of(&output).contains(words),
+            "{words}: {}",
+            text_of(&output)
+        );
+        assert!(!text_of(&output).contains("secret words") && !other.exists());
     }
 }
 
@@ -445,10 +452,10 @@ fn what_expires_too_soon_does_not_leave() {
     fleet.done("bundle sign --key config-1 --at 2036-01-02 --yes-expires-soon");
     fleet.done("bundle countersign --key config-2");
     // The root holds for a year, and the bundle for longer.
-    fleet.refused("publish --to out --at 2036-01-02", 6, "root 1 expired at");
+    fleet.refused("publish --to out --at 2036-01-02 --future", 6, "root 1 expired at");
     let year: u32 = now[..4].parse().unwrap();
     let later = format!("{}{}", year + 1, &now[4..]);
-    fleet.refused(&format!("publish --to out --at {}", before(&later, 3)), 6, "root 1 expires in");
+    fleet.refused(&format!("publish --to out --future --at {}", before(&later, 3)), 6, "root 1 expires in");
     let early = Fleet::new();
     early.done("bundle new");
     early.draft(BOTH, &FOUR);
@@ -459,10 +466,10 @@ fn what_expires_too_soon_does_not_leave() {
     early.done("bundle sign --key config-1");
     early.done("bundle countersign --key config-2");
     let late = before(&soon, 5);
-    early.refused(&format!("publish --to out --at {late}"), 6, "bundle 1 expires in 5 days");
-    early.refused(&format!("publish --to out --at {}", before(&soon, -1)), 6, "bundle 1 expired");
+    early.refused(&format!("publish --to out --future --at {late}"), 6, "bundle 1 expires in 5 days");
+    early.refused(&format!("publish --to out --future --at {}", before(&soon, -1)), 6, "bundle 1 expired");
     early.refused("publish --to out --at 2026-01-02", 6, "bundle 1 holds from");
-    early.done(&format!("publish --to out --at {late} --yes-expires-soon"));
+    early.done(&format!("publish --to out --future --at {late} --yes-expires-soon"));
 }
 
 /// A moment so many days before another.
@@ -522,7 +529,11 @@ fn members_and_devices_are_of_this_group_and_registered() {
     }
     fleet.refused("bundle check --json", 3, "\"valid\":false");
     let other = fleet.about("icu-7", "bundle new");
-    assert!(text(&other).contains("no gateway of fleet.toml is in group \"icu-7\""), "{}", text(&other));
+    assert!(
+        text_of(&other).contains("no gateway of fleet.toml is in group \"icu-7\""),
+        "{}",
+        text_of(&other)
+    );
 }
 
 #[test]
@@ -556,14 +567,14 @@ fn a_bundle_of_another_group_or_fleet_does_not_go_out() {
     fs::copy(fleet.path("fleet/g/icu-3/bundle-1.json"), fleet.path("fleet/g/icu-4/bundle-1.json")).unwrap();
     let output = fleet.about("icu-4", "publish --to out");
     assert_eq!(output.status.code(), Some(6));
-    assert!(text(&output).contains("is of group \"icu-3\", not of \"icu-4\""), "{}", text(&output));
+    assert!(text_of(&output).contains("is of group \"icu-3\", not of \"icu-4\""), "{}", text_of(&output));
     assert!(!fleet.path("out/g/icu-4").exists());
     // A stick that holds another fleet's root.
     fs::remove_file(fleet.path("out/root/1.json")).unwrap();
     fs::write(fleet.path("out/root/1.json"), "{}").unwrap();
     let output = fleet.run("publish --to out");
     assert_eq!(output.status.code(), Some(6));
-    assert!(text(&output).contains("has another content than what is published"), "{}", text(&output));
+    assert!(text_of(&output).contains("has another content than what is published"), "{}", text_of(&output));
     assert_eq!(fs::read(fleet.path("out/root/1.json")).unwrap(), b"{}");
 }
 

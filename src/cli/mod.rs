@@ -129,7 +129,12 @@ fn long_help() -> String {
 
 /// Reads the command line, does what it says, and gives the exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    start("wardline", dispatch)
+}
+
+/// The same for any program whose command line is `C`.
+pub(crate) fn start<C: Parser>(program: &str, dispatch: impl FnOnce(C) -> Result<(), Failure>) -> ExitCode {
+    let cli = match C::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help goes to standard output and is no error; the rest is a wrong command line.
@@ -142,7 +147,7 @@ pub fn main() -> ExitCode {
         Ok(()) => Exit::Ok.into(),
         Err(failure) => {
             if let Some(error) = failure.error {
-                out::remark(format_args!("{error:#}"));
+                out::remark_of(program, format_args!("{error:#}"));
             }
             failure.exit.into()
         }

@@ -5,6 +5,7 @@
 //! struct refuses what it does not know: a newer operator's field that this program would pass over
 //! could be the one that matters, so `schema` goes up with it.
 
+pub mod reported;
 mod root;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -109,6 +109,17 @@ impl Envelope {
         self.signatures.push((id, key.sign(&pae(&self.payload_type, &self.payload)).to_vec()));
     }
 
+    /// Adds a signature over [`pae`] that somebody else has made.
+    pub fn add(&mut self, keyid: String, signature: Vec<u8>) {
+        self.signatures.push((keyid, signature));
+    }
+
+    /// Whether one of the signatures under this id holds, as `holds` judges message and signature.
+    pub fn is_signed(&self, keyid: &str, holds: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+        let message = pae(&self.payload_type, &self.payload);
+        self.signatures.iter().any(|(id, signature)| id == keyid && holds(&message, signature))
+    }
+
     /// What the payload is said to be.
     pub fn payload_type(&self) -> &str {
         &self.payload_type
@@ -140,8 +151,8 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     message
 }
 
-/// The specification allows the standard and the URL-safe alphabet.
-fn decode(text: &str) -> Option<Vec<u8>> {
+/// Base64 as bytes. The specification allows the standard and the URL-safe alphabet.
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     Base64::decode_vec(text).or_else(|_| Base64Url::decode_vec(text)).ok()
 }
 

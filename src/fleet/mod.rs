@@ -23,6 +23,7 @@ pub mod refusal;
 pub mod share;
 pub mod start;
 mod strict;
+pub mod topics;
 pub mod trust;
 pub mod turn;
 #[cfg(test)]

@@ -250,7 +250,7 @@ async fn poll_one(event_loop: &mut EventLoop, events: &mpsc::Sender<LinkEvent>, 
 }
 
 /// Says in words what an error of the library means and what to do about it.
-fn classify(error: &ConnectionError, broker: &str, up: bool) -> LinkError {
+pub(crate) fn classify(error: &ConnectionError, broker: &str, up: bool) -> LinkError {
     let broker = broker.to_owned();
     if let Some(tls) = tls_cause(error) {
         return classify_tls(tls, broker);

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::diff::{Diff, diff};
 use super::draft::{self, Head};
 use super::folder::{Fleet, read_text};
-use super::{At, Signer, after_days, at, guard, now, refused};
+use super::{At, Signer, Yes, after_days, at, guard, now, refused};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{self, Colour};
 use crate::fleet::documents::{Bundle, Digest, Document as _, Role, RoleKind, Root, Stamp};
@@ -21,7 +21,7 @@ use crate::fleet::trust::MAX_STEP;
 use crate::host::atomic_file;
 
 /// How long a new bundle holds unless the draft says otherwise.
-const LIFE_DAYS: i64 = 180;
+pub(super) const LIFE_DAYS: i64 = 180;
 
 /// Write, check, compare and sign what a ward runs.
 #[derive(Debug, Args)]
@@ -78,12 +78,8 @@ struct Sign {
     place: Place,
     #[command(flatten)]
     signer: Signer,
-    /// Yes, so many devices are taken off the allowlist.
-    #[arg(long, value_name = "N")]
-    yes_remove: Option<usize>,
-    /// Yes, though it expires within 14 days.
-    #[arg(long)]
-    yes_expires_soon: bool,
+    #[command(flatten)]
+    yes: Yes,
 }
 
 #[derive(Debug, Args)]
@@ -230,9 +226,9 @@ impl Sign {
             )));
         }
         let now = now(self.place.at.moment())?.wall;
-        guard::expiry("the draft", bundle.expires, now, self.yes_expires_soon, "set a later `expires`")?;
+        guard::expiry("the draft", bundle.expires, now, self.yes.expires_soon, "set a later `expires`")?;
         let diff = self.place.diff(&fleet, &bundle)?;
-        guard::removal(&diff, self.yes_remove)?;
+        guard::removal(&diff, self.yes.remove)?;
         let root = fleet.root()?;
         let key = self.signer.open(fleet.path())?;
         entitled(&root, &key)?;

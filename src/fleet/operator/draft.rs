@@ -1,6 +1,6 @@
 //! A bundle as a person writes it: TOML, `[[device]]` as in `devices.d` with `gateways = [...]`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml_edit::DocumentMut;
 
@@ -12,7 +12,7 @@ const TEMPLATE: &str = include_str!("draft.toml");
 /// How `toml_edit` names a date that is no text, for those who do not know it.
 const DATE: &str = "$__toml_private_datetime";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Draft {
     group: String,
@@ -81,6 +81,30 @@ fn changed(text: &str, head: &Head<'_>, with_members: bool) -> Result<String, St
         put("members", head.members.iter().map(String::as_str).collect::<toml_edit::Array>().into());
     }
     Ok(document.to_string())
+}
+
+/// The content of a bundle as a draft.
+pub(super) fn restored(bundle: &Bundle, head: &Head<'_>) -> Result<String, String> {
+    let tables = |tables: &[Table]| tables.iter().map(|table| table.0.clone()).collect();
+    let draft = Draft {
+        group: head.group.to_owned(),
+        version: head.version,
+        min_agent: bundle.min_agent.clone(),
+        not_before: head.not_before,
+        expires: head.expires,
+        members: head.members.to_vec(),
+        transfer: bundle.transfers.clone(),
+        settings: bundle.settings.0.clone(),
+        device: tables(&bundle.devices),
+        line_driver: tables(&bundle.line_drivers),
+        advisories: bundle.advisories.clone(),
+        revocations: bundle.revocations.clone(),
+    };
+    let text = toml_edit::ser::to_string_pretty(&draft).map_err(|error| error.to_string())?;
+    Ok(format!(
+        "# The content of bundle {}, to be signed as bundle {}.\n{text}",
+        bundle.version, head.version
+    ))
 }
 
 /// Reads a draft as the bundle that it would be, judged as a gateway judges one.
@@ -160,6 +184,21 @@ mod tests {
         let example = example.replace("\n#", "\n").replace("GATEWAY", "gw-1");
         let bundle = read(&format!("{before}[[device]]{example}"), "st-anna").unwrap();
         assert_eq!(bundle.devices[0].0["gateways"], serde_json::json!(["gw-1"]));
+    }
+
+    #[test]
+    fn a_bundle_becomes_a_draft_of_the_same_content() {
+        let text = first(&head(&["gw-1".to_owned()], 3)).unwrap().replace(
+            "#[[device]]",
+            "[[device]]\ngateways = [\"gw-1\"]\nid = \"a\"\nexpects = { serial = \"1\" }\n#[[device]]",
+        );
+        let text = text.replace("#[settings.uplink]", "[settings.uplink]\nheartbeat = \"30s\"\n#");
+        let before = read(&text, "st-anna").unwrap();
+        assert_eq!(before.devices.len(), 1);
+        let again = restored(&before, &head(&["gw-1".to_owned()], 5)).unwrap();
+        assert!(again.contains("[[device]]") && again.contains("[settings.uplink]"), "{again}");
+        let after = read(&again, "st-anna").unwrap();
+        assert_eq!(after, Bundle { version: 5, ..before });
     }
 
     #[test]

@@ -109,11 +109,16 @@ impl Fleet {
         self.path.join(PUBLISHED)
     }
 
-    /// The newest root, each judged by the one before it.
-    pub(super) fn root(&self) -> Result<Root, Failure> {
+    /// Every root, each judged by the one before it.
+    pub(super) fn roots(&self) -> Result<Vec<Root>, Failure> {
         let published = self.published();
-        walk::roots(&published, &self.register.organisation)
+        walk::chain(&walk::folder(&published), &self.register.organisation)
             .map_err(|why| refused(format!("{}: {why}", published.join("root").display())))
+    }
+
+    /// The newest root.
+    pub(super) fn root(&self) -> Result<Root, Failure> {
+        self.roots()?.pop().ok_or_else(|| refused("there is no root"))
     }
 
     /// Adds a gateway to the register.
@@ -171,9 +176,13 @@ impl Fleet {
         judge().map_err(|why: String| refused(format!("{}: {why}", file.display())))
     }
 
-    /// The last timestamp that went out for a group.
+    /// The last timestamp that went out for a group, under whichever root.
     pub(super) fn last(&self, group: &str) -> Result<Option<Timestamp>, Failure> {
-        last(&self.published(), group)
+        let published = self.published();
+        last(&published, group, &self.roots()?)?.transpose().map_err(|why| {
+            let file = published.join(walk::timestamp_file(group));
+            refused(format!("{} {why}: bring it back from a copy of the folder", file.display()))
+        })
     }
 
     /// The bundle that the last timestamp of a group names.
@@ -183,19 +192,15 @@ impl Fleet {
     }
 }
 
-/// The timestamp of a group in a published folder. Nothing is believed because of it.
-pub(super) fn last(published: &Path, group: &str) -> Result<Option<Timestamp>, Failure> {
-    let file = published.join(walk::timestamp_file(group));
-    let bytes = match atomic_file::read(&file, Timestamp::CAP) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(at(error)),
-    };
-    let judge = || {
-        let envelope = Envelope::parse(&bytes, Timestamp::CAP).map_err(|fault| fault.to_string())?;
-        Timestamp::read(envelope.payload())
-    };
-    judge().map(Some).map_err(|why| refused(format!("{}: {why}", file.display())))
+/// The timestamp of a group in a published folder, or why it is not believed: a number out of a file that anybody
+/// may have written would use up the numbers.
+pub(super) fn last(
+    published: &Path,
+    group: &str,
+    roots: &[Root],
+) -> Result<Option<Result<Timestamp, String>>, Failure> {
+    let bytes = walk::folder(published)(&walk::timestamp_file(group), Timestamp::CAP).map_err(at)?;
+    Ok(bytes.map(|bytes| walk::stamp(&bytes, roots, group)))
 }
 
 /// A text file; `None`: it is not there.

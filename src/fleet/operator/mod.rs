@@ -1,10 +1,11 @@
 //! `wardline-fleet`: the operator's side. Keys, bundles, and what is published; never on a gateway.
 //!
 //! In: a folder that people keep (`folder`), passphrases, the clock. Out: signed documents in the layout of
-//! the topics, which a stick or a broker carries byte by byte. Nothing here speaks to a network. What never
+//! the topics, which a stick or a broker carries byte by byte. Only `broker` speaks to a network. What never
 //! happens: a document goes out that a member would refuse; a file is overwritten that cannot be made again;
 //! a passphrase or a key is printed.
 
+mod broker;
 mod bundle;
 mod diff;
 mod draft;
@@ -13,10 +14,19 @@ mod gateway;
 mod guard;
 mod init;
 mod keyfile;
+mod outgoing;
 mod passphrase;
+mod progress;
+mod proof;
 mod publish;
+mod push;
+mod rollout;
+mod root;
 mod verify;
+mod view;
 mod walk;
+mod watch;
+mod waves;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,7 +34,6 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::out;
 use crate::fleet::documents::Stamp;
 use crate::fleet::key::PrivateKey;
 use crate::host::clock::SystemClock;
@@ -41,7 +50,7 @@ const EXITS: &str = "Exit codes:\n  0  done\n  1  failed while running\n  2  the
     3  a draft or the register is not valid\n  4  a key or its passphrase cannot be used\n  \
     6  refused: a mistake that was caught, or a document that a gateway would not believe";
 
-/// Signs what the gateways of a hospital run: keys, bundles, roll-outs. No network.
+/// Signs what the gateways of a hospital run: keys, bundles, roll-outs. Only push, rollout and watch use the network.
 #[derive(Debug, Parser)]
 #[command(
     name = PROGRAM,
@@ -51,7 +60,9 @@ const EXITS: &str = "Exit codes:\n  0  done\n  1  failed while running\n  2  the
         wardline-fleet init --organisation st-anna /srv/fleet\n  \
         wardline-fleet gateway add gw-1 --group icu-3 /srv/fleet\n  \
         wardline-fleet bundle new --group icu-3 /srv/fleet\n  \
-        wardline-fleet publish --group icu-3 --canary gw-1 --to /media/stick /srv/fleet\n  \
+        wardline-fleet rollout start --group icu-3 --canary gw-1 --push /srv/fleet\n  \
+        wardline-fleet watch /srv/fleet\n  \
+        wardline-fleet publish --group icu-3 --to /media/stick /srv/fleet    where there is no network\n  \
         wardline-fleet verify /media/stick --as gw-1\n\n{EXITS}")
 )]
 struct Cli {
@@ -67,31 +78,23 @@ enum Command {
     Gateway(gateway::Gateways),
     /// Write, check, compare and sign what a ward runs.
     Bundle(bundle::Bundles),
+    /// Say who may sign what from now on: new keys, dropped keys, a later expiry.
+    Root(root::Roots),
     /// Make a bundle the current one, and write everything that a gateway needs to know it.
     Publish(publish::Publish),
+    /// Bring what is published to the broker, where the gateways fetch it.
+    Push(push::Push),
+    /// Let a bundle reach the gateways wave by wave, and stop it when it does harm.
+    Rollout(rollout::Rollouts),
+    /// Show how every gateway is, and go on showing it.
+    Watch(watch::Watch),
     /// Say of each document of a folder whether a gateway would believe it.
     Verify(verify::Verify),
 }
 
 /// Reads the command line, does what it says, and gives the exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
-            let _ = error.print();
-            return exit.into();
-        }
-    };
-    match dispatch(cli) {
-        Ok(()) => Exit::Ok.into(),
-        Err(failure) => {
-            if let Some(error) = failure.error {
-                out::remark_of(PROGRAM, format_args!("{error:#}"));
-            }
-            failure.exit.into()
-        }
-    }
+    crate::cli::start(PROGRAM, dispatch)
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
@@ -100,7 +103,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Init(init) => init.run(),
         Command::Gateway(gateways) => gateways.run(),
         Command::Bundle(bundles) => bundles.run(),
+        Command::Root(roots) => roots.run(),
         Command::Publish(publish) => publish.run(),
+        Command::Push(push) => push.run(),
+        Command::Rollout(rollouts) => rollouts.run(),
+        Command::Watch(watch) => watch.run(),
         Command::Verify(verify) => verify.run(),
     }
 }
@@ -166,6 +173,47 @@ impl At {
     const fn moment(&self) -> Option<Wall> {
         self.at
     }
+}
+
+/// The moment at which something is signed that gateways take as the least time.
+#[derive(Debug, Args)]
+struct SignedAt {
+    #[command(flatten)]
+    at: At,
+    /// Yes, though --at lies ahead: no gateway that believes it takes anything signed before that moment for current.
+    #[arg(long, requires = "at")]
+    future: bool,
+}
+
+impl SignedAt {
+    /// How far ahead of this computer's clock a moment may be said.
+    const AHEAD_MS: i64 = 10 * 60 * 1_000;
+
+    fn now(&self) -> Result<Now, Failure> {
+        let said = now(self.at.moment())?;
+        let clock = SystemClock::default().now().wall;
+        let ahead = said.wall.as_millis().saturating_sub(clock.as_millis());
+        if ahead > Self::AHEAD_MS && !self.future {
+            return Err(refused(format!(
+                "--at {} lies {} minutes ahead: a gateway holds the moment of signing for one that has been, and from \
+                 then on lets everything expire by it, for good; sign at most 10 minutes ahead, or say --future",
+                said.wall,
+                ahead / 60_000
+            )));
+        }
+        Ok(said)
+    }
+}
+
+/// What would be a mistake, were it not said.
+#[derive(Debug, Default, Args)]
+struct Yes {
+    /// Yes, so many devices are taken off the allowlist.
+    #[arg(long = "yes-remove", value_name = "N")]
+    remove: Option<usize>,
+    /// Yes, though the root or the bundle expires within 14 days.
+    #[arg(long = "yes-expires-soon")]
+    expires_soon: bool,
 }
 
 fn moment(text: &str) -> Result<Wall, String> {

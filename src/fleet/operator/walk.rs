@@ -9,7 +9,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::fleet::documents::{Bundle, Document, Root, Timestamp};
+use crate::fleet::documents::{Bundle, Document, Role, RoleKind, Root, Timestamp};
+use crate::fleet::dsse::Envelope;
 use crate::fleet::refusal::Refusal;
 use crate::fleet::trust::{Current, Freshness, Recipient, Trust, Verified};
 use crate::host::atomic_file;
@@ -163,19 +164,43 @@ fn next_roots(source: Source<'_>, trust: &mut Trust, walk: &mut Walk) -> io::Res
     }
 }
 
-/// The newest root of a published folder, each judged by the one before it.
-pub(super) fn roots(published: &Path, organisation: &str) -> Result<Root, String> {
-    let source = folder(published);
+/// Every root there is, from the first on, each judged by the one before it.
+pub(super) fn chain(source: Source<'_>, organisation: &str) -> Result<Vec<Root>, String> {
     let recipient = Recipient { organisation: organisation.to_owned(), gateway: String::new() };
     let read = |file: &str| source(file, Root::CAP).map_err(|error| error.to_string());
-    let first = read(&root_file(1))?.ok_or("1.json is not there")?;
+    let first = read(&root_file(1))?.ok_or("root 1 is not there")?;
     let mut trust = Trust::enrol(recipient, String::new(), &first).map_err(|refusal| refusal.to_string())?;
-    let mut walk = Walk { said: Vec::new(), current: None, verified: None };
-    next_roots(&source, &mut trust, &mut walk).map_err(|error| error.to_string())?;
-    match walk.refused() {
-        Some(said) => Err(format!("{}: {}", said.file, said.says)),
-        None => Ok(trust.root().clone()),
+    let mut roots = vec![trust.root().clone()];
+    loop {
+        let version = trust.root().version.saturating_add(1);
+        let file = root_file(version);
+        let Some(bytes) = read(&file)? else { return Ok(roots) };
+        match trust.root_offered(&bytes) {
+            Ok(true) if trust.root().version == version => roots.push(trust.root().clone()),
+            Ok(_) => return Err(format!("{file}: holds another root than its name says")),
+            Err(refusal) => return Err(format!("{file}: {refusal}")),
+        }
     }
+}
+
+/// A timestamp of a group that the online key of one of these roots has signed.
+pub(super) fn stamp(bytes: &[u8], roots: &[Root], group: &str) -> Result<Timestamp, String> {
+    let envelope = Envelope::parse(bytes, Timestamp::CAP).map_err(|fault| fault.to_string())?;
+    if envelope.payload_type() != Timestamp::PAYLOAD_TYPE {
+        return Err("is no timestamp".to_owned());
+    }
+    let signed = |root: &Root| {
+        let Role { keys, threshold } = root.role(RoleKind::Timestamp);
+        envelope.signers(keys).len() >= *threshold
+    };
+    let Some(root) = roots.iter().find(|root| signed(root)) else {
+        return Err("is not signed by the online key of this fleet".to_owned());
+    };
+    let stamp = Timestamp::read(envelope.payload())?;
+    if stamp.group == group && stamp.organisation == root.organisation {
+        return Ok(stamp);
+    }
+    Err(format!("is of group {:?} of {:?}, not of group {group:?}", stamp.group, stamp.organisation))
 }
 
 /// The documents of a folder. Of one that is too long no more is read than shows that it is.

@@ -1,0 +1,238 @@
+//! `wardline-fleet push`: what is published goes to the broker, where the gateways fetch it.
+//!
+//! Roots first, then the bundle, and the timestamp only when the broker has given both back: no gateway can hear of
+//! a bundle that is not there. What never happens: something is pushed that a member would refuse, or that is older
+//! than what the broker has by the word of our own keys.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::broker::{self, Broker, Connection, Settings};
+use super::folder::Fleet;
+use super::outgoing::{self, Documents};
+use super::walk::{self, bundle_file, timestamp_file};
+use super::{PROGRAM, Yes, diff, guard, now as at_moment, refused};
+use crate::cli::exit::Failure;
+use crate::cli::out;
+use crate::fleet::documents::{Bundle, Digest, Document as _, Role, RoleKind, Root, Timestamp};
+use crate::fleet::dsse::Envelope;
+use crate::fleet::topics::{self, Topic, What};
+
+/// Bring what is published to the broker, where the gateways fetch it.
+#[derive(Debug, Args)]
+#[command(after_help = format!("Examples:\n  \
+    wardline-fleet push --group icu-3 /srv/fleet\n  \
+    wardline-fleet push --group icu-3 --host 10.0.0.5 --port 8883 /srv/fleet\n\n{}\n\n\
+    Our certificate needs write access to c/v1/ORGANISATION/root/# and c/v1/ORGANISATION/g/GROUP/#, and read access to \
+    c/v1/ORGANISATION/#.", broker::HELP))]
+pub(super) struct Push {
+    /// The group: a ward.
+    #[arg(long, value_name = "G")]
+    group: String,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    yes: Yes,
+    /// The fleet's folder.
+    folder: PathBuf,
+}
+
+impl Push {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let fleet = Fleet::open(&self.folder)?;
+        let settings = self.connection.settings(fleet.path())?;
+        let lines = Load::of(&fleet, &self.group)?.push(&settings, &self.yes)?;
+        let mut out = out::stdout();
+        for line in lines {
+            out.line(format_args!("{line}"))?;
+        }
+        Ok(out.finish()?)
+    }
+}
+
+/// Pushes what was published just now: every guard was asked then. Gives what was done, in words.
+pub(super) fn now(fleet: &Fleet, group: &str, settings: &Settings) -> Result<Vec<String>, Failure> {
+    Load::of(fleet, group)?.push(settings, &Yes { remove: None, expires_soon: true })
+}
+
+/// What is to be at the broker.
+struct Load {
+    organisation: String,
+    roots: Vec<Root>,
+    timestamp: Timestamp,
+    bundle: Bundle,
+    documents: Documents,
+}
+
+impl Load {
+    /// What is published of a group, as every member believes it.
+    fn of(fleet: &Fleet, group: &str) -> Result<Self, Failure> {
+        let roots = fleet.roots()?;
+        let timestamp = fleet.last(group)?.ok_or_else(|| {
+            refused(format!("nothing of {group} is published yet: `publish` or `rollout start` comes first"))
+        })?;
+        let published = fleet.published();
+        let source = walk::folder(&published);
+        let read =
+            |file: &str, cap| source(file, cap)?.ok_or_else(|| refused(format!("{file} is not there")));
+        let newest = roots.last().map_or(0, |root| root.version);
+        let mut documents = outgoing::roots(fleet, newest)?;
+        let file = bundle_file(group, timestamp.head.version);
+        let bytes = read(&file, Bundle::CAP)?;
+        let bundle = opened(&bytes).ok_or_else(|| refused(format!("{file} holds no bundle")))?.1;
+        documents.push((file, bytes));
+        let file = timestamp_file(group);
+        documents.push((file.clone(), read(&file, Timestamp::CAP)?));
+        guard::valid(&bundle, group, fleet)?;
+        outgoing::by_every_member(&documents, &bundle, at_moment(None)?)?;
+        let organisation = fleet.register().organisation.clone();
+        Ok(Self { organisation, roots, timestamp, bundle, documents })
+    }
+
+    fn push(&self, settings: &Settings, yes: &Yes) -> Result<Vec<String>, Failure> {
+        let group = &self.bundle.group;
+        let mut broker = Broker::connect(settings)?;
+        let retained = broker.retained(&[
+            topics::every_root(&self.organisation),
+            topics::every_bundle(&self.organisation, group),
+            self.topic(&timestamp_file(group))?,
+        ])?;
+        self.judge(&retained, yes)?;
+        let mut missing = Vec::new();
+        for (file, bytes) in &self.documents {
+            let topic = self.topic(file)?;
+            if retained.get(&topic) != Some(bytes) {
+                missing.push((topic, bytes));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(vec![format!("the broker has all of {group} already: nothing to do")]);
+        }
+        self.expiry(yes)?;
+        let mut lines = Vec::new();
+        // The documents are in this order: the timestamp is the last, and goes when the others were given back.
+        for (topic, bytes) in missing {
+            broker.retain(&topic, bytes)?;
+            broker.read_back(&topic, bytes)?;
+            lines.push(format!("pushed {topic}"));
+        }
+        let (version, until) = (self.bundle.version, self.timestamp.expires.0);
+        lines.push(format!("bundle {version} of {group} is at the broker, current until {until}"));
+        Ok(lines)
+    }
+
+    fn topic(&self, file: &str) -> Result<String, Failure> {
+        let name = format!("c/v1/{}/{}", self.organisation, file.trim_end_matches(".json"));
+        Topic::read(&name)
+            .map(|topic| topic.to_string())
+            .ok_or_else(|| refused(format!("{name} is no topic of the fleet")))
+    }
+
+    /// Whether what the broker has may be followed by this. What our keys have not signed there says nothing, and
+    /// is replaced.
+    fn judge(&self, retained: &BTreeMap<String, Vec<u8>>, yes: &Yes) -> Result<(), Failure> {
+        let mut before = None;
+        for (topic, bytes) in retained {
+            let Some(topic) = Topic::read(topic) else { continue };
+            match topic.what() {
+                What::Root(version) => self.beside_root(*version, bytes)?,
+                What::Timestamp { group } => match walk::stamp(bytes, &self.roots, group) {
+                    Ok(there) => {
+                        // One of an online key that was dropped since can forbid nothing.
+                        if self.roots.last().is_some_and(|root| is_signed(bytes, root, RoleKind::Timestamp)) {
+                            self.after(&there, bytes)?;
+                        }
+                        before = Some(there);
+                    }
+                    Err(why) => remark(&format!("the timestamp at the broker {why}")),
+                },
+                What::Bundle { version, .. } => self.beside_bundle(*version, bytes)?,
+                What::Reported { .. } => {}
+            }
+        }
+        let Some(head) = before.map(|there| there.head) else { return Ok(()) };
+        let was = retained.values().find(|bytes| Digest::of(bytes) == head.sha256);
+        let was = was.and_then(|bytes| opened(bytes)).map(|(_, bundle)| bundle);
+        guard::removal(&diff::diff(was.as_ref(), &self.bundle), yes.remove)
+    }
+
+    fn expiry(&self, yes: &Yes) -> Result<(), Failure> {
+        let (now, soon) = (at_moment(None)?.wall, yes.expires_soon);
+        if let Some(root) = self.roots.last() {
+            let what = format!("root {}", root.version);
+            guard::expiry(&what, root.expires, now, soon, "`root new`, and the root keys sign it")?;
+        }
+        let what = format!("bundle {}", self.bundle.version);
+        guard::expiry(&what, self.bundle.expires, now, soon, "`bundle new` with a later `expires`")
+    }
+
+    fn after(&self, there: &Timestamp, bytes: &[u8]) -> Result<(), Failure> {
+        let (own, other) = (self.timestamp.version, there.version);
+        let differs = || self.documents.last().is_none_or(|(_, own)| own != bytes);
+        if other > own || (other == own && differs()) {
+            return Err(refused(format!(
+                "the broker has timestamp {other} of {}, signed at {}, and this folder has {own}: another copy of the \
+                 folder was published since; use that one, or `publish` until the number is higher",
+                there.group, there.issued_at.0
+            )));
+        }
+        Ok(())
+    }
+
+    fn beside_root(&self, version: u64, bytes: &[u8]) -> Result<(), Failure> {
+        let own = self.documents.iter().find(|(file, _)| *file == walk::root_file(version));
+        if own.is_some_and(|(_, own)| own == bytes) {
+            return Ok(());
+        }
+        if version == 1 {
+            return Err(refused(format!(
+                "the broker has another root 1 for {}: it is of another fleet; if that one is over, take its documents \
+                 away at the broker",
+                self.organisation
+            )));
+        }
+        let judge = self.roots.iter().find(|root| root.version.checked_add(1) == Some(version));
+        if judge.is_some_and(|root| is_signed(bytes, root, RoleKind::Root)) {
+            return Err(refused(format!(
+                "the broker has a root {version} that our root keys signed and this folder has not: this is an old copy \
+                 of the folder; use the newer one"
+            )));
+        }
+        remark(&format!("root {version} at the broker is not signed by our root keys"));
+        Ok(())
+    }
+
+    fn beside_bundle(&self, version: u64, bytes: &[u8]) -> Result<(), Failure> {
+        let is_ours = self.documents.iter().any(|(_, own)| own == bytes);
+        let is_theirs = self.roots.iter().any(|root| is_signed(bytes, root, RoleKind::Config));
+        if version != self.bundle.version || is_ours {
+            return Ok(());
+        }
+        if is_theirs {
+            return Err(refused(format!(
+                "the broker has another bundle {version} of {} that our config keys signed: gateways that know it take \
+                 no other of that number; `bundle new` makes the next",
+                self.bundle.group
+            )));
+        }
+        remark(&format!("bundle {version} at the broker is not signed by our config keys"));
+        Ok(())
+    }
+}
+
+fn remark(what: &str) {
+    out::remark_of(PROGRAM, format_args!("{what}: it is not believed; look for who wrote it there"));
+}
+
+fn opened(bytes: &[u8]) -> Option<(Envelope, Bundle)> {
+    let envelope = Envelope::parse(bytes, Bundle::CAP).ok()?;
+    let bundle = Bundle::read(envelope.payload()).ok()?;
+    Some((envelope, bundle))
+}
+
+fn is_signed(bytes: &[u8], root: &Root, kind: RoleKind) -> bool {
+    let Role { keys, threshold } = root.role(kind);
+    Envelope::parse(bytes, Bundle::CAP).is_ok_and(|envelope| envelope.signers(keys).len() >= *threshold)
+}

@@ -1,0 +1,167 @@
+//! The topics of the fleet's documents, all retained: what the operator publishes and what a gateway answers.
+//!
+//! ```text
+//!  c/v1/{organisation}/root/{n}                 every root
+//!  c/v1/{organisation}/g/{group}/bundle/{v}     every bundle that may still be asked for
+//!  c/v1/{organisation}/g/{group}/ts             the timestamp: what is current
+//!  c/v1/{organisation}/gw/{gateway}/reported    what a gateway says of itself
+//! ```
+//!
+//! In: names. Out: a topic, or what a topic is. What never happens: a name that is none becomes a level, a number is
+//! written in two ways.
+
+use std::fmt;
+
+use super::documents::is_name;
+
+/// What every topic begins with.
+const HEAD: &str = "c/v1";
+
+/// A topic of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Topic {
+    organisation: String,
+    what: What,
+}
+
+/// What a topic holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// The root of this version.
+    Root(u64),
+    /// A bundle.
+    Bundle {
+        /// Of this group.
+        group: String,
+        /// Of this version.
+        version: u64,
+    },
+    /// The timestamp of a group.
+    Timestamp {
+        /// The group.
+        group: String,
+    },
+    /// What a gateway says of itself.
+    Reported {
+        /// The gateway.
+        gateway: String,
+    },
+}
+
+impl Topic {
+    /// The topic; none: a name in it is none, or a version is zero.
+    pub fn new(organisation: &str, what: What) -> Option<Self> {
+        let fits = match &what {
+            What::Root(version) => *version > 0,
+            What::Bundle { group, version } => *version > 0 && is_name(group),
+            What::Timestamp { group: name } | What::Reported { gateway: name } => is_name(name),
+        };
+        (fits && is_name(organisation)).then(|| Self { organisation: organisation.to_owned(), what })
+    }
+
+    /// Reads a topic's name; none: it is no topic of the fleet.
+    pub fn read(name: &str) -> Option<Self> {
+        let mut levels = name.strip_prefix(HEAD)?.strip_prefix('/')?.split('/');
+        let organisation = levels.next()?;
+        let rest: Vec<&str> = levels.collect();
+        let named = |name: &str| name.to_owned();
+        let what = match rest.as_slice() {
+            ["root", version] => What::Root(number(version)?),
+            ["g", group, "bundle", version] => {
+                What::Bundle { group: named(group), version: number(version)? }
+            }
+            ["g", group, "ts"] => What::Timestamp { group: named(group) },
+            ["gw", gateway, "reported"] => What::Reported { gateway: named(gateway) },
+            _ => return None,
+        };
+        Self::new(organisation, what)
+    }
+
+    /// The organisation.
+    pub fn organisation(&self) -> &str {
+        &self.organisation
+    }
+
+    /// What it holds.
+    pub const fn what(&self) -> &What {
+        &self.what
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{HEAD}/{}/", self.organisation)?;
+        match &self.what {
+            What::Root(version) => write!(f, "root/{version}"),
+            What::Bundle { group, version } => write!(f, "g/{group}/bundle/{version}"),
+            What::Timestamp { group } => write!(f, "g/{group}/ts"),
+            What::Reported { gateway } => write!(f, "gw/{gateway}/reported"),
+        }
+    }
+}
+
+/// The filter under which every gateway of an organisation reports.
+pub fn every_report(organisation: &str) -> String {
+    format!("{HEAD}/{organisation}/gw/+/reported")
+}
+
+/// The filter of every root of an organisation.
+pub fn every_root(organisation: &str) -> String {
+    format!("{HEAD}/{organisation}/root/+")
+}
+
+/// The filter of every bundle of a group.
+pub fn every_bundle(organisation: &str, group: &str) -> String {
+    format!("{HEAD}/{organisation}/g/{group}/bundle/+")
+}
+
+/// Digits as [`fmt::Display`] writes them: no sign, no zero before them.
+fn number(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_four_topics_are_written_and_read_alike() {
+        let (group, gateway) = ("icu-3".to_owned(), "gw-1".to_owned());
+        for (what, name) in [
+            (What::Root(12), "c/v1/st-anna/root/12"),
+            (What::Bundle { group: group.clone(), version: 7 }, "c/v1/st-anna/g/icu-3/bundle/7"),
+            (What::Timestamp { group }, "c/v1/st-anna/g/icu-3/ts"),
+            (What::Reported { gateway }, "c/v1/st-anna/gw/gw-1/reported"),
+        ] {
+            let topic = Topic::new("st-anna", what).unwrap();
+            assert_eq!(topic.to_string(), name);
+            assert_eq!(Topic::read(name), Some(topic));
+        }
+    }
+
+    #[test]
+    fn what_is_no_topic_of_the_fleet_is_none() {
+        for name in [
+            "",
+            "c/v1",
+            "c/v1/st-anna",
+            "c/v2/st-anna/root/1",
+            "c/v1/st-anna/root/0",
+            "c/v1/st-anna/root/01",
+            "c/v1/st-anna/root/+1",
+            "c/v1/st-anna/root/1/2",
+            "c/v1/st-anna/root/18446744073709551616",
+            "c/v1/St-Anna/root/1",
+            "c/v1//root/1",
+            "c/v1/st-anna/g/+/ts",
+            "c/v1/st-anna/g/icu-3/ts/x",
+            "c/v1/st-anna/gw/a b/reported",
+            "cc/v1/st-anna/root/1",
+        ] {
+            assert_eq!(Topic::read(name), None, "{name}");
+        }
+        assert_eq!(Topic::new("a/b", What::Root(1)), None);
+        assert_eq!(Topic::new("a", What::Timestamp { group: "#".to_owned() }), None);
+    }
+}
