@@ -62,8 +62,10 @@ impl Bench {
     /// A client of the server that behaves so, which believes this authority.
     fn client(&self, label: &str, authority: &str) -> Client {
         let authorities = chain(&atomic_file::read(&self.server.folder().join(authority), 65_536).unwrap());
-        let server =
-            Server { address: self.server.address(label).parse().unwrap(), authorities: authorities.unwrap() };
+        let server = Server {
+            address: self.server.address(label).parse().unwrap(),
+            authorities: authorities.unwrap(),
+        };
         self.folder().keep_server(&server).unwrap();
         Client::new(server.address, server.authorities).with_patience(Duration::from_secs(3))
     }
@@ -80,7 +82,8 @@ impl Bench {
     }
 
     fn openssl(&self, arguments: &[&str]) -> String {
-        let done = Command::new("openssl").args(arguments).current_dir(self.server.folder()).output().unwrap();
+        let done =
+            Command::new("openssl").args(arguments).current_dir(self.server.folder()).output().unwrap();
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap()
     }
@@ -130,7 +133,8 @@ async fn a_certificate_is_renewed_with_a_new_key_by_showing_the_present_one() {
     let client = bench.client("ok", "ca.pem");
     let outcome = ask(&bench.folder(), &client, &Proof::Present(&present), &name(), now()).await.unwrap();
     assert_eq!(outcome, Outcome::Issued);
-    let saw = [&bench.server.saw("simpleenroll")[0], &bench.server.saw("simplereenroll")[0]].map(Clone::clone);
+    let saw =
+        [&bench.server.saw("simpleenroll")[0], &bench.server.saw("simplereenroll")[0]].map(Clone::clone);
     assert_eq!(saw[1]["peer"], "gw-1");
     assert_ne!(saw[0]["key"], saw[1]["key"], "a new key at every renewal");
     let next = bench.folder().next().unwrap().unwrap();
@@ -177,7 +181,10 @@ async fn every_no_has_its_own_words_and_keeps_nothing_that_is_not_ours() {
         assert!(!bench.path("next.pem").exists(), "{label}");
         assert_eq!(bench.path("pending.pem").exists(), keeps_request, "{label}");
         if keeps_request {
-            assert!(matches!(error, EstError::Busy { wait: Some(wait), .. } if wait.as_secs() == 300), "{label}");
+            assert!(
+                matches!(error, EstError::Busy { wait: Some(wait), .. } if wait.as_secs() == 300),
+                "{label}"
+            );
             bench.folder().drop_pending().unwrap();
         }
     }
@@ -190,7 +197,10 @@ async fn a_server_that_says_nothing_that_is_not_there_or_that_is_a_stranger_is_n
     assert!(matches!(slow, EstError::Slow { seconds: 3, .. }), "{slow}");
     let client = bench.client("ok", "stranger.pem");
     let error = ask(&bench.folder(), &client, &Proof::Token("once"), &name(), now()).await.unwrap_err();
-    assert!(matches!(&error, EstError::NotTrusted { .. }) && error.to_string().contains("authorities"), "{error}");
+    assert!(
+        matches!(&error, EstError::NotTrusted { .. }) && error.to_string().contains("authorities"),
+        "{error}"
+    );
     assert!(bench.server.saw("simpleenroll").is_empty(), "no token goes to a stranger");
     drop(std::mem::replace(&mut bench.server, CertificateServer::start()));
     let gone = Server { address: "https://localhost:1".parse().unwrap(), authorities: Vec::new() };
@@ -313,13 +323,16 @@ async fn a_due_certificate_is_renewed_only_once_the_broker_took_the_new_one() {
     let refused = Trial::Refused("bad certificate".to_owned());
     daemon.trials.send(refused).await.unwrap();
     let news = daemon.next_news().await;
-    assert!(news.to_string().contains("the one before is used") && news.to_string().contains("bad certificate"));
+    assert!(
+        news.to_string().contains("the one before is used") && news.to_string().contains("bad certificate")
+    );
     assert_eq!(bench.folder().current().unwrap().unwrap().leaf(), first.leaf());
     daemon.until(|status| matches!(status.state, Some(State::Fallback { .. }))).await;
     daemon.end().await;
 
-    // After a start the new one is tried again at once, without another request.
-    let mut daemon = Daemon::start(bench.folder(), 67);
+    // After a start the new one is tried again at once, without another request. It is as old as the machine
+    // says, so that the clock is where it was made.
+    let mut daemon = Daemon::start(bench.folder(), 0);
     daemon.trials.send(Trial::Won).await.unwrap();
     let news = daemon.next_news().await;
     assert!(matches!(news, News::Renewed { .. }), "{news}");

@@ -85,10 +85,8 @@ struct Report {
 impl Enrol {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.folder.load_or_fail()?.config;
-        let name = Name {
-            organisation: config.uplink.organisation.clone(),
-            gateway: config.uplink.gateway.clone(),
-        };
+        let name =
+            Name { organisation: config.uplink.organisation.clone(), gateway: config.uplink.gateway.clone() };
         let folder = identity_folder(&config)?;
         own(folder.path())?;
         let now = SystemClock::default().now();
@@ -99,9 +97,8 @@ impl Enrol {
         folder.keep_server(&server).map_err(failure)?;
         let client = Client::new(server.address, server.authorities);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let outcome = runtime
-            .block_on(ask(&folder, &client, &Proof::Token(&token), &name, now))
-            .map_err(failure)?;
+        let outcome =
+            runtime.block_on(ask(&folder, &client, &Proof::Token(&token), &name, now)).map_err(failure)?;
         let mut report = Report {
             outcome: "waiting",
             identity: name.uri(),
@@ -254,7 +251,9 @@ fn enrol_in_fleet(config: &Config, root: &Path) -> Result<u64, Failure> {
 
 fn failure(error: EstError) -> Failure {
     let exit = match &error {
-        EstError::TokenRefused | EstError::Forbidden { .. } | EstError::CertificateRefused { .. } => Exit::Refused,
+        EstError::TokenRefused | EstError::Forbidden { .. } | EstError::CertificateRefused { .. } => {
+            Exit::Refused
+        }
         EstError::Unreachable { .. }
         | EstError::NotTrusted { .. }
         | EstError::Http(_)

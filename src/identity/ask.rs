@@ -112,10 +112,9 @@ async fn certificates(
     };
     match (est::read(&response, now.wall), proof) {
         // No token was sent.
-        (Err(EstError::TokenRefused), Proof::Present(_)) => Err(EstError::CertificateRefused {
-            server: address.authority(),
-            alert: "401".to_owned(),
-        }),
+        (Err(EstError::TokenRefused), Proof::Present(_)) => {
+            Err(EstError::CertificateRefused { server: address.authority(), alert: "401".to_owned() })
+        }
         (answer, _) => answer,
     }
 }

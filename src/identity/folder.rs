@@ -204,7 +204,11 @@ impl Folder {
         self.write_certificates(AUTHORITIES, authorities)
     }
 
-    fn write_certificates(&self, name: &str, certificates: &[CertificateDer<'static>]) -> Result<(), EstError> {
+    fn write_certificates(
+        &self,
+        name: &str,
+        certificates: &[CertificateDer<'static>],
+    ) -> Result<(), EstError> {
         let mut text = Vec::new();
         for certificate in certificates {
             text.extend(to_pem("CERTIFICATE", certificate)?.iter());

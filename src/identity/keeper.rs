@@ -17,7 +17,7 @@ use super::est::EstError;
 use super::est::client::Client;
 use super::folder::{Folder, Pair};
 use super::name::Name;
-use super::renewal::{Alarm, Asked, LOOK, MAX_REFUSALS, Renewal, State, Step, Trial, Verdict};
+use super::renewal::{Alarm, Asked, LOOK, Lifetime, MAX_REFUSALS, Renewal, State, Step, Trial, Verdict};
 use crate::backoff::Random;
 use crate::time::{Clock, Wall};
 
@@ -84,7 +84,9 @@ impl fmt::Display for News {
                 "the certificate expired at {until}: readings are collected and kept, and nothing can be sent; enrol \
                  the gateway again with a new token (wardline enrol)"
             ),
-            Self::Aged { until, .. } => write!(f, "the certificate is valid only until {until}: see why it is not renewed"),
+            Self::Aged { until, .. } => {
+                write!(f, "the certificate is valid only until {until}: see why it is not renewed")
+            }
             Self::Folder { reason } => write!(f, "the identity's folder cannot be used: {reason}"),
         }
     }
@@ -168,12 +170,16 @@ impl<B: Broker> Keeper<B> {
     fn look(&self, renewal: &mut Option<Renewal>) -> io::Result<Option<Pair>> {
         let Some(present) = self.folder.current()? else { return Ok(None) };
         // A next pair that cannot be read is none: it is asked for again.
-        let has_next = matches!(self.folder.next(), Ok(Some(_)));
+        let next = self.next();
         match renewal {
-            Some(renewal) => renewal.found(present.lifetime(), has_next),
-            None => *renewal = Some(Renewal::new(present.lifetime(), has_next)),
+            Some(renewal) => renewal.found(present.lifetime(), next),
+            None => *renewal = Some(Renewal::new(present.lifetime(), next)),
         }
         Ok(Some(present))
+    }
+
+    fn next(&self) -> Option<Lifetime> {
+        self.folder.next().ok().flatten().map(|pair| pair.lifetime())
     }
 
     async fn ask(&mut self, renewal: &mut Renewal, present: &Pair) {
@@ -187,7 +193,9 @@ impl<B: Broker> Keeper<B> {
             Err(error) => Err(error.into()),
         };
         let asked = match outcome {
-            Ok(Outcome::Issued) => Asked::Issued,
+            Ok(Outcome::Issued) => {
+                self.next().map_or(Asked::Failed { passes: true, wait: None }, Asked::Issued)
+            }
             Ok(Outcome::Later(wait)) => {
                 self.say(News::Waits);
                 Asked::Later(wait)
@@ -222,7 +230,7 @@ impl<B: Broker> Keeper<B> {
     fn renewed(&self, renewal: &mut Renewal) -> io::Result<()> {
         self.status.send_modify(|status| status.trouble = None);
         if let Some(pair) = self.folder.current()? {
-            *renewal = Renewal::new(pair.lifetime(), false);
+            *renewal = Renewal::new(pair.lifetime(), None);
             self.say(News::Renewed { until: pair.lifetime().until });
         }
         Ok(())
@@ -262,4 +270,3 @@ impl<B: Broker> Keeper<B> {
         let _ = self.news.try_send(news);
     }
 }
-

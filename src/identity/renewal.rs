@@ -132,7 +132,7 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The next certificate is there.
-    Issued,
+    Issued(Lifetime),
     /// Later.
     Later(Duration),
     /// It went wrong.
@@ -177,7 +177,7 @@ enum Why {
 #[derive(Debug)]
 pub struct Renewal {
     present: Lifetime,
-    has_next: bool,
+    next: Option<Lifetime>,
     pause: Option<(Mono, Why)>,
     refusals: u32,
     backoff: Backoff,
@@ -185,14 +185,14 @@ pub struct Renewal {
 
 impl Renewal {
     /// What is found at a start.
-    pub const fn new(present: Lifetime, has_next: bool) -> Self {
-        Self { present, has_next, pause: None, refusals: 0, backoff: Backoff::new(BOUNDS) }
+    pub const fn new(present: Lifetime, next: Option<Lifetime>) -> Self {
+        Self { present, next, pause: None, refusals: 0, backoff: Backoff::new(BOUNDS) }
     }
 
     /// What is found in the folder later: somebody may have enrolled the gateway again.
-    pub fn found(&mut self, present: Lifetime, has_next: bool) {
-        if self.present != present || self.has_next != has_next {
-            *self = Self::new(present, has_next);
+    pub fn found(&mut self, present: Lifetime, next: Option<Lifetime>) {
+        if self.present != present || self.next != next {
+            *self = Self::new(present, next);
         }
     }
 
@@ -208,18 +208,23 @@ impl Renewal {
         {
             return Step::Rest(until.since(now.mono).min(LOOK));
         }
-        match (self.has_next, self.present.is_due(now)) {
-            (true, _) => Step::Try,
-            (false, true) => Step::Ask,
-            (false, false) => Step::Rest(LOOK),
+        match (self.next, self.present.is_due(now)) {
+            // The server's clock may be ahead of ours: the broker would be right to refuse it now.
+            (Some(next), _) if now.sync == ClockSync::Synced && now.wall < next.from => {
+                let wait = next.from.as_millis().saturating_sub(now.wall.as_millis());
+                Step::Rest(Duration::from_millis(wait.try_into().unwrap_or(0)).min(LOOK))
+            }
+            (Some(_), _) => Step::Try,
+            (None, true) => Step::Ask,
+            (None, false) => Step::Rest(LOOK),
         }
     }
 
     /// The certificate server was asked.
     pub fn asked(&mut self, asked: Asked, now: Mono, random: &mut dyn Random) {
         let (wait, why) = match asked {
-            Asked::Issued => {
-                *self = Self::new(self.present, true);
+            Asked::Issued(next) => {
+                *self = Self::new(self.present, Some(next));
                 return;
             }
             Asked::Later(wait) => (wait, Why::Server),
@@ -246,7 +251,7 @@ impl Renewal {
         let mut wait = self.backoff.handle_failure(now, random).max(LEAST);
         if verdict == Verdict::Drop {
             // Another one of the same server will hardly fare better soon.
-            (self.has_next, self.refusals, wait) = (false, 0, wait.max(FOR_A_PERSON));
+            (self.next, self.refusals, wait) = (None, 0, wait.max(FOR_A_PERSON));
         }
         self.pause = Some((now + wait, why));
         verdict
@@ -254,13 +259,13 @@ impl Renewal {
 
     /// Where it stands.
     pub fn state(&self, now: Now) -> State {
-        match (self.pause.filter(|(until, _)| now.mono < *until), self.has_next) {
+        match (self.pause.filter(|(until, _)| now.mono < *until), self.next) {
             (Some((until, Why::Server)), _) => State::Waiting { until },
             (Some((until, Why::Failure)), _) => State::Failed { until },
             (Some((until, Why::Broker)), _) => State::Fallback { until },
-            (None, true) => State::Trying,
-            (None, false) if self.present.is_due(now) => State::Due,
-            (None, false) => State::Good { due: self.present.due() },
+            (None, Some(_)) => State::Trying,
+            (None, None) if self.present.is_due(now) => State::Due,
+            (None, None) => State::Good { due: self.present.due() },
         }
     }
 }

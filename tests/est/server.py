@@ -183,7 +183,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             label, operation = self.parts()
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            csr = self.request(body)
+            csr = self.read_request(body)
             self.note(operation=operation, key=self.key_of(csr))
             if operation == "simpleenroll":
                 self.check_token(csr)
@@ -196,7 +196,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.note(refused=refused.reason)
             self.answer(refused.status, refused.reason.encode(), refused.headers)
 
-    def request(self, body):
+    def read_request(self, body):
         """The request as PEM, its signature verified."""
         if self.headers.get("Content-Type") != "application/pkcs10":
             raise Refused(400, f"content type {self.headers.get('Content-Type')}")

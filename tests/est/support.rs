@@ -7,17 +7,17 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::Value;
 
 /// The server, until this is dropped.
-pub struct CertificateServer {
+pub(crate) struct CertificateServer {
     process: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     folder: tempfile::TempDir,
     /// Where it listens.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl CertificateServer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/est/server.py");
         let mut process = Command::new("python3")
@@ -36,17 +36,17 @@ impl CertificateServer {
     }
 
     /// Its folder: `ca.pem`, `stranger.pem`, `old.pem` and `old.key`.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Its address with a label, which says how it behaves.
-    pub fn address(&self, label: &str) -> String {
+    pub(crate) fn address(&self, label: &str) -> String {
         format!("https://localhost:{}/.well-known/est/{label}", self.port)
     }
 
     /// Makes a token that is good once.
-    pub fn token(&mut self, user: &str, token: &str) {
+    pub(crate) fn token(&mut self, user: &str, token: &str) {
         writeln!(self.input.as_mut().unwrap(), "{user} {token}").unwrap();
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
@@ -54,7 +54,7 @@ impl CertificateServer {
     }
 
     /// What it saw of this operation.
-    pub fn saw(&self, operation: &str) -> Vec<Value> {
+    pub(crate) fn saw(&self, operation: &str) -> Vec<Value> {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.filter(|line| line["operation"] == operation).collect()

@@ -82,7 +82,9 @@ impl FromStr for Address {
         let port = match port.strip_prefix(':') {
             None if port.is_empty() => 443,
             None => return Err(wrong("something follows the host name")),
-            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("its port is no port"))?,
+            Some(port) => {
+                port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("its port is no port"))?
+            }
         };
         let path = path.trim_end_matches('/');
         let base = if path.is_empty() { WELL_KNOWN } else { path }.to_owned();
@@ -99,7 +101,10 @@ mod tests {
         for (text, shown) in [
             ("https://pki.example", "https://pki.example/.well-known/est"),
             ("https://pki.example/", "https://pki.example/.well-known/est"),
-            ("https://pki.example:8443/.well-known/est/wards/", "https://pki.example:8443/.well-known/est/wards"),
+            (
+                "https://pki.example:8443/.well-known/est/wards/",
+                "https://pki.example:8443/.well-known/est/wards",
+            ),
             ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443/.well-known/est"),
             ("https://10.1.2.3:443/a", "https://10.1.2.3/a"),
         ] {

@@ -9,6 +9,7 @@ pub(super) fn encode(bytes: &[u8]) -> Zeroizing<String> {
 }
 
 pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let text: String = text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(|&b| char::from(b)).collect();
+    let text: String =
+        text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(|&b| char::from(b)).collect();
     Base64::decode_vec(&text).ok()
 }

@@ -1,6 +1,7 @@
 //! Is what was issued ours? Our key, our name, for clients, from an authority that the server named.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -14,6 +15,8 @@ use super::key::Pending;
 use crate::identity::name::Name;
 use crate::time::{ClockSync, Now};
 
+/// How far the server's clock may be ahead of ours.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(3_600);
 /// The longest chain.
 const MAX_CHAIN: usize = 8;
 
@@ -69,26 +72,28 @@ pub fn check(
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .map_err(|error| IssueFault::Authority(error.to_string()))?;
-    let from = read.tbs_certificate().validity().not_before.to_unix_duration();
-    let at = match now.sync {
-        ClockSync::Synced => {
-            UnixTime::since_unix_epoch(std::time::Duration::from_millis(
-                u64::try_from(now.wall.as_millis()).unwrap_or(0),
-            ))
-        }
-        // Nobody vouches for the clock: whether it is valid now is the broker's to say.
-        ClockSync::Unsynced => UnixTime::since_unix_epoch(from),
-    };
     let rest = chain.get(1..).unwrap_or_default();
-    verifier.verify_client_cert(leaf, rest, at).map_err(|error| IssueFault::Unfit(unfit(&error)))?;
+    verifier
+        .verify_client_cert(leaf, rest, moment(&read, now))
+        .map_err(|error| IssueFault::Unfit(unfit(&error)))?;
     Ok(chain)
+}
+
+/// The moment that it must be valid at: now, or its first one where that lies a little ahead, as no two clocks
+/// agree, or where nobody vouches for our clock: then the broker says whether it is valid.
+fn moment(certificate: &Certificate, now: Now) -> UnixTime {
+    let from = certificate.tbs_certificate().validity().not_before.to_unix_duration();
+    let now_is = Duration::from_millis(u64::try_from(now.wall.as_millis()).unwrap_or(0));
+    let is_ahead = from > now_is && from - now_is <= CLOCKS_DIFFER;
+    UnixTime::since_unix_epoch(if now.sync == ClockSync::Unsynced || is_ahead { from } else { now_is })
 }
 
 fn unfit(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(fault) => match fault {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "it comes from none of the authorities that the server names: see the server's profile".to_owned()
+                "it comes from none of the authorities that the server names: see the server's profile"
+                    .to_owned()
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 "it is not for TLS clients (clientAuth): correct the server's profile".to_owned()
@@ -113,7 +118,9 @@ fn check_name(certificate: &Certificate, name: &Name) -> Result<(), IssueFault> 
         .map(|(_, names)| names.0)
         .unwrap_or_default()
         .into_iter()
-        .filter_map(|name| if let GeneralName::UniformResourceIdentifier(uri) = name { Some(uri) } else { None })
+        .filter_map(
+            |name| if let GeneralName::UniformResourceIdentifier(uri) = name { Some(uri) } else { None },
+        )
         .map(|uri| uri.as_str().to_owned())
         .collect();
     let common = tbs.subject().common_name().map_err(unreadable)?.map(|common| common.value().into_owned());
@@ -135,8 +142,8 @@ fn sort<'a>(
     for (certificate, is_named) in
         found.iter().map(|it| (it, false)).chain(authorities.iter().map(|it| (it, true)))
     {
-        let read = Certificate::from_der(certificate)
-            .map_err(|error| IssueFault::Authority(error.to_string()))?;
+        let read =
+            Certificate::from_der(certificate).map_err(|error| IssueFault::Authority(error.to_string()))?;
         let is_self_issued = read.tbs_certificate().subject() == read.tbs_certificate().issuer();
         if is_named && is_self_issued {
             roots.add(certificate.clone()).map_err(|error| IssueFault::Authority(error.to_string()))?;

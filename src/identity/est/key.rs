@@ -7,6 +7,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateSigningRequestDer, PrivatePkcs8KeyDer};
+use x509_cert::Certificate;
 use x509_cert::attr::{Attribute, Attributes};
 use x509_cert::der::asn1::{Any, BitString, Ia5String, ObjectIdentifier, OctetString, SetOfVec};
 use x509_cert::der::flagset::FlagSet;
@@ -19,7 +20,6 @@ use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName
 use x509_cert::name::Name as Subject;
 use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
 use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
-use x509_cert::Certificate;
 use zeroize::Zeroizing;
 
 use super::EstError;
@@ -76,7 +76,8 @@ impl Pending {
     pub fn make(names: &Names) -> Result<Self, EstError> {
         let random = SystemRandom::new();
         let no_random = |_| EstError::Key("the system gives no random numbers");
-        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).map_err(no_random)?;
+        let key =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).map_err(no_random)?;
         let key = Zeroizing::new(key.as_ref().to_vec());
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key, &random)
             .map_err(|_| EstError::Key("the new key cannot be read back"))?;
@@ -85,7 +86,9 @@ impl Pending {
         let sign = |info: CertReqInfo| {
             let signature = pair.sign(&random, &info.to_der().ok()?).ok()?;
             let algorithm = AlgorithmIdentifier { oid: ECDSA_SHA256, parameters: None };
-            CertReq { info, algorithm, signature: BitString::from_bytes(signature.as_ref()).ok()? }.to_der().ok()
+            CertReq { info, algorithm, signature: BitString::from_bytes(signature.as_ref()).ok()? }
+                .to_der()
+                .ok()
         };
         let request = sign(info).ok_or(EstError::Key("the request cannot be signed"))?;
         Ok(Self { key, point, request })

@@ -66,7 +66,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_no_answer() {
-        for value in ["", "soon", "-5", "1.5", "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 8 GMT", "\u{0}"] {
+        for value in
+            ["", "soon", "-5", "1.5", "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 8 GMT", "\u{0}"]
+        {
             assert_eq!(of(&[("retry-after", value)]), None, "{value:?}");
         }
         assert_eq!(of(&[]), None);

@@ -87,7 +87,9 @@ pub enum EstError {
         wait: Option<Duration>,
     },
     /// The rest of 4xx, and what is no status at all.
-    #[error("the certificate server does not accept the request ({status} {words}): see its log and its profile")]
+    #[error(
+        "the certificate server does not accept the request ({status} {words}): see its log and its profile"
+    )]
     NotAccepted {
         /// The status.
         status: u16,

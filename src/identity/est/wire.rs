@@ -107,7 +107,10 @@ fn head(bytes: &[u8]) -> Result<(Response, Framing), EstError> {
     for line in lines {
         let (name, value) = line.split_once(':').ok_or(EstError::Http("a header has no colon"))?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-        if name.is_empty() || !name.chars().all(is_name) || value.contains(|c: char| c.is_control() && c != '\t') {
+        if name.is_empty()
+            || !name.chars().all(is_name)
+            || value.contains(|c: char| c.is_control() && c != '\t')
+        {
             return Err(EstError::Http("a header has a character that does not belong there"));
         }
         if headers.len() == MAX_HEADERS {
@@ -188,9 +191,8 @@ mod tests {
                 }
             }
         }
-        let slow = slow.unwrap_or_else(|| {
-            reader.take(&[], true).map(Option::unwrap).map_err(|error| error.to_string())
-        });
+        let slow = slow
+            .unwrap_or_else(|| reader.take(&[], true).map(Option::unwrap).map_err(|error| error.to_string()));
         assert_eq!(whole, slow, "{text:?}");
         whole
     }
@@ -239,7 +241,8 @@ mod tests {
 
     #[test]
     fn nothing_is_read_without_a_bound() {
-        for begin in ["", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"] {
+        for begin in ["", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
+        {
             let mut reader = Reader::default();
             let mut read = reader.take(begin.as_bytes(), false).map(|_| ());
             let mut length = 0;

@@ -23,8 +23,7 @@ fn certificate(pending: &Pending, serial: u8) -> CertificateDer<'static> {
     let times = [&b"\x17\x0d260101000000Z"[..], b"\x17\x0d260401000000Z"].concat();
     let key = request.info.public_key.to_der().unwrap();
     let version = [0xa0, 3, 2, 1, 2];
-    let tbs =
-        [&version[..], &[2, 1, serial], &algorithm, &name, &sequence(&times), &name, &key].concat();
+    let tbs = [&version[..], &[2, 1, serial], &algorithm, &name, &sequence(&times), &name, &key].concat();
     let signature = BitString::from_bytes(&[0]).unwrap().to_der().unwrap();
     let all = sequence(&[sequence(&tbs), algorithm, signature].concat());
     CertificateDer::from(all)

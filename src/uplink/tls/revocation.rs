@@ -78,7 +78,8 @@ impl Revocation {
         let lists = lists
             .into_iter()
             .map(|list| {
-                let read: CertificateList = CertificateList::from_der(&list).map_err(|error| not_one(error.to_string()))?;
+                let read: CertificateList =
+                    CertificateList::from_der(&list).map_err(|error| not_one(error.to_string()))?;
                 let until = read.tbs_cert_list.next_update.map(|time| {
                     let millis = time.to_unix_duration().as_millis();
                     Wall::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
@@ -94,8 +95,11 @@ impl Revocation {
     pub fn read(path: &Path, rule: Rule) -> Result<Self, TlsError> {
         let text = super::read(WHAT, path)?;
         let lists = CertificateRevocationListDer::pem_slice_iter(&text).collect::<Result<_, _>>();
-        let not_pem =
-            |error: rustls::pki_types::pem::Error| TlsError::NotPem { what: WHAT, path: path.to_owned(), detail: error.to_string() };
+        let not_pem = |error: rustls::pki_types::pem::Error| TlsError::NotPem {
+            what: WHAT,
+            path: path.to_owned(),
+            detail: error.to_string(),
+        };
         Self::new(lists.map_err(not_pem)?, rule, path)
     }
 
