@@ -38,6 +38,8 @@ pub mod cli;
 pub mod config;
 // The way back: what the fleet signs, and what a gateway does about it.
 pub mod fleet;
+// Who this gateway is: its certificate, asked for and renewed.
+pub mod identity;
 // The composition root: the only file that names every stage.
 pub mod gateway;
 // The impure rim: clock, tasks, files, signals, service manager, status socket.

@@ -11,6 +11,7 @@ mod confirm;
 mod decode;
 mod devices;
 mod drivers;
+mod enrol;
 pub mod exit;
 mod keys;
 pub(crate) mod out;
@@ -84,6 +85,8 @@ enum Command {
     Drivers(drivers::Drivers),
     /// Show where the local keys are and whether they can be used, or make a new one.
     Keys(keys::Keys),
+    /// Get this gateway its certificate, and make it a member of its fleet.
+    Enrol(enrol::Enrol),
     /// Say what a captured payload means: one JSON object a line and observation.
     Decode(decode::Decode),
 }
@@ -117,6 +120,7 @@ fn long_help() -> String {
          wardline spool verify                          is it sound?\n  \
          wardline drivers                               what can it read?\n  \
          wardline keys show                             are the keys there, and which?\n  \
+         wardline enrol --server https://pki.example    get this gateway its certificate\n  \
          wardline decode ble 2A37 \"16 48 40 03\"         what does this payload say?\n  \
          wardline decode serial alaris-asena dump.bin   what does this capture say?\n\n\
          Environment:\n  \
@@ -177,6 +181,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Wipe(wipe)) => wipe.run(),
         Some(Command::Drivers(drivers)) => drivers.run(),
         Some(Command::Keys(keys)) => keys.run(),
+        Some(Command::Enrol(enrol)) => enrol.run(),
         Some(Command::Decode(decode)) => decode.run(),
     }
 }

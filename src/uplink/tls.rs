@@ -4,6 +4,8 @@
 //! each time with the thing and the way out. What never happens: a check is left out, or an older
 //! version of TLS is spoken.
 
+mod revocation;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::envelope::keys::{KeyError, open_secret};
 use crate::time::{ClockSync, Now, Wall};
+pub use revocation::{Outdated, Revocation, Rule};
 
 /// The largest PEM file that is read: a chain of a few certificates is a hundredth of it.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -134,14 +137,26 @@ impl ResolvesClientCert for Identity {
 /// of ours that has expired, unless the clock cannot be trusted: then the broker decides. One that is
 /// not valid yet is refused in any case, with a word about the clock.
 pub fn client_config(files: Files<'_>, now: Now) -> Result<Arc<ClientConfig>, TlsError> {
+    client_config_with(files, None, now)
+}
+
+/// The same, with revocation lists for the broker's chain.
+pub fn client_config_with(
+    files: Files<'_>,
+    revocation: Option<&Revocation>,
+    now: Now,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let roots = authorities(files.authorities)?;
     let identity = Identity::read(files.certificate, files.key)?;
     check_dates(files.certificate, now)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_client_cert_resolver(Arc::new(identity));
+    let config =
+        ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let config = match revocation {
+        Some(revocation) => config.with_webpki_verifier(revocation.verifier(roots)?),
+        None => config.with_root_certificates(roots),
+    };
+    let mut config = config.with_client_cert_resolver(Arc::new(identity));
     // A ticket of an earlier session would bypass the choice of certificate.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))

@@ -1,0 +1,279 @@
+//! `wardline enrol`: gets the gateway its certificate, and makes it a member of its fleet.
+//!
+//! `--json`: one object `{"outcome", "identity", "valid_until", "again_after_s", "fleet_root"}`. `outcome` is
+//! `issued` (the certificate is in use at the next connection), `on-trial` (the daemon shows it to the broker
+//! first) or `waiting` (the server decides later); what does not apply is `null`.
+//!
+//! Every step can be repeated. What never happens: a certificate or a fleet's folder that is in use is
+//! overwritten; a token is taken from the command line.
+
+mod token;
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::Args;
+use serde::Serialize;
+
+use super::Folder as ConfigFolder;
+use super::exit::{Exit, Failure};
+use super::out;
+use crate::config::Config;
+use crate::fleet::documents::{Document as _, Root};
+use crate::fleet::folder::{Folder as FleetFolder, FolderError};
+use crate::fleet::trust::{Recipient, Trust};
+use crate::host::atomic_file;
+use crate::host::clock::SystemClock;
+use crate::identity::ask::{Outcome, Proof, ask};
+use crate::identity::est::EstError;
+use crate::identity::est::address::Address;
+use crate::identity::est::client::Client;
+use crate::identity::folder::{CURRENT, Folder, Server, chain};
+use crate::identity::name::Name;
+use crate::identity::renewal::Alarm;
+use crate::time::{Clock as _, Now};
+
+const MAX_AUTHORITIES: usize = 1024 * 1024;
+
+/// Get this gateway its certificate from the hospital's certificate server (EST, RFC 7030).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sudo -u wardline wardline enrol --server https://pki.st-anna.example\n  \
+    sudo -u wardline wardline enrol --server https://pki.st-anna.example/.well-known/est/wards --root root.json\n  \
+    sudo -u wardline wardline enrol --server https://pki.st-anna.example --token-file /run/token --json\n\n\
+    The token is asked for, read as one line of standard input, or out of a file: it is never an argument.\n\
+    The certificate and its key go into one file, which uplink.certificate and uplink.key both have to name, such as \
+    /var/lib/wardline/identity/current.pem: beside it is what the daemon needs to renew it.\n\
+    The name is that of the configuration: urn:wardline:ORGANISATION:GATEWAY, and the gateway's id as common name.\n\
+    A step that went wrong is repeated by the same command. A gateway whose certificate has expired is enrolled \
+    again in the same way, with a new token.\n\
+    Ends with 6 when the server refuses the token or the gateway, or when there is a valid certificate already, and \
+    with 1 when it cannot be reached or takes its time.")]
+pub(super) struct Enrol {
+    /// The certificate server: `https://HOST[:PORT][/PATH]`; without a path `/.well-known/est`.
+    #[arg(long, value_name = "URL")]
+    server: Address,
+    /// PEM file with the authorities that its certificate may come from; otherwise uplink.authorities.
+    #[arg(long, value_name = "FILE")]
+    authorities: Option<PathBuf>,
+    /// A file with the one-time token that only its owner can read; otherwise it is asked for.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The fleet's root.json: whose orders this gateway takes from then on. It goes to fleet.folder.
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
+    /// Ask for another certificate although the present one is valid. The daemon shows it to the broker first.
+    #[arg(long)]
+    again: bool,
+    #[command(flatten)]
+    folder: ConfigFolder,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    outcome: &'static str,
+    identity: String,
+    valid_until: Option<String>,
+    again_after_s: Option<u64>,
+    fleet_root: Option<u64>,
+}
+
+impl Enrol {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.folder.load_or_fail()?.config;
+        let name =
+            Name { organisation: config.uplink.organisation.clone(), gateway: config.uplink.gateway.clone() };
+        let folder = identity_folder(&config)?;
+        own(folder.path())?;
+        let now = SystemClock::default().now();
+        let fleet_root = self.root.as_ref().map(|root| enrol_in_fleet(&config, root)).transpose()?;
+        let has_present = self.has_present(&folder, now)?;
+        let server = Server { address: self.server.clone(), authorities: self.read_authorities(&config)? };
+        let token = token::read(self.token_file.as_deref())?;
+        folder.make()?;
+        if !has_present {
+            folder.keep_server(&server).map_err(failure)?;
+        }
+        let client = Client::new(server.address.clone(), server.authorities.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let outcome =
+            runtime.block_on(ask(&folder, &client, &Proof::Token(&token), &name, now)).map_err(failure)?;
+        let mut report = Report {
+            outcome: "waiting",
+            identity: name.uri(),
+            valid_until: None,
+            again_after_s: None,
+            fleet_root,
+        };
+        match outcome {
+            Outcome::Later(wait) => report.again_after_s = Some(wait.as_secs()),
+            Outcome::Issued => {
+                if has_present {
+                    // Now that this server has proved to be one.
+                    folder.keep_server(&server).map_err(failure)?;
+                } else {
+                    folder.promote()?;
+                }
+                let issued = if has_present { folder.next()? } else { folder.current()? };
+                report.valid_until = issued.map(|pair| pair.lifetime().until.to_string());
+                report.outcome = if has_present { "on-trial" } else { "issued" };
+            }
+        }
+        self.print(&report, folder.path())
+    }
+
+    /// Whether there is a certificate that must not be replaced before the broker took another.
+    fn has_present(&self, folder: &Folder, now: Now) -> Result<bool, Failure> {
+        folder.recover()?;
+        let Some(present) = folder.current()? else { return Ok(false) };
+        let until = present.lifetime().until;
+        if present.lifetime().alarm(now) == Alarm::Expired {
+            return Ok(false);
+        }
+        if self.again {
+            return Ok(true);
+        }
+        let error = anyhow!(
+            "there is a certificate already, valid until {until}, which the daemon renews by itself: nothing was done; \
+             --again asks for another one"
+        );
+        Err(Failure::new(Exit::Refused, error))
+    }
+
+    fn read_authorities(
+        &self,
+        config: &Config,
+    ) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, Failure> {
+        let path = self.authorities.as_ref().unwrap_or(&config.uplink.authorities);
+        let found = atomic_file::read(path, MAX_AUTHORITIES).and_then(|text| chain(&text));
+        match found {
+            Ok(found) if !found.is_empty() => Ok(found),
+            Ok(_) => Err(Failure::new(Exit::Usage, anyhow!("{} holds no certificate", path.display()))),
+            Err(error) => {
+                let what = format!("the authorities of the certificate server in {}", path.display());
+                Err(Failure::new(Exit::Usage, anyhow::Error::new(error).context(what)))
+            }
+        }
+    }
+
+    fn print(&self, report: &Report, folder: &Path) -> Result<(), Failure> {
+        let mut out = out::stdout();
+        let current = folder.join(CURRENT);
+        if self.json {
+            out.json(report)?;
+        } else {
+            if let Some(version) = report.fleet_root {
+                out.line(format_args!("the fleet's root, version {version}, is trusted"))?;
+            }
+            let until = report.valid_until.as_deref().unwrap_or("-");
+            match report.outcome {
+                "issued" => out.line(format_args!(
+                    "{}: the certificate is in {}, valid until {until}",
+                    report.identity,
+                    current.display()
+                ))?,
+                "on-trial" => out.line(format_args!(
+                    "{}: a certificate valid until {until} is there; the daemon takes it once the broker does",
+                    report.identity
+                ))?,
+                _ => {}
+            }
+        }
+        out.finish()?;
+        let Some(seconds) = report.again_after_s else { return Ok(()) };
+        let error = anyhow!(
+            "the certificate server has the request and decides later: run the same command again after {seconds} s"
+        );
+        Err(if self.json { Failure::silent(Exit::Failed) } else { Failure::new(Exit::Failed, error) })
+    }
+}
+
+/// The folder of the one file that holds certificate and key.
+fn identity_folder(config: &Config) -> Result<Folder, Failure> {
+    let (certificate, key) = (&config.uplink.certificate, &config.uplink.key);
+    let folder = certificate.parent().filter(|_| certificate == key && certificate.ends_with(CURRENT));
+    folder.map(Folder::new).ok_or_else(|| {
+        let error = anyhow!(
+            "a certificate that is renewed and its key are in one file: let uplink.certificate and uplink.key both name \
+             /var/lib/wardline/identity/{CURRENT} (now: {} and {})",
+            certificate.display(),
+            key.display()
+        );
+        Failure::new(Exit::Config, error)
+    })
+}
+
+/// Files of another user than the folder's owner are of no use to the daemon.
+fn own(folder: &Path) -> Result<(), Failure> {
+    let found = folder.ancestors().find_map(|at| std::fs::metadata(at).ok().map(|meta| (at, meta.uid())));
+    let user = rustix::process::geteuid().as_raw();
+    match found {
+        Some((at, owner)) if owner != user => {
+            let error = anyhow!(
+                "{} belongs to user {owner}, and the daemon could not read what user {user} puts there: run it as that \
+                 user (sudo -u wardline wardline enrol ...)",
+                at.display()
+            );
+            Err(Failure::new(Exit::Refused, error))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Makes the gateway a member of its fleet; the version of the root that it trusts.
+fn enrol_in_fleet(config: &Config, root: &Path) -> Result<u64, Failure> {
+    let path = config.fleet.as_ref().ok_or_else(|| {
+        let error = anyhow!("fleet.folder is not set: it says where what the fleet signs is kept");
+        Failure::new(Exit::Config, error)
+    })?;
+    let refused = |error: FolderError| Failure::new(Exit::Refused, error);
+    let uplink = &config.uplink;
+    let recipient =
+        || Recipient { organisation: uplink.organisation.clone(), gateway: uplink.gateway.clone() };
+    let bytes = atomic_file::read(root, Root::CAP)?;
+    match FleetFolder::enrol(path, recipient(), uplink.group.clone(), &bytes) {
+        Ok((_, trust)) => Ok(trust.root().version),
+        Err(FolderError::Enrolled(_)) => {
+            let (_, trust) = FleetFolder::open(path, recipient()).map_err(refused)?;
+            let version = trust.root().version;
+            let same = Trust::enrol(recipient(), uplink.group.clone(), &bytes)
+                .is_ok_and(|other| other.root() == trust.root());
+            if !same {
+                out::remark(format_args!(
+                    "{} was not taken: {} trusts root version {version} already",
+                    root.display(),
+                    path.display()
+                ));
+            }
+            Ok(version)
+        }
+        Err(error) => Err(refused(error)),
+    }
+}
+
+fn failure(error: EstError) -> Failure {
+    let exit = match &error {
+        EstError::TokenRefused | EstError::Forbidden { .. } | EstError::CertificateRefused { .. } => {
+            Exit::Refused
+        }
+        EstError::Unreachable { .. }
+        | EstError::NotTrusted { .. }
+        | EstError::Http(_)
+        | EstError::Slow { .. }
+        | EstError::NothingThere
+        | EstError::Redirect { .. }
+        | EstError::NoSuchPath
+        | EstError::Busy { .. }
+        | EstError::NotAccepted { .. }
+        | EstError::Content { .. }
+        | EstError::Issued(_)
+        | EstError::Key(_)
+        | EstError::Folder(_)
+        | EstError::Setup(_) => Exit::Failed,
+    };
+    Failure::new(exit, error)
+}

@@ -1,0 +1,179 @@
+//! `wardline enrol`, as a person or a script calls it, against the certificate server of the tests.
+
+#![expect(clippy::tests_outside_test_module, reason = "the whole file is one")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, its helpers too; its own files"
+)]
+
+#[path = "est/support.rs"]
+mod support;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use support::CertificateServer;
+use wardline::fleet::documents::{Document as _, Role, Root, Stamp};
+use wardline::fleet::dsse::Envelope;
+use wardline::fleet::key::PrivateKey;
+use wardline::time::Wall;
+
+struct Bench {
+    server: CertificateServer,
+    place: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { server: CertificateServer::start(), place: tempfile::tempdir().unwrap() };
+        let authorities = bench.server.folder().join("ca.pem");
+        let text = format!(
+            "devices = \"none\"\n[gateway]\norganisation = \"st-anna\"\ngroup = \"icu-3\"\nid = \"gw-1\"\n\
+             [uplink]\nhost = \"mqtt.st-anna.example\"\nauthorities = \"{}\"\n\
+             certificate = \"identity/current.pem\"\nkey = \"identity/current.pem\"\n[fleet]\nfolder = \"fleet\"\n",
+            authorities.display()
+        );
+        std::fs::write(bench.place.path().join("gateway.toml"), text).unwrap();
+        bench
+    }
+
+    /// Calls it with a token on standard input.
+    fn enrol(&self, label: &str, token: &str, more: &[&str]) -> (i32, String, String) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wardline"))
+            .args(["enrol", "--server", &self.server.address(label), "--config"])
+            .arg(self.place.path())
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may have ended without a look at it.
+        let _ = writeln!(child.stdin.take().unwrap(), "{token}");
+        let done = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
+    }
+
+    fn current(&self) -> Vec<u8> {
+        std::fs::read(self.place.path().join("identity/current.pem")).unwrap_or_default()
+    }
+}
+
+#[test]
+fn a_gateway_is_enrolled_and_nothing_is_overwritten() {
+    let mut bench = Bench::new();
+    let (exit, _, err) = bench.enrol("ok", "wrong", &[]);
+    assert!(exit == 6 && err.contains("refuses the token"), "{exit} {err}");
+    bench.server.token("gw-1", "sesame");
+    let (exit, out, err) = bench.enrol("approval", "sesame", &["--json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (exit, &report["outcome"], &report["again_after_s"]),
+        (1, &"waiting".into(), &7.into()),
+        "{err}"
+    );
+    // The same command again.
+    let (exit, out, err) = bench.enrol("approval", "sesame", &[]);
+    assert!(
+        exit == 0 && out.contains("urn:wardline:st-anna:gw-1") && out.contains("valid until"),
+        "{out}{err}"
+    );
+    let first = bench.current();
+    let path = bench.place.path().join("identity/current.pem");
+    wardline::uplink::tls::Identity::read(&path, &path).unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("PRIVATE KEY"));
+
+    bench.server.token("gw-1", "again");
+    let (exit, _, err) = bench.enrol("ok", "again", &[]);
+    assert!(exit == 6 && err.contains("--again"), "{exit} {err}");
+    // A server that is none takes the place of nothing.
+    let server = || std::fs::read(bench.place.path().join("identity/server.json")).unwrap();
+    let known = server();
+    let (exit, _, err) = bench.enrol("html", "again", &["--again"]);
+    assert!(exit == 1 && err.contains("text/html"), "{exit} {err}");
+    assert_eq!(server(), known);
+    let (exit, out, err) = bench.enrol("ok", "again", &["--again", "--json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((exit, &report["outcome"]), (0, &"on-trial".into()), "{err}");
+    assert_eq!(bench.current(), first, "the broker has not taken the new one");
+}
+
+#[test]
+fn a_token_file_that_others_can_read_and_a_token_that_is_none_are_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mut bench = Bench::new();
+    bench.server.token("gw-1", "sesame");
+    let file = bench.place.path().join("token");
+    std::fs::write(&file, "sesame\n").unwrap();
+    let path = file.to_str().unwrap();
+    let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o644);
+    let (exit, _, err) = bench.enrol("ok", "", &["--token-file", path]);
+    assert!(exit == 4 && err.contains("0644"), "{exit} {err}");
+    let (exit, _, err) = bench.enrol("ok", "two words", &[]);
+    assert!(exit == 2 && err.contains("one line without blanks"), "{exit} {err}");
+    let (exit, _, err) = bench.enrol("ok", "", &[]);
+    assert!(exit == 2 && err.contains("there is no token"), "{exit} {err}");
+    assert!(bench.server.saw("simpleenroll").is_empty());
+    mode(0o600);
+    let (exit, _, err) = bench.enrol("ok", "", &["--token-file", path]);
+    assert_eq!(exit, 0, "{err}");
+}
+
+#[test]
+fn a_configuration_with_key_and_certificate_apart_is_told_what_to_write() {
+    let bench = Bench::new();
+    let file = bench.place.path().join("gateway.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("key = \"identity/current.pem\"", "key = \"own.key\"")).unwrap();
+    let (exit, _, err) = bench.enrol("ok", "sesame", &[]);
+    assert!(exit == 3 && err.contains("identity/current.pem") && err.contains("own.key"), "{exit} {err}");
+    assert!(!bench.place.path().join("identity").exists());
+}
+
+#[test]
+fn a_root_that_is_none_enrols_nobody() {
+    let bench = Bench::new();
+    let root = bench.place.path().join("root.json");
+    std::fs::write(&root, "{}").unwrap();
+    let (exit, _, err) = bench.enrol("ok", "sesame", &["--root", root.to_str().unwrap()]);
+    assert!(exit == 6 && err.contains("root"), "{exit} {err}");
+    assert!(!bench.place.path().join("fleet").exists() && bench.current().is_empty());
+    assert!(bench.server.saw("simpleenroll").is_empty(), "no token is spent");
+}
+
+/// A root of this version, signed by its first key.
+fn root(version: u64) -> Vec<u8> {
+    let keys = [1, 2, 3].map(|seed| PrivateKey::from_seed(&zeroize::Zeroizing::new([seed; 32])));
+    let roles = keys.each_ref().map(|key| Role { keys: vec![key.public()], threshold: 1 });
+    let expires = Stamp(Wall::read("2099-01-01").unwrap());
+    let root = Root::new("st-anna".to_owned(), version, expires, roles).unwrap();
+    let mut envelope = Envelope::new(Root::PAYLOAD_TYPE, root.to_payload());
+    envelope.sign(&keys[0]);
+    envelope.to_bytes()
+}
+
+#[test]
+fn the_fleets_root_is_taken_once_and_a_step_that_failed_is_repeated() {
+    let mut bench = Bench::new();
+    let file = bench.place.path().join("root.json");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, root(1)).unwrap();
+    // The fleet is joined, the token is wrong.
+    let (exit, _, err) = bench.enrol("ok", "wrong", &["--root", path]);
+    assert!(exit == 6 && bench.place.path().join("fleet/root-1.json").exists(), "{exit} {err}");
+    bench.server.token("gw-1", "sesame");
+    let (exit, out, err) = bench.enrol("ok", "sesame", &["--root", path, "--json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((exit, &report["fleet_root"], &report["outcome"]), (0, &1.into(), &"issued".into()), "{err}");
+    std::fs::write(&file, root(9)).unwrap();
+    bench.server.token("gw-1", "again");
+    let (exit, out, err) = bench.enrol("ok", "again", &["--root", path, "--again"]);
+    assert!(exit == 0 && err.contains("was not taken") && out.contains("version 1"), "{exit} {out} {err}");
+    assert!(!bench.place.path().join("fleet/root-9.json").exists());
+}
