@@ -18,6 +18,7 @@ use rumqttc::mqttbytes::v5::{
 };
 use rumqttc::mqttbytes::{Error as CodecError, matches};
 use rumqttc::tokio_rustls::TlsAcceptor;
+use rumqttc::tokio_rustls::server::TlsStream;
 use rumqttc::{PublishProperties, QoS};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -233,7 +234,7 @@ async fn swallow(mut tcp: TcpStream, mut behaviour: watch::Receiver<Behaviour>) 
 }
 
 struct Connection {
-    stream: rumqttc::tokio_rustls::server::TlsStream<TcpStream>,
+    stream: TlsStream<TcpStream>,
     hub: Arc<Hub>,
     input: BytesMut,
     output: BytesMut,
