@@ -66,6 +66,7 @@ impl Bench {
             address: self.server.address(label).parse().unwrap(),
             authorities: authorities.unwrap(),
         };
+        self.folder().make().unwrap();
         self.folder().keep_server(&server).unwrap();
         Client::new(server.address, server.authorities).with_patience(Duration::from_secs(3))
     }

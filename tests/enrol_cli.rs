@@ -16,6 +16,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::CertificateServer;
+use wardline::fleet::documents::{Document as _, Role, Root, Stamp};
+use wardline::fleet::dsse::Envelope;
+use wardline::fleet::key::PrivateKey;
+use wardline::time::Wall;
 
 struct Bench {
     server: CertificateServer,
@@ -78,11 +82,19 @@ fn a_gateway_is_enrolled_and_nothing_is_overwritten() {
         "{out}{err}"
     );
     let first = bench.current();
+    let path = bench.place.path().join("identity/current.pem");
+    wardline::uplink::tls::Identity::read(&path, &path).unwrap();
     assert!(String::from_utf8_lossy(&first).contains("PRIVATE KEY"));
 
     bench.server.token("gw-1", "again");
     let (exit, _, err) = bench.enrol("ok", "again", &[]);
     assert!(exit == 6 && err.contains("--again"), "{exit} {err}");
+    // A server that is none takes the place of nothing.
+    let server = || std::fs::read(bench.place.path().join("identity/server.json")).unwrap();
+    let known = server();
+    let (exit, _, err) = bench.enrol("html", "again", &["--again"]);
+    assert!(exit == 1 && err.contains("text/html"), "{exit} {err}");
+    assert_eq!(server(), known);
     let (exit, out, err) = bench.enrol("ok", "again", &["--again", "--json"]);
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((exit, &report["outcome"]), (0, &"on-trial".into()), "{err}");
@@ -132,4 +144,35 @@ fn a_root_that_is_none_enrols_nobody() {
     assert!(exit == 6 && err.contains("root"), "{exit} {err}");
     assert!(!bench.place.path().join("fleet").exists() && bench.current().is_empty());
     assert!(bench.server.saw("simpleenroll").is_empty(), "no token is spent");
+}
+
+/// A root of this version, signed by its first key.
+fn root(version: u64) -> Vec<u8> {
+    let keys = [1, 2, 3].map(|seed| PrivateKey::from_seed(&zeroize::Zeroizing::new([seed; 32])));
+    let roles = keys.each_ref().map(|key| Role { keys: vec![key.public()], threshold: 1 });
+    let expires = Stamp(Wall::read("2099-01-01").unwrap());
+    let root = Root::new("st-anna".to_owned(), version, expires, roles).unwrap();
+    let mut envelope = Envelope::new(Root::PAYLOAD_TYPE, root.to_payload());
+    envelope.sign(&keys[0]);
+    envelope.to_bytes()
+}
+
+#[test]
+fn the_fleets_root_is_taken_once_and_a_step_that_failed_is_repeated() {
+    let mut bench = Bench::new();
+    let file = bench.place.path().join("root.json");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, root(1)).unwrap();
+    // The fleet is joined, the token is wrong.
+    let (exit, _, err) = bench.enrol("ok", "wrong", &["--root", path]);
+    assert!(exit == 6 && bench.place.path().join("fleet/root-1.json").exists(), "{exit} {err}");
+    bench.server.token("gw-1", "sesame");
+    let (exit, out, err) = bench.enrol("ok", "sesame", &["--root", path, "--json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((exit, &report["fleet_root"], &report["outcome"]), (0, &1.into(), &"issued".into()), "{err}");
+    std::fs::write(&file, root(9)).unwrap();
+    bench.server.token("gw-1", "again");
+    let (exit, out, err) = bench.enrol("ok", "again", &["--root", path, "--again"]);
+    assert!(exit == 0 && err.contains("was not taken") && out.contains("version 1"), "{exit} {out} {err}");
+    assert!(!bench.place.path().join("fleet/root-9.json").exists());
 }

@@ -94,8 +94,11 @@ impl Enrol {
         let has_present = self.has_present(&folder, now)?;
         let server = Server { address: self.server.clone(), authorities: self.read_authorities(&config)? };
         let token = token::read(self.token_file.as_deref())?;
-        folder.keep_server(&server).map_err(failure)?;
-        let client = Client::new(server.address, server.authorities);
+        folder.make()?;
+        if !has_present {
+            folder.keep_server(&server).map_err(failure)?;
+        }
+        let client = Client::new(server.address.clone(), server.authorities.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let outcome =
             runtime.block_on(ask(&folder, &client, &Proof::Token(&token), &name, now)).map_err(failure)?;
@@ -109,7 +112,10 @@ impl Enrol {
         match outcome {
             Outcome::Later(wait) => report.again_after_s = Some(wait.as_secs()),
             Outcome::Issued => {
-                if !has_present {
+                if has_present {
+                    // Now that this server has proved to be one.
+                    folder.keep_server(&server).map_err(failure)?;
+                } else {
                     folder.promote()?;
                 }
                 let issued = if has_present { folder.next()? } else { folder.current()? };

@@ -40,14 +40,15 @@ pub async fn ask(
     now: Now,
 ) -> Result<Outcome, EstError> {
     let authorities = authorities(client, now).await?;
-    folder.keep_authorities(&authorities)?;
     let pending = pending(folder, proof, name)?;
     match certificates(client, proof, &pending, (name, now)).await {
         Ok(Answer::Later(wait)) => Ok(Outcome::Later(wait)),
         Ok(Answer::Certificates(found)) => {
             let kept = issued::check(&found, &authorities, (&pending, name), now)
                 .map_err(EstError::from)
-                .and_then(|chain| folder.keep_next(&pending, &chain));
+                .and_then(|chain| folder.keep_next(&pending, &chain))
+                // Only of a server that has proved to be ours; lost in a power cut, they come with the next one.
+                .and_then(|()| folder.keep_authorities(&authorities));
             if let Err(EstError::Folder(error)) = kept {
                 // The key is still there: the same request is sent again.
                 return Err(error.into());

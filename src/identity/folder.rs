@@ -176,9 +176,13 @@ impl Folder {
         Ok(false)
     }
 
-    /// Keeps whom to ask. Makes the folder.
+    /// Makes the folder where there is none.
+    pub fn make(&self) -> io::Result<()> {
+        atomic_file::create_folder(&self.0)
+    }
+
+    /// Keeps whom to ask.
     pub fn keep_server(&self, server: &Server) -> Result<(), EstError> {
-        atomic_file::create_folder(&self.0)?;
         self.write_certificates(SERVER_AUTHORITIES, &server.authorities)?;
         let written = Written { address: server.address.to_string() };
         let text = serde_json::to_vec(&written).map_err(io::Error::other)?;

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -20,6 +21,9 @@ use super::name::Name;
 use super::renewal::{Alarm, Asked, LOOK, Lifetime, MAX_REFUSALS, Renewal, State, Step, Trial, Verdict};
 use crate::backoff::Random;
 use crate::time::{Clock, Wall};
+
+/// Between two steps.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Who can say whether the broker takes an identity.
 pub trait Broker: Send {
@@ -140,7 +144,7 @@ impl<B: Broker> Keeper<B> {
     }
 
     /// One step, and how long to rest after it.
-    async fn turn(&mut self, renewal: &mut Option<Renewal>) -> std::time::Duration {
+    async fn turn(&mut self, renewal: &mut Option<Renewal>) -> Duration {
         let present = match self.look(renewal) {
             Ok(Some(present)) => present,
             Ok(None) => {
@@ -162,7 +166,8 @@ impl<B: Broker> Keeper<B> {
         self.tell(renewal);
         match renewal.step(self.clock.now()) {
             Step::Rest(rest) => rest,
-            Step::Ask | Step::Try => std::time::Duration::ZERO,
+            // One step at a time; what could be done at once for ever would be.
+            Step::Ask | Step::Try => AT_ONCE,
         }
     }
 
@@ -224,6 +229,8 @@ impl<B: Broker> Keeper<B> {
         };
         if let Err(error) = done {
             self.trouble(News::Folder { reason: error.to_string() });
+            let failed = Asked::Failed { passes: true, wait: None };
+            renewal.asked(failed, self.clock.now().mono, self.random.as_mut());
         }
     }
 

@@ -33,6 +33,7 @@ fn folder() -> (tempfile::TempDir, Folder) {
     let place = tempfile::tempdir().unwrap();
     let folder = Folder::new(place.path().join("identity"));
     let server = Server { address: "https://pki.example".parse().unwrap(), authorities: Vec::new() };
+    folder.make().unwrap();
     folder.keep_server(&server).unwrap();
     (place, folder)
 }
@@ -68,6 +69,23 @@ fn a_certificate_for_another_key_is_not_kept() {
     let error = folder.keep_next(&ours, &[certificate(&other, 1)]).unwrap_err();
     assert!(matches!(error, EstError::Setup(rustls::Error::InconsistentKeys(_))), "{error}");
     assert!(folder.next().unwrap().is_none());
+}
+
+#[test]
+fn a_certificate_that_cannot_be_written_leaves_its_key() {
+    let (_place, folder) = folder();
+    let request = pending();
+    folder.keep_pending(&request).unwrap();
+    let in_the_way = folder.path().join(format!("{NEXT}{}", atomic_file::UNFINISHED));
+    std::fs::create_dir(&in_the_way).unwrap();
+    assert!(matches!(folder.keep_next(&request, &[certificate(&request, 1)]), Err(EstError::Folder(_))));
+    assert_eq!(folder.pending().unwrap().unwrap().point(), request.point());
+    // And one that cannot take its place leaves the present one.
+    std::fs::remove_dir(in_the_way).unwrap();
+    folder.keep_next(&request, &[certificate(&request, 1)]).unwrap();
+    folder.promote().unwrap();
+    assert!(folder.promote().is_err(), "there is no next one");
+    assert!(folder.current().unwrap().is_some());
 }
 
 /// The bytes of every file, by name.
