@@ -51,7 +51,7 @@ const MAX_AUTHORITIES: usize = 1024 * 1024;
     Ends with 6 when the server refuses the token or the gateway, or when there is a valid certificate already, and \
     with 1 when it cannot be reached or takes its time.")]
 pub(super) struct Enrol {
-    /// The certificate server: https://HOST[:PORT][/PATH]; without a path /.well-known/est.
+    /// The certificate server: `https://HOST[:PORT][/PATH]`; without a path `/.well-known/est`.
     #[arg(long, value_name = "URL")]
     server: Address,
     /// PEM file with the authorities that its certificate may come from; otherwise uplink.authorities.

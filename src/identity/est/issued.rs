@@ -84,10 +84,14 @@ pub fn check(
 fn moment(certificate: &Certificate, now: Now) -> UnixTime {
     let from = certificate.tbs_certificate().validity().not_before.to_unix_duration();
     let now_is = Duration::from_millis(u64::try_from(now.wall.as_millis()).unwrap_or(0));
-    let is_ahead = from > now_is && from - now_is <= CLOCKS_DIFFER;
+    let is_ahead = from > now_is && from.saturating_sub(now_is) <= CLOCKS_DIFFER;
     UnixTime::since_unix_epoch(if now.sync == ClockSync::Unsynced || is_ahead { from } else { now_is })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's errors are many and grow; what is not named here is said in its words"
+)]
 fn unfit(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(fault) => match fault {
@@ -133,11 +137,14 @@ fn check_name(certificate: &Certificate, name: &Name) -> Result<(), IssueFault> 
     Err(IssueFault::OtherName { found, wanted: name.uri() })
 }
 
+/// A certificate that is neither ours nor a root, as it came and as it reads.
+type Between<'a> = (&'a CertificateDer<'static>, Certificate);
+
 /// Authorities whose word is enough, and certificates between them and ours.
 fn sort<'a>(
     found: &'a [CertificateDer<'static>],
     authorities: &'a [CertificateDer<'static>],
-) -> Result<(RootCertStore, Vec<(&'a CertificateDer<'static>, Certificate)>), IssueFault> {
+) -> Result<(RootCertStore, Vec<Between<'a>>), IssueFault> {
     let (mut roots, mut between) = (RootCertStore::empty(), Vec::new());
     for (certificate, is_named) in
         found.iter().map(|it| (it, false)).chain(authorities.iter().map(|it| (it, true)))
@@ -163,7 +170,7 @@ fn sort<'a>(
 fn chain(
     leaf: &CertificateDer<'static>,
     read: &Certificate,
-    between: &[(&CertificateDer<'static>, Certificate)],
+    between: &[Between<'_>],
 ) -> Vec<CertificateDer<'static>> {
     let mut chain = vec![leaf.clone()];
     let mut issuer = read.tbs_certificate().issuer();

@@ -48,7 +48,7 @@ fn a_pair_goes_from_request_to_use() {
     folder.keep_pending(&first).unwrap();
     assert_eq!(folder.pending().unwrap().unwrap().request(), first.request());
     let issued = certificate(&first, 1);
-    folder.keep_next(&first, &[issued.clone()]).unwrap();
+    folder.keep_next(&first, std::slice::from_ref(&issued)).unwrap();
     assert!(folder.pending().unwrap().is_none() && folder.current().unwrap().is_none());
     folder.promote().unwrap();
     let current = folder.current().unwrap().unwrap();
@@ -197,7 +197,7 @@ fn the_server_is_remembered_with_what_it_named() {
     let (given, named) = (certificate(&pending(), 1), certificate(&pending(), 2));
     let address: Address = "https://pki.example:8443/est".parse().unwrap();
     folder.keep_server(&Server { address: address.clone(), authorities: vec![given.clone()] }).unwrap();
-    folder.keep_authorities(&[named.clone()]).unwrap();
+    folder.keep_authorities(std::slice::from_ref(&named)).unwrap();
     let server = folder.server().unwrap().unwrap();
     assert_eq!((server.address, server.authorities), (address, vec![given, named]));
 }
