@@ -41,7 +41,7 @@ impl Exit {
         (
             Self::Refused,
             6,
-            "refused: a payload (decode), a key (keys make), a device (pair), a token (enrol), this user, or not confirmed",
+            "refused: a payload, a new key, a device (pair), a token (enrol), this user, or not confirmed",
         ),
         (Self::NotRunning, 7, "the daemon is not running (status)"),
         (Self::Pin, 8, "a token refused its PIN; systemd does not try again, a person must"),
