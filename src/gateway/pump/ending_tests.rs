@@ -7,7 +7,8 @@ use crate::host::clock::SystemClock;
 fn pump(reports: mpsc::Receiver<Report>) -> Pump {
     let clock = Arc::new(SystemClock::default());
     let heart = Heartbeat::new("intake", clock.now().mono);
-    Pump { reports, clock, runtime: Handle::current(), heart, shown: watch::channel(Shown::default()).0 }
+    let shown = watch::channel(Shown::default()).0;
+    Pump { reports, changes: mpsc::channel(1).1, clock, runtime: Handle::current(), heart, shown }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,7 +38,7 @@ async fn a_device_that_never_says_a_word_is_told_to_be_silent() {
     let running = tokio::task::spawn_blocking(move || pump.run(intake).map(drop));
     let told = shown.wait_for(|shown| shown.durable[0] == 1);
     tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
-    let is_silent = |shown: &Shown| shown.devices.iter().all(|device| device.silent_since().is_some());
+    let is_silent = |shown: &Shown| shown.devices.iter().all(|(_, device)| device.silent_since().is_some());
     assert!(is_silent(&shown.borrow()));
     sender.send(reading_report(1, SystemClock::default().now())).await.unwrap();
     let over = shown.wait_for(|shown| shown.durable[0] == 2 && !is_silent(shown));
