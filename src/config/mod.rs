@@ -262,7 +262,12 @@ impl PartialEq for Connection {
         match (self, other) {
             (
                 Self::Serial { port, line, model, settings },
-                Self::Serial { port: other_port, line: other_line, model: other_model, settings: other_settings },
+                Self::Serial {
+                    port: other_port,
+                    line: other_line,
+                    model: other_model,
+                    settings: other_settings,
+                },
             ) => {
                 port == other_port
                     && line == other_line

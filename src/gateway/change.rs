@@ -144,4 +144,4 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -217,7 +217,9 @@ impl Running {
                 notify::status("running; the configuration that was read again is not valid: see the log");
                 tracing::error!("nothing changes: the configuration of before holds");
             }
-            Came::Read(None) => tracing::error!("reading the configuration panicked: a defect of this program"),
+            Came::Read(None) => {
+                tracing::error!("reading the configuration panicked: a defect of this program")
+            }
             Came::Changed(Ok(ready)) => {
                 let plan = self.present.finish(ready, &mut self.supervisor);
                 answer(Ok(plan), asker);

@@ -221,7 +221,8 @@ impl Sessions {
                     return;
                 };
                 // Without a rule for its bond its entry says `security = "open"`.
-                let demand = bond.map_or(Demand::Open, |rule| Demand::Proven(rule, self.shared.proofs.clone()));
+                let demand =
+                    bond.map_or(Demand::Open, |rule| Demand::Proven(rule, self.shared.proofs.clone()));
                 let (profiles, settings) = (profiles.clone(), settings.clone());
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let wanted = profiles.iter().flat_map(|profile| profile.subscribes).copied().collect();

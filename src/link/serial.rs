@@ -44,7 +44,14 @@ pub struct SerialLink {
 impl SerialLink {
     /// A closed link to a port; nothing is touched until `open`.
     pub fn new(port: PathBuf, line: Line, allow: AllowSet) -> Self {
-        Self { port, line, allow, ports: watch::channel(Arc::default()).1, stream: None, ended: LinkError::HungUp }
+        Self {
+            port,
+            line,
+            allow,
+            ports: watch::channel(Arc::default()).1,
+            stream: None,
+            ended: LinkError::HungUp,
+        }
     }
 
     /// Among all ports of the gateway as they are when it is opened, so that a port which another of them

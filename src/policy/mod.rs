@@ -34,8 +34,8 @@ use crate::device::observation::{Lane, Observation, Quality, Value};
 use crate::device::{DeviceIndex, Identity, Report, ReportBody};
 use crate::time::Now;
 
-use event::{Event, Word};
 pub use change::Misplaced;
+use event::{Event, Word};
 pub use identity::{Mismatch, mismatch};
 pub use state::{DeviceState, LinkState, RefusalKind, should_log};
 

@@ -71,11 +71,7 @@ impl Radios {
     }
 }
 
-fn start(
-    supervisor: &mut Supervisor,
-    (adapter, addresses): (&str, Vec<Address>),
-    shared: &Shared,
-) -> Radio {
+fn start(supervisor: &mut Supervisor, (adapter, addresses): (&str, Vec<Address>), shared: &Shared) -> Radio {
     let random = Box::new(SystemRandomness::new());
     let (central, handle) = Central::new(adapter, addresses, Arc::clone(&shared.clock), random);
     let (stop, mut stopped) = watch::channel(false);

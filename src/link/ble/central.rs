@@ -510,7 +510,10 @@ mod tests {
     fn another_list_leaves_what_stays_on_it_alone() {
         let (_central, handle) = central(&[address(1), address(2)]);
         let mut stays = handle.peer(address(1)).unwrap();
-        handle.shared.peers()[&address(1)].send_modify(|peer| peer.sighted = true);
+        handle.shared.peers()[&address(1)].send_modify(|peer| {
+            peer.id = Some("hci0/dev_1".to_owned());
+            peer.sighted = true;
+        });
         assert!(stays.has_changed().unwrap());
         stays.mark_unchanged();
         handle.set_listed([address(3), address(1)]);

@@ -96,10 +96,7 @@ fn a_place_that_was_taken_away_says_nothing_any_more_and_the_next_goes_on_counti
 fn a_change_that_counts_from_elsewhere_changes_nothing() {
     let mut gate = Gatekeeper::new(vec![rule("pump", "old", "1")]);
     let change = (DeviceIndex(2), vec![rule("pump", "new", "1")]);
-    assert_eq!(
-        gate.handle_change(&[DeviceIndex(0)], change, at(1)),
-        Err(Misplaced { has: 1, first: 2 })
-    );
+    assert_eq!(gate.handle_change(&[DeviceIndex(0)], change, at(1)), Err(Misplaced { has: 1, first: 2 }));
     connected(&mut gate, 0, "1", at(1));
     assert_eq!(number(say(&mut gate, 0, at(2), reading())), Some(1));
 }

@@ -113,8 +113,7 @@ impl<'a> Scan<'a> {
         let told = facts.address.or_else(|| self.known.get(path).copied());
         let address = told.or_else(|| address_in(path));
         let shared = self.shared;
-        let Some((address, peer)) = address.and_then(|address| Some((address, shared.peer(address)?)))
-        else {
+        let Some((address, peer)) = address.and_then(|address| Some((address, shared.peer(address)?))) else {
             self.known.remove(path);
             if facts.is_heard {
                 shared.hear_unlisted(address);
