@@ -42,8 +42,8 @@ use crate::host::status::{StatusError, StatusSocket};
 use crate::host::supervisor::Supervisor;
 use crate::link::ble::pairing::Proofs;
 use crate::policy::{DeviceRule, Gatekeeper};
-use crate::store::{self, StoreError};
-use crate::time::Clock;
+use crate::store::{self, StoreError, StoreId};
+use crate::time::{Clock, Now};
 use crate::uplink::topic::TopicError;
 use crate::uplink::{self, Stop};
 
@@ -161,28 +161,15 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
     let mut roster = Roster::default();
     let Seating { rules, seats, .. } = roster.seat(&groups(&config), &ward)?;
     let (rules, told): (Vec<DeviceRule>, Vec<_>) = rules.into_iter().unzip();
-    let mut random = SystemRandomness::new();
-    let header = BlockHeader {
-        boot,
-        run: random.next_u64(),
-        devices: rules.iter().map(|rule| rule.card.clone()).collect(),
-    };
+    let cards = rules.iter().map(|rule| rule.card.clone()).collect();
+    let header = BlockHeader { boot, run: SystemRandomness::new().next_u64(), devices: cards };
     let mut supervisor = Supervisor::new();
     let (stats, stop_uplink) = (writer.stats(), watch::Sender::new(Stop::Run));
-    let origin = Arc::new(Origin {
-        gateway: config.uplink.gateway.clone(),
-        boot,
-        run: header.run,
-        started,
-        store: reader.store_id(),
-        cap: config.store.cap,
-        keys,
-    });
+    let origin = origin(&config, (&header, started), (reader.store_id(), keys));
     let mut parts = Parts { supervisor: &mut supervisor, clock: &clock, hearts: Vec::new() };
     let beats = Beats::new(Arc::clone(&origin), stats.clone());
-    let vitals: uplink::Vitals = Box::new(move |now| beats.beat(now));
     let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
-    let uplink = parts.uplink(&config, reader, (uplink_status, vitals, stop_uplink.subscribe()))?;
+    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe()))?;
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
     let (to_intake, changes) = mpsc::channel(1);
@@ -200,18 +187,14 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
     };
     let mut sessions = Sessions::new(shared, links);
     sessions.list(&mut supervisor, &config.devices);
-    seats.into_iter().for_each(|seat| sessions.start(&mut supervisor, seat));
+    for seat in seats {
+        sessions.start(&mut supervisor, seat);
+    }
 
-    let sources = Sources {
-        origin,
-        clock: Arc::clone(&clock),
-        shown,
-        stats,
-        uplink: uplink_shown,
-        centrals: sessions.radios(),
-    };
+    let (clock_of_status, centrals) = (Arc::clone(&clock), sessions.radios());
+    let sources = Sources { origin, clock: clock_of_status, shown, stats, uplink: uplink_shown, centrals };
     start_status(&mut supervisor, (socket, sources), stop_uplink.subscribe());
-    let (changer, requests) = Changer::new();
+    let (asks, requests) = Changer::new();
     Ok(Running {
         supervisor,
         stop_uplink,
@@ -220,8 +203,25 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
         reports: Some(reports),
         present: Present { config, roster, sessions, mark: changer::mark(&ward), uplink, intake: to_intake },
         requests,
-        changer,
+        changer: asks,
         reread,
+    })
+}
+
+/// What stays the same for this run.
+fn origin(
+    config: &Config,
+    (header, started): (&BlockHeader, Now),
+    (store, keys): (StoreId, KeysInUse),
+) -> Arc<Origin> {
+    Arc::new(Origin {
+        gateway: config.uplink.gateway.clone(),
+        boot: header.boot,
+        run: header.run,
+        started,
+        store,
+        cap: config.store.cap,
+        keys,
     })
 }
 
@@ -272,7 +272,7 @@ impl Parts<'_> {
         &mut self,
         config: &Config,
         reader: store::Reader,
-        (status, vitals, stop): (watch::Sender<uplink::Status>, uplink::Vitals, watch::Receiver<Stop>),
+        (status, beats, stop): (watch::Sender<uplink::Status>, Beats, watch::Receiver<Stop>),
     ) -> Result<uplink::Handle, GatewayError> {
         let around = uplink::Surroundings {
             clock: Arc::clone(self.clock),
@@ -282,7 +282,7 @@ impl Parts<'_> {
                 let heart = self.heart(FEEDER);
                 Box::new(move |now| heart.beat(now))
             },
-            vitals: Some(vitals),
+            vitals: Some(Box::new(move |now| beats.beat(now))),
             stop,
         };
         let uplink = uplink::assemble(config.uplink.clone(), reader, around)?;

@@ -218,7 +218,7 @@ impl Running {
                 tracing::error!("nothing changes: the configuration of before holds");
             }
             Came::Read(None) => {
-                tracing::error!("reading the configuration panicked: a defect of this program")
+                tracing::error!("reading the configuration panicked: a defect of this program");
             }
             Came::Changed(Ok(ready)) => {
                 let plan = self.present.finish(ready, &mut self.supervisor);

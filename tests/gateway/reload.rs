@@ -85,16 +85,17 @@ fn stored(bench: &Bench) -> BTreeMap<(String, String), Vec<(u64, i64)>> {
     let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for line in String::from_utf8(out.stdout).unwrap().lines() {
         let record: Json = serde_json::from_str(line).unwrap();
-        let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
+        let text = |key: &str| record.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
         if text("ref") != "MDC_PULS_OXIM_PULS_RATE" {
             continue;
         }
-        let value =
-            record["value"].to_string().trim_matches('"').parse().unwrap_or_else(|_| panic!("{record}"));
-        let seq = record["seq"].as_u64().unwrap();
+        let value = text("value").parse().unwrap_or_else(|_| panic!("{record}"));
+        let seq = record.get("seq").and_then(Json::as_u64).unwrap();
         all.entry((text("device"), text("pseudonym"))).or_default().push((seq, value));
     }
-    all.values_mut().for_each(|records| records.sort_unstable());
+    for records in all.values_mut() {
+        records.sort_unstable();
+    }
     all
 }
 
@@ -118,6 +119,25 @@ async fn feed(
     0
 }
 
+/// Shows something all the while: an oximeter says who it is with each line.
+async fn while_showing(
+    shown: &[(&Control<masimo::Values>, u16)],
+    until: impl Future<Output = Snapshot>,
+) -> Snapshot {
+    let showing = async {
+        loop {
+            for (oximeter, bpm) in shown {
+                show(oximeter, *bpm);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        never = showing => never,
+        status = until => status,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_comes_one_goes_one_is_another_asset_and_the_last_does_not_miss_a_reading() {
     // Nobody serves the broker: everything that was read is in the store in the end.
@@ -130,21 +150,9 @@ async fn one_comes_one_goes_one_is_another_asset_and_the_last_does_not_miss_a_re
     let before = entry(&going, "going", 3, "A-GOING") + &stays + &entry(&changed, "changed", 2, "A-BEFORE");
     bench.configure(&before);
     let mut daemon = bench.start();
-    // An oximeter says who it is with each line.
-    let shown = async {
-        loop {
-            for oximeter in [&steady, &changed, &going] {
-                show(oximeter, 30);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
     let all_up = bench
         .status("three devices", |status| ["steady", "changed", "going"].iter().all(|id| is_up(status, id)));
-    tokio::select! {
-        () = shown => {}
-        _ = all_up => {}
-    }
+    while_showing(&[(&steady, 30), (&changed, 30), (&going, 30)], all_up).await;
     let (tag, tags) = watch::channel(50);
     let (end, ends) = watch::channel(false);
     let feeding = tokio::spawn(feed(steady.clone(), changed.clone(), tags, ends));
@@ -162,21 +170,11 @@ async fn one_comes_one_goes_one_is_another_asset_and_the_last_does_not_miss_a_re
         .await;
     logged(&bench, "the configuration holds from here on", 1).await;
     tag.send_replace(150);
-    let shown = async {
-        loop {
-            show(&coming, 170);
-            show(&going, 99);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
     let grown = bench.status("readings of the new ones", |status| {
         let read = |id: &str| status.devices.iter().any(|device| device.id == id && device.admitted > 10);
         is_up(status, "changed") && is_up(status, "coming") && read("coming")
     });
-    tokio::select! {
-        () = shown => {}
-        _ = grown => {}
-    }
+    while_showing(&[(&coming, 170), (&going, 99)], grown).await;
     let so_far = steady.sent();
     bench.status("more", |_| steady.sent() > so_far + 200).await;
     end.send_replace(true);
@@ -200,7 +198,8 @@ fn check_stored(bench: &Bench, fed: u64) {
     };
     let [steady] = of("steady")[..] else { panic!("one pseudonym") };
     let numbers: Vec<i64> = steady.iter().map(|(_, value)| *value).skip_while(|value| *value == 30).collect();
-    let gap = numbers.windows(2).find(|pair| pair[1] != (pair[0] - 40 + 1) % 150 + 40);
+    let gap =
+        numbers.iter().zip(numbers.iter().skip(1)).find(|(one, next)| **next != (**one - 39) % 150 + 40);
     assert_eq!(gap, None, "of {} readings", numbers.len());
     // What was shown while the daemon was asked to stop need not be there.
     assert!(u64::try_from(numbers.len()).unwrap() + 50 > fed, "{} of {fed}", numbers.len());

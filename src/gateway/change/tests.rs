@@ -89,6 +89,8 @@ pub(in crate::gateway) fn config(devices: Vec<Device>) -> Config {
     }
 }
 
+type Mend = fn(&mut Config);
+
 /// Puts groups one after the other, each part behind its own device.
 fn list(groups: &[(Device, Vec<Device>)]) -> Vec<Device> {
     let mut devices: Vec<Device> = Vec::new();
@@ -183,7 +185,7 @@ proptest! {
 #[test]
 fn what_only_a_start_can_change_is_named_key_by_key() {
     let base = config(vec![device("pump", "1", None)]);
-    let changes: [(&str, fn(&mut Config)); 13] = [
+    let changes: [(&str, Mend); 13] = [
         ("gateway.id", |config| config.uplink.gateway = "other".to_owned()),
         ("store.folder", |config| config.store.folder = "/other".into()),
         ("store.folder", |config| config.store.anchor = Some("/other".into())),

@@ -4,7 +4,6 @@ use tokio::sync::watch;
 
 use super::{Durable, Intake, Source};
 use crate::device::{DeviceIndex, Settled, Ticket};
-use crate::envelope::block::BlockBuilder;
 use crate::policy::{DeviceRule, Misplaced};
 use crate::time::Now;
 
@@ -28,7 +27,9 @@ impl<S: Durable> Intake<S> {
         let cards: Vec<_> = rules.iter().map(|rule: &DeviceRule| rule.card.clone()).collect();
         self.gate.handle_change(&retired, (first, rules), now)?;
         for (_, pending) in &mut self.lanes {
-            cards.iter().for_each(|card| BlockBuilder::add_device(&mut pending.builder, card));
+            for card in &cards {
+                pending.builder.add_device(card);
+            }
         }
         self.sources.extend(told.into_iter().map(|settled| Source { last: Ticket::default(), settled }));
         self.take_words(now);

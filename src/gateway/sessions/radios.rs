@@ -59,12 +59,11 @@ impl Radios {
             stays
         });
         for (adapter, addresses) in wanted {
-            match self.running.get(adapter) {
-                Some(radio) => radio.handle.set_listed(addresses),
-                None => {
-                    let radio = start(supervisor, (adapter, addresses), shared);
-                    self.running.insert(adapter.to_owned(), radio);
-                }
+            if let Some(radio) = self.running.get(adapter) {
+                radio.handle.set_listed(addresses);
+            } else {
+                let radio = start(supervisor, (adapter, addresses), shared);
+                self.running.insert(adapter.to_owned(), radio);
             }
         }
         self.handles.send_replace(self.running.values().map(|radio| radio.handle.clone()).collect());

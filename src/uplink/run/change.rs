@@ -175,11 +175,11 @@ impl Driver {
 async fn prepare(
     command: Command,
     present: (String, String),
-    line: (mpsc::Sender<Job>, String),
+    around: (mpsc::Sender<Job>, String),
     now: Now,
 ) -> Option<Prepared> {
     let Command { config, reply } = command;
-    match try_out(&config, present, line, now).await {
+    match try_out(&config, present, around, now).await {
         Ok((topics, link)) => Some(Prepared { config, topics, link, reply }),
         Err(why) => {
             let _ = reply.send(Err(why));

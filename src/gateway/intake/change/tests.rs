@@ -173,7 +173,9 @@ proptest! {
     #[test]
     fn no_record_is_ever_stored_under_the_card_of_another(steps in prop::collection::vec(step(), 1..120)) {
         let mut ward = Ward::new();
-        steps.iter().for_each(|step| ward.take(step));
+        for step in &steps {
+            ward.take(step);
+        }
         ward.intake.store.is_full = false;
         prop_assert!(ward.intake.handle_end(ward.now));
         let Ward { intake, entered, .. } = ward;
