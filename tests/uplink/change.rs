@@ -149,9 +149,12 @@ async fn a_refused_connect_leads_back_to_the_old_settings() {
     let running = Running::start(config.clone(), &ward);
     running.until("a connection", |status| status.state == State::Online).await;
     behaviour.send_modify(|behaviour| behaviour.deny = true);
-    let attempt = Config { payload: Payload::Fhir, group: "icu-3".to_owned(), ..config };
+    let other = certificates.pki.client("gw-1-other", Validity::Now).unwrap();
+    let attempt = Config { certificate: other.certificate.clone(), key: other.key, ..config };
     let refused = running.handle.change(attempt).await.unwrap_err();
     assert!(refused.contains("refuses the connection: not authorised"), "{refused}");
+    // Whoever still goes by the new settings finds nothing.
+    std::fs::remove_file(other.certificate).unwrap();
     behaviour.send_modify(|behaviour| behaviour.deny = false);
     ward.read(5, 100);
     all_arrived(&ward, &seen).await;
