@@ -1,5 +1,8 @@
 //! The composition root: the only file that names every stage and creates every channel.
 //!
+//! What runs can be given another configuration (see [`changer`]): by a [`Changer`], or by SIGHUP, upon which
+//! the files are read again.
+//!
 //! ```text
 //!  session xN ──bounded──▶ intake (thread) ──▶ spool ──commits──▶ feeder (thread) ──▶ uplink (task)
 //! ```
@@ -9,45 +12,51 @@
 //! writing side, and the uplink finishes what is in flight within the grace period. What it does
 //! not finish is on disk.
 
+pub mod change;
+pub mod changer;
 pub mod heartbeat;
 pub mod intake;
 pub mod notebook;
 pub mod pump;
 pub mod report;
+pub mod roster;
+mod running;
 pub mod sessions;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ring::rand::SystemRandom;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Random;
-use crate::config::{Config, Keys};
-use crate::device::{Report, Settled};
+use crate::config::{Config, Keys, Problems};
+use crate::device::Report;
 use crate::envelope::block::BlockHeader;
 use crate::envelope::keys::{Kek, KeyError, KeyRing, KeySource as _, WardKey};
 use crate::host::audit::AuditLog;
 use crate::host::clock::{SystemClock, boot_id};
-use crate::host::heartbeat::{Heartbeat, standing_still};
+use crate::host::heartbeat::Heartbeat;
 use crate::host::notify;
 use crate::host::random::SystemRandomness;
 use crate::host::status::{StatusError, StatusSocket};
-use crate::host::supervisor::{End, Supervisor};
+use crate::host::supervisor::Supervisor;
 use crate::link::ble::pairing::Proofs;
 use crate::policy::{DeviceRule, Gatekeeper};
-use crate::store::{self, StoreError};
-use crate::time::Clock;
+use crate::store::{self, StoreError, StoreId};
+use crate::time::{Clock, Now};
 use crate::uplink::topic::TopicError;
 use crate::uplink::{self, Stop};
 
+use change::groups;
+pub use changer::{Changer, Refused};
 use heartbeat::Beats;
 use intake::Intake;
 use notebook::Shelf;
-use pump::{Pump, Shown};
+use pump::{Ordered, Pump, Shown};
 use report::{KeysInUse, Origin, Sources};
-use sessions::{Links, RealLinks, Shared};
+use roster::{NoPlace, Roster, Seating};
+use running::{Present, Running, Signals};
+use sessions::{Links, RealLinks, Sessions, Shared};
 
 /// How many reports may wait for the intake: some seconds of a busy ward, a few hundred KiB.
 const REPORTS_WAITING: usize = 4_096;
@@ -57,12 +66,6 @@ const INTAKE: &str = "intake";
 
 /// The reader of the spool for the uplink.
 const FEEDER: &str = "feeder";
-
-/// How long a heart may stand still before the watchdog is no longer fed.
-const HEART_STANDS_STILL: Duration = Duration::from_secs(10);
-
-/// How often the hearts are looked at when no service manager says how often.
-const LOOK_AT_HEARTS: Duration = Duration::from_secs(10);
 
 /// Why the daemon ended other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,9 @@ pub enum GatewayError {
     /// The status socket cannot be made.
     #[error(transparent)]
     Status(#[from] StatusError),
+    /// There are more devices than places; the configuration does not allow as many.
+    #[error(transparent)]
+    Place(#[from] NoPlace),
     /// The system refuses what every daemon needs.
     #[error("the system refuses {what}")]
     System {
@@ -103,40 +109,31 @@ pub enum GatewayError {
     },
 }
 
-/// Runs the daemon until it is told to stop (SIGTERM, SIGINT).
-pub fn run(config: Config) -> Result<(), GatewayError> {
-    run_with(config, Arc::new(RealLinks))
+/// Reads the configuration again, as it was read at the start.
+pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
+
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). With SIGHUP it takes what `reread` gives.
+pub fn run(config: Config, reread: Reread) -> Result<(), GatewayError> {
+    run_with(config, reread, Arc::new(RealLinks))
 }
 
 /// Runs the daemon with links of the caller's making.
-pub fn run_with(config: Config, links: Arc<dyn Links>) -> Result<(), GatewayError> {
+pub fn run_with(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<(), GatewayError> {
     // Two workers: one core may be busy with TLS while the other answers a pump in time.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|source| GatewayError::System { what: "a runtime", source })?;
-    let result = runtime.block_on(daemon(config, links));
+    let result = runtime.block_on(daemon(config, reread, links));
     // Whatever still blocks a thread here has had its grace.
     runtime.shutdown_background();
     result
 }
 
-/// Everything that runs, and how to end it.
-struct Running {
-    supervisor: Supervisor,
-    stop_sessions: watch::Sender<bool>,
-    stop_uplink: watch::Sender<Stop>,
-    hearts: Vec<Heartbeat>,
-    clock: Arc<dyn Clock>,
-    grace: Duration,
-    /// Keeps the intake waiting while no session can report: a gateway may have no device.
-    reports: Option<mpsc::Sender<Report>>,
-}
-
-async fn daemon(config: Config, links: Arc<dyn Links>) -> Result<(), GatewayError> {
+async fn daemon(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<(), GatewayError> {
     let mut signals = Signals::new()?;
-    let mut running = start(config, links).await?;
+    let mut running = start(config, reread, links).await?;
     notify::ready("running");
     tracing::info!("running");
     let ended = running.until_told(&mut signals).await;
@@ -152,7 +149,7 @@ async fn daemon(config: Config, links: Arc<dyn Links>) -> Result<(), GatewayErro
 }
 
 /// Opens everything, then starts it, left to right.
-async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, GatewayError> {
+async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<Running, GatewayError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (started, boot) = (clock.now(), boot_id());
     let (ring, ward, keys) = load_keys(&config.keys)?;
@@ -161,56 +158,71 @@ async fn start(config: Config, links: Arc<dyn Links>) -> Result<Running, Gateway
     tell(&recovery);
     let socket = StatusSocket::bind(&config.socket, config.socket_group.as_deref()).await?;
 
-    let rules: Vec<DeviceRule> = config.devices.iter().map(|device| named(device, &ward)).collect();
-    let mut random = SystemRandomness::new();
-    let header = BlockHeader {
-        boot,
-        run: random.next_u64(),
-        devices: rules.iter().map(|rule| rule.card.clone()).collect(),
-    };
-    let mut running = Running {
-        supervisor: Supervisor::new(),
-        stop_sessions: watch::Sender::new(false),
-        stop_uplink: watch::Sender::new(Stop::Run),
-        hearts: Vec::new(),
-        clock: Arc::clone(&clock),
-        grace: config.shutdown_grace,
-        reports: None,
-    };
-    let stats = writer.stats();
-    let origin = Arc::new(Origin {
-        gateway: config.uplink.gateway.clone(),
-        boot,
-        run: header.run,
-        started,
-        store: reader.store_id(),
-        cap: config.store.cap,
-        keys,
-    });
+    let mut roster = Roster::default();
+    let Seating { rules, seats, .. } = roster.seat(&groups(&config), &ward)?;
+    let (rules, told): (Vec<DeviceRule>, Vec<_>) = rules.into_iter().unzip();
+    let cards = rules.iter().map(|rule| rule.card.clone()).collect();
+    let header = BlockHeader { boot, run: SystemRandomness::new().next_u64(), devices: cards };
+    let mut supervisor = Supervisor::new();
+    let (stats, stop_uplink) = (writer.stats(), watch::Sender::new(Stop::Run));
+    let origin = origin(&config, (&header, started), (reader.store_id(), keys));
+    let mut parts = Parts { supervisor: &mut supervisor, clock: &clock, hearts: Vec::new() };
     let beats = Beats::new(Arc::clone(&origin), stats.clone());
     let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
-    running.start_uplink(&config, reader, uplink_status, Box::new(move |now| beats.beat(now)))?;
+    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe()))?;
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
-    let (told, durable): (Vec<_>, Vec<_>) = rules.iter().map(|_| watch::channel(Settled::default())).unzip();
-    let intake = Intake::new(Gatekeeper::new(rules.clone()), writer, &header, config.store.linger, told)
+    let (to_intake, changes) = mpsc::channel(1);
+    let intake = Intake::new(Gatekeeper::new(rules), writer, &header, config.store.linger, told)
         .with_audit(AuditLog::beside(&config.store.folder));
-    let shown = running.start_intake(intake, waiting)?;
+    let shown = parts.intake(intake, waiting, changes)?;
+    let hearts = parts.hearts;
 
-    running.reports = Some(reports.clone());
     let shared = Shared {
         clock: Arc::clone(&clock),
-        reports,
+        reports: reports.clone(),
         notebooks: Shelf::new(store::records_beside(&config.store.folder), origin.store),
         proofs: Proofs::beside(&config.store.folder),
-        stop: running.stop_sessions.subscribe(),
-        drained: running.stop_uplink.subscribe(),
+        drained: stop_uplink.subscribe(),
     };
-    let centrals = sessions::start(&mut running.supervisor, &config.devices, durable, &shared, &links);
+    let mut sessions = Sessions::new(shared, links);
+    sessions.list(&mut supervisor, &config.devices);
+    for seat in seats {
+        sessions.start(&mut supervisor, seat);
+    }
 
-    let sources = Sources { origin, clock, rules, shown, stats, uplink: uplink_shown, centrals };
-    running.start_status(socket, sources);
-    Ok(running)
+    let (clock_of_status, centrals) = (Arc::clone(&clock), sessions.radios());
+    let sources = Sources { origin, clock: clock_of_status, shown, stats, uplink: uplink_shown, centrals };
+    start_status(&mut supervisor, (socket, sources), stop_uplink.subscribe());
+    let (asks, requests) = Changer::new();
+    Ok(Running {
+        supervisor,
+        stop_uplink,
+        hearts,
+        clock,
+        reports: Some(reports),
+        present: Present { config, roster, sessions, mark: changer::mark(&ward), uplink, intake: to_intake },
+        requests,
+        changer: asks,
+        reread,
+    })
+}
+
+/// What stays the same for this run.
+fn origin(
+    config: &Config,
+    (header, started): (&BlockHeader, Now),
+    (store, keys): (StoreId, KeysInUse),
+) -> Arc<Origin> {
+    Arc::new(Origin {
+        gateway: config.uplink.gateway.clone(),
+        boot: header.boot,
+        run: header.run,
+        started,
+        store,
+        cap: config.store.cap,
+        keys,
+    })
 }
 
 /// Loads every local key, and says of the store's what may be said of it.
@@ -242,40 +254,36 @@ fn tell(recovery: &store::Recovery) {
     }
 }
 
-/// A device's rule with the pseudonyms of its asset and of its place. The words before a place keep it apart from an
-/// asset of the same name.
-fn named(device: &crate::config::Device, ward: &WardKey) -> DeviceRule {
-    let mut rule = device.rule.clone();
-    rule.card.pseudonym = ward.pseudonym(&device.asset);
-    let location = device.location.as_ref();
-    rule.card.location = location.map(|location| ward.pseudonym(&format!("location {location}")));
-    rule
+/// What the stages that are started here have in common.
+struct Parts<'a> {
+    supervisor: &'a mut Supervisor,
+    clock: &'a Arc<dyn Clock>,
+    hearts: Vec<Heartbeat>,
 }
 
-impl Running {
+impl Parts<'_> {
     fn heart(&mut self, name: &'static str) -> Heartbeat {
         let heart = Heartbeat::new(name, self.clock.now().mono);
         self.hearts.push(heart.clone());
         heart
     }
 
-    fn start_uplink(
+    fn uplink(
         &mut self,
         config: &Config,
         reader: store::Reader,
-        status: watch::Sender<uplink::Status>,
-        vitals: uplink::Vitals,
-    ) -> Result<(), GatewayError> {
+        (status, beats, stop): (watch::Sender<uplink::Status>, Beats, watch::Receiver<Stop>),
+    ) -> Result<uplink::Handle, GatewayError> {
         let around = uplink::Surroundings {
-            clock: Arc::clone(&self.clock),
+            clock: Arc::clone(self.clock),
             random: Box::new(SystemRandomness::new()),
             status,
             alive: {
                 let heart = self.heart(FEEDER);
                 Box::new(move |now| heart.beat(now))
             },
-            vitals: Some(vitals),
-            stop: self.stop_uplink.subscribe(),
+            vitals: Some(Box::new(move |now| beats.beat(now))),
+            stop,
         };
         let uplink = uplink::assemble(config.uplink.clone(), reader, around)?;
         self.supervisor
@@ -292,18 +300,20 @@ impl Running {
             uplink.driver.run().await;
             Ok(())
         });
-        Ok(())
+        Ok(uplink.handle)
     }
 
-    fn start_intake(
+    fn intake(
         &mut self,
         intake: Intake<store::Writer>,
         reports: mpsc::Receiver<Report>,
+        changes: mpsc::Receiver<Ordered>,
     ) -> Result<watch::Receiver<Shown>, GatewayError> {
         let (sender, shown) = watch::channel(Shown::default());
         let pump = Pump {
             reports,
-            clock: Arc::clone(&self.clock),
+            changes,
+            clock: Arc::clone(self.clock),
             runtime: tokio::runtime::Handle::current(),
             heart: self.heart(INTAKE),
             shown: sender,
@@ -316,102 +326,17 @@ impl Running {
             .map_err(|source| GatewayError::System { what: "a thread", source })?;
         Ok(shown)
     }
-
-    fn start_status(&mut self, socket: StatusSocket, sources: Sources) {
-        let mut stop = self.stop_uplink.subscribe();
-        self.supervisor.task("status", async move {
-            tokio::select! {
-                () = socket.serve(|| sources.snapshot()) => Ok(()),
-                _ = stop.wait_for(|stop| *stop != Stop::Run) => Ok(()),
-            }
-        });
-    }
-
-    /// Runs until a signal comes or an essential part ends.
-    async fn until_told(&mut self, signals: &mut Signals) -> Result<(), GatewayError> {
-        // Fed twice as often as asked for, as the manual advises.
-        let period = notify::watchdog_period().map_or(LOOK_AT_HEARTS, |period| period / 2);
-        let mut look = tokio::time::interval(period);
-        loop {
-            tokio::select! {
-                name = signals.next() => {
-                    tracing::info!(signal = name, "told to stop");
-                    return Ok(());
-                }
-                end = self.supervisor.next_end() => if let Some((part, end)) = end {
-                    let why = match end {
-                        End::Finished => "without a reason".to_owned(),
-                        End::Failed(why) => why,
-                        End::Panicked(why) => format!("panic: {why}"),
-                    };
-                    return Err(GatewayError::Part { part, why });
-                },
-                _ = look.tick() => {
-                    let still = standing_still(&self.hearts, self.clock.now().mono, HEART_STANDS_STILL);
-                    if still.is_empty() {
-                        notify::alive();
-                    } else {
-                        tracing::error!(?still, "stands still: the watchdog is not fed");
-                    }
-                }
-            }
-        }
-    }
-
-    /// Stops the left end and lets the rest run dry, within the grace period.
-    async fn drain(mut self, signals: &mut Signals) -> Result<(), GatewayError> {
-        let _ = self.stop_sessions.send(true);
-        self.reports = None;
-        let grace = tokio::time::sleep(self.grace);
-        tokio::pin!(grace);
-        let mut trouble = None;
-        loop {
-            if !self.supervisor.running().contains(&INTAKE) {
-                // All is on disk. The uplink may now finish what is in flight.
-                self.stop_uplink.send_if_modified(|stop| {
-                    let first = *stop == Stop::Run;
-                    *stop = Stop::Finish { grace: self.grace / 2 };
-                    first
-                });
-            }
-            tokio::select! {
-                biased;
-                end = self.supervisor.next_end() => match end {
-                    None => break,
-                    Some((_, End::Finished)) => {}
-                    Some((part, End::Failed(why) | End::Panicked(why))) => {
-                        trouble = Some(GatewayError::Part { part, why });
-                    }
-                },
-                () = &mut grace => {
-                    return Err(GatewayError::Grace { left: self.supervisor.running().join(", ") });
-                }
-                name = signals.next() => {
-                    tracing::warn!(signal = name, "told again: ending at once");
-                    return Err(GatewayError::Grace { left: self.supervisor.running().join(", ") });
-                }
-            }
-        }
-        trouble.map_or(Ok(()), Err)
-    }
 }
 
-/// The signals that end the daemon.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, GatewayError> {
-        let listen = |kind| signal(kind).map_err(|source| GatewayError::System { what: "signals", source });
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
+fn start_status(
+    supervisor: &mut Supervisor,
+    (socket, sources): (StatusSocket, Sources),
+    mut stop: watch::Receiver<Stop>,
+) {
+    supervisor.task("status", async move {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            () = socket.serve(|| sources.snapshot()) => Ok(()),
+            _ = stop.wait_for(|stop| *stop != Stop::Run) => Ok(()),
         }
-    }
+    });
 }

@@ -14,7 +14,7 @@ complaints=$(systemd-analyze verify ./wardline.service 2>&1 |
 [ -z "$complaints" ] || fail "systemd-analyze verify says: $complaints"
 
 # What the daemon relies on, by name: a key that was dropped would only show on a gateway.
-for line in Type=notify WatchdogSec=30 LimitCORE=0 MemorySwapMax=0 Environment=MALLOC_MMAP_THRESHOLD_=524288 NoNewPrivileges=yes CapabilityBoundingSet= \
+for line in Type=notify 'ExecReload=kill -HUP $MAINPID' WatchdogSec=30 LimitCORE=0 MemorySwapMax=0 Environment=MALLOC_MMAP_THRESHOLD_=524288 NoNewPrivileges=yes CapabilityBoundingSet= \
     'DeviceAllow=char-ttyUSB rw' 'DeviceAllow=char-ttyACM rw' 'DeviceAllow=char-ttyS rw' 'DeviceAllow=char-ttyAMA rw' \
     LoadCredentialEncrypted=kek:wardline.kek LoadCredentialEncrypted=ward:wardline.ward \
     LoadCredentialEncrypted=tls-key:wardline.tls-key 'RestartPreventExitStatus=2 3 8' StateDirectory=wardline RuntimeDirectory=wardline; do

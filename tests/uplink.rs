@@ -4,6 +4,9 @@
 #![cfg(feature = "lab")]
 
 #[cfg(test)]
+#[path = "uplink/change.rs"]
+mod change;
+#[cfg(test)]
 #[path = "uplink/mosquitto.rs"]
 mod mosquitto;
 #[cfg(test)]

@@ -122,13 +122,17 @@ fn lab() -> anyhow::Result<ExitCode> {
                 Some(file) => Arc::new(demo::ReplayFile::read(&file)?),
                 None => Arc::new(RealLinks),
             };
-            let loaded = wardline::config::load(
-                &config,
-                &wardline::config::Environment::default(),
-                &wardline::config::Catalogue::shipped(),
-            )?;
+            let reread = move || {
+                wardline::config::load(
+                    &config,
+                    &wardline::config::Environment::default(),
+                    &wardline::config::Catalogue::shipped(),
+                )
+                .map(|loaded| loaded.config)
+            };
+            let config = reread()?;
             wardline::host::log::start(tracing::level_filters::LevelFilter::INFO);
-            wardline::gateway::run_with(loaded.config, links)?;
+            wardline::gateway::run_with(config, Arc::new(reread), links)?;
             Ok(ExitCode::SUCCESS)
         }
     }

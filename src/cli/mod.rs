@@ -92,7 +92,7 @@ enum Command {
 }
 
 /// The configuration's folder.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Folder {
     /// The folder that holds gateway.toml and devices.d.
     #[arg(long, value_name = "DIR", default_value = CONFIG_FOLDER)]

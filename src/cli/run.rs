@@ -1,5 +1,7 @@
 //! `wardline run`: the daemon.
 
+use std::sync::Arc;
+
 use tracing::level_filters::LevelFilter;
 
 use super::exit::{Exit, Failure};
@@ -18,7 +20,9 @@ pub(super) fn run(folder: &Folder) -> Result<(), Failure> {
     if let Some(warning) = process::swap_warning() {
         tracing::warn!("{warning}");
     }
-    gateway::run(loaded.config).map_err(|error| Failure::new(exit(&error), error))
+    let again = folder.clone();
+    let reread = Arc::new(move || again.load().map(|loaded| loaded.config));
+    gateway::run(loaded.config, reread).map_err(|error| Failure::new(exit(&error), error))
 }
 
 const fn level(level: LogLevel) -> LevelFilter {
@@ -38,6 +42,7 @@ const fn exit(error: &GatewayError) -> Exit {
         GatewayError::Store(_) => Exit::Store,
         GatewayError::Topic(_) => Exit::Config,
         GatewayError::Status(_)
+        | GatewayError::Place(_)
         | GatewayError::System { .. }
         | GatewayError::Part { .. }
         | GatewayError::Grace { .. } => Exit::Failed,

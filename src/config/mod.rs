@@ -120,7 +120,7 @@ pub struct Setting {
 }
 
 /// Everything the daemon needs to know, valid as a whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The store.
     pub store: store::Config,
@@ -194,7 +194,7 @@ pub struct Keys {
 }
 
 /// One device of the allowlist.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     /// What it may do. The pseudonym in its card is empty until the ward key was read.
     pub rule: DeviceRule,
@@ -254,6 +254,50 @@ impl Connection {
         }
     }
 }
+
+/// A model or profile is the same when it is the same row: a site's own description gives the same row as often
+/// as it is read.
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Serial { port, line, model, settings },
+                Self::Serial {
+                    port: other_port,
+                    line: other_line,
+                    model: other_model,
+                    settings: other_settings,
+                },
+            ) => {
+                port == other_port
+                    && line == other_line
+                    && std::ptr::eq(*model, *other_model)
+                    && settings == other_settings
+            }
+            (Self::Part { model, part }, Self::Part { model: other_model, part: other_part }) => {
+                std::ptr::eq(*model, *other_model) && part == other_part
+            }
+            (
+                Self::Ble { address, adapter, profiles, bond, settings },
+                Self::Ble {
+                    address: other_address,
+                    adapter: other_adapter,
+                    profiles: other_profiles,
+                    bond: other_bond,
+                    settings: other_settings,
+                },
+            ) => {
+                (address, adapter, bond, settings)
+                    == (other_address, other_adapter, other_bond, other_settings)
+                    && profiles.len() == other_profiles.len()
+                    && profiles.iter().zip(other_profiles).all(|(one, other)| std::ptr::eq(*one, *other))
+            }
+            (Self::Serial { .. } | Self::Part { .. } | Self::Ble { .. }, _) => false,
+        }
+    }
+}
+
+impl Eq for Connection {}
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -81,6 +81,12 @@ impl BlockBuilder {
         }
     }
 
+    /// Adds a device behind those of the header. No place is ever given to another device: what was taken
+    /// under its card leaves under its card.
+    pub fn add_device(&mut self, card: &DeviceCard) {
+        self.cards.push((card_bytes(card), None));
+    }
+
     /// Adds one record.
     pub fn push(&mut self, admitted: &Admitted) -> Result<(), NotTaken> {
         self.push_draft(Draft {

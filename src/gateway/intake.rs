@@ -6,6 +6,8 @@
 //! and when the parked lane's next block is full too, nothing more is taken from the channel: the
 //! sessions, and with them the devices, wait. Nothing is dropped here.
 
+mod change;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use crate::policy::event::{Detection, Event, Word};
 use crate::policy::{Admitted, Gatekeeper, Verdict, should_log};
 use crate::store::{Seq, StoreError};
 use crate::time::{Mono, Now};
+
+pub use change::Change;
 
 /// How long a block that the store refused waits before it is offered again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -233,8 +237,7 @@ impl<S: Durable> Intake<S> {
     }
 
     fn log_silence(&self, word: &Admitted) {
-        let place = usize::from(word.device().0);
-        if let Some((rule, state)) = self.gate.snapshot().nth(place)
+        if let Some((rule, state)) = self.gate.of(word.device())
             && should_log(state.silences())
         {
             let (device, silent) = (rule.card.id.as_str(), state.silent_since().is_some());

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::intake::{Durable, Intake};
-use crate::device::{Report, ReportBody};
+use super::intake::{Change, Durable, Intake};
+use crate::device::{DeviceIndex, Report, ReportBody};
 use crate::host::heartbeat::Heartbeat;
-use crate::policy::{DeviceState, Gatekeeper, Refusal};
+use crate::policy::{DeviceRule, DeviceState, Gatekeeper, Misplaced, Refusal};
 use crate::time::{Clock, Mono};
 
 /// How many reports are taken out of the channel at once.
@@ -30,6 +30,9 @@ const END_WITHIN: Duration = Duration::from_secs(10);
 pub struct Pump {
     /// Where reports come from; the end of all senders is the end of the pump.
     pub reports: mpsc::Receiver<Report>,
+    /// Where changes of the allowlist come from. One is carried out behind every report that was in the channel
+    /// when it came.
+    pub changes: mpsc::Receiver<Ordered>,
     /// Says what time it is.
     pub clock: Arc<dyn Clock>,
     /// For timed waits.
@@ -40,11 +43,27 @@ pub struct Pump {
     pub shown: watch::Sender<Shown>,
 }
 
+/// A change of the allowlist, and who waits for it.
+#[derive(Debug)]
+pub struct Ordered {
+    /// The change.
+    pub change: Change,
+    /// Told when it was carried out.
+    pub done: oneshot::Sender<Result<(), Misplaced>>,
+}
+
+/// What was taken out of the channels and waits for the intake.
+struct Waiting {
+    reports: VecDeque<Report>,
+    /// A change, and how many reports go before it.
+    change: Option<(Ordered, usize)>,
+}
+
 /// What the pump shows to the outside.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
-    /// Each device of the allowlist, in its order.
-    pub devices: Vec<DeviceState>,
+    /// Each device of the allowlist, in the order in which they were listed.
+    pub devices: Vec<(Arc<DeviceRule>, DeviceState)>,
     /// Records made durable since the start, by lane in the order of `Lane::ALL`.
     pub durable: [u64; 3],
     /// Why the store does not take blocks at the moment.
@@ -57,7 +76,7 @@ impl Pump {
     pub fn run<S: Durable>(mut self, mut intake: Intake<S>) -> Result<S, String> {
         // Room for one batch on top of what an earlier one had to leave.
         let mut taken = Vec::with_capacity(BATCH);
-        let mut waiting: VecDeque<Report> = VecDeque::with_capacity(BATCH);
+        let mut waiting = Waiting { reports: VecDeque::with_capacity(BATCH), change: None };
         let (mut shown_at, mut upkeep_at, mut looked_at): (Option<Mono>, Option<Mono>, Option<Mono>) =
             (None, None, None);
         loop {
@@ -77,23 +96,26 @@ impl Pump {
             if intake.must_wait() {
                 if self.reports.is_closed() {
                     // The end: what still waits gets its last chances there.
-                    waiting.extend(std::iter::from_fn(|| self.reports.try_recv().ok()));
+                    waiting.reports.extend(std::iter::from_fn(|| self.reports.try_recv().ok()));
                     break;
                 }
                 self.runtime.block_on(async { tokio::time::sleep(wait).await });
                 continue;
             }
-            let received =
-                async { tokio::time::timeout(wait, self.reports.recv_many(&mut taken, BATCH)).await };
-            let all = match self.runtime.block_on(received) {
-                Err(_) => true,
-                Ok(0) => break,
-                Ok(count) => count < BATCH,
+            let all = match self.receive(&mut taken, (wait, waiting.change.is_none())) {
+                Received::Nothing => true,
+                Received::Change(change) => {
+                    // Whoever ordered it has ended the sessions before: all that they said is in the channel.
+                    waiting.change = Some((change, waiting.reports.len() + self.reports.len()));
+                    false
+                }
+                Received::Reports(0) => break,
+                Received::Reports(count) => count < BATCH,
             };
-            waiting.extend(taken.drain(..));
+            waiting.reports.extend(taken.drain(..));
             self.hand_over(&mut waiting, &mut intake);
             // What waits in the channel is no silence: looked for when it was emptied.
-            if all && waiting.is_empty() && looked_at.is_none_or(|at| now.mono.since(at) >= TURN) {
+            if all && waiting.reports.is_empty() && looked_at.is_none_or(|at| now.mono.since(at) >= TURN) {
                 intake.handle_silence(now);
                 looked_at = Some(now.mono);
             }
@@ -101,32 +123,56 @@ impl Pump {
         self.end(intake, waiting)
     }
 
+    /// Waits for reports or, when it may, for a change.
+    fn receive(&mut self, taken: &mut Vec<Report>, (wait, takes_change): (Duration, bool)) -> Received {
+        let Self { reports, changes, runtime, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                // Nobody who could order one: then there is none.
+                Some(change) = changes.recv(), if takes_change => Received::Change(change),
+                count = reports.recv_many(taken, BATCH) => Received::Reports(count),
+                () = tokio::time::sleep(wait) => Received::Nothing,
+            }
+        })
+    }
+
     /// Hands over what waits, in order, as far as the intake can take it.
-    fn hand_over<S: Durable>(&self, waiting: &mut VecDeque<Report>, intake: &mut Intake<S>) {
+    fn hand_over<S: Durable>(&self, waiting: &mut Waiting, intake: &mut Intake<S>) {
         let now = self.clock.now();
         while !intake.must_wait() {
-            let Some(report) = waiting.pop_front() else { return };
+            if let Some((Ordered { change, done }, _)) = waiting.change.take_if(|(_, before)| *before == 0) {
+                let changed = intake.handle_change(change, now);
+                self.show(intake);
+                // Who asked may have given up: it is done all the same.
+                let _ = done.send(changed);
+                continue;
+            }
+            let Some(report) = waiting.reports.pop_front() else { return };
+            if let Some((_, before)) = &mut waiting.change {
+                *before -= 1;
+            }
             let told = Told::of(&report);
             let device = report.device;
             intake.handle_report(report, now);
-            told.log(intake.gate(), usize::from(device.0));
+            told.log(intake.gate(), device);
         }
     }
 
     /// Commits the rest, with patience for a store that is full at the moment. What it cannot commit
     /// was never called durable; how much it is, is said.
-    fn end<S: Durable>(&self, mut intake: Intake<S>, mut waiting: VecDeque<Report>) -> Result<S, String> {
+    fn end<S: Durable>(&self, mut intake: Intake<S>, mut waiting: Waiting) -> Result<S, String> {
         let deadline = self.clock.now().mono + END_WITHIN;
         loop {
             let now = self.clock.now();
             self.heart.beat(now.mono);
             self.hand_over(&mut waiting, &mut intake);
-            if intake.handle_end(now) && waiting.is_empty() {
+            if intake.handle_end(now) && waiting.reports.is_empty() {
                 self.show(&intake);
                 return Ok(intake.into_store());
             }
             if now.mono >= deadline {
-                let (lost, unread) = (intake.pending(), waiting.len());
+                let (lost, unread) = (intake.pending(), waiting.reports.len());
                 let why = intake.last_error().unwrap_or("no reason given");
                 return Err(format!(
                     "{lost} admitted readings and {unread} reports behind them could not be stored and are lost: {why}"
@@ -138,11 +184,22 @@ impl Pump {
 
     fn show<S: Durable>(&self, intake: &Intake<S>) {
         self.shown.send_replace(Shown {
-            devices: intake.gate().snapshot().map(|(_, state)| state.clone()).collect(),
+            devices: intake
+                .gate()
+                .snapshot()
+                .map(|(rule, state)| (Arc::clone(rule), state.clone()))
+                .collect(),
             durable: intake.durable(),
             store_error: intake.last_error().map(ToOwned::to_owned),
         });
     }
+}
+
+/// What came.
+enum Received {
+    Reports(usize),
+    Change(Ordered),
+    Nothing,
 }
 
 /// What of a report may be written to the log: never a value, never what a device says of itself.
@@ -168,11 +225,11 @@ impl Told {
         }
     }
 
-    fn log(self, gate: &Gatekeeper, place: usize) {
+    fn log(self, gate: &Gatekeeper, device: DeviceIndex) {
         if !gate.is_worth_logging() {
             return;
         }
-        let Some((rule, state)) = gate.snapshot().nth(place) else { return };
+        let Some((rule, state)) = gate.of(device) else { return };
         let device = rule.card.id.as_str();
         match (self, state.quarantine()) {
             (Self::Quiet, _) => {}
@@ -233,6 +290,7 @@ mod tests {
         let intake = Intake::new(gate, Kept(looked_after), &header, Duration::ZERO, Vec::new());
         let pump = Pump {
             reports,
+            changes: mpsc::channel(1).1,
             clock: Arc::new(Steps::default()),
             runtime: runtime.handle().clone(),
             heart: Heartbeat::new("intake", Mono::default()),

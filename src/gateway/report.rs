@@ -10,7 +10,6 @@ use crate::envelope::block::hex;
 use crate::envelope::keys::{KekId, Protection};
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
 use crate::link::ble::{self, Handle};
-use crate::policy::DeviceRule;
 use crate::store::{self, StoreId};
 use crate::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
 use crate::uplink::{self, State};
@@ -51,16 +50,14 @@ pub struct Sources {
     pub origin: Arc<Origin>,
     /// Says what time it is.
     pub clock: Arc<dyn Clock>,
-    /// The allowlist.
-    pub rules: Vec<DeviceRule>,
-    /// The intake.
+    /// The intake, with the allowlist as it is.
     pub shown: watch::Receiver<Shown>,
     /// The store's numbers.
     pub stats: store::Stats,
     /// The uplink.
     pub uplink: watch::Receiver<uplink::Status>,
     /// The radios.
-    pub centrals: Vec<Handle>,
+    pub centrals: watch::Receiver<Vec<Handle>>,
 }
 
 impl Sources {
@@ -69,12 +66,8 @@ impl Sources {
         let (now, origin) = (self.clock.now(), &self.origin);
         let shown = self.shown.borrow().clone();
         let uplink = self.uplink.borrow().clone();
-        let devices: Vec<status::Device> = self
-            .rules
-            .iter()
-            .zip(&shown.devices)
-            .map(|(rule, state)| status::Device::of(rule, state, now.mono))
-            .collect();
+        let devices: Vec<status::Device> =
+            shown.devices.iter().map(|(rule, state)| status::Device::of(rule, state, now.mono)).collect();
         let mut snapshot = Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             gateway: origin.gateway.clone(),
@@ -95,7 +88,7 @@ impl Sources {
             lanes: (0..).zip(Lane::ALL).map(|(place, lane)| self.lane(place, lane, &shown, now)).collect(),
             store: self.store(&shown),
             uplink: uplink_view(&uplink, now.mono),
-            radios: self.centrals.iter().map(|central| radio(central.status())).collect(),
+            radios: self.centrals.borrow().iter().map(|central| radio(central.status())).collect(),
             unlisted: self.unlisted(),
             warnings: Vec::new(),
         };
@@ -131,7 +124,8 @@ impl Sources {
 
     /// The radio knows the latest addresses only; more about a stranger is nobody's business.
     fn unlisted(&self) -> Vec<status::Unlisted> {
-        let latest = self.centrals.iter().flat_map(|central| central.status().unlisted.latest);
+        let centrals = self.centrals.borrow();
+        let latest = centrals.iter().flat_map(|central| central.status().unlisted.latest);
         latest.take(MAX_UNLISTED).map(|address| status::Unlisted { address: address.to_string() }).collect()
     }
 

@@ -1,4 +1,6 @@
-//! Makes a session for every device of the allowlist, and makes it anew when it panics.
+//! A session for every device of the allowlist: made, made anew when it panics, and ended alone.
+
+mod radios;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -10,7 +12,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
+use self::radios::Radios;
 use super::notebook::Shelf;
+use super::roster::Seat;
 use crate::backoff::Bounds;
 use crate::config::{Connection, Device};
 use crate::device::ble::{CONSENT_CODE, CONSENT_USER, Collector};
@@ -21,9 +25,9 @@ use crate::device::settings::Settings;
 use crate::device::{DeviceIndex, Part, Report, Settled};
 use crate::envelope::keys::open_secret;
 use crate::host::random::SystemRandomness;
-use crate::host::supervisor::Supervisor;
+use crate::host::supervisor::{Leash, Supervisor};
 use crate::link::ble::pairing::Proofs;
-use crate::link::ble::{Address, BleLink, Central, Demand, Handle};
+use crate::link::ble::{BleLink, Demand, Handle};
 use crate::link::gatt::Consent;
 use crate::link::replay::ReplayLink;
 use crate::link::serial::SerialLink;
@@ -46,6 +50,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// keep a core busy.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 
+/// How long a session may take to end: what a device was told is confirmed is waited for (see
+/// [`Session::run`]), and then its link hangs up.
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long a session that is cut off may take to be gone: more, and it does not even wait for anything.
+const CUT_WITHIN: Duration = Duration::from_secs(1);
+
 /// What every session shares.
 #[derive(Clone)]
 pub struct Shared {
@@ -57,8 +68,6 @@ pub struct Shared {
     pub notebooks: Shelf,
     /// Which bonds may be trusted.
     pub proofs: Proofs,
-    /// Turns true when the sessions shall end.
-    pub stop: watch::Receiver<bool>,
     /// What every session had to say is on disk.
     pub drained: watch::Receiver<Stop>,
 }
@@ -74,6 +83,7 @@ struct Maker {
     shared: Shared,
     tickets: Arc<AtomicU64>,
     settled: watch::Receiver<Settled>,
+    stop: watch::Receiver<bool>,
 }
 
 impl Maker {
@@ -93,7 +103,7 @@ impl Maker {
                 Some(device) => Box::new(self.shared.notebooks.of(device)),
                 None => Box::new(Blank),
             },
-            stop: self.shared.stop.clone(),
+            stop: self.stop.clone(),
         }
     }
 }
@@ -114,44 +124,84 @@ impl Links for RealLinks {
     }
 }
 
-/// Starts a session for every device that has a link of its own, and a central for every adapter that one of them names.
-/// Gives the handles of the centrals, for the status.
-pub fn start(
-    supervisor: &mut Supervisor,
-    devices: &[Device],
-    settled: Vec<watch::Receiver<Settled>>,
-    shared: &Shared,
-    links: &Arc<dyn Links>,
-) -> Vec<Handle> {
-    let centrals = start_centrals(supervisor, devices, shared, links.as_ref());
-    let ports: Arc<[PathBuf]> = devices.iter().filter_map(|device| port_of(device).cloned()).collect();
-    for ((place, device), settled) in (0..).zip(devices).zip(settled) {
-        let maker = Maker {
-            device: DeviceIndex(place),
-            parts: parts_of(devices, DeviceIndex(place)),
-            quiet: match device.connection {
-                Connection::Serial { .. } => device.rule.quiet,
-                // A radio link that is up is a device that answers.
-                Connection::Part { .. } | Connection::Ble { .. } => None,
-            },
-            remembers: remembers(&device.connection).then(|| device.rule.card.id.clone()),
-            shared: shared.clone(),
-            tickets: Arc::default(),
-            settled,
-        };
-        match &device.connection {
+/// All sessions and all radios of the daemon, as they are at the moment.
+pub struct Sessions {
+    shared: Shared,
+    links: Arc<dyn Links>,
+    ports: watch::Sender<Arc<[PathBuf]>>,
+    radios: Radios,
+    running: BTreeMap<String, Stopper>,
+}
+
+/// Ends one session.
+#[derive(Clone)]
+pub struct Stopper {
+    device: String,
+    stop: watch::Sender<bool>,
+    leash: Leash,
+}
+
+impl Stopper {
+    /// Tells it to end and waits until it has. One that hangs is cut off where it waits; what it may still say
+    /// names a place that nothing is taken of any more.
+    pub async fn end(mut self) {
+        self.leash.let_go();
+        self.stop.send_replace(true);
+        if tokio::time::timeout(ENDS_WITHIN, self.leash.ended()).await.is_ok() {
+            return;
+        }
+        let (device, seconds) = (&self.device, ENDS_WITHIN.as_secs());
+        tracing::error!(device, seconds, "its session did not end when told to, and is cut off");
+        self.leash.abort();
+        if tokio::time::timeout(CUT_WITHIN, self.leash.ended()).await.is_err() {
+            tracing::error!(device, "its session still runs: nothing of it is taken");
+        }
+    }
+}
+
+impl Sessions {
+    /// No session yet.
+    pub fn new(shared: Shared, links: Arc<dyn Links>) -> Self {
+        Self {
+            shared,
+            links,
+            ports: watch::Sender::new(Arc::default()),
+            radios: Radios::default(),
+            running: BTreeMap::new(),
+        }
+    }
+
+    /// The handles of the radios, for the status.
+    pub fn radios(&self) -> watch::Receiver<Vec<Handle>> {
+        self.radios.handles()
+    }
+
+    /// Has every port and every radio that the devices need, and no other. To be called when the sessions of
+    /// devices that are not listed any more have ended, and before new ones begin.
+    pub fn list(&mut self, supervisor: &mut Supervisor, devices: &[Device]) {
+        self.ports.send_replace(devices.iter().filter_map(|device| port_of(device).cloned()).collect());
+        let over_air = devices.iter().filter(|device| self.links.replay(device).is_none());
+        self.radios.list(supervisor, over_air, &self.shared);
+    }
+
+    /// Starts the session of a device that has a link of its own.
+    pub fn start(&mut self, supervisor: &mut Supervisor, seat: Seat) {
+        let device = seat.device.clone();
+        let stop = watch::Sender::new(false);
+        let maker = self.maker(seat, &stop);
+        let leash = match &device.connection {
             Connection::Serial { port, line, model, settings } => {
                 let (port, settings, rate, model) = (port.clone(), settings.clone(), *line, *model);
-                let ports = Arc::clone(&ports);
+                let ports = self.ports.subscribe();
                 supervisor.restarting("session", AFTER_PANIC, move || {
-                    let link = SerialLink::new(port.clone(), rate, model.requests).among(Arc::clone(&ports));
+                    let link = SerialLink::new(port.clone(), rate, model.requests).among(ports.clone());
                     Session::new(link, (model.driver)(&settings), maker.context()).run()
-                });
+                })
             }
             // The session of the device behind whose port it is speaks for it.
-            Connection::Part { .. } => {}
-            Connection::Ble { profiles, settings, .. } if links.replay(device).is_some() => {
-                let (profiles, links, device) = (profiles.clone(), Arc::clone(links), device.clone());
+            Connection::Part { .. } => return,
+            Connection::Ble { profiles, settings, .. } if self.links.replay(&device).is_some() => {
+                let (profiles, links, device) = (profiles.clone(), Arc::clone(&self.links), device.clone());
                 let settings = settings.clone();
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let link = links.replay(&device);
@@ -162,28 +212,64 @@ pub fn start(
                             Session::new(link, driver, context).run().await;
                         }
                     }
-                });
+                })
             }
             Connection::Ble { address, adapter, profiles, settings, bond } => {
-                let central = centrals.iter().find(|central| central.adapter() == adapter);
-                let (Some(central), Ok(address)) = (central.cloned(), address.parse()) else {
+                let (Some(central), Ok(address)) = (self.radios.of(adapter), address.parse()) else {
                     // Cannot be: the configuration was validated and every adapter has its central.
                     tracing::error!(device = device.rule.card.id, "no session: a defect of this program");
-                    continue;
+                    return;
                 };
                 // Without a rule for its bond its entry says `security = "open"`.
-                let demand = bond.map_or(Demand::Open, |rule| Demand::Proven(rule, shared.proofs.clone()));
+                let demand =
+                    bond.map_or(Demand::Open, |rule| Demand::Proven(rule, self.shared.proofs.clone()));
                 let (profiles, settings) = (profiles.clone(), settings.clone());
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let wanted = profiles.iter().flat_map(|profile| profile.subscribes).copied().collect();
                     let link = BleLink::new(central.clone(), address, wanted, demand.clone());
                     let driver = Box::new(collector(&profiles, &settings));
                     Session::new(link, driver, maker.context()).run()
-                });
+                })
             }
+        };
+        let device = device.rule.card.id;
+        self.running.insert(device.clone(), Stopper { device, stop, leash });
+    }
+
+    fn maker(&self, seat: Seat, stop: &watch::Sender<bool>) -> Maker {
+        let Seat { device, place, parts, settled } = seat;
+        Maker {
+            device: place,
+            parts,
+            quiet: match device.connection {
+                Connection::Serial { .. } => device.rule.quiet,
+                // A radio link that is up is a device that answers.
+                Connection::Part { .. } | Connection::Ble { .. } => None,
+            },
+            remembers: remembers(&device.connection).then(|| device.rule.card.id.clone()),
+            shared: self.shared.clone(),
+            tickets: Arc::default(),
+            settled,
+            stop: stop.subscribe(),
         }
     }
-    centrals
+
+    /// What ends the sessions of these devices.
+    pub fn stoppers<'a>(&self, ids: impl Iterator<Item = &'a str>) -> Vec<Stopper> {
+        ids.filter_map(|id| self.running.get(id).cloned()).collect()
+    }
+
+    /// Their sessions have ended.
+    pub fn forget<'a>(&mut self, ids: impl Iterator<Item = &'a str>) {
+        ids.for_each(|id| drop(self.running.remove(id)));
+    }
+
+    /// Tells all to end and takes no more reports of its own.
+    pub fn stop_all(&mut self) {
+        for stopper in self.running.values() {
+            stopper.stop.send_replace(true);
+        }
+    }
 }
 
 /// The driver of a BLE device, with the consent that its entry says.
@@ -222,86 +308,10 @@ const fn port_of(device: &Device) -> Option<&PathBuf> {
     }
 }
 
-/// The listed parts of a device, each with its own place in the list.
-fn parts_of(devices: &[Device], of: DeviceIndex) -> BTreeMap<Part, DeviceIndex> {
-    let listed = (0..).map(DeviceIndex).zip(devices);
-    let parts = listed.filter(|(_, device)| device.rule.behind == Some(of));
-    parts
-        .filter_map(|(place, device)| match device.connection {
-            Connection::Part { part, .. } => Some((part, place)),
-            Connection::Serial { .. } | Connection::Ble { .. } => None,
-        })
-        .collect()
-}
-
-/// One central for every adapter. It knows the listed addresses only, so it can connect to no other.
-fn start_centrals(
-    supervisor: &mut Supervisor,
-    devices: &[Device],
-    shared: &Shared,
-    links: &dyn Links,
-) -> Vec<Handle> {
-    let mut adapters: BTreeMap<&str, Vec<Address>> = BTreeMap::new();
-    for device in devices {
-        if let Connection::Ble { address, adapter, .. } = &device.connection
-            && let Ok(address) = address.parse()
-            && links.replay(device).is_none()
-        {
-            adapters.entry(adapter).or_default().push(address);
-        }
-    }
-    let mut handles = Vec::new();
-    for (adapter, addresses) in adapters {
-        let random = Box::new(SystemRandomness::new());
-        let (central, handle) = Central::new(adapter, addresses, Arc::clone(&shared.clock), random);
-        handles.push(handle);
-        let mut drained = shared.drained.clone();
-        supervisor.task("central", async move {
-            tokio::select! {
-                never = central.run() => match never {},
-                // Not with the sessions: whoever hangs up waits until its central has seen that.
-                _ = drained.wait_for(|stop| *stop != Stop::Run) => Ok(()),
-            }
-        });
-    }
-    handles
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Identity;
-    use crate::device::catalogue::{ble_profile, serial_models};
-    use crate::policy::{DeviceCard, DeviceRule, Trust};
-
-    fn device(behind: Option<u16>, part: Option<u8>) -> Device {
-        let model = serial_models().first().copied().unwrap();
-        let card = DeviceCard {
-            id: String::new(),
-            model: String::new(),
-            pseudonym: String::new(),
-            location: None,
-            security: "serial",
-        };
-        let rule = DeviceRule {
-            card,
-            expects: Identity::default(),
-            trust: Trust::LinkOnly,
-            elements: Vec::new(),
-            behind: behind.map(DeviceIndex),
-            quiet: None,
-        };
-        let connection = match part {
-            Some(part) => Connection::Part { model, part: Part(part) },
-            None => Connection::Serial {
-                port: "/dev/null".into(),
-                line: model.line,
-                model,
-                settings: Settings::default(),
-            },
-        };
-        Device { rule, asset: String::new(), location: None, connection }
-    }
+    use crate::device::catalogue::ble_profile;
 
     /// A file with a code, its mode, and the settings that name it.
     fn coded(held: &[u8], mode: u32) -> (tempfile::NamedTempFile, Settings) {
@@ -331,22 +341,5 @@ mod tests {
         assert!(
             consent(&settings, Path::new("/nonexistent/code")).unwrap_err().contains("/nonexistent/code")
         );
-    }
-
-    #[test]
-    fn each_rack_has_its_own_parts() {
-        let devices = [
-            device(None, None),
-            device(None, None),
-            device(Some(1), Some(3)),
-            device(Some(1), Some(1)),
-            device(None, None),
-            device(Some(4), Some(3)),
-        ];
-        let parts =
-            |of| parts_of(&devices, DeviceIndex(of)).into_iter().map(|(p, d)| (p.0, d.0)).collect::<Vec<_>>();
-        assert_eq!(parts(0), []);
-        assert_eq!(parts(1), [(1, 3), (3, 2)]);
-        assert_eq!(parts(4), [(3, 5)]);
     }
 }

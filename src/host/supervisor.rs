@@ -4,11 +4,13 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 /// What became of a task or thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,34 @@ pub enum End {
     Failed(String),
     /// It panicked, in words.
     Panicked(String),
+    /// It ended in whatever way after [`Leash::let_go`]: nobody waits for it.
+    LetGo,
+}
+
+/// Holds one task, so that it can be ended while the others run.
+#[derive(Clone, Debug)]
+pub struct Leash {
+    is_let_go: Arc<AtomicBool>,
+    ended: watch::Receiver<bool>,
+    abort: AbortHandle,
+}
+
+impl Leash {
+    /// From now on its end is no news: whoever calls this is about to tell it to end.
+    pub fn let_go(&self) {
+        self.is_let_go.store(true, Ordering::Release);
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) {
+        // Its sender gone is an end, too.
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Ends it where it waits, without a chance to finish anything.
+    pub fn abort(&self) {
+        self.abort.abort();
+    }
 }
 
 /// Does something that waits for the disk, on a thread that may; whoever asked waits for it. `None`: it
@@ -43,14 +73,22 @@ impl Supervisor {
 
     /// Starts a task.
     #[expect(clippy::disallowed_methods, reason = "the one place that starts tasks")]
-    pub fn task<F>(&mut self, name: &'static str, future: F)
+    pub fn task<F>(&mut self, name: &'static str, future: F) -> Leash
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
         self.running.push(name);
         let handle = tokio::task::spawn(AssertUnwindSafe(future).catch_unwind());
+        let (done, ended) = watch::channel(false);
+        let leash = Leash { is_let_go: Arc::default(), ended, abort: handle.abort_handle() };
+        let is_let_go = Arc::clone(&leash.is_let_go);
         self.ends.spawn(async move {
-            let end = match handle.await {
+            let end = handle.await;
+            done.send_replace(true);
+            if is_let_go.load(Ordering::Acquire) {
+                return (name, End::LetGo);
+            }
+            let end = match end {
                 Ok(Ok(Ok(()))) => End::Finished,
                 Ok(Ok(Err(error))) => End::Failed(error),
                 Ok(Err(panic)) => End::Panicked(words(panic.as_ref())),
@@ -58,11 +96,12 @@ impl Supervisor {
             };
             (name, end)
         });
+        leash
     }
 
     /// Starts a task that is made anew when it panics, after a wait: one device's driver must not
     /// take the other devices with it. It ends when the task comes to its end by itself.
-    pub fn restarting<M, F>(&mut self, name: &'static str, wait: Duration, mut make: M)
+    pub fn restarting<M, F>(&mut self, name: &'static str, wait: Duration, mut make: M) -> Leash
     where
         M: FnMut() -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -78,7 +117,7 @@ impl Supervisor {
                 tokio::time::sleep(wait).await;
             }
             Ok(())
-        });
+        })
     }
 
     /// Starts a thread of its own, for work that blocks.
@@ -157,6 +196,27 @@ mod tests {
                 ("worse", End::Panicked("at the disco".to_owned())),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_task_that_was_let_go_ends_without_a_word_also_when_it_hangs() {
+        let mut supervisor = Supervisor::new();
+        let (stop, mut stopped) = watch::channel(false);
+        let mut tame = supervisor.task("tame", async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+            Err("of no interest".to_owned())
+        });
+        let mut wild = supervisor.task("wild", std::future::pending());
+        tame.let_go();
+        stop.send_replace(true);
+        tame.ended().await;
+        wild.let_go();
+        wild.abort();
+        wild.ended().await;
+        let mut ends = [supervisor.next_end().await.unwrap(), supervisor.next_end().await.unwrap()];
+        ends.sort_by_key(|(name, _)| *name);
+        assert_eq!(ends, [("tame", End::LetGo), ("wild", End::LetGo)]);
+        assert_eq!(supervisor.next_end().await, None);
     }
 
     #[tokio::test]

@@ -50,6 +50,8 @@ pub struct Behaviour {
     pub refuse: Vec<(String, u8)>,
     /// The PUBACKs of what is read at once come in reverse.
     pub reverse_acks: bool,
+    /// Who connects is told that it is not authorised; who is connected stays.
+    pub deny: bool,
     /// Every answer comes so much later: a long line.
     pub delay: Duration,
 }
@@ -73,6 +75,7 @@ impl Default for Behaviour {
             max_packet: MAX_PACKET,
             refuse: Vec::new(),
             reverse_acks: false,
+            deny: false,
             delay: Duration::ZERO,
         }
     }
@@ -319,6 +322,11 @@ impl Connection {
     }
 
     fn connect(&mut self, connect: Connect, will: Option<LastWill>, now: &Behaviour) -> anyhow::Result<()> {
+        if now.deny {
+            let code = ConnectReturnCode::NotAuthorized;
+            ConnAck { session_present: false, code, properties: None }.write(&mut self.output)?;
+            return Ok(());
+        }
         let properties = connect.properties.unwrap_or_default();
         self.window = usize::from(properties.receive_maximum.unwrap_or(u16::MAX));
         self.persistent = properties.session_expiry_interval.unwrap_or(0) > 0;

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio_serial::{ClearBuffer, DataBits, FlowControl, SerialPort, SerialStream, StopBits};
 
 use super::{AllowSet, Line, Link, LinkCommand, LinkError, LinkEvent, Parity, RequestId};
@@ -35,7 +36,7 @@ pub struct SerialLink {
     line: Line,
     allow: AllowSet,
     /// Every port of this gateway.
-    ports: Arc<[PathBuf]>,
+    ports: watch::Receiver<Arc<[PathBuf]>>,
     stream: Option<SerialStream>,
     ended: LinkError,
 }
@@ -43,12 +44,20 @@ pub struct SerialLink {
 impl SerialLink {
     /// A closed link to a port; nothing is touched until `open`.
     pub fn new(port: PathBuf, line: Line, allow: AllowSet) -> Self {
-        Self { port, line, allow, ports: Arc::default(), stream: None, ended: LinkError::HungUp }
+        Self {
+            port,
+            line,
+            allow,
+            ports: watch::channel(Arc::default()).1,
+            stream: None,
+            ended: LinkError::HungUp,
+        }
     }
 
-    /// Among all ports of the gateway, so that a port which another of them leads to is named.
+    /// Among all ports of the gateway as they are when it is opened, so that a port which another of them
+    /// leads to is named.
     #[must_use]
-    pub fn among(mut self, ports: Arc<[PathBuf]>) -> Self {
+    pub fn among(mut self, ports: watch::Receiver<Arc<[PathBuf]>>) -> Self {
         self.ports = ports;
         self
     }
@@ -93,7 +102,8 @@ impl SerialLink {
 impl Link for SerialLink {
     async fn open(&mut self) -> Result<(), LinkError> {
         self.release();
-        let opened = open_port(&self.port, self.line, &self.ports);
+        let ports = Arc::clone(&self.ports.borrow());
+        let opened = open_port(&self.port, self.line, &ports);
         match opened {
             Ok(stream) => {
                 self.stream = Some(stream);
@@ -326,7 +336,8 @@ mod tests {
         symlink(&tty, &second).unwrap();
         symlink("/dev/null", &third).unwrap();
         let ports: Arc<[PathBuf]> = vec![third, first.clone(), second.clone(), "/dev/absent".into()].into();
-        let among = |port: &Path| SerialLink::new(port.to_owned(), LINE, ALLOW).among(Arc::clone(&ports));
+        let (_keep, ports) = watch::channel(ports);
+        let among = |port: &Path| SerialLink::new(port.to_owned(), LINE, ALLOW).among(ports.clone());
         let (mut one, mut other) = (among(&first), among(&second));
         one.open().await.unwrap();
         let error = other.open().await.unwrap_err().to_string();

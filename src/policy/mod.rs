@@ -17,6 +17,7 @@
 //! A value outside what is plausible is flagged and passes: dropping it would hide the moment at
 //! which a person should look.
 
+mod change;
 pub mod event;
 mod identity;
 mod silence;
@@ -25,6 +26,7 @@ mod state;
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::nomenclature::{FAHRENHEIT, INCH, KILOPASCAL, METRE, Metric, POUND, Unit};
@@ -32,6 +34,7 @@ use crate::device::observation::{Lane, Observation, Quality, Value};
 use crate::device::{DeviceIndex, Identity, Report, ReportBody};
 use crate::time::Now;
 
+pub use change::Misplaced;
 use event::{Event, Word};
 pub use identity::{Mismatch, mismatch};
 pub use state::{DeviceState, LinkState, RefusalKind, should_log};
@@ -54,7 +57,7 @@ pub struct DeviceCard {
 }
 
 /// What the allowlist says of one device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceRule {
     /// Its card.
     pub card: DeviceCard,
@@ -194,7 +197,8 @@ impl Refusal {
 
 /// The gate. One for the whole daemon, in the one task that writes to the store.
 pub struct Gatekeeper {
-    rules: Vec<DeviceRule>,
+    /// By place. One that was taken off the allowlist keeps its place for the rest of the run.
+    rules: Vec<Arc<DeviceRule>>,
     states: Vec<DeviceState>,
     unlisted: u64,
     worth_logging: bool,
@@ -208,6 +212,7 @@ impl Gatekeeper {
     /// From the allowlist; a device's place in it is its [`DeviceIndex`].
     pub fn new(rules: Vec<DeviceRule>) -> Self {
         let states = rules.iter().map(|_| DeviceState::default()).collect();
+        let rules = rules.into_iter().map(Arc::new).collect();
         Self { rules, states, unlisted: 0, worth_logging: false, begun: None, words: VecDeque::new() }
     }
 
@@ -220,7 +225,8 @@ impl Gatekeeper {
     pub fn handle_report(&mut self, report: Report) -> Verdict {
         let place = usize::from(report.device.0);
         let doubt = self.doubt_of_place(place);
-        let (Some(rule), Some(state)) = (self.rules.get(place), self.states.get_mut(place)) else {
+        let state = self.states.get_mut(place).filter(|state| !state.is_retired());
+        let (Some(rule), Some(state)) = (self.rules.get(place), state) else {
             self.unlisted = self.unlisted.saturating_add(1);
             self.worth_logging = should_log(self.unlisted);
             return Verdict::Refuse(Refusal::Unidentified { device: format!("#{place}") });
@@ -294,6 +300,9 @@ impl Gatekeeper {
     pub fn handle_silence(&mut self, now: Now) {
         let begun = *self.begun.get_or_insert(now);
         for ((place, rule), state) in (0..).zip(&self.rules).zip(&mut self.states) {
+            if state.is_retired() {
+                continue;
+            }
             let told = state.handle_silence(rule, begun, (DeviceIndex(place), now));
             self.words.extend(told.map(Word::Of));
         }
@@ -320,8 +329,8 @@ impl Gatekeeper {
             return None;
         }
         match (self.rules.get(behind), self.states.get(behind)) {
-            (Some(rule), Some(state)) => state.doubt(rule),
-            // Cannot be: the configuration made both. What nobody vouches for does not pass.
+            (Some(rule), Some(state)) if !state.is_retired() => state.doubt(rule),
+            // Cannot be: the configuration made both, and both go together. What nobody vouches for does not pass.
             _ => Some(Refusal::Unidentified { device: rule.card.id.clone() }),
         }
     }
@@ -332,13 +341,19 @@ impl Gatekeeper {
         self.worth_logging
     }
 
-    /// What is known of every device, in the order of their index.
-    pub fn snapshot(&self) -> impl Iterator<Item = (&DeviceRule, &DeviceState)> {
-        self.rules.iter().zip(&self.states)
+    /// What is known of every device of the allowlist, in the order of their index.
+    pub fn snapshot(&self) -> impl Iterator<Item = (&Arc<DeviceRule>, &DeviceState)> {
+        self.rules.iter().zip(&self.states).filter(|(_, state)| !state.is_retired())
     }
 
-    /// How many reports named a device that is not in the allowlist. More than zero is a defect of
-    /// this program: sessions are only made for devices that are.
+    /// What is known of one device, also when it was taken off the allowlist.
+    pub fn of(&self, device: DeviceIndex) -> Option<(&DeviceRule, &DeviceState)> {
+        let place = usize::from(device.0);
+        Some((self.rules.get(place)?, self.states.get(place)?))
+    }
+
+    /// How many reports named a device that is not in the allowlist. Only a session that could not be ended
+    /// in time when its device was taken off can be behind that; otherwise it is a defect of this program.
     pub const fn unlisted(&self) -> u64 {
         self.unlisted
     }

@@ -25,6 +25,8 @@ pub(super) const CODE: &str = "wardline:silent";
 pub(super) enum Known {
     /// Nothing in this run of the daemon, which began then.
     Since(Now),
+    /// Nothing since it was put on the allowlist, which was then.
+    Listed(Now),
     /// Its last reading, then.
     Reading(Now),
 }
@@ -33,7 +35,7 @@ impl Known {
     /// When that was.
     pub(super) const fn at(self) -> Now {
         match self {
-            Self::Since(at) | Self::Reading(at) => at,
+            Self::Since(at) | Self::Listed(at) | Self::Reading(at) => at,
         }
     }
 
@@ -46,6 +48,7 @@ impl Known {
     pub(super) fn begun(self, quiet: Duration) -> Observation {
         let since = match self {
             Self::Since(at) => format!("this gateway started at {}", at.wall),
+            Self::Listed(at) => format!("it was listed at {}", at.wall),
             Self::Reading(at) => at.wall.to_string(),
         };
         let most = quiet.as_secs();
@@ -61,6 +64,15 @@ impl Known {
     pub(super) fn ended(self, at: Now) -> Observation {
         let (from, to) = (self.at().wall, at.wall);
         edge(Phase::End, format!("nothing was known of this device from {from} to {to}"))
+    }
+
+    /// The alarm edge that tells that nobody waits for its end any more.
+    pub(super) fn dropped(self, at: Now) -> Observation {
+        let (from, to) = (self.at().wall, at.wall);
+        let text = format!(
+            "nothing was known of this device from {from} to {to}, when its entry in the allowlist was taken away or changed"
+        );
+        edge(Phase::End, text)
     }
 }
 

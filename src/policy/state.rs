@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::change::expects_the_same;
 use super::event::{Detection, Event};
 use super::identity::mismatch;
 use super::silence::Known;
@@ -60,6 +61,18 @@ pub const fn should_log(count: u64) -> bool {
     power == count
 }
 
+/// Since when it is on the allowlist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Entry {
+    /// From the start.
+    #[default]
+    FromStart,
+    /// It was put there while the gate was open.
+    Since(Now),
+    /// It was taken off.
+    Retired,
+}
+
 /// What is known of one device. Read through the methods; changed by the gatekeeper alone.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceState {
@@ -85,6 +98,7 @@ pub struct DeviceState {
     silences: u64,
     /// How often the link came up since the device last proved who it is or gave a reading.
     fruitless: u64,
+    entry: Entry,
 }
 
 /// What a device is, which was not known before: told when something else was.
@@ -95,6 +109,40 @@ pub(super) fn handle_pin(rule: &DeviceRule, pin: Pin, at: Now) -> Verdict {
 }
 
 impl DeviceState {
+    /// Of a device that is put on the allowlist while the gate is open. `before`: the last entry of the same id
+    /// in this run, and what was known of it.
+    pub(super) fn listed(rule: &DeviceRule, before: Option<(&DeviceRule, &Self)>, now: Now) -> Self {
+        let fresh = Self { entry: Entry::Since(now), ..Self::default() };
+        let Some((before, known)) = before else { return fresh };
+        let fresh = Self { admitted: known.admitted, is_insecure: known.is_insecure, ..fresh };
+        if !expects_the_same(before, rule) {
+            return fresh;
+        }
+        Self { stated: known.stated.clone(), quarantine: known.quarantine.clone(), ..fresh }
+    }
+
+    /// It was taken off the allowlist: a silence that was told is told to be over.
+    pub(super) fn handle_retired(&mut self, (device, now): (DeviceIndex, Now)) -> Option<Admitted> {
+        self.entry = Entry::Retired;
+        let known = self.silent.take()?;
+        Some(self.numbered(known.dropped(now), device, now))
+    }
+
+    /// What is told to be over does not go on with another entry.
+    pub(super) fn forget_quarantine(&mut self) -> bool {
+        self.quarantine.take().is_some()
+    }
+
+    /// The same of its bond.
+    pub(super) const fn forget_insecure(&mut self) -> bool {
+        std::mem::replace(&mut self.is_insecure, false)
+    }
+
+    /// Whether it was taken off the allowlist.
+    pub(super) const fn is_retired(&self) -> bool {
+        matches!(self.entry, Entry::Retired)
+    }
+
     /// Whether the link is there.
     pub const fn link(&self) -> &LinkState {
         &self.link
@@ -162,7 +210,11 @@ impl DeviceState {
 
     /// The last that is known of it in this run of the daemon, which began then.
     pub(super) fn known(&self, begun: Option<Now>) -> Option<Known> {
-        self.last_sign.map(Known::Reading).or(begun.map(Known::Since))
+        let since = match self.entry {
+            Entry::Since(at) => Some(Known::Listed(at)),
+            Entry::FromStart | Entry::Retired => begun.map(Known::Since),
+        };
+        self.last_sign.map(Known::Reading).or(since)
     }
 
     /// Tells of a silence that is due, once.
@@ -210,7 +262,7 @@ impl DeviceState {
         told
     }
 
-    fn numbered(&mut self, observation: Observation, device: DeviceIndex, at: Now) -> Admitted {
+    pub(super) fn numbered(&mut self, observation: Observation, device: DeviceIndex, at: Now) -> Admitted {
         self.admitted = self.admitted.saturating_add(1);
         Admitted { device, seq: self.admitted, at, observation }
     }

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use super::encode::{Block, Encoder, Plan};
 use super::parcel::{Parcel, Stream};
 use super::run::Alive;
-use super::session::Session;
+use super::session::{Limits, Session};
 use crate::device::observation::Lane;
 use crate::envelope::block::PlainBlock;
 use crate::store::{self, Seq, StoreId};
@@ -121,6 +121,8 @@ pub(super) struct State {
     pub(super) unreadable: u64,
     pub(super) trouble: Option<String>,
     pub(super) max_packet: u32,
+    /// Another one, from the next rewind on.
+    encoder: Option<Encoder>,
     rewind: bool,
     over: bool,
 }
@@ -135,6 +137,7 @@ impl Shared {
             unreadable: 0,
             trouble: None,
             max_packet: u32::MAX,
+            encoder: None,
             rewind: false,
             over: false,
         };
@@ -162,6 +165,14 @@ impl Shared {
         state.rewind = true;
         drop(state);
         self.wake_feeder();
+    }
+
+    /// Has everything written otherwise, from the store's oldest unacknowledged block on: a rewind must follow.
+    pub(super) fn change(&self, limits: Limits, encoder: Encoder) {
+        let mut state = self.lock();
+        state.session.handle_limits(limits);
+        state.refused.clear();
+        state.encoder = Some(encoder);
     }
 
     /// Ends the feeder after its last acknowledgements.
@@ -228,7 +239,12 @@ impl<S: Source> Feeder<S> {
                     self.plans = Default::default();
                     self.drained = [false; 4];
                     // The broker's limit changes only with the connection, which rewinds.
-                    let max_packet = self.shared.lock().max_packet;
+                    let mut state = self.shared.lock();
+                    let (max_packet, other) = (state.max_packet, state.encoder.take());
+                    drop(state);
+                    if let Some(other) = other {
+                        self.encoder = other;
+                    }
                     self.encoder.set_max_packet(max_packet);
                     self.source.rewind();
                 }

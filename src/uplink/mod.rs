@@ -26,6 +26,7 @@ pub mod topic;
 pub mod trouble;
 
 pub use heartbeat::Heartbeat;
+pub use run::change::Handle;
 pub use run::{Alive, Stop, Surroundings, Uplink, Vitals, assemble};
 pub use status::{State, Status};
 

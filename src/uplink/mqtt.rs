@@ -14,10 +14,15 @@
     reason = "the libraries' error enums are long and grow; what is not named here is said in their words"
 )]
 
+mod probe;
+
+pub use probe::probe;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use rumqttc::mqttbytes::Error as CodecError;
 use rumqttc::mqttbytes::v5::{ConnectReturnCode, LastWill, PubAckReason, PublishProperties};
 use rumqttc::{
@@ -213,16 +218,29 @@ const fn reason_code(reason: PubAckReason) -> u8 {
     }
 }
 
-/// Drives one connection after the other, until nobody can ask for one any more. A connection whose
-/// [`Link`] is dropped is dropped at once, also while it hangs.
+/// Drives connections, until nobody can ask for one any more: one, and two while the uplink goes over to another
+/// broker. A connection whose [`Link`] is dropped is dropped at once, also while it hangs.
 pub async fn poll_connections(mut jobs: mpsc::Receiver<Job>) {
-    while let Some(job) = jobs.recv().await {
-        let Job { mut event_loop, events, dropped, broker } = job;
+    let mut polled = FuturesUnordered::new();
+    loop {
         tokio::select! {
-            () = poll_one(&mut event_loop, &events, &broker) => {}
-            // The sender is never used, only dropped.
-            _ = dropped => {}
+            job = jobs.recv() => match job {
+                Some(job) => polled.push(poll_job(job)),
+                None => break,
+            },
+            Some(()) = polled.next() => {}
         }
+    }
+    // Nobody can ask, but the last link may still be there.
+    while polled.next().await.is_some() {}
+}
+
+async fn poll_job(job: Job) {
+    let Job { mut event_loop, events, dropped, broker } = job;
+    tokio::select! {
+        () = poll_one(&mut event_loop, &events, &broker) => {}
+        // The sender is never used, only dropped.
+        _ = dropped => {}
     }
 }
 

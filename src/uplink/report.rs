@@ -54,6 +54,11 @@ impl Report {
         self.send(now);
     }
 
+    /// The certificate is another one.
+    pub(super) const fn forget_certificate(&mut self) {
+        self.certificate = None;
+    }
+
     pub(super) fn certificate(&mut self, config: &Config, now: Now) {
         if self.certificate.is_some_and(|at| now.mono.since(at) < CERTIFICATE_EVERY) {
             return;

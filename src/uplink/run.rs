@@ -3,6 +3,8 @@
 //! flight is waited for, the gateway says that it is offline, DISCONNECT, the last acknowledgements
 //! go to the store.
 
+pub mod change;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+use self::change::{Handle, LEAVE_WITHIN, Prepared, Ready, Turn};
 use super::Config;
 use super::encode::Encoder;
 use super::feeder::{Feeder, Shared, Source};
@@ -24,6 +27,7 @@ use super::tls::{self, Files, TlsError};
 use super::topic::{TopicError, Topics};
 use super::trouble::LinkError;
 use crate::backoff::{Backoff, Random};
+use crate::store::StoreId;
 use crate::time::{Clock, Mono, Now};
 
 /// Held topics named in the status.
@@ -76,25 +80,25 @@ pub struct Uplink<S> {
     pub connections: Connections,
     /// To be run as a task: [`Driver::run`]. When it ends, the others do.
     pub driver: Driver,
+    /// Has it change while it runs.
+    pub handle: Handle,
 }
 
 /// Puts the parts together. Touches neither network nor files.
 pub fn assemble<S: Source>(config: Config, source: S, around: Surroundings) -> Result<Uplink<S>, TopicError> {
     let topics = Topics::new(&config.organisation, &config.group, &config.gateway)?;
-    let shared = Shared::new(Session::new(Limits {
-        window: config.window,
-        subscriber: config.subscriber,
-        stalled_after: config.stalled_after,
-        retry: config.backoff,
-        heartbeat: around.vitals.is_some().then_some(config.heartbeat),
-    }));
-    let encoder = Encoder::new(config.payload, topics.clone(), &config.gateway, source.store_id());
+    let shared = Shared::new(Session::new(limits(&config, around.vitals.is_some())));
+    let store = source.store_id();
+    let encoder = Encoder::new(config.payload, topics.clone(), &config.gateway, store);
     let commits = source.commits();
     let (jobs, waiting) = mpsc::channel(1);
     let Surroundings { clock, mut random, status, alive, vitals, stop } = around;
     let run = format!("{:016x}", random.next_u64());
     let feeder = Feeder::new(source, encoder, (Arc::clone(&clock), alive), Arc::clone(&shared));
+    let (handle, commands) = Handle::new();
     let driver = Driver {
+        store,
+        turn: Turn::new(commands),
         backoff: Backoff::new(config.backoff),
         config,
         topics,
@@ -108,7 +112,18 @@ pub fn assemble<S: Source>(config: Config, source: S, around: Surroundings) -> R
         stop,
         report: Report::new(status),
     };
-    Ok(Uplink { feeder, connections: Connections(waiting), driver })
+    Ok(Uplink { feeder, connections: Connections(waiting), driver, handle })
+}
+
+/// What the session is to keep to.
+fn limits(config: &Config, has_heartbeat: bool) -> Limits {
+    Limits {
+        window: config.window,
+        subscriber: config.subscriber,
+        stalled_after: config.stalled_after,
+        retry: config.backoff,
+        heartbeat: has_heartbeat.then_some(config.heartbeat),
+    }
 }
 
 /// The part that drives the MQTT library.
@@ -125,6 +140,8 @@ impl Connections {
 pub struct Driver {
     config: Config,
     topics: Topics,
+    store: StoreId,
+    turn: Turn,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     random: Box<dyn Random>,
@@ -153,6 +170,8 @@ enum Trouble {
 /// How a connection ended.
 enum End {
     Stopped,
+    /// For another configuration.
+    Left(Box<Prepared>),
     Failed(Trouble),
 }
 
@@ -169,18 +188,29 @@ type Replies = FuturesUnordered<Pin<Box<dyn Future<Output = (Sent, Reply)> + Sen
 impl Driver {
     /// Runs until told to stop.
     pub async fn run(mut self) {
+        let mut ready: Option<Ready> = None;
         while *self.stop.borrow() == Stop::Run && self.stop.has_changed().is_ok() {
             let now = self.clock.now();
             self.report.state(State::Connecting, now.mono);
             self.report.certificate(&self.config, now);
-            let end = match self.connect().await {
-                Ok(link) => self.online(link).await,
-                Err(trouble) => End::Failed(trouble),
+            let end = match ready.take() {
+                Some(Ready { link, receive_maximum, max_packet }) => {
+                    self.online(link, Some((receive_maximum, max_packet))).await
+                }
+                None => match self.connect().await {
+                    Ok(link) => self.online(link, None).await,
+                    Err(trouble) => End::Failed(trouble),
+                },
             };
             self.pass_acknowledgements();
             self.shared.restart(false);
-            let End::Failed(trouble) = end else { break };
-            self.wait(&trouble).await;
+            let left = match end {
+                End::Stopped => break,
+                End::Left(prepared) => Some(prepared),
+                End::Failed(trouble) if self.go_back(&trouble) => None,
+                End::Failed(trouble) => self.wait(&trouble).await,
+            };
+            ready = left.and_then(|prepared| self.go_over(*prepared));
         }
         self.report.state(State::Stopped, self.clock.now().mono);
     }
@@ -196,8 +226,8 @@ impl Driver {
         Ok(link)
     }
 
-    /// Waits before the next attempt.
-    async fn wait(&mut self, trouble: &Trouble) {
+    /// Waits before the next attempt, unless there is something to go over to.
+    async fn wait(&mut self, trouble: &Trouble) -> Option<Box<Prepared>> {
         let now = self.clock.now().mono;
         let pause = self.backoff.handle_failure(now, self.random.as_mut());
         let failures = self.backoff.failures();
@@ -207,16 +237,27 @@ impl Driver {
         }
         self.report.now.trouble = Some(trouble.to_string());
         self.report.state(State::Waiting { until: now + pause, failures }, now);
-        tokio::select! {
-            () = sleep(pause) => {}
-            _ = self.stop.changed() => {}
+        let pause = sleep(pause);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => return None,
+                _ = self.stop.changed() => return None,
+                news = self.turn.next() => if let Some(prepared) = self.handle_news(news) {
+                    return Some(Box::new(prepared));
+                }
+            }
         }
     }
 
-    /// Serves one connection from CONNECT to its end.
-    async fn online(&mut self, mut link: Link) -> End {
+    /// Serves one connection from CONNECT to its end; from its CONNACK on when that came already, and what it said.
+    async fn online(&mut self, mut link: Link, connack: Option<(u16, u32)>) -> End {
         let mut replies = Replies::new();
-        let mut up = false;
+        let mut up = connack.is_some();
+        if let Some((receive_maximum, max_packet)) = connack {
+            self.shared.lock().max_packet = max_packet;
+            self.handle_up(&link, receive_maximum, &mut replies);
+        }
         loop {
             if up && let Err(trouble) = self.publish(&link, &mut replies) {
                 return End::Failed(trouble);
@@ -246,6 +287,13 @@ impl Driver {
                     self.shared.wake_feeder();
                 }
                 () = sleep(tick) => {}
+                news = self.turn.next() => if let Some(prepared) = self.handle_news(news) {
+                    if up {
+                        let leaving = self.finish(link, replies, LEAVE_WITHIN);
+                        let _ = tokio::time::timeout(LEAVE_WITHIN + GOODBYE, leaving).await;
+                    }
+                    return End::Left(Box::new(prepared));
+                },
                 stopped = self.stop.changed() => {
                     let grace = match *self.stop.borrow() {
                         Stop::Finish { grace } => grace,
@@ -270,6 +318,7 @@ impl Driver {
         self.shared.lock().session.handle_connected(receive_maximum, now);
         self.report.now.connections += 1;
         self.report.state(State::Online, now);
+        self.handle_good();
         tracing::info!(receive_maximum, "connected to the broker");
         if let Some(birth) = link.announce(&self.topics, &self.run, "online") {
             replies.push(Box::pin(birth.map(|reply| (Sent::Birth, reply))));
@@ -386,7 +435,7 @@ impl Driver {
                 () = &mut deadline => break,
             }
         }
-        // The writing side is closed by now: these are the last heads. Its answer is not waited for, but
+        // Where the daemon ends the writing side is closed by now: these are the last heads. Its answer is not waited for, but
         // that of what is sent after it is.
         drop(self.beat(&link));
         if let Some(death) = link.announce(&self.topics, &self.run, "offline") {

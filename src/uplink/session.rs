@@ -142,6 +142,13 @@ impl Session {
         }
     }
 
+    /// Other limits, from the next connection on. What one broker refused, the next may take.
+    pub fn handle_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.pulse = Pulse::new(limits.heartbeat);
+        self.held.clear();
+    }
+
     /// CONNACK came, with the broker's receive maximum (65,535 when it says nothing).
     pub fn handle_connected(&mut self, receive_maximum: u16, now: Mono) {
         self.window = usize::from(self.limits.window.min(receive_maximum).max(1));

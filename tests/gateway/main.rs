@@ -13,6 +13,7 @@ mod power;
 mod racks;
 mod radio;
 mod refusals;
+mod reload;
 mod serial_models;
 mod shutdown;
 mod silence;

@@ -198,6 +198,7 @@ impl Certificates {
 /// A running uplink.
 pub(crate) struct Running {
     pub(crate) status: watch::Receiver<Status>,
+    pub(crate) handle: uplink::Handle,
     stop: watch::Sender<Stop>,
     tasks: JoinSet<()>,
 }
@@ -223,7 +224,7 @@ impl Running {
         tasks.spawn_blocking(move || parts.feeder.run());
         tasks.spawn(parts.connections.run());
         tasks.spawn(parts.driver.run());
-        Self { status, stop, tasks }
+        Self { status, handle: parts.handle, stop, tasks }
     }
 
     /// Waits until the status is as wanted.

@@ -52,7 +52,8 @@ pub struct Handle {
 
 pub(super) struct Shared {
     adapter: String,
-    peers: BTreeMap<Address, watch::Sender<Peer>>,
+    /// The listed devices. Held for moments only.
+    peers: Mutex<BTreeMap<Address, watch::Sender<Peer>>>,
     radio: watch::Sender<Radio>,
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
@@ -176,7 +177,7 @@ impl Central {
         };
         let shared = Arc::new(Shared {
             adapter: adapter.into(),
-            peers,
+            peers: Mutex::new(peers),
             radio: watch::Sender::new(Radio::Down("not started".to_owned())),
             state: Mutex::new(state),
             clock,
@@ -188,7 +189,7 @@ impl Central {
     /// The same, with another limit on silence than 90 seconds.
     #[must_use]
     pub fn with_quiet_limit(self, quiet_limit: Duration) -> Self {
-        let (listed, now) = (self.shared.peers.len(), self.shared.now());
+        let (listed, now) = (self.shared.peers().len(), self.shared.now());
         self.shared.state().watchdog = Watchdog::new(quiet_limit, listed, now);
         self
     }
@@ -280,7 +281,7 @@ impl Central {
             tracing::warn!(adapter = self.shared.adapter, reason, "radio down");
         }
         self.shared.radio.send_replace(Radio::Down(reason));
-        for peer in self.shared.peers.values() {
+        for peer in self.shared.peers().values() {
             peer.send_modify(Peer::lose_object);
         }
         self.shared.count_connected();
@@ -315,6 +316,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<Address, watch::Sender<Peer>>> {
+        // No change of it can be left half-way that matters: a list is put in place as a whole.
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peer(&self, address: Address) -> Option<watch::Sender<Peer>> {
+        self.peers().get(&address).cloned()
+    }
+
     fn now(&self) -> Mono {
         self.clock.now().mono
     }
@@ -339,7 +349,7 @@ impl Shared {
     }
 
     fn count_connected(&self) {
-        let connected = self.peers.values().filter(|peer| peer.borrow().is_connected).count();
+        let connected = self.peers().values().filter(|peer| peer.borrow().is_connected).count();
         self.state().watchdog.handle_connected(connected, self.now());
     }
 
@@ -357,7 +367,8 @@ impl Shared {
 impl Handle {
     /// How the radio and the devices are.
     pub fn status(&self) -> Status {
-        let listed = self.shared.peers.iter().map(|(address, peer)| {
+        let peers = self.shared.peers();
+        let listed = peers.iter().map(|(address, peer)| {
             let peer = peer.borrow();
             let presence = match (&peer.id, peer.sighted) {
                 (None, _) => Presence::Unknown,
@@ -366,6 +377,8 @@ impl Handle {
             };
             (*address, presence)
         });
+        let listed = listed.collect();
+        drop(peers);
         let down = match &*self.shared.radio.borrow() {
             Radio::Down(reason) => Some(reason.clone()),
             Radio::Up(_) => None,
@@ -376,7 +389,7 @@ impl Handle {
             adapter: self.shared.adapter.clone(),
             down,
             not_scanning: state.not_scanning.clone(),
-            listed: listed.collect(),
+            listed,
             unlisted: Unlisted { adverts: state.adverts, latest: state.unlisted.iter().copied().collect() },
             heard: state.watchdog.heard().map(|at| now.since(at)),
             restarts: counts.restarts,
@@ -387,6 +400,22 @@ impl Handle {
             values_lost: state.values_lost,
             no_agent: state.no_agent.clone(),
         }
+    }
+
+    /// Lists these devices and no others from now on. Of a device that stays listed nothing changes. One that
+    /// is listed now is there with its next advertisement; the links of one that is not any more must have
+    /// been closed before.
+    pub fn set_listed(&self, allowlist: impl IntoIterator<Item = Address>) {
+        let mut peers = self.shared.peers();
+        let mut before = std::mem::take(&mut *peers);
+        for address in allowlist {
+            let peer = before.remove(&address).unwrap_or_default();
+            peers.insert(address, peer);
+        }
+        let listed = peers.len();
+        drop(peers);
+        self.shared.state().watchdog.handle_listed(listed, self.shared.now());
+        self.shared.count_connected();
     }
 
     /// The adapter, as it was named.
@@ -400,12 +429,12 @@ impl Handle {
 
     /// What is heard of a listed device; `None` for any other.
     pub(super) fn peer(&self, address: Address) -> Option<watch::Receiver<Peer>> {
-        Some(self.shared.peers.get(&address)?.subscribe())
+        Some(self.shared.peers().get(&address)?.subscribe())
     }
 
     /// A connection attempt failed: the device must be heard anew.
     pub(super) fn forget_sighting(&self, address: Address) {
-        if let Some(peer) = self.shared.peers.get(&address) {
+        if let Some(peer) = self.shared.peers().get(&address) {
             peer.send_modify(|peer| peer.sighted = false);
         }
     }
@@ -475,5 +504,22 @@ mod tests {
         assert!(handle.peer(address(1)).is_some());
         assert!(handle.peer(address(3)).is_none());
         drop(central);
+    }
+
+    #[test]
+    fn another_list_leaves_what_stays_on_it_alone() {
+        let (_central, handle) = central(&[address(1), address(2)]);
+        let mut stays = handle.peer(address(1)).unwrap();
+        handle.shared.peers()[&address(1)].send_modify(|peer| {
+            peer.id = Some("hci0/dev_1".to_owned());
+            peer.sighted = true;
+        });
+        assert!(stays.has_changed().unwrap());
+        stays.mark_unchanged();
+        handle.set_listed([address(3), address(1)]);
+        assert!(stays.borrow().sighted && !stays.has_changed().unwrap(), "its links hear nothing of it");
+        let listed = handle.status().listed;
+        assert_eq!(listed, [(address(1), Presence::Sighted), (address(3), Presence::Unknown)]);
+        assert!(handle.peer(address(2)).is_none());
     }
 }

@@ -118,6 +118,15 @@ impl Watchdog {
         self.connected = connected;
     }
 
+    /// So many devices are listed from now on.
+    pub(super) fn handle_listed(&mut self, listed: usize, now: Mono) {
+        // While nothing was missed nothing could be silent.
+        if !self.is_missing_some() {
+            self.since = self.since.max(now);
+        }
+        self.listed = listed;
+    }
+
     /// The scan was started, or could not be.
     pub(super) fn handle_scan(&mut self, started: Result<(), ()>, now: Mono) {
         self.is_refused = started.is_err();

@@ -113,8 +113,7 @@ impl<'a> Scan<'a> {
         let told = facts.address.or_else(|| self.known.get(path).copied());
         let address = told.or_else(|| address_in(path));
         let shared = self.shared;
-        let Some((address, peer)) = address.and_then(|address| Some((address, shared.peers.get(&address)?)))
-        else {
+        let Some((address, peer)) = address.and_then(|address| Some((address, shared.peer(address)?))) else {
             self.known.remove(path);
             if facts.is_heard {
                 shared.hear_unlisted(address);
@@ -130,7 +129,7 @@ impl<'a> Scan<'a> {
         }
         // Already connected, by an earlier run of the daemon for instance: then it is silent.
         if facts.is_heard || facts.connected == Some(true) {
-            sight(peer);
+            sight(&peer);
         }
         match facts.connected {
             Some(true) => {
@@ -153,7 +152,7 @@ impl<'a> Scan<'a> {
         }
         if has("org.bluez.Device1")
             && let Some(address) = self.known.remove(path)
-            && let Some(peer) = self.shared.peers.get(&address)
+            && let Some(peer) = self.shared.peer(address)
         {
             peer.send_modify(Peer::lose_object);
             self.shared.count_connected();

@@ -1,0 +1,147 @@
+//! What two configurations differ in, as far as a running daemon is concerned: pure.
+//!
+//! In: the configuration that holds, and another one. Out: a [`Plan`]: which devices begin, end or are another
+//! entry now, whether the uplink's part differs, and which keys no running daemon can take. The order of the
+//! devices is of no account: who is moved in the list does not change.
+//!
+//! A device and what stands at its places ([[device.part]]) have one session, so they begin and end together
+//! and go under the name of the device whose port it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::{Config, Device};
+use crate::policy::DeviceRule;
+
+/// What must happen so that a daemon that has one configuration has another. Devices by their id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Devices that were not listed.
+    pub begun: Vec<String>,
+    /// Devices that are not listed any more.
+    pub ended: Vec<String>,
+    /// Devices of which anything is another now: their session, their rule, their link or a place of theirs.
+    pub changed: Vec<String>,
+    /// Anything of the uplink is another now.
+    pub uplink: bool,
+    /// Something is another now that is only looked up: the grace of a shutdown, the fleet's bounds.
+    pub others: bool,
+    /// Keys whose change needs another start of the daemon.
+    pub restart: Vec<&'static str>,
+}
+
+impl Plan {
+    /// From one configuration to another.
+    pub fn between(old: &Config, new: &Config) -> Self {
+        let (before, after) = (by_host(old), by_host(new));
+        let (mut begun, mut changed) = (Vec::new(), Vec::new());
+        for (id, group) in &after {
+            match before.get(id) {
+                None => begun.push((*id).to_owned()),
+                Some(known) if !is_same_group(known, group) => changed.push((*id).to_owned()),
+                Some(_) => {}
+            }
+        }
+        let ended = before.keys().filter(|id| !after.contains_key(*id)).map(|id| (*id).to_owned()).collect();
+        Self {
+            begun,
+            ended,
+            changed,
+            uplink: old.uplink != new.uplink,
+            others: old.shutdown_grace != new.shutdown_grace || old.floor != new.floor,
+            restart: needs_restart(old, new),
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The devices whose sessions end.
+    pub fn stops(&self) -> impl Iterator<Item = &str> {
+        self.ended.iter().chain(&self.changed).map(String::as_str)
+    }
+
+    /// The devices whose sessions begin.
+    pub fn starts(&self) -> BTreeSet<&str> {
+        self.begun.iter().chain(&self.changed).map(String::as_str).collect()
+    }
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { begun, ended, changed, uplink, .. } = self;
+        write!(f, "{} new, {} removed, {} changed", begun.len(), ended.len(), changed.len())?;
+        if *uplink { f.write_str(", another uplink") } else { Ok(()) }
+    }
+}
+
+/// A device and what stands at its places.
+pub struct Group<'a> {
+    /// The device that has a link of its own.
+    pub host: &'a Device,
+    /// What is behind its port.
+    pub parts: Vec<&'a Device>,
+}
+
+impl Group<'_> {
+    /// The id of the device that has the link.
+    pub fn id(&self) -> &str {
+        &self.host.rule.card.id
+    }
+}
+
+/// The groups of a configuration, in its order.
+pub fn groups(config: &Config) -> Vec<Group<'_>> {
+    let hosts = (0u16..).zip(&config.devices).filter(|(_, device)| device.rule.behind.is_none());
+    hosts
+        .map(|(place, host)| {
+            let parts = config.devices.iter();
+            let is_behind = |device: &&Device| device.rule.behind.is_some_and(|behind| behind.0 == place);
+            Group { host, parts: parts.filter(is_behind).collect() }
+        })
+        .collect()
+}
+
+fn by_host(config: &Config) -> BTreeMap<&str, Group<'_>> {
+    // The id lives in the configuration, not in the group.
+    groups(config).into_iter().map(|group| (group.host.rule.card.id.as_str(), group)).collect()
+}
+
+fn is_same_group(one: &Group<'_>, other: &Group<'_>) -> bool {
+    let by_id = |group: &Group<'_>| -> Vec<Device> {
+        let mut parts: Vec<Device> = group.parts.iter().map(|part| without_place(part)).collect();
+        parts.sort_by(|one, other| one.rule.card.id.cmp(&other.rule.card.id));
+        parts
+    };
+    without_place(one.host) == without_place(other.host) && by_id(one) == by_id(other)
+}
+
+/// Its place in a list says nothing of a device.
+fn without_place(device: &Device) -> Device {
+    let device = device.clone();
+    Device { rule: DeviceRule { behind: None, ..device.rule }, ..device }
+}
+
+/// What is opened once, or names the gateway.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (store, other_store) = (&old.store, &new.store);
+    let differs = [
+        ("gateway.id", old.uplink.gateway != new.uplink.gateway),
+        ("store.folder", store.folder != other_store.folder || store.anchor != other_store.anchor),
+        ("store.cap", store.cap != other_store.cap),
+        ("store.alarm_reserve", store.alarm_reserve != other_store.alarm_reserve),
+        ("store.linger", store.linger != other_store.linger),
+        ("keys.kek", old.keys.kek != new.keys.kek),
+        ("keys.kek_previous", old.keys.kek_previous != new.keys.kek_previous),
+        ("keys.ward", old.keys.ward != new.keys.ward),
+        ("status.socket", old.socket != new.socket),
+        ("status.group", old.socket_group != new.socket_group),
+        ("daemon.log", old.log != new.log),
+        ("fleet.folder", old.fleet != new.fleet),
+    ];
+    differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

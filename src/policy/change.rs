@@ -1,0 +1,83 @@
+//! The allowlist changes while the gate is open.
+//!
+//! In: which places end, which devices begin. Out: the same gate, with the new devices behind all that it ever
+//! had. A place belongs to one entry of the allowlist for the whole run: what changed of a device is another
+//! entry, and has another place. So whatever still comes from a session of before is refused, and nothing can
+//! be said under a card that is not the one under which it was read.
+//!
+//! A device that goes on under the same id goes on counting, as its sequence numbers count within the run. A
+//! quarantine goes on too while the same identity is expected: another setting does not make another device
+//! the right one. What was told to begin and cannot be seen to end any more is told to end.
+
+use std::sync::Arc;
+
+use super::event::{Detection, Event, Word};
+use super::state::DeviceState;
+use super::{DeviceRule, Gatekeeper};
+use crate::device::DeviceIndex;
+use crate::device::observation::Phase;
+use crate::time::Now;
+
+/// A change that does not fit to what the gate has: nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the allowlist has {has} places, the change counts from {first}: a defect of this program")]
+pub struct Misplaced {
+    /// How many places there are.
+    pub has: usize,
+    /// Where the change wants the first of its devices.
+    pub first: u16,
+}
+
+impl Gatekeeper {
+    /// Takes places off the allowlist and puts devices onto it, the first of them at `first`, which must be the
+    /// place behind the last. To be called when all that was reported of the retired places was handled.
+    pub fn handle_change(
+        &mut self,
+        retired: &[DeviceIndex],
+        (first, listed): (DeviceIndex, Vec<DeviceRule>),
+        now: Now,
+    ) -> Result<(), Misplaced> {
+        if usize::from(first.0) != self.rules.len() {
+            return Err(Misplaced { has: self.rules.len(), first: first.0 });
+        }
+        for device in retired {
+            self.retire(*device, &listed, now);
+        }
+        for rule in listed {
+            let before = self.rules.iter().rposition(|before| before.card.id == rule.card.id);
+            let before = before.and_then(|place| Some((self.rules.get(place)?, self.states.get(place)?)));
+            let state = DeviceState::listed(&rule, before.map(|(rule, state)| (rule.as_ref(), state)), now);
+            self.rules.push(Arc::new(rule));
+            self.states.push(state);
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self, device: DeviceIndex, listed: &[DeviceRule], now: Now) {
+        let place = usize::from(device.0);
+        let (Some(rule), Some(state)) = (self.rules.get(place), self.states.get_mut(place)) else { return };
+        let next = listed.iter().find(|next| next.card.id == rule.card.id);
+        let silence = state.handle_retired((device, now));
+        self.words.extend(silence.map(Word::Of));
+        let event = |detection, detail: &str| {
+            let (device, detail) = (rule.card.id.clone(), detail.to_owned());
+            Word::Event(Event { detection, phase: Phase::End, device, detail, at: now })
+        };
+        if next.is_none_or(|next| !expects_the_same(rule, next)) && state.forget_quarantine() {
+            let detail = "its entry in the allowlist was taken away or expects another device";
+            self.words.push_back(event(Detection::Identity, detail));
+        }
+        if next.is_none() && state.forget_insecure() {
+            let detail = "its entry in the allowlist was taken away";
+            self.words.push_back(event(Detection::Bond, detail));
+        }
+    }
+}
+
+/// Whether what was found of the one says something of the other.
+pub(super) fn expects_the_same(one: &DeviceRule, other: &DeviceRule) -> bool {
+    one.expects == other.expects
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! The uplink changes while it runs: to another broker, with another certificate, to where nobody is.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use wardline::lab::broker::{Behaviour, Broker};
+use wardline::lab::consumer;
+use wardline::lab::memory::Ahead;
+use wardline::lab::pki::{Pki, Validity};
+use wardline::uplink::{Config, Payload, State};
+
+use super::mosquitto::Mosquitto;
+use super::support::{Certificates, Running, Ward, all_arrived, soon};
+
+/// A consumer at a broker, with the ledger of all of them.
+async fn consume(certificates: &Certificates, port: u16, seen: &consumer::Shared, tasks: &mut JoinSet<()>) {
+    let run = consumer::run(certificates.consumer(port), seen.clone());
+    tasks.spawn(async move { run.await.unwrap() });
+    soon("the consumer's subscription", seen.subscribed()).await;
+}
+
+fn numbers(seen: &consumer::Shared) -> (usize, BTreeSet<(String, u64)>) {
+    seen.with(|ledger| {
+        let all = ledger.kept.iter().map(|(device, reading)| (device.clone(), reading.seq.unwrap()));
+        (ledger.kept.len(), all.collect())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_broker_is_gone_over_to_and_every_record_is_at_one_of_the_two() {
+    let certificates = Certificates::new();
+    let (first, second) = (Mosquitto::start(&certificates), Mosquitto::start(&certificates));
+    let (here, there) = (consumer::Shared::default(), consumer::Shared::default());
+    let mut tasks = JoinSet::new();
+    for (broker, seen) in [(&first, &here), (&second, &there)] {
+        seen.with(|ledger| ledger.keep = true);
+        consume(&certificates, broker.port, seen, &mut tasks).await;
+    }
+    let mut ward = Ward::new(3, Ahead::No);
+    ward.read(20, 100);
+    let running = Running::start(certificates.config(first.port), &ward);
+    soon("the first records", here.wait_for(|ledger| ledger.records >= 500)).await;
+    // Plenty is in flight and waiting; another payload and other topics on the way.
+    ward.read(40, 100);
+    let other = Config {
+        payload: Payload::Fhir,
+        group: "icu-3".to_owned(),
+        window: 20,
+        ..certificates.config(second.port)
+    };
+    running.handle.change(other).await.unwrap();
+    assert_eq!(running.status.borrow().connections, 2);
+    ward.read(20, 100);
+    ward.alarm();
+    soon("everything acknowledged to the store", ward.store.drained()).await;
+    let total = usize::try_from(ward.total()).unwrap();
+    soon("all records", async {
+        let is_all = || numbers(&here).1.union(&numbers(&there).1).count() == total;
+        there.wait_for(|ledger| !ledger.alarms.is_empty()).await;
+        // Two ledgers, and no word of both.
+        while !is_all() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let ((count, is_here), (others, is_there)) = (numbers(&here), numbers(&there));
+    assert!(is_here.len() >= 500 && is_there.len() >= 2_000, "{} {}", is_here.len(), is_there.len());
+    assert_eq!(count + others, total, "what was in flight was awaited, so nothing came twice");
+    for seen in [&here, &there] {
+        seen.with(|ledger| assert_eq!(ledger.complaints, [""; 0]));
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_get_through_leaves_the_connection_as_it_is() {
+    let certificates = Certificates::new();
+    let broker = Mosquitto::start(&certificates);
+    let seen = consumer::Shared::default();
+    let mut tasks = JoinSet::new();
+    consume(&certificates, broker.port, &seen, &mut tasks).await;
+    let mut ward = Ward::new(2, Ahead::No);
+    let config = certificates.config(broker.port);
+    let running = Running::start(config.clone(), &ward);
+    running.until("a connection", |status| status.state == State::Online).await;
+
+    let stranger = Pki::create(&certificates.path().join("stranger")).unwrap();
+    let foreign = stranger.client("gw-1", Validity::Now).unwrap();
+    let expired = certificates.pki.client("gw-1-expired", Validity::Expired).unwrap();
+    let attempts = [
+        (Config { port: 1, ..config.clone() }, "cannot reach"),
+        (Config { host: "no-such-host.invalid".to_owned(), ..config.clone() }, "cannot reach"),
+        (Config { authorities: stranger.authorities(), ..config.clone() }, "not trusted"),
+        (
+            Config { certificate: foreign.certificate, key: foreign.key.clone(), ..config.clone() },
+            "refuses this gateway's certificate",
+        ),
+        (Config { certificate: expired.certificate, key: expired.key, ..config.clone() }, "expired"),
+        (Config { key: foreign.key, ..config.clone() }, "does not belong"),
+        (Config { gateway: "gw-2".to_owned(), ..config.clone() }, "id cannot change"),
+        (Config { group: "NOT A TOPIC".to_owned(), ..config.clone() }, "NOT A TOPIC"),
+    ];
+    for (attempt, words) in attempts {
+        let refused = running.handle.change(attempt).await.unwrap_err();
+        assert!(refused.contains(words), "{refused}");
+        ward.read(2, 50);
+        all_arrived(&ward, &seen).await;
+    }
+    assert_eq!(running.stop().await.connections, 1, "it is the connection of before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_certificate_at_the_same_broker_costs_one_connection_and_no_record() {
+    let certificates = Certificates::new();
+    let broker = Mosquitto::start(&certificates);
+    let seen = consumer::Shared::default();
+    let mut tasks = JoinSet::new();
+    consume(&certificates, broker.port, &seen, &mut tasks).await;
+    let mut ward = Ward::new(2, Ahead::No);
+    let config = certificates.config(broker.port);
+    let running = Running::start(config.clone(), &ward);
+    ward.read(40, 100);
+    soon("the first records", seen.wait_for(|ledger| ledger.records >= 300)).await;
+    let renewed = certificates.pki.client("gw-1-renewed", Validity::Now).unwrap();
+    let changed = Config { certificate: renewed.certificate, key: renewed.key, ..config };
+    running.handle.change(changed).await.unwrap();
+    ward.read(10, 100);
+    all_arrived(&ward, &seen).await;
+    seen.with(|ledger| assert_eq!(ledger.sum(|tally| tally.duplicates), 0));
+    assert_eq!(running.stop().await.connections, 2);
+}
+
+/// The broker takes the handshake and then refuses CONNECT: that is only seen when the old connection is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connect_leads_back_to_the_old_settings() {
+    let certificates = Certificates::new();
+    let (behaviour, watched) = watch::channel(Behaviour::default());
+    let broker = Broker::bind(certificates.pki.authorities(), certificates.server.clone(), watched);
+    let broker = broker.await.unwrap();
+    let port = broker.port().unwrap();
+    let seen = consumer::Shared::default();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { broker.run().await.unwrap() });
+    consume(&certificates, port, &seen, &mut tasks).await;
+    let mut ward = Ward::new(2, Ahead::No);
+    let config = certificates.config(port);
+    let running = Running::start(config.clone(), &ward);
+    running.until("a connection", |status| status.state == State::Online).await;
+    behaviour.send_modify(|behaviour| behaviour.deny = true);
+    let other = certificates.pki.client("gw-1-other", Validity::Now).unwrap();
+    let attempt = Config { certificate: other.certificate.clone(), key: other.key, ..config };
+    let refused = running.handle.change(attempt).await.unwrap_err();
+    assert!(refused.contains("refuses the connection: not authorised"), "{refused}");
+    // Whoever still goes by the new settings finds nothing.
+    std::fs::remove_file(other.certificate).unwrap();
+    behaviour.send_modify(|behaviour| behaviour.deny = false);
+    ward.read(5, 100);
+    all_arrived(&ward, &seen).await;
+    let status = running.stop().await;
+    assert_eq!(status.connections, 2, "the old one, and the old one again");
+}
