@@ -295,7 +295,7 @@ mod tests {
         assert!(judged("gw-0", Some(0), 11, false, &[]).is_some());
         assert_eq!(judged("gw-0", None, 11, false, &["gw-0".to_owned()]), None);
         // Of the others it is the start of their wave: silence before that is nothing new.
-        let other = (1..)
+        let other = (1..10_000)
             .map(|number| format!("gw-{number}"))
             .find(|id| place(&stamp().rollout, id, after(0)).0 == 1);
         let other = other.unwrap();
