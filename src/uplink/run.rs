@@ -20,6 +20,7 @@ use super::encode::Encoder;
 use super::feeder::{Feeder, Shared, Source};
 use super::heartbeat::Heartbeat;
 use super::mqtt::{self, Job, Link, LinkEvent, Reply};
+use super::post::Post;
 use super::report::Report;
 use super::session::{Answer, Limits, Session, Ticket};
 use super::status::{State, Status};
@@ -68,6 +69,8 @@ pub struct Surroundings {
     pub alive: Alive,
     /// What a heartbeat says; `None`: there are none.
     pub vitals: Option<Vitals>,
+    /// Documents in, retained notices out; `None`: neither.
+    pub post: Option<Post>,
     /// How it is told to end. Its sender gone counts as "end at once".
     pub stop: watch::Receiver<Stop>,
 }
@@ -92,7 +95,7 @@ pub fn assemble<S: Source>(config: Config, source: S, around: Surroundings) -> R
     let encoder = Encoder::new(config.payload, topics.clone(), &config.gateway, store);
     let commits = source.commits();
     let (jobs, waiting) = mpsc::channel(1);
-    let Surroundings { clock, mut random, status, alive, vitals, stop } = around;
+    let Surroundings { clock, mut random, status, alive, vitals, post: _, stop } = around;
     let run = format!("{:016x}", random.next_u64());
     let feeder = Feeder::new(source, encoder, (Arc::clone(&clock), alive), Arc::clone(&shared));
     let (handle, commands) = Handle::new();

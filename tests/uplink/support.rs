@@ -217,6 +217,7 @@ impl Running {
             status: status_in,
             alive: Box::new(|_| {}),
             vitals,
+            post: None,
             stop: stop_out,
         };
         let parts = uplink::assemble(config, ward.store.clone(), around).unwrap();
