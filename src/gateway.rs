@@ -283,6 +283,7 @@ impl Parts<'_> {
                 Box::new(move |now| heart.beat(now))
             },
             vitals: Some(Box::new(move |now| beats.beat(now))),
+            post: None,
             stop,
         };
         let uplink = uplink::assemble(config.uplink.clone(), reader, around)?;

@@ -17,6 +17,7 @@ pub mod feeder;
 pub mod heartbeat;
 pub mod mqtt;
 pub mod parcel;
+pub mod post;
 mod report;
 pub mod run;
 pub mod session;
@@ -26,6 +27,7 @@ pub mod topic;
 pub mod trouble;
 
 pub use heartbeat::Heartbeat;
+pub use post::{Letter, Notice, Post, PostEvent, PostOffice, Wanted, post};
 pub use run::change::Handle;
 pub use run::{Alive, Stop, Surroundings, Uplink, Vitals, assemble};
 pub use status::{State, Status};

@@ -100,6 +100,7 @@ impl Wire {
         let (sender, status) = watch::channel(Status::default());
         let around = Surroundings {
             vitals: None,
+            post: None,
             alive: Box::new(|_| {}),
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             random: Box::new(SystemRandomness::new()),
