@@ -231,12 +231,15 @@ impl Inbox {
             state.counts.letters += 1;
         } else {
             state.counts.lost += 1;
-            match state.events.back_mut() {
-                Some(PostEvent::Lost(count)) => *count += 1,
-                // At most one between two letters.
-                Some(PostEvent::Letter(_) | PostEvent::Connected) | None => {
-                    state.events.push_back(PostEvent::Lost(1));
-                }
+            // At most one between two letters, whatever else is told there: a line that comes and goes in a flood
+            // must not fill the list.
+            let since_letter = state.events.iter_mut().rev();
+            let mut since_letter = since_letter.take_while(|event| !matches!(event, PostEvent::Letter(_)));
+            match since_letter
+                .find_map(|event| if let PostEvent::Lost(count) = event { Some(count) } else { None })
+            {
+                Some(count) => *count += 1,
+                None => state.events.push_back(PostEvent::Lost(1)),
             }
         }
         self.0.to_daemon.notify_one();
