@@ -14,14 +14,17 @@
 
 pub mod change;
 pub mod changer;
+pub mod desk;
 pub mod heartbeat;
 pub mod intake;
+pub mod inventory;
 pub mod notebook;
 pub mod pump;
 pub mod report;
 pub mod roster;
 mod running;
 pub mod sessions;
+pub mod stock;
 
 use std::sync::Arc;
 
@@ -49,6 +52,7 @@ use crate::uplink::{self, Stop};
 
 use change::groups;
 pub use changer::{Changer, Refused};
+use desk::Desk;
 use heartbeat::Beats;
 use intake::Intake;
 use notebook::Shelf;
@@ -169,7 +173,8 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
     let mut parts = Parts { supervisor: &mut supervisor, clock: &clock, hearts: Vec::new() };
     let beats = Beats::new(Arc::clone(&origin), stats.clone());
     let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
-    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe()))?;
+    let (office, post) = config.fleet.is_some().then(uplink::post).unzip();
+    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe()), post)?;
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
     let (to_intake, changes) = mpsc::channel(1);
@@ -191,8 +196,17 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
         sessions.start(&mut supervisor, seat);
     }
 
+    let means = stock::Means {
+        clock: Arc::clone(&clock),
+        shown: shown.clone(),
+        desk: config.fleet.clone().map(Desk::in_folder).unwrap_or_default(),
+        notices: office.as_ref().map(uplink::PostOffice::notices),
+        stop: stop_uplink.subscribe(),
+    };
+    let findings = stock::start(&mut supervisor, &config, keys.protection, means);
     let (clock_of_status, centrals) = (Arc::clone(&clock), sessions.radios());
-    let sources = Sources { origin, clock: clock_of_status, shown, stats, uplink: uplink_shown, centrals };
+    let sources =
+        Sources { origin, clock: clock_of_status, shown, stats, uplink: uplink_shown, centrals, findings };
     start_status(&mut supervisor, (socket, sources), stop_uplink.subscribe());
     let (asks, requests) = Changer::new();
     Ok(Running {
@@ -273,6 +287,7 @@ impl Parts<'_> {
         config: &Config,
         reader: store::Reader,
         (status, beats, stop): (watch::Sender<uplink::Status>, Beats, watch::Receiver<Stop>),
+        post: Option<uplink::Post>,
     ) -> Result<uplink::Handle, GatewayError> {
         let around = uplink::Surroundings {
             clock: Arc::clone(self.clock),
@@ -283,7 +298,7 @@ impl Parts<'_> {
                 Box::new(move |now| heart.beat(now))
             },
             vitals: Some(Box::new(move |now| beats.beat(now))),
-            post: None,
+            post,
             stop,
         };
         let uplink = uplink::assemble(config.uplink.clone(), reader, around)?;

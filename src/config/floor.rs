@@ -68,7 +68,7 @@ const PLACE: &str = "is a place on this gateway's disk: only its own administrat
 const ACCESS: &str = "says who on this gateway may ask: only its own administrator sets it";
 
 /// Every key of `gateway.toml`. A key that is not here is refused, and a test wants each of them here.
-pub(super) const KEYS: [(&str, Remote); 30] = [
+pub(super) const KEYS: [(&str, Remote); 31] = [
     (
         "devices",
         Remote::Never("says whether this gateway may be without a device: a bundle lists its devices"),
@@ -102,6 +102,7 @@ pub(super) const KEYS: [(&str, Remote); 30] = [
     ("daemon.log", Remote::Within(log)),
     ("daemon.shutdown_grace", Remote::Freely),
     ("fleet.folder", Remote::Never(PLACE)),
+    ("fleet.inventory", Remote::Never("says what leaves this gateway: only its own administrator sets it")),
 ];
 
 /// Reports every key of a bundle's settings that may not be set from afar.
@@ -261,6 +262,7 @@ mod tests {
             ("status.socket", "on this gateway's disk"),
             ("status.group", "who on this gateway may ask"),
             ("fleet.folder", "on this gateway's disk"),
+            ("fleet.inventory", "what leaves this gateway"),
             ("devices", "lists its devices"),
             // There is no key for these, so whatever it were called it is not known.
             ("uplink.verify", "is not a key that the fleet may set"),

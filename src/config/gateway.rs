@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::scope::{Places, Scope};
-use super::{Keys, LogLevel, raw};
+use super::{InventoryLevel, Keys, LogLevel, raw};
 use crate::backoff::Bounds;
 use crate::uplink::{Payload, Subscriber};
 use crate::{store, uplink};
@@ -29,6 +29,7 @@ pub(super) struct Parts {
     pub(super) log: LogLevel,
     pub(super) shutdown_grace: Duration,
     pub(super) fleet: Option<PathBuf>,
+    pub(super) inventory: InventoryLevel,
 }
 
 /// What `devices` says.
@@ -60,8 +61,12 @@ pub(super) fn judge(scope: &mut Scope<'_>, places: &Places) -> (Option<Parts>, O
     let shutdown_grace =
         scope.duration("daemon.shutdown_grace", daemon.shutdown_grace.as_deref(), ("1s", "5m"));
     // Absent means: nothing is taken from afar.
-    let fleet = raw.fleet.unwrap_or_default().folder;
-    let fleet = fleet.map(|folder| scope.path("fleet.folder", Some(&folder), places));
+    let raw::Fleet { folder, inventory } = raw.fleet.unwrap_or_default();
+    let inventory = match inventory {
+        Some(word) => scope.word("fleet.inventory", Some(&word), &InventoryLevel::WORDS),
+        None => Some(InventoryLevel::default()),
+    };
+    let fleet = folder.map(|folder| scope.path("fleet.folder", Some(&folder), places));
     let parts = (|| {
         Some(Parts {
             store: store?,
@@ -72,6 +77,7 @@ pub(super) fn judge(scope: &mut Scope<'_>, places: &Places) -> (Option<Parts>, O
             log: log?,
             shutdown_grace: shutdown_grace?,
             fleet: fleet.map_or(Some(None), |folder| folder.map(Some))?,
+            inventory: inventory?,
         })
     })();
     (parts, devices)

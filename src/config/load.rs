@@ -75,6 +75,7 @@ pub fn load_with(
         log: parts.log,
         shutdown_grace: parts.shutdown_grace,
         fleet: parts.fleet,
+        inventory: parts.inventory,
         floor,
         devices,
     };

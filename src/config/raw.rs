@@ -87,6 +87,7 @@ pub(super) struct Daemon {
 #[serde(deny_unknown_fields)]
 pub(super) struct Fleet {
     pub(super) folder: Option<String>,
+    pub(super) inventory: Option<String>,
 }
 
 /// `floor.toml`.

@@ -1,10 +1,12 @@
-//! What the fleet signs: root, bundle and timestamp; and what a gateway answers, reported.
+//! What the fleet signs: root, bundle and timestamp; and what a gateway answers, reported and inventory.
 //!
 //! In: a payload. Out: a document whose parts fit each other. Who signed it, whether it is meant for
 //! this gateway and whether it is too old is judged in `trust`. Every field is in the struct and every
 //! struct refuses what it does not know: a newer operator's field that this program would pass over
 //! could be the one that matters, so `schema` goes up with it.
 
+pub mod inventory;
+pub mod own;
 pub mod reported;
 mod root;
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use root::{Role, RoleKind, Root};
 
+use super::advisories::Policy;
+use super::advisories::library::MAX_DOCUMENTS;
 use super::hex;
 use super::strict;
 pub use super::strict::Table;
@@ -67,7 +71,7 @@ impl<'de> Deserialize<'de> for Stamp {
 }
 
 /// A SHA-256.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -135,6 +139,9 @@ pub struct Bundle {
     /// Advisories about devices: CSAF 2.0 documents that travel beside the bundle, by digest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advisories: Vec<Digest>,
+    /// What is done about devices that they are about, beside telling it.
+    #[serde(default, skip_serializing_if = "Policy::is_empty")]
+    pub advisory_policy: Policy,
     /// Certificate revocation lists, each as base64 of its DER.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revocations: Vec<String>,
@@ -179,6 +186,8 @@ impl Document for Bundle {
         if bundle.devices.len() > MAX_MEMBERS {
             return Err(format!("lists {} devices, at most {MAX_MEMBERS}", bundle.devices.len()));
         }
+        check_advisories(&bundle.advisories)?;
+        bundle.advisory_policy.check()?;
         Ok(bundle)
     }
 }
@@ -276,6 +285,19 @@ impl Document for Timestamp {
             return Err("does not expire within 72 hours of when it was issued".to_owned());
         }
         Ok(timestamp)
+    }
+}
+
+fn check_advisories(digests: &[Digest]) -> Result<(), String> {
+    let mut sorted = digests.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    match digests.len() {
+        count if count > MAX_DOCUMENTS => {
+            Err(format!("names {count} advisories, at most {MAX_DOCUMENTS} are kept"))
+        }
+        count if count > sorted.len() => Err("names an advisory twice".to_owned()),
+        _ => Ok(()),
     }
 }
 

@@ -139,6 +139,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("status.group", old.socket_group != new.socket_group),
         ("daemon.log", old.log != new.log),
         ("fleet.folder", old.fleet != new.fleet),
+        ("fleet.inventory", old.inventory != new.inventory),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -68,6 +68,8 @@ pub struct Shown {
     pub durable: [u64; 3],
     /// Why the store does not take blocks at the moment.
     pub store_error: Option<String>,
+    /// Whether the intake has had its first turn.
+    pub is_known: bool,
 }
 
 impl Pump {
@@ -191,6 +193,7 @@ impl Pump {
                 .collect(),
             durable: intake.durable(),
             store_error: intake.last_error().map(ToOwned::to_owned),
+            is_known: true,
         });
     }
 }

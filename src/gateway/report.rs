@@ -8,6 +8,7 @@ use super::pump::Shown;
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::envelope::keys::{KekId, Protection};
+use crate::fleet::advisories::told::Told;
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
 use crate::link::ble::{self, Handle};
 use crate::store::{self, StoreId};
@@ -58,6 +59,8 @@ pub struct Sources {
     pub uplink: watch::Receiver<uplink::Status>,
     /// The radios.
     pub centrals: watch::Receiver<Vec<Handle>>,
+    /// What the advisories say of the devices.
+    pub findings: watch::Receiver<Vec<Told>>,
 }
 
 impl Sources {
@@ -93,6 +96,9 @@ impl Sources {
             warnings: Vec::new(),
         };
         snapshot.warnings = Self::warnings(&snapshot, &uplink);
+        // Behind what stops the line: there may be many.
+        snapshot.warnings.extend(self.findings.borrow().iter().map(Told::line));
+        snapshot.warnings.truncate(MAX_WARNINGS);
         snapshot
     }
 }

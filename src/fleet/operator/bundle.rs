@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::advisory;
 use super::diff::{Diff, diff};
 use super::draft::{self, Head};
 use super::folder::{Fleet, read_text};
@@ -123,7 +124,10 @@ impl Place {
             None => draft::first(&head),
             Some(text) => {
                 // What cannot be read is being written: it is not touched.
-                let version = draft::read(&text, &fleet.register().organisation).map(|draft| draft.version);
+                let folder = file.parent().unwrap_or(fleet.path());
+                let named = |name: &str| advisory::digest(folder, name);
+                let draft = draft::read(&text, &fleet.register().organisation, &named);
+                let version = draft.map(|draft| draft.version);
                 if !version.as_ref().is_ok_and(|version| *version <= newest) {
                     return Err(refused(format!(
                         "{} is there and not signed yet: edit it, or remove it; nothing is overwritten",
@@ -147,7 +151,8 @@ impl Place {
         let text = read_text(&file)?.ok_or_else(|| {
             refused(format!("{} is not there: `wardline-fleet bundle new` writes one", file.display()))
         })?;
-        draft::read(&text, &fleet.register().organisation)
+        let folder = file.parent().unwrap_or(fleet.path());
+        draft::read(&text, &fleet.register().organisation, &|name| advisory::digest(folder, name))
             .map_err(|why| Failure::new(Exit::Config, anyhow::anyhow!("{}: {why}", file.display())))
     }
 
@@ -244,6 +249,7 @@ impl Sign {
                 Bundle::CAP
             )));
         }
+        advisory::keep(&fleet, &bundle)?;
         atomic_file::create(&fleet.bundle_file(group, bundle.version)?, &bytes).map_err(at)?;
         tell(&root, &envelope, &bundle, &diff)
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::advisory;
 use super::broker::Connection;
 use super::folder::{Fleet, last};
 use super::walk::{self, Eyes, bundle_file, root_file, timestamp_file};
@@ -27,7 +28,8 @@ use crate::time::{Now, Wall};
 
 const HOUR_MS: i64 = 60 * 60 * 1_000;
 
-/// What goes out: by file, in the order in which it is written: every root, the bundle, and last the timestamp.
+/// What goes out: by file, in the order in which it is written: every root, the advisories, the bundle, and last the
+/// timestamp.
 pub(super) type Documents = Vec<(String, Vec<u8>)>;
 
 /// How a timestamp is signed and where it goes.
@@ -104,6 +106,8 @@ impl Outgoing {
         let mut stamped = Envelope::new(Timestamp::PAYLOAD_TYPE, payload);
         stamped.sign(&key);
         let mut documents = roots(fleet, root.version)?;
+        // Whoever has the bundle asks for these.
+        documents.extend(advisory::documents(fleet, bundle)?);
         documents.push((bundle_file(&bundle.group, bundle.version), bytes));
         documents.push((timestamp_file(&bundle.group), stamped.to_bytes()));
         by_every_member(&documents, bundle, now)?;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::advisory;
 use super::broker::{self, Broker, Connection, Settings};
 use super::folder::Fleet;
 use super::outgoing::{self, Documents};
@@ -25,8 +26,8 @@ use crate::fleet::topics::{self, Topic, What};
 #[command(after_help = format!("Examples:\n  \
     wardline-fleet push --group icu-3 /srv/fleet\n  \
     wardline-fleet push --group icu-3 --host 10.0.0.5 --port 8883 /srv/fleet\n\n{}\n\n\
-    Our certificate needs write access to c/v1/ORGANISATION/root/# and c/v1/ORGANISATION/g/GROUP/#, and read access to \
-    c/v1/ORGANISATION/#.", broker::HELP))]
+    Our certificate needs write access to c/v1/ORGANISATION/root/#, c/v1/ORGANISATION/g/GROUP/# and \
+    c/v1/ORGANISATION/advisory/#, and read access to c/v1/ORGANISATION/#.", broker::HELP))]
 pub(super) struct Push {
     /// The group: a ward.
     #[arg(long, value_name = "G")]
@@ -82,6 +83,7 @@ impl Load {
         let file = bundle_file(group, timestamp.head.version);
         let bytes = read(&file, Bundle::CAP)?;
         let bundle = opened(&bytes).ok_or_else(|| refused(format!("{file} holds no bundle")))?.1;
+        documents.extend(advisory::documents(fleet, &bundle)?);
         documents.push((file, bytes));
         let file = timestamp_file(group);
         documents.push((file.clone(), read(&file, Timestamp::CAP)?));
@@ -94,11 +96,15 @@ impl Load {
     fn push(&self, settings: &Settings, yes: &Yes) -> Result<Vec<String>, Failure> {
         let group = &self.bundle.group;
         let mut broker = Broker::connect(settings)?;
-        let retained = broker.retained(&[
+        let mut filters = vec![
             topics::every_root(&self.organisation),
             topics::every_bundle(&self.organisation, group),
             self.topic(&timestamp_file(group))?,
-        ])?;
+        ];
+        for digest in &self.bundle.advisories {
+            filters.push(self.topic(&advisory::advisory_file(*digest))?);
+        }
+        let retained = broker.retained(&filters)?;
         self.judge(&retained, yes)?;
         let mut missing = Vec::new();
         for (file, bytes) in &self.documents {
@@ -149,7 +155,8 @@ impl Load {
                     Err(why) => remark(&format!("the timestamp at the broker {why}")),
                 },
                 What::Bundle { version, .. } => self.beside_bundle(*version, bytes)?,
-                What::Reported { .. } => {}
+                // Its name is its digest: another content is replaced.
+                What::Advisory(_) | What::Reported { .. } | What::Inventory { .. } => {}
             }
         }
         let Some(head) = before.map(|there| there.head) else { return Ok(()) };

@@ -243,7 +243,10 @@ fn restored(fleet: &Fleet, group: &str, stopped: u64, now: Wall) -> Result<Resto
     let newest = fleet.newest(group)?.unwrap_or(stopped).max(stopped);
     let old = read_text(&fleet.draft_file(group)?)?;
     if let Some(old) = &old {
-        let version = draft::read(old, &fleet.register().organisation).map(|draft| draft.version);
+        let file = fleet.draft_file(group)?;
+        let beside = file.parent().unwrap_or(fleet.path());
+        let named = |name: &str| super::advisory::digest(beside, name);
+        let version = draft::read(old, &fleet.register().organisation, &named).map(|draft| draft.version);
         if !version.is_ok_and(|version| version <= newest) {
             return Err(refused(
                 "the draft is not signed yet: sign it or remove it first; nothing is overwritten",

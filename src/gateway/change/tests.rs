@@ -84,6 +84,7 @@ pub(in crate::gateway) fn config(devices: Vec<Device>) -> Config {
         log: LogLevel::Info,
         shutdown_grace: Duration::from_secs(20),
         fleet: None,
+        inventory: crate::config::InventoryLevel::default(),
         floor: Floor::default(),
         devices,
     }
