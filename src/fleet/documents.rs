@@ -9,12 +9,14 @@ pub mod reported;
 mod root;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use x509_cert::crl::CertificateList;
+use x509_cert::der::Decode as _;
 
 pub use root::{Role, RoleKind, Root};
 
-use super::hex;
 use super::strict;
 pub use super::strict::Table;
+use super::{dsse, hex};
 use crate::time::Wall;
 
 /// The version of the documents' shape that this program reads and writes.
@@ -28,6 +30,11 @@ pub const MAX_MEMBERS: usize = 4_096;
 pub const MAX_TIMESTAMP_LIFE_MS: i64 = 72 * 60 * 60 * 1_000;
 /// The most waves of a roll-out.
 pub const MAX_WAVES: usize = 32;
+
+/// The most revocation lists of a bundle.
+pub const MAX_REVOCATIONS: usize = 8;
+/// The most bytes of all of them, as DER: the whole bundle has to fit into one packet.
+pub const MAX_REVOCATION_BYTES: usize = 64 * 1024;
 
 /// A document of the fleet.
 pub trait Document: Sized {
@@ -135,9 +142,35 @@ pub struct Bundle {
     /// Advisories about devices: CSAF 2.0 documents that travel beside the bundle, by digest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advisories: Vec<Digest>,
-    /// Certificate revocation lists, each as base64 of its DER.
+    /// Certificate revocation lists for the broker's chain, each as base64 of its DER; [`MAX_REVOCATIONS`] and
+    /// [`MAX_REVOCATION_BYTES`] at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revocations: Vec<String>,
+}
+
+impl Bundle {
+    /// The revocation lists as DER. A list may be from any authority: whether its signature is good is seen where it
+    /// is used, as the authorities are each gateway's own.
+    pub fn revocation_lists(&self) -> Result<Vec<Vec<u8>>, String> {
+        if self.revocations.len() > MAX_REVOCATIONS {
+            return Err(format!("has {} revocations, at most {MAX_REVOCATIONS}", self.revocations.len()));
+        }
+        let mut lists = Vec::new();
+        for (place, text) in self.revocations.iter().enumerate() {
+            let wrong = |why: &str| format!("has a revocation list (revocations[{place}]) that {why}");
+            // Not more than fits: a fourth more than DER is base64.
+            let list = Some(text).filter(|text| text.len() <= MAX_REVOCATION_BYTES * 2);
+            let list = list.and_then(|text| dsse::decode(text)).ok_or_else(|| wrong("is not base64"))?;
+            let _: CertificateList = CertificateList::from_der(&list)
+                .map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+            lists.push(list);
+        }
+        let bytes: usize = lists.iter().map(Vec::len).sum();
+        if bytes > MAX_REVOCATION_BYTES {
+            return Err(format!("has revocation lists of {bytes} bytes, at most {MAX_REVOCATION_BYTES}"));
+        }
+        Ok(lists)
+    }
 }
 
 /// A gateway that leaves for another group of the same organisation.
@@ -179,6 +212,7 @@ impl Document for Bundle {
         if bundle.devices.len() > MAX_MEMBERS {
             return Err(format!("lists {} devices, at most {MAX_MEMBERS}", bundle.devices.len()));
         }
+        bundle.revocation_lists()?;
         Ok(bundle)
     }
 }

@@ -26,6 +26,7 @@ pub fn of(bundle: &Bundle, gateway: &str) -> Result<Pushed, String> {
         settings: bundle.settings.0.clone(),
         devices,
         line_drivers: bundle.line_drivers.iter().map(|table| table.0.clone()).collect(),
+        revocations: bundle.revocation_lists()?,
     })
 }
 

@@ -177,7 +177,12 @@ impl<B: Broker> Keeper<B> {
         // A next pair that cannot be read is none: it is asked for again.
         let next = self.next();
         match renewal {
-            Some(renewal) => renewal.found(present.lifetime(), next),
+            Some(renewal) => {
+                if renewal.present() != present.lifetime() {
+                    self.status.send_modify(|status| status.trouble = None);
+                }
+                renewal.found(present.lifetime(), next);
+            }
             None => *renewal = Some(Renewal::new(present.lifetime(), next)),
         }
         Ok(Some(present))

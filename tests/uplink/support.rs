@@ -169,6 +169,7 @@ impl Certificates {
             authorities: self.pki.authorities(),
             certificate: self.gateway.certificate.clone(),
             key: self.gateway.key.clone(),
+            revocation: uplink::tls::Lists::default(),
             payload: Payload::Cbor,
             subscriber: Subscriber::Required,
             window: 50,
