@@ -307,6 +307,35 @@ mod tests {
         assert_eq!(phase(&[]).unwrap().0, Phase::End);
     }
 
+    #[tokio::test]
+    async fn what_the_keeper_and_the_uplink_say_becomes_events_of_the_gateway() {
+        let (events, mut told) = mpsc::channel(8);
+        let (news, heard) = mpsc::channel(8);
+        let standing_of = watch::Sender::new(Status::default());
+        let shown = watch::Sender::new(uplink::Status::default());
+        let stop = watch::Sender::new(Stop::Run);
+        let clock = Arc::new(crate::host::clock::SystemClock::default());
+        let teller = Teller { clock, events, told: Told::default() };
+        let (sources, stopped) = ((heard, standing_of.subscribe(), shown.subscribe()), stop.subscribe());
+        let asking = async {
+            let mut next = async || {
+                let Event { detection, phase, device, detail, .. } = told.recv().await.unwrap();
+                assert_eq!(device, "");
+                (detection, phase, detail)
+            };
+            news.send(News::Renewed { until: Wall::default() }).await.unwrap();
+            assert_eq!(next().await.0, Detection::CertificateRenewed);
+            standing_of.send_replace(standing(Alarm::Soon, None));
+            assert_eq!(next().await.0, Detection::CertificateAge);
+            shown.send_modify(|status| status.outdated_lists.push("it ran out".to_owned()));
+            let wanted = (Detection::RevocationList, Phase::Start, "it ran out".to_owned());
+            assert_eq!(next().await, wanted);
+            stop.send_replace(Stop::Finish { grace: Duration::ZERO });
+        };
+        let (ended, ()) = tokio::join!(teller.run(sources, stopped), asking);
+        assert_eq!(ended, Ok(()));
+    }
+
     #[test]
     fn words_are_cut_between_characters_and_have_one_line() {
         let text = shortened(&format!("a\n{}", "ä".repeat(MAX_DETAIL)));

@@ -157,6 +157,8 @@ impl<B: Broker> Keeper<B> {
             }
         };
         let Some(renewal) = renewal else { return LOOK };
+        // Before a server is asked that may take its time.
+        self.tell(renewal);
         let step = renewal.step(self.clock.now());
         match step {
             Step::Rest(_) => {}
