@@ -12,6 +12,7 @@
 //! writing side, and the uplink finishes what is in flight within the grace period. What it does
 //! not finish is on disk.
 
+mod certificate;
 pub mod change;
 pub mod changer;
 pub mod desk;
@@ -43,7 +44,9 @@ use crate::host::notify;
 use crate::host::random::SystemRandomness;
 use crate::host::status::{StatusError, StatusSocket};
 use crate::host::supervisor::Supervisor;
+use crate::identity::keeper;
 use crate::link::ble::pairing::Proofs;
+use crate::policy::event::Event;
 use crate::policy::{DeviceRule, Gatekeeper};
 use crate::store::{self, StoreError, StoreId};
 use crate::time::{Clock, Now};
@@ -64,6 +67,9 @@ use sessions::{Links, RealLinks, Sessions, Shared};
 
 /// How many reports may wait for the intake: some seconds of a busy ward, a few hundred KiB.
 const REPORTS_WAITING: usize = 4_096;
+
+/// How many events of the gateway itself may wait for the intake.
+const EVENTS_WAITING: usize = 32;
 
 /// The name of the one writer: when it has ended, everything is on disk.
 const INTAKE: &str = "intake";
@@ -160,6 +166,7 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
     let (writer, reader, recovery) =
         store::open(&config.store, ring, boot, started, Arc::new(SystemRandom::new()))?;
     tell(&recovery);
+    certificate::recover(&config.uplink);
     let socket = StatusSocket::bind(&config.socket, config.socket_group.as_deref()).await?;
 
     let mut roster = Roster::default();
@@ -171,16 +178,19 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
     let (stats, stop_uplink) = (writer.stats(), watch::Sender::new(Stop::Run));
     let origin = origin(&config, (&header, started), (reader.store_id(), keys));
     let mut parts = Parts { supervisor: &mut supervisor, clock: &clock, hearts: Vec::new() };
-    let beats = Beats::new(Arc::clone(&origin), stats.clone());
+    let (standing, certificate) = watch::channel(keeper::Status::default());
+    let beats = Beats::new(Arc::clone(&origin), stats.clone(), certificate.clone());
     let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
     let (office, post) = config.fleet.is_some().then(uplink::post).unzip();
     let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe()), post)?;
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
-    let (to_intake, changes) = mpsc::channel(1);
+    let ((to_intake, changes), (events, told_events)) = (mpsc::channel(1), mpsc::channel(EVENTS_WAITING));
     let intake = Intake::new(Gatekeeper::new(rules), writer, &header, config.store.linger, told)
         .with_audit(AuditLog::beside(&config.store.folder));
-    let shown = parts.intake(intake, waiting, changes)?;
+    let shown = parts.intake(intake, waiting, (changes, told_events))?;
+    let ends = stop_uplink.subscribe();
+    parts.certificate(&config.uplink, (&uplink, &uplink_shown), (standing, events), ends);
     let hearts = parts.hearts;
 
     let shared = Shared {
@@ -205,8 +215,16 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
     };
     let findings = stock::start(&mut supervisor, &config, keys.protection, means);
     let (clock_of_status, centrals) = (Arc::clone(&clock), sessions.radios());
-    let sources =
-        Sources { origin, clock: clock_of_status, shown, stats, uplink: uplink_shown, centrals, findings };
+    let sources = Sources {
+        origin,
+        clock: clock_of_status,
+        shown,
+        stats,
+        uplink: uplink_shown,
+        certificate,
+        centrals,
+        findings,
+    };
     start_status(&mut supervisor, (socket, sources), stop_uplink.subscribe());
     let (asks, requests) = Changer::new();
     Ok(Running {
@@ -319,16 +337,29 @@ impl Parts<'_> {
         Ok(uplink.handle)
     }
 
+    fn certificate(
+        &mut self,
+        config: &uplink::Config,
+        (uplink, shown): (&uplink::Handle, &watch::Receiver<uplink::Status>),
+        (standing, events): (watch::Sender<keeper::Status>, mpsc::Sender<Event>),
+        stop: watch::Receiver<Stop>,
+    ) {
+        let (clock, uplink, shown) = (Arc::clone(self.clock), uplink.clone(), shown.clone());
+        let around = certificate::Around { clock, uplink, shown, standing, events, stop };
+        certificate::start(self.supervisor, config, around);
+    }
+
     fn intake(
         &mut self,
         intake: Intake<store::Writer>,
         reports: mpsc::Receiver<Report>,
-        changes: mpsc::Receiver<Ordered>,
+        (changes, events): (mpsc::Receiver<Ordered>, mpsc::Receiver<Event>),
     ) -> Result<watch::Receiver<Shown>, GatewayError> {
         let (sender, shown) = watch::channel(Shown::default());
         let pump = Pump {
             reports,
             changes,
+            events,
             clock: Arc::clone(self.clock),
             runtime: tokio::runtime::Handle::current(),
             heart: self.heart(INTAKE),

@@ -195,8 +195,7 @@ impl Enrol {
 /// The folder of the one file that holds certificate and key.
 fn identity_folder(config: &Config) -> Result<Folder, Failure> {
     let (certificate, key) = (&config.uplink.certificate, &config.uplink.key);
-    let folder = certificate.parent().filter(|_| certificate == key && certificate.ends_with(CURRENT));
-    folder.map(Folder::new).ok_or_else(|| {
+    Folder::named_by(certificate, key).ok_or_else(|| {
         let error = anyhow!(
             "a certificate that is renewed and its key are in one file: let uplink.certificate and uplink.key both name \
              /var/lib/wardline/identity/{CURRENT} (now: {} and {})",

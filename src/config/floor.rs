@@ -68,7 +68,7 @@ const PLACE: &str = "is a place on this gateway's disk: only its own administrat
 const ACCESS: &str = "says who on this gateway may ask: only its own administrator sets it";
 
 /// Every key of `gateway.toml`. A key that is not here is refused, and a test wants each of them here.
-pub(super) const KEYS: [(&str, Remote); 31] = [
+pub(super) const KEYS: [(&str, Remote); 33] = [
     (
         "devices",
         Remote::Never("says whether this gateway may be without a device: a bundle lists its devices"),
@@ -81,6 +81,8 @@ pub(super) const KEYS: [(&str, Remote); 31] = [
     ("uplink.authorities", Remote::Never(TLS)),
     ("uplink.certificate", Remote::Never(TLS)),
     ("uplink.key", Remote::Never(LOCAL_KEY)),
+    ("uplink.revocation_lists", Remote::Never(TLS)),
+    ("uplink.revocation", Remote::Within(revocation)),
     ("uplink.payload", Remote::Freely),
     ("uplink.require_subscriber", Remote::Freely),
     ("uplink.window", Remote::Freely),
@@ -179,6 +181,14 @@ fn port(floor: &Floor, _: &Value) -> Result<(), String> {
     Err(format!("is not set from afar while {FLOOR_FILE} names no host_suffix"))
 }
 
+/// Whatever the gateway's own rule is, the stricter one is no weaker. A bundle that does not say it takes it back.
+fn revocation(_: &Floor, value: &Value) -> Result<(), String> {
+    if value.as_str() == Some("enforce") {
+        return Ok(());
+    }
+    Err("is only made stricter from afar: \"enforce\", or nothing".to_owned())
+}
+
 fn heartbeat(floor: &Floor, value: &Value) -> Result<(), String> {
     match value.as_str().map(units::duration) {
         Some(Ok(wanted)) if wanted > floor.heartbeat => Err(format!(
@@ -255,6 +265,7 @@ mod tests {
             ("uplink.authorities", "whom this gateway believes"),
             ("uplink.certificate", "whom this gateway believes"),
             ("uplink.key", "never set nor moved"),
+            ("uplink.revocation_lists", "whom this gateway believes"),
             ("keys.kek", "never set nor moved"),
             ("keys.kek_previous", "never set nor moved"),
             ("keys.ward", "never set nor moved"),
@@ -307,6 +318,11 @@ mod tests {
             assert!(problem.contains(words), "{key}: {problem}");
         }
         assert_eq!(refused(&floor(), "uplink.port", 8884), None);
+        assert_eq!(refused(&floor(), "uplink.revocation", "enforce"), None);
+        for weaker in ["enforce-content", "off", ""] {
+            let problem = refused(&floor(), "uplink.revocation", weaker).unwrap_or_default();
+            assert!(problem.contains("only made stricter from afar"), "{weaker}: {problem}");
+        }
         let alone = Floor { host_suffix: None, ..floor() };
         for (key, value) in
             [("uplink.host", Value::from("mqtt.st-anna.example")), ("uplink.port", Value::from(8884))]

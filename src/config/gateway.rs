@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::scope::{Places, Scope};
 use super::{InventoryLevel, Keys, LogLevel, raw};
 use crate::backoff::Bounds;
+use crate::uplink::tls::{Lists, Rule};
 use crate::uplink::{Payload, Subscriber};
 use crate::{store, uplink};
 
@@ -94,6 +95,7 @@ fn uplink(
     let group =
         scope.id("gateway.group", gateway.group, "the ward or other group, second level of every topic");
     let id = scope.id("gateway.id", gateway.id, "this gateway's name, as its certificate says it");
+    let revocation = revocation(scope, &raw, places);
     let host = scope.host("uplink.host", raw.host);
     let port = scope.number("uplink.port", raw.port, (1, 65_535));
     let authorities = scope.path("uplink.authorities", raw.authorities.as_deref(), places);
@@ -124,6 +126,7 @@ fn uplink(
         authorities: authorities?,
         certificate: certificate?,
         key: key?,
+        revocation: revocation?,
         payload: payload?,
         subscriber: if subscriber? { Subscriber::Required } else { Subscriber::Optional },
         window: window?,
@@ -132,6 +135,19 @@ fn uplink(
         heartbeat: heartbeat?,
         backoff: backoff?,
     })
+}
+
+fn revocation(scope: &mut Scope<'_>, raw: &raw::Uplink, places: &Places) -> Option<Lists> {
+    // Absent means: none but those that a bundle carries.
+    let written = raw.revocation_lists.as_deref();
+    let place = written.map(|text| scope.path("uplink.revocation_lists", Some(text), places));
+    let rule = scope.word(
+        "uplink.revocation",
+        raw.revocation.as_deref(),
+        &[("enforce", Rule::Enforce), ("enforce-content", Rule::EnforceContent)],
+    );
+    let place = place.map_or(Some(None), |place| place.map(Some))?;
+    Some(Lists { place, pushed: Vec::new(), rule: rule? })
 }
 
 fn backoff(

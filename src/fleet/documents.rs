@@ -11,14 +11,16 @@ pub mod reported;
 mod root;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use x509_cert::crl::CertificateList;
+use x509_cert::der::Decode as _;
 
 pub use root::{Role, RoleKind, Root};
 
 use super::advisories::Policy;
 use super::advisories::library::MAX_DOCUMENTS;
-use super::hex;
 use super::strict;
 pub use super::strict::Table;
+use super::{dsse, hex};
 use crate::time::Wall;
 
 /// The version of the documents' shape that this program reads and writes.
@@ -32,6 +34,11 @@ pub const MAX_MEMBERS: usize = 4_096;
 pub const MAX_TIMESTAMP_LIFE_MS: i64 = 72 * 60 * 60 * 1_000;
 /// The most waves of a roll-out.
 pub const MAX_WAVES: usize = 32;
+
+/// The most revocation lists of a bundle.
+pub const MAX_REVOCATIONS: usize = 8;
+/// The most bytes of all of them, as DER: the whole bundle has to fit into one packet.
+pub const MAX_REVOCATION_BYTES: usize = 64 * 1024;
 
 /// A document of the fleet.
 pub trait Document: Sized {
@@ -142,9 +149,35 @@ pub struct Bundle {
     /// What is done about devices that they are about, beside telling it.
     #[serde(default, skip_serializing_if = "Policy::is_empty")]
     pub advisory_policy: Policy,
-    /// Certificate revocation lists, each as base64 of its DER.
+    /// Certificate revocation lists for the broker's chain, each as base64 of its DER; [`MAX_REVOCATIONS`] and
+    /// [`MAX_REVOCATION_BYTES`] at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revocations: Vec<String>,
+}
+
+impl Bundle {
+    /// The revocation lists as DER. A list may be from any authority: whether its signature is good is seen where it
+    /// is used, as the authorities are each gateway's own.
+    pub fn revocation_lists(&self) -> Result<Vec<Vec<u8>>, String> {
+        if self.revocations.len() > MAX_REVOCATIONS {
+            return Err(format!("has {} revocations, at most {MAX_REVOCATIONS}", self.revocations.len()));
+        }
+        let mut lists = Vec::new();
+        for (place, text) in self.revocations.iter().enumerate() {
+            let wrong = |why: &str| format!("has a revocation list (revocations[{place}]) that {why}");
+            // Not more than fits: a fourth more than DER is base64.
+            let list = Some(text).filter(|text| text.len() <= MAX_REVOCATION_BYTES * 2);
+            let list = list.and_then(|text| dsse::decode(text)).ok_or_else(|| wrong("is not base64"))?;
+            let _: CertificateList = CertificateList::from_der(&list)
+                .map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+            lists.push(list);
+        }
+        let bytes: usize = lists.iter().map(Vec::len).sum();
+        if bytes > MAX_REVOCATION_BYTES {
+            return Err(format!("has revocation lists of {bytes} bytes, at most {MAX_REVOCATION_BYTES}"));
+        }
+        Ok(lists)
+    }
 }
 
 /// A gateway that leaves for another group of the same organisation.
@@ -188,6 +221,7 @@ impl Document for Bundle {
         }
         check_advisories(&bundle.advisories)?;
         bundle.advisory_policy.check()?;
+        bundle.revocation_lists()?;
         Ok(bundle)
     }
 }

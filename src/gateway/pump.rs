@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::intake::{Change, Durable, Intake};
 use crate::device::{DeviceIndex, Report, ReportBody};
 use crate::host::heartbeat::Heartbeat;
+use crate::policy::event::Event;
 use crate::policy::{DeviceRule, DeviceState, Gatekeeper, Misplaced, Refusal};
 use crate::time::{Clock, Mono};
 
@@ -33,6 +34,8 @@ pub struct Pump {
     /// Where changes of the allowlist come from. One is carried out behind every report that was in the channel
     /// when it came.
     pub changes: mpsc::Receiver<Ordered>,
+    /// What the gateway has to say of itself.
+    pub events: mpsc::Receiver<Event>,
     /// Says what time it is.
     pub clock: Arc<dyn Clock>,
     /// For timed waits.
@@ -111,6 +114,10 @@ impl Pump {
                     waiting.change = Some((change, waiting.reports.len() + self.reports.len()));
                     false
                 }
+                Received::Event(event) => {
+                    intake.handle_event(&event, self.clock.now());
+                    false
+                }
                 Received::Reports(0) => break,
                 Received::Reports(count) => count < BATCH,
             };
@@ -127,12 +134,13 @@ impl Pump {
 
     /// Waits for reports or, when it may, for a change.
     fn receive(&mut self, taken: &mut Vec<Report>, (wait, takes_change): (Duration, bool)) -> Received {
-        let Self { reports, changes, runtime, .. } = self;
+        let Self { reports, changes, events, runtime, .. } = self;
         runtime.block_on(async {
             tokio::select! {
                 biased;
                 // Nobody who could order one: then there is none.
                 Some(change) = changes.recv(), if takes_change => Received::Change(change),
+                Some(event) = events.recv() => Received::Event(event),
                 count = reports.recv_many(taken, BATCH) => Received::Reports(count),
                 () = tokio::time::sleep(wait) => Received::Nothing,
             }
@@ -202,6 +210,7 @@ impl Pump {
 enum Received {
     Reports(usize),
     Change(Ordered),
+    Event(Event),
     Nothing,
 }
 
@@ -294,6 +303,7 @@ mod tests {
         let pump = Pump {
             reports,
             changes: mpsc::channel(1).1,
+            events: mpsc::channel(1).1,
             clock: Arc::new(Steps::default()),
             runtime: runtime.handle().clone(),
             heart: Heartbeat::new("intake", Mono::default()),

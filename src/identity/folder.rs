@@ -101,13 +101,19 @@ struct Written {
 }
 
 /// The folder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder(PathBuf);
 
 impl Folder {
     /// A folder that may not be there yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
+    }
+
+    /// The folder that a configuration names: its certificate and its key are [`CURRENT`] in it.
+    pub fn named_by(certificate: &Path, key: &Path) -> Option<Self> {
+        let folder = certificate.parent().filter(|_| certificate == key && certificate.ends_with(CURRENT));
+        folder.map(Self::new)
     }
 
     /// Where it is.

@@ -157,6 +157,8 @@ impl<B: Broker> Keeper<B> {
             }
         };
         let Some(renewal) = renewal else { return LOOK };
+        // Before a server is asked that may take its time.
+        self.tell(renewal);
         let step = renewal.step(self.clock.now());
         match step {
             Step::Rest(_) => {}
@@ -177,7 +179,12 @@ impl<B: Broker> Keeper<B> {
         // A next pair that cannot be read is none: it is asked for again.
         let next = self.next();
         match renewal {
-            Some(renewal) => renewal.found(present.lifetime(), next),
+            Some(renewal) => {
+                if renewal.present() != present.lifetime() {
+                    self.status.send_modify(|status| status.trouble = None);
+                }
+                renewal.found(present.lifetime(), next);
+            }
             None => *renewal = Some(Renewal::new(present.lifetime(), next)),
         }
         Ok(Some(present))

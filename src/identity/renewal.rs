@@ -88,6 +88,18 @@ pub enum Alarm {
     Expired,
 }
 
+impl Alarm {
+    /// As shown to people and machines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Soon => "soon",
+            Self::Urgent => "urgent",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -126,6 +138,20 @@ pub enum State {
         /// Tried again then.
         until: Mono,
     },
+}
+
+impl State {
+    /// As shown to people and machines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good { .. } => "good",
+            Self::Due => "due",
+            Self::Waiting { .. } => "waiting",
+            Self::Failed { .. } => "failed",
+            Self::Trying => "trying",
+            Self::Fallback { .. } => "fallback",
+        }
+    }
 }
 
 /// How it went to ask the certificate server.
