@@ -31,8 +31,17 @@ pub struct Floor {
     pub log: LogLevel,
     /// How long a trial of a bundle runs at least.
     pub trial: Duration,
-    /// The most devices that a bundle may take off the allowlist at once, in percent.
+    /// The most devices that a bundle may take off the allowlist at once, in percent; unless it is 0, one device
+    /// may always go.
     pub removed: u8,
+}
+
+impl Floor {
+    /// How many of so many devices a bundle may take off the allowlist at once.
+    pub fn most_removed(&self, listed: usize) -> usize {
+        let share = listed.saturating_mul(usize::from(self.removed)) / 100;
+        share.max(usize::from(self.removed > 0))
+    }
 }
 
 /// What holds where `floor.toml` says nothing.
@@ -68,7 +77,7 @@ const PLACE: &str = "is a place on this gateway's disk: only its own administrat
 const ACCESS: &str = "says who on this gateway may ask: only its own administrator sets it";
 
 /// Every key of `gateway.toml`. A key that is not here is refused, and a test wants each of them here.
-pub(super) const KEYS: [(&str, Remote); 30] = [
+pub(super) const KEYS: [(&str, Remote); 32] = [
     (
         "devices",
         Remote::Never("says whether this gateway may be without a device: a bundle lists its devices"),
@@ -82,7 +91,7 @@ pub(super) const KEYS: [(&str, Remote); 30] = [
     ("uplink.certificate", Remote::Never(TLS)),
     ("uplink.key", Remote::Never(LOCAL_KEY)),
     ("uplink.payload", Remote::Freely),
-    ("uplink.require_subscriber", Remote::Freely),
+    ("uplink.require_subscriber", Remote::Within(subscriber)),
     ("uplink.window", Remote::Freely),
     ("uplink.keep_alive", Remote::Freely),
     ("uplink.stalled_after", Remote::Freely),
@@ -102,6 +111,8 @@ pub(super) const KEYS: [(&str, Remote); 30] = [
     ("daemon.log", Remote::Within(log)),
     ("daemon.shutdown_grace", Remote::Freely),
     ("fleet.folder", Remote::Never(PLACE)),
+    ("fleet.import", Remote::Never(PLACE)),
+    ("fleet.trial", Remote::Within(trial)),
 ];
 
 /// Reports every key of a bundle's settings that may not be set from afar.
@@ -176,6 +187,25 @@ fn port(floor: &Floor, _: &Value) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("is not set from afar while {FLOOR_FILE} names no host_suffix"))
+}
+
+/// Without it, what nobody takes counts as delivered and is deleted.
+fn subscriber(_: &Floor, value: &Value) -> Result<(), String> {
+    if value.to_bool() == Some(false) {
+        return Err(
+            "may be switched on from afar, never off: what nobody subscribes to would be deleted".to_owned()
+        );
+    }
+    Ok(())
+}
+
+fn trial(floor: &Floor, value: &Value) -> Result<(), String> {
+    match value.as_str().map(units::duration) {
+        Some(Ok(wanted)) if wanted < floor.trial => {
+            Err(format!("is shorter than {} s, the shortest that {FLOOR_FILE} allows", floor.trial.as_secs()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn heartbeat(floor: &Floor, value: &Value) -> Result<(), String> {
@@ -261,6 +291,7 @@ mod tests {
             ("status.socket", "on this gateway's disk"),
             ("status.group", "who on this gateway may ask"),
             ("fleet.folder", "on this gateway's disk"),
+            ("fleet.import", "on this gateway's disk"),
             ("devices", "lists its devices"),
             // There is no key for these, so whatever it were called it is not known.
             ("uplink.verify", "is not a key that the fleet may set"),
@@ -297,6 +328,7 @@ mod tests {
             ("store.alarm_reserve", "32MiB", "31MiB", "less than 32 MiB"),
             ("uplink.heartbeat", "15m", "16m", "longer than 900 s"),
             ("daemon.log", "info", "debug", "more than \"info\""),
+            ("fleet.trial", "5m", "299s", "shorter than 300 s"),
             ("uplink.host", "mqtt.st-anna.example", "mqtt.st-anna.example.org", "does not end in"),
             ("uplink.host", "st-anna.example", "not-st-anna.example", "does not end in"),
         ] {
@@ -305,6 +337,9 @@ mod tests {
             assert!(problem.contains(words), "{key}: {problem}");
         }
         assert_eq!(refused(&floor(), "uplink.port", 8884), None);
+        assert_eq!(refused(&floor(), "uplink.require_subscriber", true), None);
+        let off = refused(&floor(), "uplink.require_subscriber", false).unwrap_or_default();
+        assert!(off.contains("never off"), "{off}");
         let alone = Floor { host_suffix: None, ..floor() };
         for (key, value) in
             [("uplink.host", Value::from("mqtt.st-anna.example")), ("uplink.port", Value::from(8884))]
@@ -313,6 +348,15 @@ mod tests {
                 refused(&alone, key, value).unwrap_or_default().contains("names no host_suffix"),
                 "{key}"
             );
+        }
+    }
+
+    #[test]
+    fn one_device_may_always_go_unless_none_may() {
+        for (removed, listed, most) in
+            [(50, 1, 1), (50, 9, 4), (0, 9, 0), (100, 9, 9), (50, 0, 1), (1, 10, 1)]
+        {
+            assert_eq!(Floor { removed, ..floor() }.most_removed(listed), most, "{removed} % of {listed}");
         }
     }
 

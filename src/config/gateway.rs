@@ -29,6 +29,8 @@ pub(super) struct Parts {
     pub(super) log: LogLevel,
     pub(super) shutdown_grace: Duration,
     pub(super) fleet: Option<PathBuf>,
+    pub(super) import: Option<PathBuf>,
+    pub(super) trial: Duration,
 }
 
 /// What `devices` says.
@@ -60,8 +62,10 @@ pub(super) fn judge(scope: &mut Scope<'_>, places: &Places) -> (Option<Parts>, O
     let shutdown_grace =
         scope.duration("daemon.shutdown_grace", daemon.shutdown_grace.as_deref(), ("1s", "5m"));
     // Absent means: nothing is taken from afar.
-    let fleet = raw.fleet.unwrap_or_default().folder;
-    let fleet = fleet.map(|folder| scope.path("fleet.folder", Some(&folder), places));
+    let raw::Fleet { folder, import, trial } = raw.fleet.unwrap_or_default();
+    let fleet = folder.map(|folder| scope.path("fleet.folder", Some(&folder), places));
+    let import = import.map(|folder| scope.path("fleet.import", Some(&folder), places));
+    let trial = scope.duration("fleet.trial", trial.as_deref(), ("10s", "1h"));
     let parts = (|| {
         Some(Parts {
             store: store?,
@@ -72,6 +76,8 @@ pub(super) fn judge(scope: &mut Scope<'_>, places: &Places) -> (Option<Parts>, O
             log: log?,
             shutdown_grace: shutdown_grace?,
             fleet: fleet.map_or(Some(None), |folder| folder.map(Some))?,
+            import: import.map_or(Some(None), |folder| folder.map(Some))?,
+            trial: trial?,
         })
     })();
     (parts, devices)

@@ -73,7 +73,7 @@ use crate::{store, uplink};
 pub use floor::{FLOOR_FILE, Floor};
 pub use gateway::{MIN_CAP, MIN_RESERVE};
 pub use layers::{DEVICES_FOLDER, Environment, GATEWAY_FILE, PREFIX};
-pub use load::{MAX_DEVICES, load, load_with, token_key};
+pub use load::{MAX_DEVICES, Membership, load, load_with, membership, token_key};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
 pub use pushed::Pushed;
 pub use setting::set_from_text;
@@ -139,6 +139,10 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Where what the fleet pushed is kept; none: this gateway takes nothing from afar.
     pub fleet: Option<PathBuf>,
+    /// A folder in which somebody may bring the fleet's documents, a stick for instance.
+    pub import: Option<PathBuf>,
+    /// How long a bundle is on trial; the floor says what is too short.
+    pub trial: Duration,
     /// What a bundle may not go beyond.
     pub floor: Floor,
     /// The allowlist; a device's place in it is its index.

@@ -87,6 +87,8 @@ pub(super) struct Daemon {
 #[serde(deny_unknown_fields)]
 pub(super) struct Fleet {
     pub(super) folder: Option<String>,
+    pub(super) import: Option<String>,
+    pub(super) trial: Option<String>,
 }
 
 /// `floor.toml`.

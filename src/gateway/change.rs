@@ -47,7 +47,9 @@ impl Plan {
             ended,
             changed,
             uplink: old.uplink != new.uplink,
-            others: old.shutdown_grace != new.shutdown_grace || old.floor != new.floor,
+            others: old.shutdown_grace != new.shutdown_grace
+                || old.floor != new.floor
+                || old.trial != new.trial,
             restart: needs_restart(old, new),
         }
     }
@@ -139,6 +141,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("status.group", old.socket_group != new.socket_group),
         ("daemon.log", old.log != new.log),
         ("fleet.folder", old.fleet != new.fleet),
+        ("fleet.import", old.import != new.import),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

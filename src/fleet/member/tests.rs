@@ -1,0 +1,1 @@
+//! A member with a real folder, by simulated time.
