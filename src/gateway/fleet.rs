@@ -214,7 +214,7 @@ fn certificate_of(witness: &Witness, protection: &str) -> reported::Certificate 
 /// Everything that the broker ever took of this run.
 fn taken(uplink: &uplink::Status) -> u64 {
     let records = uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.acknowledged));
-    records.saturating_add(uplink.heartbeats)
+    records.saturating_add(uplink.heartbeats).saturating_add(uplink.correspondence.notices)
 }
 
 /// One that may be quiet for any time proves nothing by its silence.
