@@ -307,7 +307,7 @@ async fn a_push_adds_a_device_and_bad_ones_go_back_by_themselves() {
             is_failed(status, "coming has given nothing") && speaks(status, "coming")
         })
         .await;
-    assert_eq!((listed(&status), status.fleet.unwrap().bundle), (vec!["steady", "coming"], Some(2)));
+    assert_eq!((listed(&status), status.fleet.as_ref().unwrap().bundle), (vec!["steady", "coming"], Some(2)));
     let report = site.report("its failure", |report| report.bad.is_some()).await;
     let bad = report.bad.unwrap();
     assert_eq!((report.standing.word.as_str(), bad.version), ("failed", 3));
@@ -362,7 +362,7 @@ async fn a_trial_goes_on_after_one_power_cut_and_ends_at_the_second() {
             is_failed(status, "started 2 times") && speaks(status, "coming")
         })
         .await;
-    assert_eq!((listed(&status), status.fleet.unwrap().bundle), (vec!["steady", "coming"], Some(2)));
+    assert_eq!((listed(&status), status.fleet.as_ref().unwrap().bundle), (vec!["steady", "coming"], Some(2)));
     assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
 }
 
