@@ -121,8 +121,9 @@ impl Site {
             fs::read_to_string(&file).unwrap().replace("backoff_first", "heartbeat = \"1s\"\nbackoff_first");
         let fleet = "\n[fleet]\nfolder = \"fleet\"\nimport = \"stick\"\ntrial = \"10s\"\n";
         atomic_file::write(&file, (text + fleet).as_bytes()).unwrap();
-        let floor = b"trial = \"10s\"\nhost_suffix = \"localhost\"\n";
+        let floor = b"trial = \"10s\"\nhost_suffix = \"localhost\"\nunstable_ports = true\n";
         atomic_file::write(&gateway.join("floor.toml"), floor).unwrap();
+        atomic_file::write(&self.path("fleet/floor.toml"), floor).unwrap();
 
         self.sign(&self.entry(0, None), "");
         self.operator("publish --group ward-7 --canary gw-lab --passphrase-file passphrases.toml fleet");

@@ -25,12 +25,17 @@ fn recipient() -> Recipient {
 }
 
 fn root() -> Vec<u8> {
-    let key = PrivateKey::from_seed(&Zeroizing::new([1; 32]));
-    let role = || Role { keys: vec![key.public()], threshold: 1 };
+    let key = |seed| PrivateKey::from_seed(&Zeroizing::new([seed; 32]));
+    let role = |seeds: &[u8]| Role {
+        keys: seeds.iter().map(|seed| key(*seed).public()).collect(),
+        threshold: seeds.len().min(2),
+    };
     let expires = Stamp(Wall::read("2027-11-22").unwrap());
-    let root = Root::new("st-anna".to_owned(), 1, expires, [role(), role(), role()]);
+    let root =
+        Root::new("st-anna".to_owned(), 1, expires, [role(&[1, 2, 3]), role(&[11, 12, 13]), role(&[21])]);
     let mut envelope = Envelope::new(Root::PAYLOAD_TYPE, root.unwrap().to_payload());
-    envelope.sign(&key);
+    envelope.sign(&key(1));
+    envelope.sign(&key(2));
     envelope.to_bytes()
 }
 
@@ -92,10 +97,11 @@ fn a_power_cut_at_any_operation_leaves_the_step_before_or_the_step_itself() {
             let (tree, survived) = replay.cut(seed.wrapping_mul(7_919).wrapping_add(position as u64));
             torn += survived.torn + survived.dropped;
             let place = tempfile::tempdir().unwrap();
-            tree.write_to(place.path()).unwrap();
+            let disk = place.path().join("disk");
+            tree.write_to(&disk).unwrap();
             let allowed: Vec<&Change> =
                 held.iter().skip(reached.saturating_sub(1)).take(2).map(|(_, change)| change).collect();
-            match found(&place.path().join("fleet")) {
+            match found(&disk.join("fleet")) {
                 Ok(change) => {
                     assert!(allowed.contains(&&change), "operation {position}: {change:?}, not {allowed:?}");
                 }
@@ -126,10 +132,11 @@ fn a_folder_that_left_out_its_syncs_is_found_out() {
         let Some((_, expected)) = reached.checked_sub(1).and_then(|last| held.get(last)) else { continue };
         let (tree, _) = replay.cut(position as u64);
         let place = tempfile::tempdir().unwrap();
-        tree.write_to(place.path()).unwrap();
+        let disk = place.path().join("disk");
+        tree.write_to(&disk).unwrap();
         let next = held.get(reached).map(|(_, change)| change);
-        let is_kept = found(&place.path().join("fleet"))
-            .is_ok_and(|change| change == *expected || Some(&change) == next);
+        let is_kept =
+            found(&disk.join("fleet")).is_ok_and(|change| change == *expected || Some(&change) == next);
         lost += u64::from(!is_kept);
     }
     assert!(lost > 10, "{lost} cuts were found out");
