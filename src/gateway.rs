@@ -30,11 +30,10 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Random;
-use crate::config::{Config, Keys, Problems};
+use crate::config::{Config, Device, Keys, Problems};
 use crate::device::Report;
 use crate::envelope::block::BlockHeader;
 use crate::envelope::keys::{Kek, KeyError, KeyRing, KeySource as _, WardKey};
-use crate::fleet::member::View;
 use crate::host::audit::AuditLog;
 use crate::host::clock::{SystemClock, boot_id};
 use crate::host::heartbeat::Heartbeat;
@@ -52,14 +51,14 @@ use crate::uplink::{self, Stop};
 
 use change::groups;
 pub use changer::{Changer, Refused};
-use fleet::Daemon;
 pub use fleet::Fleet;
+use fleet::{Daemon, Enlisted};
 use heartbeat::Beats;
 use intake::Intake;
 use notebook::Shelf;
 use pump::{Ordered, Pump, Shown};
 use report::{KeysInUse, Origin, Sources};
-use roster::{NoPlace, Roster, Seating};
+use roster::{NoPlace, Roster, Seat, Seating};
 use running::{Present, Running, Signals};
 use sessions::{Links, RealLinks, Sessions, Shared};
 
@@ -189,9 +188,8 @@ async fn start(
     let mut parts = Parts { supervisor: &mut supervisor, clock: &clock, hearts: Vec::new() };
     let beats = Beats::new(Arc::clone(&origin), stats.clone());
     let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
-    let (office, post) = uplink::post::post();
-    let mail = fleet.is_some().then_some(post);
-    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe(), mail))?;
+    let (enlisted, post, fleet) = fleet::enlist(fleet);
+    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe(), post))?;
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
     let (to_intake, changes) = mpsc::channel(1);
@@ -207,52 +205,43 @@ async fn start(
         proofs: Proofs::beside(&config.store.folder),
         drained: stop_uplink.subscribe(),
     };
-    let mut sessions = Sessions::new(shared, links);
-    sessions.list(&mut supervisor, &config.devices);
-    for seat in seats {
-        sessions.start(&mut supervisor, seat);
-    }
+    let sessions = first_sessions(&mut supervisor, (shared, links), &config.devices, seats);
 
-    let (clock_of_status, centrals) = (Arc::clone(&clock), sessions.radios());
-    let (view, fleet_shown) = watch::channel(View::default());
-    let fleet_shown = fleet.is_some().then_some(fleet_shown);
-    let sources = Sources {
-        origin,
-        clock: clock_of_status,
-        shown,
-        stats,
-        uplink: uplink_shown,
-        centrals,
-        fleet: fleet_shown,
-    };
-    let sources = Arc::new(sources);
-    start_status(&mut supervisor, (socket, Arc::clone(&sources)), stop_uplink.subscribe());
+    let (centrals, mark) = (sessions.radios(), changer::mark(&ward));
+    let sources =
+        Sources { origin, clock: Arc::clone(&clock), shown, stats, uplink: uplink_shown, centrals, fleet };
     let (asks, requests) = Changer::new();
     let (in_force, holds) = watch::channel(Arc::new(config.clone()));
-    if let Some(fleet) = fleet {
-        let daemon =
-            Daemon { changer: asks.clone(), sources, hearts: hearts.clone(), in_force: holds, office, view };
-        start_fleet(&mut supervisor, fleet, daemon, stop_uplink.subscribe());
-    }
+    let seen =
+        Daemon { changer: asks.clone(), sources: Arc::new(sources), hearts: hearts.clone(), in_force: holds };
+    start_status(&mut supervisor, (socket, Arc::clone(&seen.sources)), stop_uplink.subscribe());
+    start_fleet(&mut supervisor, enlisted, seen, stop_uplink.subscribe());
     Ok(Running {
         supervisor,
         stop_uplink,
         hearts,
         clock,
         reports: Some(reports),
-        present: Present {
-            config,
-            roster,
-            sessions,
-            mark: changer::mark(&ward),
-            uplink,
-            intake: to_intake,
-            in_force,
-        },
+        present: Present { config, roster, sessions, mark, uplink, intake: to_intake, in_force },
         requests,
         changer: asks,
         reread,
     })
+}
+
+/// The sessions of the devices that are listed at the start.
+fn first_sessions(
+    supervisor: &mut Supervisor,
+    (shared, links): (Shared, Arc<dyn Links>),
+    devices: &[Device],
+    seats: Vec<Seat>,
+) -> Sessions {
+    let mut sessions = Sessions::new(shared, links);
+    sessions.list(supervisor, devices);
+    for seat in seats {
+        sessions.start(supervisor, seat);
+    }
+    sessions
 }
 
 /// What stays the same for this run.
@@ -394,10 +383,17 @@ fn start_status(
     });
 }
 
-fn start_fleet(supervisor: &mut Supervisor, fleet: Fleet, daemon: Daemon, mut stop: watch::Receiver<Stop>) {
+/// Nothing for a gateway that is in no fleet.
+fn start_fleet(
+    supervisor: &mut Supervisor,
+    fleet: Option<Enlisted>,
+    seen: Daemon,
+    mut stop: watch::Receiver<Stop>,
+) {
+    let Some(fleet) = fleet else { return };
     supervisor.task("fleet", async move {
         tokio::select! {
-            () = fleet.run(daemon) => Ok(()),
+            () = fleet.run(seen) => Ok(()),
             _ = stop.wait_for(|stop| *stop != Stop::Run) => Ok(()),
         }
     });

@@ -26,7 +26,7 @@ use crate::host::process;
 use crate::host::supervisor::blocking;
 use crate::policy::{DeviceRule, DeviceState};
 use crate::time::{Mono, Now};
-use crate::uplink::post::PostOffice;
+use crate::uplink::post::{Post, PostOffice};
 use crate::uplink::tls::Witness;
 use crate::uplink::{self, State};
 
@@ -53,15 +53,29 @@ pub(super) struct Daemon {
     pub(super) sources: Arc<Sources>,
     pub(super) hearts: Vec<Heartbeat>,
     pub(super) in_force: watch::Receiver<Arc<Config>>,
-    pub(super) office: PostOffice,
-    pub(super) view: watch::Sender<View>,
 }
 
-impl Fleet {
+/// A fleet's part with its two channels: to the uplink, and to the status.
+pub(super) struct Enlisted {
+    fleet: Fleet,
+    office: PostOffice,
+    view: watch::Sender<View>,
+}
+
+/// Makes the channels, where there is a fleet: its part, the uplink's end, the status' end.
+pub(super) fn enlist(
+    fleet: Option<Fleet>,
+) -> (Option<Enlisted>, Option<Post>, Option<watch::Receiver<View>>) {
+    let Some(fleet) = fleet else { return (None, None, None) };
+    let ((office, post), (view, shown)) = (uplink::post::post(), watch::channel(View::default()));
+    (Some(Enlisted { fleet, office, view }), Some(post), Some(shown))
+}
+
+impl Enlisted {
     /// The task, to be run until the daemon ends.
     pub(super) async fn run(self, daemon: Daemon) {
-        let Self { membership, load } = self;
-        let Daemon { changer, sources, hearts, in_force, office, view } = daemon;
+        let Self { fleet: Fleet { membership, load }, office, view } = self;
+        let Daemon { changer, sources, hearts, in_force } = daemon;
         let clock = Arc::clone(&sources.clock);
         let who = match membership {
             Membership::Member(enrolled) => {
