@@ -16,6 +16,7 @@ mod certificate;
 pub mod change;
 pub mod changer;
 pub mod desk;
+pub mod fleet;
 pub mod heartbeat;
 pub mod intake;
 pub mod inventory;
@@ -33,7 +34,7 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Random;
-use crate::config::{Config, Keys, Problems};
+use crate::config::{Config, Device, Keys, Problems};
 use crate::device::Report;
 use crate::envelope::block::BlockHeader;
 use crate::envelope::keys::{Kek, KeyError, KeyRing, KeySource as _, WardKey};
@@ -50,18 +51,21 @@ use crate::policy::event::Event;
 use crate::policy::{DeviceRule, Gatekeeper};
 use crate::store::{self, StoreError, StoreId};
 use crate::time::{Clock, Now};
+use crate::uplink::post::Post;
 use crate::uplink::topic::TopicError;
 use crate::uplink::{self, Stop};
 
 use change::groups;
 pub use changer::{Changer, Refused};
 use desk::Desk;
+pub use fleet::Fleet;
+use fleet::{Daemon, Enlisted};
 use heartbeat::Beats;
 use intake::Intake;
 use notebook::Shelf;
 use pump::{Ordered, Pump, Shown};
 use report::{KeysInUse, Origin, Sources};
-use roster::{NoPlace, Roster, Seating};
+use roster::{NoPlace, Roster, Seat, Seating};
 use running::{Present, Running, Signals};
 use sessions::{Links, RealLinks, Sessions, Shared};
 
@@ -122,28 +126,38 @@ pub enum GatewayError {
 /// Reads the configuration again, as it was read at the start.
 pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 
-/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). With SIGHUP it takes what `reread` gives.
-pub fn run(config: Config, reread: Reread) -> Result<(), GatewayError> {
-    run_with(config, reread, Arc::new(RealLinks))
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). With SIGHUP it takes what `reread` gives, and as a
+/// member of a fleet what that pushes.
+pub fn run(config: Config, reread: Reread, fleet: Option<Fleet>) -> Result<(), GatewayError> {
+    block_on(daemon(config, reread, Arc::new(RealLinks), fleet))
 }
 
 /// Runs the daemon with links of the caller's making.
 pub fn run_with(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<(), GatewayError> {
+    block_on(daemon(config, reread, links, None))
+}
+
+fn block_on(daemon: impl Future<Output = Result<(), GatewayError>>) -> Result<(), GatewayError> {
     // Two workers: one core may be busy with TLS while the other answers a pump in time.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|source| GatewayError::System { what: "a runtime", source })?;
-    let result = runtime.block_on(daemon(config, reread, links));
+    let result = runtime.block_on(daemon);
     // Whatever still blocks a thread here has had its grace.
     runtime.shutdown_background();
     result
 }
 
-async fn daemon(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<(), GatewayError> {
+async fn daemon(
+    config: Config,
+    reread: Reread,
+    links: Arc<dyn Links>,
+    fleet: Option<Fleet>,
+) -> Result<(), GatewayError> {
     let mut signals = Signals::new()?;
-    let mut running = start(config, reread, links).await?;
+    let mut running = start(config, reread, links, fleet).await?;
     notify::ready("running");
     tracing::info!("running");
     let ended = running.until_told(&mut signals).await;
@@ -159,7 +173,12 @@ async fn daemon(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result
 }
 
 /// Opens everything, then starts it, left to right.
-async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<Running, GatewayError> {
+async fn start(
+    config: Config,
+    reread: Reread,
+    links: Arc<dyn Links>,
+    fleet: Option<Fleet>,
+) -> Result<Running, GatewayError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (started, boot) = (clock.now(), boot_id());
     let (ring, ward, keys) = load_keys(&config.keys)?;
@@ -181,8 +200,8 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
     let (standing, certificate) = watch::channel(keeper::Status::default());
     let beats = Beats::new(Arc::clone(&origin), stats.clone(), certificate.clone());
     let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
-    let (office, post) = config.fleet.is_some().then(uplink::post).unzip();
-    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe()), post)?;
+    let (enlisted, post, fleet) = fleet::enlist(fleet);
+    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe(), post))?;
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
     let ((to_intake, changes), (events, told_events)) = (mpsc::channel(1), mpsc::channel(EVENTS_WAITING));
@@ -200,44 +219,60 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
         proofs: Proofs::beside(&config.store.folder),
         drained: stop_uplink.subscribe(),
     };
-    let mut sessions = Sessions::new(shared, links);
-    sessions.list(&mut supervisor, &config.devices);
-    for seat in seats {
-        sessions.start(&mut supervisor, seat);
-    }
+    let sessions = first_sessions(&mut supervisor, (shared, links), &config.devices, seats);
 
     let means = stock::Means {
         clock: Arc::clone(&clock),
         shown: shown.clone(),
         desk: config.fleet.clone().map(Desk::in_folder).unwrap_or_default(),
-        notices: office.as_ref().map(uplink::PostOffice::notices),
+        notices: enlisted.as_ref().map(Enlisted::notices),
         stop: stop_uplink.subscribe(),
     };
     let findings = stock::start(&mut supervisor, &config, keys.protection, means);
-    let (clock_of_status, centrals) = (Arc::clone(&clock), sessions.radios());
+    let (centrals, mark) = (sessions.radios(), changer::mark(&ward));
     let sources = Sources {
         origin,
-        clock: clock_of_status,
+        clock: Arc::clone(&clock),
         shown,
         stats,
         uplink: uplink_shown,
         certificate,
         centrals,
         findings,
+        fleet,
     };
-    start_status(&mut supervisor, (socket, sources), stop_uplink.subscribe());
     let (asks, requests) = Changer::new();
+    let (in_force, holds) = watch::channel(Arc::new(config.clone()));
+    let seen =
+        Daemon { changer: asks.clone(), sources: Arc::new(sources), hearts: hearts.clone(), in_force: holds };
+    start_status(&mut supervisor, (socket, Arc::clone(&seen.sources)), stop_uplink.subscribe());
+    start_fleet(&mut supervisor, enlisted, seen, stop_uplink.subscribe());
     Ok(Running {
         supervisor,
         stop_uplink,
         hearts,
         clock,
         reports: Some(reports),
-        present: Present { config, roster, sessions, mark: changer::mark(&ward), uplink, intake: to_intake },
+        present: Present { config, roster, sessions, mark, uplink, intake: to_intake, in_force },
         requests,
         changer: asks,
         reread,
     })
+}
+
+/// The sessions of the devices that are listed at the start.
+fn first_sessions(
+    supervisor: &mut Supervisor,
+    (shared, links): (Shared, Arc<dyn Links>),
+    devices: &[Device],
+    seats: Vec<Seat>,
+) -> Sessions {
+    let mut sessions = Sessions::new(shared, links);
+    sessions.list(supervisor, devices);
+    for seat in seats {
+        sessions.start(supervisor, seat);
+    }
+    sessions
 }
 
 /// What stays the same for this run.
@@ -304,8 +339,12 @@ impl Parts<'_> {
         &mut self,
         config: &Config,
         reader: store::Reader,
-        (status, beats, stop): (watch::Sender<uplink::Status>, Beats, watch::Receiver<Stop>),
-        post: Option<uplink::Post>,
+        (status, beats, stop, post): (
+            watch::Sender<uplink::Status>,
+            Beats,
+            watch::Receiver<Stop>,
+            Option<Post>,
+        ),
     ) -> Result<uplink::Handle, GatewayError> {
         let around = uplink::Surroundings {
             clock: Arc::clone(self.clock),
@@ -377,12 +416,28 @@ impl Parts<'_> {
 
 fn start_status(
     supervisor: &mut Supervisor,
-    (socket, sources): (StatusSocket, Sources),
+    (socket, sources): (StatusSocket, Arc<Sources>),
     mut stop: watch::Receiver<Stop>,
 ) {
     supervisor.task("status", async move {
         tokio::select! {
             () = socket.serve(|| sources.snapshot()) => Ok(()),
+            _ = stop.wait_for(|stop| *stop != Stop::Run) => Ok(()),
+        }
+    });
+}
+
+/// Nothing for a gateway that is in no fleet.
+fn start_fleet(
+    supervisor: &mut Supervisor,
+    fleet: Option<Enlisted>,
+    seen: Daemon,
+    mut stop: watch::Receiver<Stop>,
+) {
+    let Some(fleet) = fleet else { return };
+    supervisor.task("fleet", async move {
+        tokio::select! {
+            () = fleet.run(seen) => Ok(()),
             _ = stop.wait_for(|stop| *stop != Stop::Run) => Ok(()),
         }
     });

@@ -31,8 +31,20 @@ pub struct Floor {
     pub log: LogLevel,
     /// How long a trial of a bundle runs at least.
     pub trial: Duration,
-    /// The most devices that a bundle may take off the allowlist at once, in percent.
+    /// Whether a bundle may name ports that are not below `/dev/serial`: any file of the gateway, as far as its user
+    /// may open it.
+    pub unstable_ports: bool,
+    /// The most devices that a bundle may take off the allowlist at once, in percent; unless it is 0, one device
+    /// may always go.
     pub removed: u8,
+}
+
+impl Floor {
+    /// How many of so many devices a bundle may take off the allowlist at once.
+    pub fn most_removed(&self, listed: usize) -> usize {
+        let share = listed.saturating_mul(usize::from(self.removed)) / 100;
+        share.max(usize::from(self.removed > 0))
+    }
 }
 
 /// What holds where `floor.toml` says nothing.
@@ -45,6 +57,7 @@ impl Default for Floor {
             heartbeat: Duration::from_secs(15 * 60),
             log: LogLevel::Info,
             trial: Duration::from_secs(5 * 60),
+            unstable_ports: false,
             removed: 50,
         }
     }
@@ -68,7 +81,7 @@ const PLACE: &str = "is a place on this gateway's disk: only its own administrat
 const ACCESS: &str = "says who on this gateway may ask: only its own administrator sets it";
 
 /// Every key of `gateway.toml`. A key that is not here is refused, and a test wants each of them here.
-pub(super) const KEYS: [(&str, Remote); 33] = [
+pub(super) const KEYS: [(&str, Remote); 35] = [
     (
         "devices",
         Remote::Never("says whether this gateway may be without a device: a bundle lists its devices"),
@@ -84,7 +97,7 @@ pub(super) const KEYS: [(&str, Remote); 33] = [
     ("uplink.revocation_lists", Remote::Never(TLS)),
     ("uplink.revocation", Remote::Within(revocation)),
     ("uplink.payload", Remote::Freely),
-    ("uplink.require_subscriber", Remote::Freely),
+    ("uplink.require_subscriber", Remote::Within(subscriber)),
     ("uplink.window", Remote::Freely),
     ("uplink.keep_alive", Remote::Freely),
     ("uplink.stalled_after", Remote::Freely),
@@ -105,6 +118,8 @@ pub(super) const KEYS: [(&str, Remote); 33] = [
     ("daemon.shutdown_grace", Remote::Freely),
     ("fleet.folder", Remote::Never(PLACE)),
     ("fleet.inventory", Remote::Never("says what leaves this gateway: only its own administrator sets it")),
+    ("fleet.import", Remote::Never(PLACE)),
+    ("fleet.trial", Remote::Within(trial)),
 ];
 
 /// Reports every key of a bundle's settings that may not be set from afar.
@@ -123,6 +138,17 @@ pub(super) fn refuse(name: &str, settings: &Dict, floor: &Floor, problems: &mut 
         if let Some(reason) = refused {
             problems.push(name, &key, reason);
         }
+    }
+}
+
+/// Reports what of a bundle's device may not be set from afar.
+pub(super) fn refuse_device(name: &str, device: &Dict, floor: &Floor, problems: &mut Problems) {
+    let is_unstable = device.get("allow_unstable_port").and_then(Value::to_bool) == Some(true);
+    if is_unstable && !floor.unstable_ports {
+        let id = device.get("id").and_then(Value::as_str).unwrap_or("device");
+        let reason =
+            format!("of {id} is not set from afar while {FLOOR_FILE} does not say unstable_ports = true");
+        problems.push(name, "allow_unstable_port", reason);
     }
 }
 
@@ -155,6 +181,7 @@ pub(super) fn judge(scope: &mut Scope<'_>) -> Option<Floor> {
         heartbeat: heartbeat?,
         log: log?,
         trial: trial?,
+        unstable_ports: raw.unstable_ports.unwrap_or(default.unstable_ports),
         removed: removed?,
     })
 }
@@ -187,6 +214,25 @@ fn revocation(_: &Floor, value: &Value) -> Result<(), String> {
         return Ok(());
     }
     Err("is only made stricter from afar: \"enforce\", or nothing".to_owned())
+}
+
+/// Without it, what nobody takes counts as delivered and is deleted.
+fn subscriber(_: &Floor, value: &Value) -> Result<(), String> {
+    if value.to_bool() == Some(false) {
+        return Err(
+            "may be switched on from afar, never off: what nobody subscribes to would be deleted".to_owned()
+        );
+    }
+    Ok(())
+}
+
+fn trial(floor: &Floor, value: &Value) -> Result<(), String> {
+    match value.as_str().map(units::duration) {
+        Some(Ok(wanted)) if wanted < floor.trial => {
+            Err(format!("is shorter than {} s, the shortest that {FLOOR_FILE} allows", floor.trial.as_secs()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn heartbeat(floor: &Floor, value: &Value) -> Result<(), String> {
@@ -240,6 +286,7 @@ mod tests {
             heartbeat: Duration::from_secs(900),
             log: LogLevel::Info,
             trial: Duration::from_secs(300),
+            unstable_ports: false,
             removed: 50,
         }
     }
@@ -274,6 +321,7 @@ mod tests {
             ("status.group", "who on this gateway may ask"),
             ("fleet.folder", "on this gateway's disk"),
             ("fleet.inventory", "what leaves this gateway"),
+            ("fleet.import", "on this gateway's disk"),
             ("devices", "lists its devices"),
             // There is no key for these, so whatever it were called it is not known.
             ("uplink.verify", "is not a key that the fleet may set"),
@@ -310,6 +358,7 @@ mod tests {
             ("store.alarm_reserve", "32MiB", "31MiB", "less than 32 MiB"),
             ("uplink.heartbeat", "15m", "16m", "longer than 900 s"),
             ("daemon.log", "info", "debug", "more than \"info\""),
+            ("fleet.trial", "5m", "299s", "shorter than 300 s"),
             ("uplink.host", "mqtt.st-anna.example", "mqtt.st-anna.example.org", "does not end in"),
             ("uplink.host", "st-anna.example", "not-st-anna.example", "does not end in"),
         ] {
@@ -323,6 +372,9 @@ mod tests {
             let problem = refused(&floor(), "uplink.revocation", weaker).unwrap_or_default();
             assert!(problem.contains("only made stricter from afar"), "{weaker}: {problem}");
         }
+        assert_eq!(refused(&floor(), "uplink.require_subscriber", true), None);
+        let off = refused(&floor(), "uplink.require_subscriber", false).unwrap_or_default();
+        assert!(off.contains("never off"), "{off}");
         let alone = Floor { host_suffix: None, ..floor() };
         for (key, value) in
             [("uplink.host", Value::from("mqtt.st-anna.example")), ("uplink.port", Value::from(8884))]
@@ -331,6 +383,26 @@ mod tests {
                 refused(&alone, key, value).unwrap_or_default().contains("names no host_suffix"),
                 "{key}"
             );
+        }
+    }
+
+    #[test]
+    fn a_port_that_could_be_any_file_is_not_named_from_afar() {
+        let device = |value: bool| Dict::from([("allow_unstable_port".to_owned(), Value::from(value))]);
+        for (is_let, value, count) in [(false, true, 1), (false, false, 0), (true, true, 0)] {
+            let mut problems = Problems::default();
+            let floor = Floor { unstable_ports: is_let, ..floor() };
+            refuse_device("bundle 7", &device(value), &floor, &mut problems);
+            assert_eq!(problems.count(), count, "{is_let} {value}");
+        }
+    }
+
+    #[test]
+    fn one_device_may_always_go_unless_none_may() {
+        for (removed, listed, most) in
+            [(50, 1, 1), (50, 9, 4), (0, 9, 0), (100, 9, 9), (50, 0, 1), (1, 10, 1)]
+        {
+            assert_eq!(Floor { removed, ..floor() }.most_removed(listed), most, "{removed} % of {listed}");
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Parts {
     pub(super) shutdown_grace: Duration,
     pub(super) fleet: Option<PathBuf>,
     pub(super) inventory: InventoryLevel,
+    pub(super) import: Option<PathBuf>,
+    pub(super) trial: Duration,
 }
 
 /// What `devices` says.
@@ -62,12 +64,14 @@ pub(super) fn judge(scope: &mut Scope<'_>, places: &Places) -> (Option<Parts>, O
     let shutdown_grace =
         scope.duration("daemon.shutdown_grace", daemon.shutdown_grace.as_deref(), ("1s", "5m"));
     // Absent means: nothing is taken from afar.
-    let raw::Fleet { folder, inventory } = raw.fleet.unwrap_or_default();
+    let raw::Fleet { folder, inventory, import, trial } = raw.fleet.unwrap_or_default();
     let inventory = match inventory {
         Some(word) => scope.word("fleet.inventory", Some(&word), &InventoryLevel::WORDS),
         None => Some(InventoryLevel::default()),
     };
     let fleet = folder.map(|folder| scope.path("fleet.folder", Some(&folder), places));
+    let import = import.map(|folder| scope.path("fleet.import", Some(&folder), places));
+    let trial = scope.duration("fleet.trial", trial.as_deref(), ("10s", "1h"));
     let parts = (|| {
         Some(Parts {
             store: store?,
@@ -79,6 +83,8 @@ pub(super) fn judge(scope: &mut Scope<'_>, places: &Places) -> (Option<Parts>, O
             shutdown_grace: shutdown_grace?,
             fleet: fleet.map_or(Some(None), |folder| folder.map(Some))?,
             inventory: inventory?,
+            import: import.map_or(Some(None), |folder| folder.map(Some))?,
+            trial: trial?,
         })
     })();
     (parts, devices)

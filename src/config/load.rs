@@ -1,7 +1,7 @@
 //! From a folder to a [`Config`] in one step that reports everything that is wrong.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::value::{Dict, Value};
@@ -54,7 +54,7 @@ pub fn load_with(
     let local = layers::devices(folder, &mut problems);
     let idle = pushed.map_or(0, |_| local.as_ref().map_or(0, Vec::len));
     let files = match pushed {
-        Some(pushed) => Some(vec![layers::named(&pushed.name, pushed.tables(&mut problems))]),
+        Some(pushed) => Some(vec![layers::named(&pushed.name, pushed.tables(&floor, &mut problems))]),
         None => local,
     };
     let files_read = read_files(files.as_deref().unwrap_or_default(), &mut problems);
@@ -78,6 +78,8 @@ pub fn load_with(
         shutdown_grace: parts.shutdown_grace,
         fleet: parts.fleet,
         inventory: parts.inventory,
+        import: parts.import,
+        trial: parts.trial,
         floor,
         devices,
     };
@@ -92,6 +94,33 @@ pub fn load_with(
     });
     let notes = notes(&config).into_iter().chain(unused).chain(unread).collect();
     Ok(Loaded { config, settings, notes, described: drivers.described() })
+}
+
+/// Where a gateway keeps what its fleet says, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The organisation.
+    pub organisation: String,
+    /// The gateway's id.
+    pub gateway: String,
+}
+
+/// Whether the gateway takes anything from a fleet, by `gateway.toml` and the environment alone: what a bundle
+/// stands in place of need not be valid. `None`: it takes nothing, or these files are not valid either.
+pub fn membership(folder: &Path, environment: &Environment) -> Option<Membership> {
+    let mut problems = Problems::default();
+    if !layers::check_folder(folder, &mut problems) {
+        return None;
+    }
+    let places = Places::new(folder, environment.credentials());
+    let figment = layers::gateway(folder, environment, None, &mut problems);
+    let values = dict_of(&figment, GATEWAY_FILE, &mut problems);
+    let mut scope = Scope::new(&figment, Value::from(values), GATEWAY_FILE, String::new(), &mut problems);
+    let (parts, _) = gateway::judge(&mut scope, &places);
+    let gateway::Parts { uplink, fleet, .. } = parts?;
+    Some(Membership { folder: fleet?, organisation: uplink.organisation, gateway: uplink.gateway })
 }
 
 /// No device must be said on purpose, and so must devices.

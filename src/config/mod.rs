@@ -73,7 +73,7 @@ use crate::{store, uplink};
 pub use floor::{FLOOR_FILE, Floor};
 pub use gateway::{MIN_CAP, MIN_RESERVE};
 pub use layers::{DEVICES_FOLDER, Environment, GATEWAY_FILE, PREFIX};
-pub use load::{MAX_DEVICES, load, load_with, token_key};
+pub use load::{MAX_DEVICES, Membership, load, load_with, membership, token_key};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
 pub use pushed::Pushed;
 pub use setting::set_from_text;
@@ -141,6 +141,10 @@ pub struct Config {
     pub fleet: Option<PathBuf>,
     /// What of the inventory leaves the gateway, when it is in a fleet.
     pub inventory: InventoryLevel,
+    /// A folder in which somebody may bring the fleet's documents, a stick for instance.
+    pub import: Option<PathBuf>,
+    /// How long a bundle is on trial; the floor says what is too short.
+    pub trial: Duration,
     /// What a bundle may not go beyond.
     pub floor: Floor,
     /// The allowlist; a device's place in it is its index.

@@ -90,6 +90,8 @@ pub(super) struct Daemon {
 pub(super) struct Fleet {
     pub(super) folder: Option<String>,
     pub(super) inventory: Option<String>,
+    pub(super) import: Option<String>,
+    pub(super) trial: Option<String>,
 }
 
 /// `floor.toml`.
@@ -102,6 +104,7 @@ pub(super) struct Floor {
     pub(super) heartbeat: Option<String>,
     pub(super) log: Option<String>,
     pub(super) trial: Option<String>,
+    pub(super) unstable_ports: Option<bool>,
     pub(super) removed: Option<i64>,
 }
 

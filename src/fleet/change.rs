@@ -196,6 +196,12 @@ impl Change {
         Some(slot)
     }
 
+    /// The bundle that runs cannot be read any more: the files of the folder run, and it is new when it is
+    /// offered again.
+    pub fn lose(&mut self) -> Option<Slot> {
+        self.running.take()
+    }
+
     fn mark_bad(&mut self, slot: Slot, reason: &str) {
         self.bad.retain(|bad| bad.slot != slot);
         if self.bad.len() >= MOST_BAD {

@@ -157,7 +157,7 @@ pub fn base64(bytes: &[u8]) -> String {
 }
 
 /// Base64 as bytes. The specification allows the standard and the URL-safe alphabet.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     Base64::decode_vec(text).or_else(|_| Base64Url::decode_vec(text)).ok()
 }
 

@@ -17,6 +17,7 @@ mod hex;
 pub mod kept;
 pub mod key;
 pub mod lock;
+pub mod member;
 #[cfg(feature = "operator")]
 pub mod operator;
 pub mod refusal;

@@ -11,13 +11,15 @@
 //! What never happens: a bundle on trial that does not load keeps the gateway from starting; a bundle that once
 //! stood its trial is passed over in silence.
 
+use std::collections::BTreeSet;
+
 use super::change::{Change, Slot, Started};
 use super::documents::{Bundle, Document as _};
 use super::dsse::Envelope;
 use super::folder::{Folder, FolderError};
 use super::health::Baseline;
 use super::share;
-use crate::config::{Loaded, Problems, Pushed};
+use crate::config::{FLOOR_FILE, Loaded, Problems, Pushed};
 
 /// What a gateway starts with.
 #[derive(Debug)]
@@ -66,13 +68,13 @@ pub enum StartError {
 }
 
 /// Whose fault it is that a bundle does not run; in words.
-enum Fault {
+pub(super) enum Fault {
     Bundle(String),
     Gateway(String),
 }
 
 impl Fault {
-    fn into_words(self) -> String {
+    pub(super) fn into_words(self) -> String {
         match self {
             Self::Bundle(words) | Self::Gateway(words) => words,
         }
@@ -122,7 +124,9 @@ pub fn begin(
     load: impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
 ) -> Result<Begun, FolderError> {
     let Some(slot) = folder.change().staged() else { return Ok(Begun::Nothing) };
-    Ok(match rehearse(folder, slot, gateway, &load) {
+    let rehearsed = rehearse(folder, slot, gateway, &load)
+        .and_then(|loaded| check_removed(folder, gateway, &load, loaded));
+    Ok(match rehearsed {
         Ok(loaded) => {
             folder.step(|change| change.begin(baseline))?;
             Begun::Trial(slot, Box::new(loaded))
@@ -151,18 +155,49 @@ fn rehearse(
         Err(problems) => problems,
     };
     // What does not load without the bundle either is not its fault.
+    before(folder, gateway, load)?;
+    Err(Fault::Bundle(format!("it does not load: {problems}")))
+}
+
+/// The configuration without the bundle that is staged or on trial.
+fn before(
+    folder: &Folder,
+    gateway: &str,
+    load: &impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
+) -> Result<Loaded, Fault> {
     let running = folder.change().running();
-    let before = running.map(|slot| read(folder, slot, gateway)).transpose();
-    let before = before.map_err(|fault| Fault::Gateway(fault.into_words()))?;
-    match load(before.as_ref()) {
-        Ok(_) => Err(Fault::Bundle(format!("it does not load: {problems}"))),
-        Err(own) => Err(Fault::Gateway(format!("the gateway's own configuration does not load: {own}"))),
+    let pushed = running.map(|slot| read(folder, slot, gateway)).transpose();
+    let pushed = pushed.map_err(|fault| Fault::Gateway(fault.into_words()))?;
+    load(pushed.as_ref())
+        .map_err(|own| Fault::Gateway(format!("the gateway's own configuration does not load: {own}")))
+}
+
+/// A bundle takes no more devices off the list than the floor lets it: whoever holds the keys of the fleet
+/// cannot make a ward blind at once.
+fn check_removed(
+    folder: &Folder,
+    gateway: &str,
+    load: &impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
+    loaded: Loaded,
+) -> Result<Loaded, Fault> {
+    let before = before(folder, gateway, load)?;
+    let ids = |of: &Loaded| -> BTreeSet<String> {
+        of.config.devices.iter().map(|device| device.rule.card.id.clone()).collect()
+    };
+    let (listed, gone) = (ids(&before), ids(&before).difference(&ids(&loaded)).count());
+    let most = before.config.floor.most_removed(listed.len());
+    if gone <= most {
+        return Ok(loaded);
     }
+    Err(Fault::Bundle(format!(
+        "it takes {gone} of {} devices off the list, and {FLOOR_FILE} of this gateway lets {most} go at once",
+        listed.len()
+    )))
 }
 
 /// A bundle that was verified when it came. Who signed it is not asked again: a key that was dropped since
 /// does not take a ward's devices away, and the digest in the state says that these are the bytes.
-fn read(folder: &Folder, slot: Slot, gateway: &str) -> Result<Pushed, Fault> {
+pub(super) fn read(folder: &Folder, slot: Slot, gateway: &str) -> Result<Pushed, Fault> {
     let bytes = folder.bundle(slot).map_err(|error| Fault::Gateway(error.to_string()))?;
     let bundle = |fault: String| Fault::Bundle(format!("it does not load: {fault}"));
     let envelope = Envelope::parse(&bytes, Bundle::CAP).map_err(|fault| bundle(fault.to_string()))?;

@@ -48,7 +48,9 @@ impl Plan {
             ended,
             changed,
             uplink: old.uplink != new.uplink,
-            others: old.shutdown_grace != new.shutdown_grace || old.floor != new.floor,
+            others: old.shutdown_grace != new.shutdown_grace
+                || old.floor != new.floor
+                || old.trial != new.trial,
             restart: needs_restart(old, new),
         }
     }
@@ -144,6 +146,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("daemon.log", old.log != new.log),
         ("fleet.folder", old.fleet != new.fleet),
         ("fleet.inventory", old.inventory != new.inventory),
+        ("fleet.import", old.import != new.import),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -9,6 +9,7 @@ use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::envelope::keys::{KekId, Protection};
 use crate::fleet::advisories::told::Told;
+use crate::fleet::member::View;
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
 use crate::identity::keeper;
 use crate::identity::renewal::State as Renewal;
@@ -65,6 +66,8 @@ pub struct Sources {
     pub centrals: watch::Receiver<Vec<Handle>>,
     /// What the advisories say of the devices.
     pub findings: watch::Receiver<Vec<Told>>,
+    /// Where it stands with its fleet, if it is in one.
+    pub fleet: Option<watch::Receiver<View>>,
 }
 
 impl Sources {
@@ -98,6 +101,7 @@ impl Sources {
             uplink: status::Uplink { certificate, ..uplink_view(&uplink, now.mono) },
             radios: self.centrals.borrow().iter().map(|central| radio(central.status())).collect(),
             unlisted: self.unlisted(),
+            fleet: self.fleet.as_ref().map(|fleet| fleet.borrow().clone()),
             warnings: Vec::new(),
         };
         snapshot.warnings = Self::warnings(&snapshot, &uplink);
@@ -170,6 +174,8 @@ impl Sources {
         if !snapshot.time_synced {
             warnings.push("the clock follows no reference: stamps say so".to_owned());
         }
+        let trouble = snapshot.fleet.as_ref().and_then(|fleet| fleet.trouble.as_ref());
+        warnings.extend(trouble.map(|why| format!("fleet: {why}")));
         warnings.truncate(MAX_WARNINGS);
         warnings
     }

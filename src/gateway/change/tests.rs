@@ -84,6 +84,8 @@ pub(in crate::gateway) fn config(devices: Vec<Device>) -> Config {
         socket_group: None,
         log: LogLevel::Info,
         shutdown_grace: Duration::from_secs(20),
+        import: None,
+        trial: Duration::from_secs(300),
         fleet: None,
         inventory: crate::config::InventoryLevel::default(),
         floor: Floor::default(),

@@ -1,0 +1,144 @@
+//! What a gateway starts with, and as whose member.
+//!
+//! In: the fleet's folder, and a way to load the configuration. Out: the configuration that is to run, and the
+//! [`Member`] that goes on from there.
+//!
+//! Readings of patients must not wait for the fleet: whatever is wrong with its folder, the gateway starts. What it
+//! then runs:
+//!
+//! - The state cannot be believed, or the gateway was never enrolled: the files alone, and nothing of the fleet is
+//!   taken ([`Membership::Locked`]) until somebody has come. The files are what the gateway's own administrator
+//!   wrote, so they widen nothing. A bundle out of such a folder would not be safe: without the state nobody knows
+//!   whether it is the last one or one that was withdrawn.
+//! - The state is good, but the bundle that runs is lost or was changed: the files alone, and the bundle that is
+//!   current is asked for anew, verified and tried like any other.
+//! - The bundle does not load on this gateway any more, the files do: the files, told as a trouble.
+//!
+//! Only a gateway whose files do not load either does not start: there is nothing that it could run.
+
+use std::path::Path;
+
+use super::{Effective, Load, Member, Parts, limits};
+use crate::config::{Loaded, Problems, Pushed};
+use crate::fleet::change::{Change, Slot};
+use crate::fleet::folder::{Folder, FolderError};
+use crate::fleet::start::{self, Start, StartError};
+use crate::fleet::trust::{Recipient, Trust};
+use crate::time::Now;
+
+/// What a gateway starts with.
+pub struct Boot {
+    /// The configuration.
+    pub loaded: Loaded,
+    /// Whose member it is.
+    pub membership: Membership,
+    /// What was found on the way that somebody should know, in words.
+    pub remarks: Vec<String>,
+}
+
+/// Whether the gateway takes anything from its fleet.
+pub enum Membership {
+    /// It does.
+    Member(Box<Enrolled>),
+    /// What was kept of the fleet is not to be believed.
+    Locked(Locked),
+}
+
+/// Why nothing of the fleet is taken.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    /// Whose documents they would be.
+    pub recipient: Recipient,
+    /// In words.
+    pub reason: String,
+}
+
+/// A gateway that is enrolled, before its daemon runs.
+pub struct Enrolled {
+    recipient: Recipient,
+    folder: Folder,
+    trust: Trust,
+    effective: Effective,
+    trial: Option<super::Limits>,
+    trouble: Option<String>,
+}
+
+impl Enrolled {
+    /// What is pushed at the moment, for whoever reads the files again.
+    pub fn effective(&self) -> Effective {
+        self.effective.clone()
+    }
+
+    /// The member, once the daemon runs. `load` refuses what a running daemon cannot take.
+    pub fn into_member(self, load: Load, import: Option<std::path::PathBuf>, now: &Now) -> Member {
+        let Self { recipient, folder, trust, effective, trial, trouble } = self;
+        let parts = Parts { recipient, folder, trust, load, effective, import, trouble };
+        Member::new(parts, trial, now)
+    }
+}
+
+/// Decides what the gateway starts with. `load` is given what a bundle pushes; the files alone with `None`.
+pub fn boot(
+    path: &Path,
+    recipient: Recipient,
+    load: impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
+) -> Result<Boot, Problems> {
+    let (mut folder, trust) = match Folder::open(path, recipient.clone()) {
+        Ok(opened) => opened,
+        Err(error) => return locked(recipient, &error, load),
+    };
+    let mut remarks = Vec::new();
+    let (loaded, trial, trouble) = match start::start(&mut folder, &recipient.gateway, &load) {
+        Ok(Start { loaded, is_trial, taken_back, bundle: _ }) => {
+            remarks.extend(taken_back);
+            let trial = is_trial.then(|| limits(&loaded.config));
+            (loaded, trial, None)
+        }
+        // What it would mean for the bundles could not be kept: a trial that would begin again for ever.
+        Err(StartError::Folder(error)) => return locked(recipient, &error, load),
+        Err(StartError::Bundle { version, reason }) => {
+            let loaded = load(None)?;
+            if let Err(error) = folder.step(Change::lose) {
+                return locked(recipient, &error, load);
+            }
+            remarks.push(format!(
+                "bundle {version} ran and cannot be read: {reason}; the files run until it has come again"
+            ));
+            (loaded, None, None)
+        }
+        Err(StartError::Config(problems)) => {
+            let Some(slot) = folder.change().running() else { return Err(problems) };
+            // The files alone do not load either: those problems are the ones to mend.
+            let loaded = load(None)?;
+            let trouble = format!("bundle {} does not load, the files run: {problems}", slot.version);
+            remarks.push(trouble.clone());
+            (loaded, None, Some(trouble))
+        }
+    };
+    let effective = Effective::default();
+    if trouble.is_none() {
+        effective.set(pushed(&folder, folder.change().effective(), &recipient, &mut remarks));
+    }
+    let enrolled = Enrolled { recipient, folder, trust, effective, trial, trouble };
+    Ok(Boot { loaded, membership: Membership::Member(Box::new(enrolled)), remarks })
+}
+
+fn pushed(
+    folder: &Folder,
+    slot: Option<Slot>,
+    recipient: &Recipient,
+    remarks: &mut Vec<String>,
+) -> Option<Pushed> {
+    start::read(folder, slot?, &recipient.gateway).map_err(|fault| remarks.push(fault.into_words())).ok()
+}
+
+fn locked(
+    recipient: Recipient,
+    error: &FolderError,
+    load: impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
+) -> Result<Boot, Problems> {
+    let loaded = load(None)?;
+    let reason = error.to_string();
+    let remarks = vec![format!("nothing is taken from the fleet, the files run: {reason}")];
+    Ok(Boot { loaded, membership: Membership::Locked(Locked { recipient, reason }), remarks })
+}
