@@ -41,6 +41,12 @@ impl Client {
         Self { patience, ..self }
     }
 
+    /// The same with other authorities.
+    #[must_use]
+    pub fn with_authorities(self, authorities: Vec<CertificateDer<'static>>) -> Self {
+        Self { authorities, ..self }
+    }
+
     /// Where it asks.
     pub const fn address(&self) -> &Address {
         &self.address

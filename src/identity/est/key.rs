@@ -105,6 +105,14 @@ impl Pending {
         Ok(Self { key, point: pair.public_key().as_ref().to_vec(), request: request.to_vec() })
     }
 
+    /// Whether it asks for these names and no others.
+    pub fn is_for(&self, names: &Names) -> bool {
+        let read = CertReq::from_der(&self.request).ok();
+        let asked =
+            read.and_then(|request| info(names, &self.point).ok().map(|wanted| (request.info, wanted)));
+        asked.is_some_and(|(found, wanted)| found == wanted)
+    }
+
     /// Key and request.
     pub fn to_pem(&self) -> Result<Zeroizing<Vec<u8>>, EstError> {
         let mut text = self.key_pem()?;

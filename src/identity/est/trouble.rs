@@ -146,11 +146,12 @@ impl EstError {
             | Self::Http(_)
             | Self::Slow { .. }
             | Self::Busy { .. }
-            | Self::TokenRefused
             | Self::Folder(_)
             | Self::Setup(_) => true,
             Self::NothingThere
             | Self::Redirect { .. }
+            // What was asked for may have been the reason: another token goes with another request.
+            | Self::TokenRefused
             | Self::Forbidden { .. }
             | Self::NoSuchPath
             | Self::NotAccepted { .. }
