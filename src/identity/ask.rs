@@ -14,7 +14,7 @@ use super::folder::{Folder, Pair};
 use super::gate::Renewed;
 use super::name::Name;
 use super::renewal::Lifetime;
-use crate::time::Now;
+use crate::time::{ClockSync, Now};
 
 /// What entitles the gateway to a certificate.
 pub enum Proof<'a> {
@@ -99,7 +99,13 @@ fn settle(folder: &Folder, outcome: Result<Outcome, EstError>) -> Result<Outcome
 }
 
 async fn authorities(client: &Client, now: Now) -> Result<Vec<CertificateDer<'static>>, EstError> {
-    let response = client.ask(&est::cacerts(client.address()), None).await?;
+    let response = client.ask(&est::cacerts(client.address()), None).await.map_err(|error| match error {
+        // By a clock that somebody vouches for it is the server that is wrong.
+        EstError::NotNow { server, reason } if now.sync == ClockSync::Synced => {
+            EstError::NotTrusted { server, reason }
+        }
+        error => error,
+    })?;
     match est::read(&response, now.wall)? {
         Answer::Certificates(found) => Ok(found),
         Answer::Later(wait) => {

@@ -31,7 +31,7 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 /// `ecdsa-with-SHA256`, RFC 5758 section 3.2.
 const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 /// `id-kp-clientAuth`, RFC 5280 section 4.2.1.12.
-const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+pub(super) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
 const KEY_LABEL: &str = "PRIVATE KEY";
 const REQUEST_LABEL: &str = "CERTIFICATE REQUEST";
