@@ -24,6 +24,10 @@ use crate::time::{Clock, Wall};
 
 /// Between two steps.
 const AT_ONCE: Duration = Duration::from_millis(100);
+/// Until another look where somebody else is at the folder.
+const BUSY: Duration = Duration::from_secs(2);
+/// How often the age of a certificate is kept where the clock says nothing.
+const AGE_KEPT: Duration = Duration::from_secs(6 * 3_600);
 
 /// Who can say whether the broker takes an identity.
 pub trait Broker: Send {
@@ -40,7 +44,12 @@ pub enum News {
         /// Until when it is valid.
         until: Wall,
     },
-    /// The certificate server wants time.
+    /// A certificate was renewed that is due again already.
+    DueAtOnce {
+        /// Since when.
+        due: Wall,
+    },
+    /// The certificate server wants time; said once of each request.
     Waits,
     /// It was asked in vain.
     Failed {
@@ -72,6 +81,11 @@ impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Renewed { until } => write!(f, "the certificate was renewed: it is valid until {until}"),
+            Self::DueAtOnce { due } => write!(
+                f,
+                "the certificate that was issued is due for renewal since {due} already: compare this gateway's clock \
+                 and the times in the certificate; another one is asked for in some hours"
+            ),
             Self::Waits => f.write_str("the certificate server has the request and takes its time"),
             Self::Failed { reason } => write!(f, "the certificate was not renewed: {reason}"),
             Self::FellBack { reason } => write!(
@@ -145,6 +159,16 @@ impl<B: Broker> Keeper<B> {
 
     /// One step, and how long to rest after it.
     async fn turn(&mut self, renewal: &mut Option<Renewal>) -> Duration {
+        let _lock = match self.folder.lock() {
+            Ok(Some(lock)) => Some(lock),
+            Ok(None) => return BUSY,
+            // There is no folder: nobody is at it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.trouble(News::Folder { reason: error.to_string() });
+                return LOOK;
+            }
+        };
         let present = match self.look(renewal) {
             Ok(Some(present)) => present,
             Ok(None) => {
@@ -174,7 +198,7 @@ impl<B: Broker> Keeper<B> {
     }
 
     /// What is in the folder now: somebody may have enrolled the gateway again.
-    fn look(&self, renewal: &mut Option<Renewal>) -> io::Result<Option<Pair>> {
+    fn look(&mut self, renewal: &mut Option<Renewal>) -> io::Result<Option<Pair>> {
         let Some(present) = self.folder.current()? else { return Ok(None) };
         // A next pair that cannot be read is none: it is asked for again.
         let next = self.next();
@@ -187,11 +211,23 @@ impl<B: Broker> Keeper<B> {
             }
             None => *renewal = Some(Renewal::new(present.lifetime(), next)),
         }
+        if let Some(renewal) = renewal {
+            self.look_at_time(renewal)?;
+        }
         Ok(Some(present))
     }
 
+    fn look_at_time(&mut self, renewal: &mut Renewal) -> io::Result<()> {
+        let (now, present) = (self.clock.now(), renewal.present());
+        let kept = self.folder.age(present);
+        renewal.handle_look(now, (self.folder.renewed(), kept), self.random.as_mut());
+        let age = renewal.age(now.mono);
+        let is_silent = now.wall < present.from;
+        if is_silent && age >= kept + AGE_KEPT { self.folder.keep_age(present, age) } else { Ok(()) }
+    }
+
     fn next(&self) -> Option<Lifetime> {
-        self.folder.next().ok().flatten().map(|pair| pair.lifetime())
+        self.folder.next_in_time(self.clock.now()).ok().flatten().map(|pair| pair.lifetime())
     }
 
     async fn ask(&mut self, renewal: &mut Renewal, present: &Pair) {
@@ -208,10 +244,7 @@ impl<B: Broker> Keeper<B> {
             Ok(Outcome::Issued) => {
                 self.next().map_or(Asked::Failed { passes: true, wait: None }, Asked::Issued)
             }
-            Ok(Outcome::Later(wait)) => {
-                self.say(News::Waits);
-                Asked::Later(wait)
-            }
+            Ok(Outcome::Later(wait)) => Asked::Later(wait),
             Err(error) => {
                 let wait = if let EstError::Busy { wait, .. } = &error { *wait } else { None };
                 self.trouble(News::Failed { reason: error.to_string() });
@@ -219,6 +252,9 @@ impl<B: Broker> Keeper<B> {
             }
         };
         renewal.asked(asked, self.clock.now().mono, self.random.as_mut());
+        if matches!(asked, Asked::Later(_)) && renewal.is_first_wait() {
+            self.say(News::Waits);
+        }
     }
 
     async fn show(&mut self, renewal: &mut Renewal) {
@@ -244,8 +280,12 @@ impl<B: Broker> Keeper<B> {
     fn renewed(&self, renewal: &mut Renewal) -> io::Result<()> {
         self.status.send_modify(|status| status.trouble = None);
         if let Some(pair) = self.folder.current()? {
-            *renewal = Renewal::new(pair.lifetime(), None);
+            renewal.found(pair.lifetime(), None);
             self.say(News::Renewed { until: pair.lifetime().until });
+            let due = pair.lifetime().due();
+            if due <= self.clock.now().wall {
+                self.trouble(News::DueAtOnce { due });
+            }
         }
         Ok(())
     }
@@ -278,6 +318,7 @@ impl<B: Broker> Keeper<B> {
             News::Failed { .. }
             | News::FellBack { .. }
             | News::GaveUp
+            | News::DueAtOnce { .. }
             | News::Aged { .. }
             | News::Folder { .. } => tracing::warn!("{news}"),
         }

@@ -114,6 +114,8 @@ def pkcs7(pems):
 def profile(san, purpose="clientAuth"):
     lines = ["basicConstraints=CA:FALSE", "keyUsage=critical,digitalSignature", f"extendedKeyUsage={purpose}",
              "authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash"]
+    if not purpose:
+        del lines[2]
     return "\n".join(lines + ([f"subjectAltName={san}"] if san else [])) + "\n"
 
 
@@ -200,6 +202,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(302, b"", [("Location", "https://evil.example/")])
         elif label == "nothing":
             self.answer(204)
+        elif label == "apart":
+            # Certificates of gateways come from another authority than the server's own.
+            with open(at("stranger.pem"), "rb") as file:
+                self.certificates([file.read()])
         elif label == "down":
             self.answer(503, b"maintenance\r\nuntil nine", [("Retry-After", "120")])
         else:
@@ -309,7 +315,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             pass
         elif label == "short-lived":
             days = 1
-        purpose = "serverAuth" if label == "server" else "clientAuth"
+        elif label == "apart":
+            authority = "stranger"
+        elif label == "twonames":
+            san += ",DNS:admin.example"
+        elif label == "twocns":
+            subject = "/CN=gw-1/CN=admin"
+        elif label == "nocn":
+            subject = "/O=somebody"
+        purpose = {"server": "serverAuth", "nopurpose": None}.get(label, "clientAuth")
         if label == "aged":
             # Nearly over: it is to be renewed at once.
             pem = issue_between(csr, profile(san, purpose), (-80, 10), "issued")
