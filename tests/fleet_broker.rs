@@ -12,6 +12,8 @@
     reason = "a test fails by panicking, its helpers too; its own files are read back at once"
 )]
 
+#[path = "fleet_broker/live.rs"]
+mod live;
 #[path = "uplink/mosquitto.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod mosquitto;
@@ -130,10 +132,20 @@ impl Site {
         fs::write(&draft, text).unwrap();
         for (step, key) in [("sign --yes-remove 2", "config-1"), ("countersign", "config-2")] {
             let step = if devices == 0 { step } else { step.split(' ').next().unwrap() };
-            self.done(&format!(
-                "bundle {step} --group icu-3 --key {key} --passphrase-file passphrases.toml fleet"
-            ));
+            self.bundle(&format!("{step} --key {key}"));
         }
+    }
+
+    /// `bundle sign` or `bundle countersign`, as somebody does it who has read what it is.
+    fn bundle(&self, step: &str) {
+        let mut step = step.to_owned();
+        if step.starts_with("countersign") {
+            let file = |number: u32| fs::read(self.path(&format!("fleet/g/icu-3/bundle-{number}.json"))).ok();
+            let newest = (1..100).rev().find_map(file).unwrap();
+            let payload = Envelope::parse(&newest, 262_144).unwrap().payload().to_vec();
+            step.push_str(&format!(" --digest {}", wardline::fleet::documents::Digest::of(&payload)));
+        }
+        self.done(&format!("bundle {step} --group icu-3 --passphrase-file passphrases.toml fleet"));
     }
 
     fn publish(&self, more: &str) {
@@ -163,7 +175,7 @@ impl Site {
         const LAST: &str = "c/v1/st-anna/last";
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let talk = async {
-            let (client, mut events) = AsyncClient::builder(self.options()).capacity(64).build();
+            let (client, mut events) = AsyncClient::builder(self.options()).capacity(1_024).build();
             let retained = || PublishOptions::new(QoS::AtLeastOnce).retained();
             let mut left = put.len();
             for (topic, bytes) in put {
@@ -325,7 +337,11 @@ fn what_is_of_another_group_or_takes_everything_away_is_not_pushed() {
     let file = site.path("fleet/published/g/icu-3/bundle/1.json");
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, [&bytes[..], b" "].concat()).unwrap();
-    site.refused("push --group icu-3 fleet", 6, "gw-1 would refuse g/icu-3/bundle/1.json");
+    site.refused(
+        "push --group icu-3 fleet",
+        6,
+        "g/icu-3/bundle/1.json is not the bundle that timestamp 1 names",
+    );
     fs::write(&file, bytes).unwrap();
     site.signed(0);
     site.publish("publish --yes-remove 2");
@@ -405,6 +421,14 @@ fn a_rollout_that_does_harm_is_paused_by_itself() {
     let progress: Value = serde_json::from_str(&site.done(guard)).unwrap();
     assert_eq!((&progress["failures"], &progress["stop"]), (&json!(1), &json!(null)), "{progress}");
     assert_eq!(stamp(&site.retained(&[])[TS])["rollout"]["paused"], false);
+    // What the other one's key has not signed stops nothing, and is named.
+    site.retained(&[("c/v1/st-anna/gw/gw-2/reported", site.report(1, 0, failed))]);
+    let progress: Value = serde_json::from_str(&site.done(guard)).unwrap();
+    assert_eq!(
+        (&progress["failures"], &progress["stop"], &progress["shares"][0]["failed_unproven"]),
+        (&json!(1), &json!(null), &json!(["gw-2"])),
+        "{progress}"
+    );
     site.retained(&[("c/v1/st-anna/gw/gw-2/reported", site.report(1, 1, failed))]);
     site.refused(guard, 6, "2 of 2 have taken bundle 1 back: gw-1, gw-2: the roll-out is paused");
     assert_eq!(stamp(&site.retained(&[])[TS])["rollout"]["paused"], true);

@@ -179,7 +179,8 @@ impl Told {
             News::Renewed { .. } => {
                 Some(Edge::new(Detection::CertificateRenewed, Phase::Start, news.to_string()))
             }
-            News::Waits
+            News::DueAtOnce { .. }
+            | News::Waits
             | News::Failed { .. }
             | News::FellBack { .. }
             | News::GaveUp

@@ -75,7 +75,7 @@ impl Inventory {
     pub(super) fn run(self) -> Result<(), Failure> {
         let fleet = Fleet::open(&self.folder)?;
         let settings = self.connection.settings(fleet.path())?;
-        let authorities = Authorities::read(&settings.gateway_authorities)?;
+        let authorities = Authorities::read(settings.of_gateways())?;
         let organisation = fleet.register().organisation.clone();
         let retained = match &self.from {
             Some(folder) => from_folder(folder)?,

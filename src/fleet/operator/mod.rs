@@ -13,15 +13,20 @@ mod draft;
 mod folder;
 mod gateway;
 mod guard;
+mod hold;
+mod inbox;
 mod init;
 mod inventory;
 mod keyfile;
 mod outgoing;
 mod passphrase;
+mod plain;
 mod progress;
 mod proof;
 mod publish;
 mod push;
+mod read;
+mod restore;
 mod rollout;
 mod root;
 mod verify;
@@ -219,6 +224,9 @@ struct Yes {
     /// Yes, though the root or the bundle expires within 14 days.
     #[arg(long = "yes-expires-soon")]
     expires_soon: bool,
+    /// Yes, though a gateway goes to a group that does not take it yet: no group has it until then.
+    #[arg(long = "yes-transfer")]
+    transfer: bool,
 }
 
 fn moment(text: &str) -> Result<Wall, String> {
