@@ -18,6 +18,7 @@ pub mod heartbeat;
 pub mod intake;
 pub mod notebook;
 pub mod pump;
+mod reading;
 pub mod report;
 pub mod roster;
 mod running;
@@ -41,7 +42,7 @@ use crate::host::random::SystemRandomness;
 use crate::host::status::{StatusError, StatusSocket};
 use crate::host::supervisor::Supervisor;
 use crate::link::ble::pairing::Proofs;
-use crate::policy::{DeviceRule, Gatekeeper};
+use crate::policy::{DeviceRule, Gatekeeper, Misplaced};
 use crate::store::{self, StoreError, StoreId};
 use crate::time::{Clock, Now};
 use crate::uplink::topic::TopicError;
@@ -101,6 +102,11 @@ pub enum GatewayError {
         /// Its last words.
         why: String,
     },
+    /// A change of the configuration could not be carried to its end, nor taken back.
+    #[error(
+        "a change of the configuration was left half-way: {0}; the service manager starts the daemon again"
+    )]
+    HalfWay(Misplaced),
     /// The shutdown took too long.
     #[error("not everything ended within the grace period ({left} still running); what is on disk is safe")]
     Grace {
@@ -191,7 +197,16 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
         sessions.start(&mut supervisor, seat);
     }
 
-    let (clock_of_status, centrals) = (Arc::clone(&clock), sessions.radios());
+    let present = Present {
+        config,
+        roster,
+        sessions,
+        mark: changer::mark(&ward),
+        uplink,
+        intake: to_intake,
+        shown: shown.clone(),
+    };
+    let (clock_of_status, centrals) = (Arc::clone(&clock), present.sessions.radios());
     let sources = Sources { origin, clock: clock_of_status, shown, stats, uplink: uplink_shown, centrals };
     start_status(&mut supervisor, (socket, sources), stop_uplink.subscribe());
     let (asks, requests) = Changer::new();
@@ -201,7 +216,7 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
         hearts,
         clock,
         reports: Some(reports),
-        present: Present { config, roster, sessions, mark: changer::mark(&ward), uplink, intake: to_intake },
+        present,
         requests,
         changer: asks,
         reread,

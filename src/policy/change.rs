@@ -32,14 +32,14 @@ pub struct Misplaced {
 
 impl Gatekeeper {
     /// Takes places off the allowlist and puts devices onto it, the first of them at `first`, which must be the
-    /// place behind the last. To be called when all that was reported of the retired places was handled.
+    /// place behind the last; where none is put there it says nothing, and need not be a place. To be called when all that was reported of the retired places was handled.
     pub fn handle_change(
         &mut self,
         retired: &[DeviceIndex],
         (first, listed): (DeviceIndex, Vec<DeviceRule>),
         now: Now,
     ) -> Result<(), Misplaced> {
-        if usize::from(first.0) != self.rules.len() {
+        if !listed.is_empty() && usize::from(first.0) != self.rules.len() {
             return Err(Misplaced { has: self.rules.len(), first: first.0 });
         }
         for device in retired {

@@ -101,6 +101,9 @@ fn a_change_that_counts_from_elsewhere_changes_nothing() {
     assert_eq!(gate.handle_change(&[DeviceIndex(0)], change, at(1)), Err(Misplaced { has: 1, first: 2 }));
     connected(&mut gate, 0, "1", at(1));
     assert_eq!(number(say(&mut gate, 0, at(2), reading())), Some(1));
+    // Devices can be taken away when no place is left for another.
+    assert_eq!(gate.handle_change(&[DeviceIndex(0)], (DeviceIndex(u16::MAX), Vec::new()), at(3)), Ok(()));
+    assert_eq!(gate.snapshot().count(), 0);
 }
 
 #[test]
