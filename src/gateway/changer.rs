@@ -274,7 +274,9 @@ mod tests {
         let mut found = Vec::new();
         let mut visit = |entry: audit::Entry| {
             let says = entry.says.unwrap();
-            found.push(["action", "devices"].map(|key| says[key].as_str().unwrap().to_owned()));
+            found.push(
+                [&says["action"], &says["about"]["devices"]].map(|said| said.as_str().unwrap().to_owned()),
+            );
             Ok(())
         };
         log.read(&mut visit).unwrap();
