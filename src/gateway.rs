@@ -22,6 +22,7 @@ pub mod intake;
 pub mod inventory;
 pub mod notebook;
 pub mod pump;
+mod reading;
 pub mod report;
 pub mod roster;
 mod running;
@@ -48,7 +49,7 @@ use crate::host::supervisor::Supervisor;
 use crate::identity::keeper;
 use crate::link::ble::pairing::Proofs;
 use crate::policy::event::Event;
-use crate::policy::{DeviceRule, Gatekeeper};
+use crate::policy::{DeviceRule, Gatekeeper, Misplaced};
 use crate::store::{self, StoreError, StoreId};
 use crate::time::{Clock, Now};
 use crate::uplink::post::Post;
@@ -115,6 +116,11 @@ pub enum GatewayError {
         /// Its last words.
         why: String,
     },
+    /// A change of the configuration could not be carried to its end, nor taken back.
+    #[error(
+        "a change of the configuration was left half-way: {0}; the service manager starts the daemon again"
+    )]
+    HalfWay(Misplaced),
     /// The shutdown took too long.
     #[error("not everything ended within the grace period ({left} still running); what is on disk is safe")]
     Grace {
@@ -229,7 +235,18 @@ async fn start(
         stop: stop_uplink.subscribe(),
     };
     let findings = stock::start(&mut supervisor, &config, keys.protection, means);
-    let (centrals, mark) = (sessions.radios(), changer::mark(&ward));
+    let (in_force, holds) = watch::channel(Arc::new(config.clone()));
+    let present = Present {
+        config,
+        roster,
+        sessions,
+        mark: changer::mark(&ward),
+        uplink,
+        intake: to_intake,
+        in_force,
+        shown: shown.clone(),
+    };
+    let centrals = present.sessions.radios();
     let sources = Sources {
         origin,
         clock: Arc::clone(&clock),
@@ -242,7 +259,6 @@ async fn start(
         fleet,
     };
     let (asks, requests) = Changer::new();
-    let (in_force, holds) = watch::channel(Arc::new(config.clone()));
     let seen =
         Daemon { changer: asks.clone(), sources: Arc::new(sources), hearts: hearts.clone(), in_force: holds };
     start_status(&mut supervisor, (socket, Arc::clone(&seen.sources)), stop_uplink.subscribe());
@@ -253,7 +269,7 @@ async fn start(
         hearts,
         clock,
         reports: Some(reports),
-        present: Present { config, roster, sessions, mark, uplink, intake: to_intake, in_force },
+        present,
         requests,
         changer: asks,
         reread,

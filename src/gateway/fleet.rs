@@ -142,9 +142,13 @@ impl Gateway for Seen {
             }
             // Where no broker was reached before, nothing is known of this one.
             Refused::Uplink(_) if was_up => Err(Fault::Bundle(why)),
-            Refused::Uplink(_) | Refused::Ward(_) | Refused::OtherWard | Refused::NoPlace(_) => {
-                Err(Fault::Gateway(why))
-            }
+            Refused::Uplink(_)
+            | Refused::Ward(_)
+            | Refused::OtherWard
+            | Refused::NoPlace(_)
+            | Refused::StoreWaits => Err(Fault::Gateway(why)),
+            // The daemon ends over it.
+            Refused::Misplaced(_) => Err(Fault::Ending),
         }
     }
 

@@ -69,6 +69,8 @@ pub struct Shown {
     pub devices: Vec<(Arc<DeviceRule>, DeviceState)>,
     /// Records made durable since the start, by lane in the order of `Lane::ALL`.
     pub durable: [u64; 3],
+    /// Whether no report is taken, as the store does not take blocks and there is room for no more.
+    pub must_wait: bool,
     /// Why the store does not take blocks at the moment.
     pub store_error: Option<String>,
     /// Whether the intake has had its first turn.
@@ -200,6 +202,7 @@ impl Pump {
                 .map(|(rule, state)| (Arc::clone(rule), state.clone()))
                 .collect(),
             durable: intake.durable(),
+            must_wait: intake.must_wait(),
             store_error: intake.last_error().map(ToOwned::to_owned),
             is_known: true,
         });
