@@ -197,17 +197,10 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
         sessions.start(&mut supervisor, seat);
     }
 
-    let present = Present {
-        config,
-        roster,
-        sessions,
-        mark: changer::mark(&ward),
-        uplink,
-        intake: to_intake,
-        shown: shown.clone(),
-    };
-    let (clock_of_status, centrals) = (Arc::clone(&clock), present.sessions.radios());
-    let sources = Sources { origin, clock: clock_of_status, shown, stats, uplink: uplink_shown, centrals };
+    let (mark, seen) = (changer::mark(&ward), shown.clone());
+    let present = Present { config, roster, sessions, mark, uplink, intake: to_intake, shown: seen };
+    let centrals = present.sessions.radios();
+    let sources = Sources { origin, clock: Arc::clone(&clock), shown, stats, uplink: uplink_shown, centrals };
     start_status(&mut supervisor, (socket, sources), stop_uplink.subscribe());
     let (asks, requests) = Changer::new();
     Ok(Running {
