@@ -65,6 +65,17 @@ pub const fn should_log(count: u64) -> bool {
     power == count
 }
 
+/// Whether it is on the allowlist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    #[default]
+    Listed,
+    /// It was taken off, and the same device goes on under another entry.
+    GoesOn,
+    /// It was taken off.
+    Gone,
+}
+
 /// What is known of one device. Read through the methods; changed by the gatekeeper alone.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceState {
@@ -90,10 +101,7 @@ pub struct DeviceState {
     open: Open,
     /// How often the link came up since the device last proved who it is or gave a reading.
     fruitless: u64,
-    /// Whether it was taken off the allowlist.
-    is_retired: bool,
-    /// Whether it was then to go on as the same device.
-    goes_on: bool,
+    standing: Standing,
 }
 
 /// What a device is, which was not known before: told when something else was.
@@ -113,7 +121,8 @@ impl DeviceState {
         if !expects_the_same(before, rule) {
             return fresh;
         }
-        let watch = if known.goes_on { known.watch.clone() } else { fresh.watch.clone() };
+        let watch =
+            if known.standing == Standing::GoesOn { known.watch.clone() } else { fresh.watch.clone() };
         Self { stated: known.stated.clone(), quarantine: known.quarantine.clone(), watch, ..fresh }
     }
 
@@ -124,7 +133,7 @@ impl DeviceState {
         goes_on: bool,
         (device, now): (DeviceIndex, Now),
     ) -> Vec<Admitted> {
-        (self.is_retired, self.goes_on) = (true, goes_on);
+        self.standing = if goes_on { Standing::GoesOn } else { Standing::Gone };
         let silence = if goes_on { None } else { self.watch.handle_dropped(now) };
         let over: Vec<_> = self.open.end().chain(silence).collect();
         over.into_iter().map(|one| self.numbered(one, device, now)).collect()
@@ -142,7 +151,7 @@ impl DeviceState {
 
     /// Whether it was taken off the allowlist.
     pub(super) const fn is_retired(&self) -> bool {
-        self.is_retired
+        !matches!(self.standing, Standing::Listed)
     }
 
     /// Whether the link is there.
