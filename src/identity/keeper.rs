@@ -162,8 +162,8 @@ impl<B: Broker> Keeper<B> {
         let _lock = match self.folder.lock() {
             Ok(Some(lock)) => Some(lock),
             Ok(None) => return BUSY,
-            // There is no folder: nobody is at it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // There is no folder, or nobody could write there: nobody is at it.
+            Err(error) if is_out_of_reach(&error) => None,
             Err(error) => {
                 self.trouble(News::Folder { reason: error.to_string() });
                 return LOOK;
@@ -317,4 +317,9 @@ impl<B: Broker> Keeper<B> {
         }
         let _ = self.news.try_send(news);
     }
+}
+
+fn is_out_of_reach(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem)
 }
