@@ -205,18 +205,24 @@ impl<B: Broker> Keeper<B> {
             None => *renewal = Some(Renewal::new(present.lifetime(), next)),
         }
         if let Some(renewal) = renewal {
-            self.look_at_time(renewal)?;
+            self.look_at_time(renewal);
         }
         Ok(Some(present))
     }
 
-    fn look_at_time(&mut self, renewal: &mut Renewal) -> io::Result<()> {
+    fn look_at_time(&mut self, renewal: &mut Renewal) {
         let (now, present) = (self.clock.now(), renewal.present());
         let kept = self.folder.age(present);
         renewal.handle_look(now, (self.folder.renewed(), kept), self.random.as_mut());
         let age = renewal.age(now.mono);
         let is_silent = now.wall < present.from;
-        if is_silent && age >= kept + AGE_KEPT { self.folder.keep_age(present, age) } else { Ok(()) }
+        if is_silent
+            && age >= kept + AGE_KEPT
+            && let Err(error) = self.folder.keep_age(present, age)
+        {
+            // It goes on, and only a start of the machine would lose it.
+            self.trouble(News::Folder { reason: error.to_string() });
+        }
     }
 
     fn next(&self) -> Option<Lifetime> {
