@@ -276,6 +276,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             san = "URI:urn:wardline:st-anna:gw-2"
         elif label == "othercn":
             subject = "/CN=gw-2"
+        elif label == "server":
+            pass
+        elif label == "short-lived":
+            days = 1
         elif label == "apart":
             authority = "stranger"
         elif label == "twonames":
@@ -284,14 +288,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             subject = "/CN=gw-1/CN=admin"
         elif label == "nocn":
             subject = "/O=somebody"
-        elif label == "nopurpose":
-            self.certificates([issue(csr, authority, profile(san, None), days, "issued")])
-            return
-        elif label == "server":
-            pass
-        elif label == "short-lived":
-            days = 1
-        purpose = "serverAuth" if label == "server" else "clientAuth"
+        purpose = {"server": "serverAuth", "nopurpose": None}.get(label, "clientAuth")
         pem = issue(csr, authority, profile(san, purpose), days, "issued", subject)
         with LOCK:
             scheme, _, value = self.headers.get("Authorization", "").partition(" ")
