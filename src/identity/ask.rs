@@ -99,13 +99,13 @@ fn settle(folder: &Folder, outcome: Result<Outcome, EstError>) -> Result<Outcome
 }
 
 async fn authorities(client: &Client, now: Now) -> Result<Vec<CertificateDer<'static>>, EstError> {
-    let response = client.ask(&est::cacerts(client.address()), None).await.map_err(|error| match error {
+    let response = match client.ask(&est::cacerts(client.address()), None).await {
         // By a clock that somebody vouches for it is the server that is wrong.
-        EstError::NotNow { server, reason } if now.sync == ClockSync::Synced => {
-            EstError::NotTrusted { server, reason }
+        Err(EstError::NotNow { server, reason }) if now.sync == ClockSync::Synced => {
+            return Err(EstError::NotTrusted { server, reason });
         }
-        error => error,
-    })?;
+        response => response?,
+    };
     match est::read(&response, now.wall)? {
         Answer::Certificates(found) => Ok(found),
         Answer::Later(wait) => {

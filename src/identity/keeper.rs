@@ -162,8 +162,8 @@ impl<B: Broker> Keeper<B> {
         let _lock = match self.folder.lock() {
             Ok(Some(lock)) => Some(lock),
             Ok(None) => return BUSY,
-            // There is no folder: nobody is at it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // There is no folder, or nobody could write there: nobody is at it.
+            Err(error) if is_out_of_reach(&error) => None,
             Err(error) => {
                 self.trouble(News::Folder { reason: error.to_string() });
                 return LOOK;
@@ -212,18 +212,24 @@ impl<B: Broker> Keeper<B> {
             None => *renewal = Some(Renewal::new(present.lifetime(), next)),
         }
         if let Some(renewal) = renewal {
-            self.look_at_time(renewal)?;
+            self.look_at_time(renewal);
         }
         Ok(Some(present))
     }
 
-    fn look_at_time(&mut self, renewal: &mut Renewal) -> io::Result<()> {
+    fn look_at_time(&mut self, renewal: &mut Renewal) {
         let (now, present) = (self.clock.now(), renewal.present());
         let kept = self.folder.age(present);
         renewal.handle_look(now, (self.folder.renewed(), kept), self.random.as_mut());
         let age = renewal.age(now.mono);
         let is_silent = now.wall < present.from;
-        if is_silent && age >= kept + AGE_KEPT { self.folder.keep_age(present, age) } else { Ok(()) }
+        if is_silent
+            && age >= kept + AGE_KEPT
+            && let Err(error) = self.folder.keep_age(present, age)
+        {
+            // It goes on, and only a start of the machine would lose it.
+            self.trouble(News::Folder { reason: error.to_string() });
+        }
     }
 
     fn next(&self) -> Option<Lifetime> {
@@ -324,4 +330,9 @@ impl<B: Broker> Keeper<B> {
         }
         let _ = self.news.try_send(news);
     }
+}
+
+fn is_out_of_reach(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem)
 }
