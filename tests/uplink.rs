@@ -10,6 +10,9 @@ mod change;
 #[path = "uplink/mosquitto.rs"]
 mod mosquitto;
 #[cfg(test)]
+#[path = "uplink/post.rs"]
+mod post;
+#[cfg(test)]
 #[path = "uplink/support.rs"]
 mod support;
 

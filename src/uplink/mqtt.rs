@@ -4,7 +4,7 @@
 //! connection its CONNACK and, at last, why it ended, as a [`LinkError`] that says the way out. A
 //! connection is disposable: after any error a new one is made, and nothing is expected of the old
 //! one. What never happens: an earlier session of the broker is resumed (clean start, session expiry
-//! 0), the store alone remembers.
+//! 0), the store alone remembers; the connection waits for whoever takes what is published to us.
 //!
 //! The library wants its event loop polled without pause. [`poll_connections`] does that, as a task
 //! of its own.
@@ -14,6 +14,7 @@
     reason = "the libraries' error enums are long and grow; what is not named here is said in their words"
 )]
 
+mod mail;
 mod probe;
 
 pub use probe::probe;
@@ -35,14 +36,15 @@ use tokio::sync::{mpsc, oneshot};
 use super::Config;
 use super::encode::ocsf;
 use super::parcel::{Age, Format, Parcel};
+use super::post::Inbox;
 use super::topic::Topics;
 use super::trouble::{LinkError, classify_tls};
 
 /// The largest packet that is taken or sent.
-const MAX_PACKET: u32 = 256 * 1024;
+pub const MAX_PACKET: u32 = 256 * 1024;
 /// The longest that TCP, TLS and CONNECT together may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests that fit beside the window: birth, heartbeat, death and disconnect.
+/// Requests that fit beside the window: birth, heartbeat, notice, death and disconnect.
 const ROOM_FOR_CONTROL: usize = 8;
 
 /// What happened to a connection.
@@ -73,6 +75,7 @@ pub struct Job {
     event_loop: Box<EventLoop>,
     events: mpsc::Sender<LinkEvent>,
     dropped: oneshot::Receiver<()>,
+    inbox: Option<Inbox>,
     broker: String,
 }
 
@@ -84,12 +87,14 @@ pub struct Link {
     _keep: oneshot::Sender<()>,
 }
 
-/// Makes a connection. Nothing happens until its job is polled.
+/// Makes a connection. Nothing happens until its job is polled. What is published to us goes to the inbox; without one
+/// it is dropped.
 pub fn connect(
     config: &Config,
     topics: &Topics,
     tls: Arc<ClientConfig>,
     run: &str,
+    inbox: Option<Inbox>,
 ) -> Result<(Link, Job), LinkError> {
     let broker = format!("{}:{}", config.host, config.port);
     let mut options = MqttOptions::new(&config.gateway, (config.host.as_str(), config.port));
@@ -120,7 +125,7 @@ pub fn connect(
         })?;
     let (events_in, events) = mpsc::channel(4);
     let (keep, dropped) = oneshot::channel();
-    let job = Job { event_loop: Box::new(event_loop), events: events_in, dropped, broker };
+    let job = Job { event_loop: Box::new(event_loop), events: events_in, dropped, inbox, broker };
     Ok((Link { client, events, _keep: keep }, job))
 }
 
@@ -236,15 +241,20 @@ pub async fn poll_connections(mut jobs: mpsc::Receiver<Job>) {
 }
 
 async fn poll_job(job: Job) {
-    let Job { mut event_loop, events, dropped, broker } = job;
+    let Job { mut event_loop, events, dropped, inbox, broker } = job;
     tokio::select! {
-        () = poll_one(&mut event_loop, &events, &broker) => {}
+        () = poll_one(&mut event_loop, &events, inbox.as_ref(), &broker) => {}
         // The sender is never used, only dropped.
         _ = dropped => {}
     }
 }
 
-async fn poll_one(event_loop: &mut EventLoop, events: &mpsc::Sender<LinkEvent>, broker: &str) {
+async fn poll_one(
+    event_loop: &mut EventLoop,
+    events: &mpsc::Sender<LinkEvent>,
+    inbox: Option<&Inbox>,
+    broker: &str,
+) {
     let mut up = false;
     loop {
         let event = match event_loop.poll().await {
@@ -255,6 +265,12 @@ async fn poll_one(event_loop: &mut EventLoop, events: &mpsc::Sender<LinkEvent>, 
                     receive_maximum: limits.and_then(|all| all.receive_max).unwrap_or(u16::MAX),
                     max_packet: limits.and_then(|all| all.max_packet_size).unwrap_or(u32::MAX),
                 }
+            }
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                if let Some(inbox) = inbox {
+                    inbox.handle_publish(&publish.topic, &publish.payload);
+                }
+                continue;
             }
             Ok(_) => continue,
             Err(ConnectionError::RequestsDone) => LinkEvent::Down(None),

@@ -58,7 +58,7 @@ pub struct Wanted {
 pub enum PostEvent {
     /// A letter came. The same may come more than once.
     Letter(Letter),
-    /// A connection came up; what is wanted is subscribed to, and what the broker keeps comes now.
+    /// A connection came up. What is wanted is subscribed to, and what the broker keeps comes now.
     Connected,
     /// So many letters found no room, here between those before and after. What they said is not known; to have it,
     /// ask again.
@@ -176,15 +176,24 @@ impl Post {
         self.0.to_uplink.notified().await;
     }
 
-    /// What is wanted: topics, each with the number of its asking.
-    pub(super) fn wanted(&self) -> BTreeMap<String, u64> {
-        self.0.lock().wanted.clone()
+    /// What is wanted and for which `is_due` holds: topics, each with the number of its asking.
+    pub(super) fn wanted(&self, is_due: impl Fn(&str, u64) -> bool) -> Vec<(String, u64)> {
+        let state = self.0.lock();
+        let due = state.wanted.iter().filter(|(topic, ask)| is_due(topic, **ask));
+        due.map(|(topic, ask)| (topic.clone(), *ask)).collect()
     }
 
-    /// The first notice for which `is_due` holds, by topic and number.
+    /// Those that are wanted no more.
+    pub(super) fn unwanted<'a>(&self, topics: impl Iterator<Item = &'a String>) -> Vec<String> {
+        let state = self.0.lock();
+        topics.filter(|topic| !state.wanted.contains_key(*topic)).cloned().collect()
+    }
+
+    /// The oldest notice for which `is_due` holds, by topic and number.
     pub(super) fn notice(&self, is_due: impl Fn(&str, u64) -> bool) -> Option<(Notice, u64)> {
         let state = self.0.lock();
-        let due = state.notices.iter().find(|(topic, (number, _))| is_due(topic, *number));
+        let due = state.notices.iter().filter(|(topic, (number, _))| is_due(topic, *number));
+        let due = due.min_by_key(|(_, (number, _))| *number);
         due.map(|(topic, (number, payload))| {
             (Notice { topic: topic.clone(), payload: payload.clone() }, *number)
         })

@@ -4,6 +4,7 @@
 //! go to the store.
 
 pub mod change;
+mod mail;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use self::change::{Handle, LEAVE_WITHIN, Prepared, Ready, Turn};
+use self::mail::Mail;
 use super::Config;
 use super::encode::Encoder;
 use super::feeder::{Feeder, Shared, Source};
@@ -95,13 +97,14 @@ pub fn assemble<S: Source>(config: Config, source: S, around: Surroundings) -> R
     let encoder = Encoder::new(config.payload, topics.clone(), &config.gateway, store);
     let commits = source.commits();
     let (jobs, waiting) = mpsc::channel(1);
-    let Surroundings { clock, mut random, status, alive, vitals, post: _, stop } = around;
+    let Surroundings { clock, mut random, status, alive, vitals, post, stop } = around;
     let run = format!("{:016x}", random.next_u64());
     let feeder = Feeder::new(source, encoder, (Arc::clone(&clock), alive), Arc::clone(&shared));
     let (handle, commands) = Handle::new();
     let driver = Driver {
         store,
         turn: Turn::new(commands),
+        mail: Mail::new(post),
         backoff: Backoff::new(config.backoff),
         config,
         topics,
@@ -145,6 +148,7 @@ pub struct Driver {
     topics: Topics,
     store: StoreId,
     turn: Turn,
+    mail: Mail,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     random: Box<dyn Random>,
@@ -223,7 +227,8 @@ impl Driver {
         let files =
             Files { authorities: &config.authorities, certificate: &config.certificate, key: &config.key };
         let tls = tls::client_config(files, self.clock.now())?;
-        let (link, job) = mqtt::connect(config, &self.topics, tls, &self.run)?;
+        let inbox = self.mail.post().map(Post::inbox);
+        let (link, job) = mqtt::connect(config, &self.topics, tls, &self.run, inbox)?;
         // The receiver lives as long as the task that polls; without it nothing could be done anyway.
         let _ = self.jobs.send(job).await;
         Ok(link)
@@ -290,6 +295,7 @@ impl Driver {
                     self.shared.wake_feeder();
                 }
                 () = sleep(tick) => {}
+                news = self.mail.next() => self.handle_mail(news),
                 news = self.turn.next() => if let Some(prepared) = self.handle_news(news) {
                     if up {
                         let leaving = self.finish(link, replies, LEAVE_WITHIN);
@@ -322,6 +328,7 @@ impl Driver {
         self.report.now.connections += 1;
         self.report.state(State::Online, now);
         self.handle_good();
+        self.mail.handle_up();
         tracing::info!(receive_maximum, "connected to the broker");
         if let Some(birth) = link.announce(&self.topics, &self.run, "online") {
             replies.push(Box::pin(birth.map(|reply| (Sent::Birth, reply))));
@@ -346,6 +353,8 @@ impl Driver {
                 None => self.shared.lock().session.handle_heartbeat(),
             }
         }
+        // Before the readings: they would leave no place.
+        self.correspond(link);
         let mut started = false;
         loop {
             let next = self.shared.lock().session.poll_publish(now);
@@ -464,6 +473,7 @@ impl Driver {
             .take(HELD_SHOWN)
             .map(|(topic, reason)| (topic.to_owned(), reason))
             .collect();
+        status.correspondence = self.mail.status();
         status.unreadable_blocks = shared.unreadable;
         status.store_trouble.clone_from(&shared.trouble);
         drop(shared);

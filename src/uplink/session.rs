@@ -3,8 +3,8 @@
 //! In: [`Parcel`]s from the feeder, PUBACKs, the coming and going of the connection, `now`. Out:
 //! what to publish ([`Session::poll_publish`]), which blocks the broker has
 //! ([`Session::poll_acknowledge`]), whether to read the store again from its oldest unacknowledged
-//! block ([`Session::poll_rewind`]), when a heartbeat is due ([`Session::poll_heartbeat`]), and whether the
-//! connection is wedged ([`Session::stalled`]).
+//! block ([`Session::poll_rewind`]), when a heartbeat is due ([`Session::poll_heartbeat`]), whether there is a place
+//! for a notice ([`Session::poll_notice`]), and whether the connection is wedged ([`Session::stalled`]).
 //!
 //! What never happens: a block is acknowledged of which a publish did not get PUBACK 0x00 (or 0x10
 //! where nobody needs to subscribe); a publish that is not an alarm is started while an alarm waits;
@@ -116,6 +116,7 @@ pub struct Session {
     patience: u32,
     rewind_due: Option<Mono>,
     pulse: Pulse,
+    notice: Pulse,
 }
 
 impl Session {
@@ -139,6 +140,7 @@ impl Session {
             patience: PATIENCE,
             rewind_due: None,
             pulse: Pulse::new(limits.heartbeat),
+            notice: Pulse::new(None),
         }
     }
 
@@ -170,6 +172,7 @@ impl Session {
         self.patience = PATIENCE;
         self.rewind_due = None;
         self.pulse.handle_restart(connected);
+        self.notice.handle_restart(connected);
         self.held.retain(|_, held| !held.released);
         for held in self.held.values_mut() {
             // The parcel comes again from the store; it goes out when the hold is over.
@@ -248,21 +251,6 @@ impl Session {
         None
     }
 
-    /// Whether a heartbeat is to go out now. The caller then sends one, and calls
-    /// [`Session::handle_heartbeat`] when it is answered.
-    pub fn poll_heartbeat(&mut self, now: Mono) -> bool {
-        let starts = self.heartbeat_at().is_some_and(|at| at <= now);
-        if starts {
-            self.pulse.start(now);
-        }
-        starts
-    }
-
-    /// Takes the PUBACK of a heartbeat, whatever it says: the next one is a new one.
-    pub fn handle_heartbeat(&mut self) {
-        self.pulse.handle_answer();
-    }
-
     /// The next block of which the broker has every record.
     pub fn poll_acknowledge(&mut self) -> Option<Seq> {
         self.done.pop_front()
@@ -282,7 +270,10 @@ impl Session {
         let wedged = self.oldest().map(|since| since + self.limits.stalled_after);
         let may_start = |(topic, held): &(&String, &Held)| held.probe.is_some() && !self.is_flying(topic);
         let probe = self.held.iter().filter(may_start).map(|(_, held)| held.due).min();
-        [wedged, probe, self.rewind_due, self.heartbeat_at()].into_iter().flatten().min()
+        [wedged, probe, self.rewind_due, self.start_at(&self.pulse), self.start_at(&self.notice)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// How long the oldest publish has waited for its PUBACK, when that is too long. Decided by the
@@ -313,12 +304,13 @@ impl Session {
     fn oldest(&self) -> Option<Mono> {
         // Tickets count up, so the first is the oldest.
         let parcel = self.flying.first_key_value().map(|(_, flying)| flying.since);
-        [parcel, self.pulse.flying()].into_iter().flatten().min()
+        [parcel, self.pulse.flying(), self.notice.flying()].into_iter().flatten().min()
     }
 
     /// How many places of the window are taken.
     fn taken(&self) -> usize {
-        self.flying.len() + usize::from(self.pulse.flying().is_some())
+        let beside = [&self.pulse, &self.notice].into_iter().filter(|pulse| pulse.flying().is_some());
+        self.flying.len() + beside.count()
     }
 
     /// Whether nothing but an alarm may be started: a place in the window is kept for the alarm that
@@ -327,14 +319,6 @@ impl Session {
         let kept = if self.window > 1 { (self.window / 8).max(1) } else { 0 };
         let full = self.taken() + kept >= self.window || self.flying_bytes >= MAX_BYTES_IN_FLIGHT;
         full && self.taken() > 0
-    }
-
-    /// From when on a heartbeat may start, if nothing changes.
-    fn heartbeat_at(&self) -> Option<Mono> {
-        if !self.connected || !self.queue(Stream::Alarm).is_empty() || self.is_full() {
-            return None;
-        }
-        self.pulse.may_start_at(self.alarms_drained)
     }
 
     fn queue(&self, stream: Stream) -> &VecDeque<Parcel> {

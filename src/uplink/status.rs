@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::post::Counts;
 use crate::device::observation::Lane;
 use crate::time::Mono;
 
@@ -41,6 +42,8 @@ pub struct Status {
     pub refused_blocks: u64,
     /// Blocks that could not be decoded or encoded. They stay in the store.
     pub unreadable_blocks: u64,
+    /// Documents in, notices out.
+    pub correspondence: Correspondence,
     /// Whole days until this gateway's certificate expires; negative when it has.
     pub certificate_days_left: Option<i64>,
 }
@@ -64,6 +67,20 @@ pub enum State {
     },
     /// Ended in order.
     Stopped,
+}
+
+/// Documents that came and notices that went out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Correspondence {
+    /// What came.
+    pub came: Counts,
+    /// Topics that the broker does not let us subscribe to, with the reason code of its SUBACK. Nothing of them
+    /// arrives until its access list is mended.
+    pub unreadable: Vec<(String, u8)>,
+    /// Notices that the broker took; the same again after each connection.
+    pub notices: u64,
+    /// Topics whose notice the broker does not take, with the reason code of its PUBACK.
+    pub refused: Vec<(String, u8)>,
 }
 
 /// Counters of one lane.

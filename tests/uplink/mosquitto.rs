@@ -36,6 +36,16 @@ impl Mosquitto {
     }
 
     pub(crate) fn start_with(certificates: &Certificates, setup: &Setup<'_>) -> Self {
+        Self::start_from(certificates, setup, "")
+    }
+
+    /// With more lines in its configuration.
+    pub(crate) fn start_and(certificates: &Certificates, lines: &str) -> Self {
+        let setup = Setup { server: &certificates.server, tls: "TLSv1.3", acl: None };
+        Self::start_from(certificates, &setup, lines)
+    }
+
+    fn start_from(certificates: &Certificates, setup: &Setup<'_>, lines: &str) -> Self {
         // Free at this moment; nobody else asks for it in the next.
         let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut text = format!(
@@ -49,6 +59,7 @@ impl Mosquitto {
         if let Some(acl) = setup.acl {
             writeln!(text, "acl_file {}", acl.display()).unwrap();
         }
+        text.push_str(lines);
         let config = certificates.path().join(format!("mosquitto-{port}.conf"));
         File::create(&config).unwrap().write_all(text.as_bytes()).unwrap();
         // mosquitto can set only the lowest version itself.

@@ -19,7 +19,9 @@ use wardline::lab::samples::measured;
 use wardline::policy::DeviceCard;
 use wardline::store::Seq;
 use wardline::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
-use wardline::uplink::{self, Config, Payload, Status, Stop, Subscriber, Surroundings, Vitals};
+use wardline::uplink::{
+    self, Config, Payload, Post, PostOffice, Status, Stop, Subscriber, Surroundings, Vitals,
+};
 
 /// Nothing that a test waits for takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -209,6 +211,16 @@ impl Running {
     }
 
     pub(crate) fn start_with(config: Config, ward: &Ward, vitals: Option<Vitals>) -> Self {
+        Self::start_from(config, ward, (vitals, None))
+    }
+
+    /// With the post.
+    pub(crate) fn start_with_post(config: Config, ward: &Ward) -> (Self, PostOffice) {
+        let (office, post) = uplink::post();
+        (Self::start_from(config, ward, (None, Some(post))), office)
+    }
+
+    fn start_from(config: Config, ward: &Ward, (vitals, post): (Option<Vitals>, Option<Post>)) -> Self {
         let (status_in, status) = watch::channel(Status::default());
         let (stop, stop_out) = watch::channel(Stop::Run);
         let around = Surroundings {
@@ -217,7 +229,7 @@ impl Running {
             status: status_in,
             alive: Box::new(|_| {}),
             vitals,
-            post: None,
+            post,
             stop: stop_out,
         };
         let parts = uplink::assemble(config, ward.store.clone(), around).unwrap();

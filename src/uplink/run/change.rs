@@ -8,6 +8,8 @@
 //! - At the same broker a second connection with the same client id would end the first (MQTT 5, section
 //!   3.1.4). So files, name, network and TLS are tried first, without CONNECT; then the old one is finished as
 //!   above, and the new one made. When that one gets no CONNACK, the old settings are gone back to.
+//! - Subscriptions and notices go with it: like any other connection, the new one subscribes to what is wanted and gives
+//!   the broker what it is to keep.
 //!
 //! What is not acknowledged by then is sent again by the new connection: at least once, as after any loss of a
 //! connection. Another name of the same broker is found out by the broker, which ends the old connection.
@@ -25,6 +27,7 @@ use crate::time::Now;
 use crate::uplink::Config;
 use crate::uplink::encode::Encoder;
 use crate::uplink::mqtt::{self, Job, Link, LinkEvent};
+use crate::uplink::post::{Inbox, Post};
 use crate::uplink::tls::{self, Files};
 use crate::uplink::topic::Topics;
 
@@ -126,7 +129,8 @@ impl Driver {
             News::Asked(command) => {
                 let now = self.clock.now();
                 let present = (self.config.gateway.clone(), self.broker());
-                let work = prepare(command, present, (self.jobs.clone(), self.run.clone()), now);
+                let inbox = self.mail.post().map(Post::inbox);
+                let work = prepare(command, present, (self.jobs.clone(), self.run.clone(), inbox), now);
                 self.turn.preparing = Some(work.boxed());
                 None
             }
@@ -171,13 +175,11 @@ impl Driver {
     }
 }
 
+/// What a second connection needs from around it.
+type Around = (mpsc::Sender<Job>, String, Option<Inbox>);
+
 /// Tries what can be tried while the old connection is there. `None`: it was told why not.
-async fn prepare(
-    command: Command,
-    present: (String, String),
-    around: (mpsc::Sender<Job>, String),
-    now: Now,
-) -> Option<Prepared> {
+async fn prepare(command: Command, present: (String, String), around: Around, now: Now) -> Option<Prepared> {
     let Command { config, reply } = command;
     match try_out(&config, present, around, now).await {
         Ok((topics, link)) => Some(Prepared { config, topics, link, reply }),
@@ -191,7 +193,7 @@ async fn prepare(
 async fn try_out(
     config: &Config,
     (gateway, broker): (String, String),
-    (jobs, run): (mpsc::Sender<Job>, String),
+    (jobs, run, inbox): Around,
     now: Now,
 ) -> Result<(Topics, Option<Ready>), String> {
     if config.gateway != gateway {
@@ -206,7 +208,8 @@ async fn try_out(
         mqtt::probe(config, tls).await.map_err(|error| error.to_string())?;
         return Ok((topics, None));
     }
-    let (mut link, job) = mqtt::connect(config, &topics, tls, &run).map_err(|error| error.to_string())?;
+    let (mut link, job) =
+        mqtt::connect(config, &topics, tls, &run, inbox).map_err(|error| error.to_string())?;
     // The receiver lives as long as the task that polls; without it no event comes.
     let _ = jobs.send(job).await;
     match timeout(CONNACK_WITHIN, link.events.recv()).await {

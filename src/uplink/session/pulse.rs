@@ -1,11 +1,13 @@
-//! When the next heartbeat goes out.
+//! When the next heartbeat goes out, and the next notice.
 //!
 //! At once after connecting, then at a steady pace; the next only after the last was answered, so none
 //! ever waits behind another. A heartbeat is no alarm: it takes a place in the window like a reading does,
-//! and waits like one.
+//! and waits like one. A notice, whatever it says, keeps to the same rules, but goes when there is one and not
+//! at a pace.
 
 use std::time::Duration;
 
+use super::{Session, Stream};
 use crate::time::Mono;
 
 /// How long a heartbeat waits for the alarm lane to be drained. Beyond that it goes between two alarms:
@@ -37,6 +39,11 @@ impl Pulse {
         self.due = self.due.filter(|_| connected);
     }
 
+    /// One waits to go out.
+    fn ask(&mut self, now: Mono) {
+        self.due.get_or_insert(now);
+    }
+
     /// From when on one may start, as things are with the alarms.
     pub(super) fn may_start_at(&self, alarms_drained: bool) -> Option<Mono> {
         let due = self.due.filter(|_| self.flying.is_none())?;
@@ -57,5 +64,46 @@ impl Pulse {
     /// Since when one waits for its answer.
     pub(super) const fn flying(&self) -> Option<Mono> {
         self.flying
+    }
+}
+
+impl Session {
+    /// Whether a heartbeat is to go out now. The caller then sends one, and calls
+    /// [`Session::handle_heartbeat`] when it is answered.
+    pub fn poll_heartbeat(&mut self, now: Mono) -> bool {
+        let starts = self.start_at(&self.pulse).is_some_and(|at| at <= now);
+        if starts {
+            self.pulse.start(now);
+        }
+        starts
+    }
+
+    /// Takes the PUBACK of a heartbeat, whatever it says: the next one is a new one.
+    pub fn handle_heartbeat(&mut self) {
+        self.pulse.handle_answer();
+    }
+
+    /// Whether the notice that waits is to go out now. The caller then sends it, and calls
+    /// [`Session::handle_notice`] when it is answered or could not be sent.
+    pub fn poll_notice(&mut self, now: Mono) -> bool {
+        self.notice.ask(now);
+        let starts = self.start_at(&self.notice).is_some_and(|at| at <= now);
+        if starts {
+            self.notice.start(now);
+        }
+        starts
+    }
+
+    /// Takes the PUBACK of a notice, whatever it says.
+    pub fn handle_notice(&mut self) {
+        self.notice.handle_answer();
+    }
+
+    /// From when on one may start, if nothing changes.
+    pub(super) fn start_at(&self, pulse: &Pulse) -> Option<Mono> {
+        if !self.connected || !self.queue(Stream::Alarm).is_empty() || self.is_full() {
+            return None;
+        }
+        pulse.may_start_at(self.alarms_drained)
     }
 }

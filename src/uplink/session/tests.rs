@@ -431,3 +431,24 @@ fn a_heartbeat_that_nobody_answers_shows_a_wedged_connection() {
     assert_eq!(session.stalled(at(30_000)), Some(Duration::from_secs(30)));
     assert_eq!(session.in_flight(), 0, "nothing of the store waits for it");
 }
+
+#[test]
+fn a_notice_takes_one_place_waits_behind_alarms_and_counts_as_wedged() {
+    let mut session = online(Limits { window: 8, ..LIMITS }, &["a", "alarm"]);
+    session.handle_parcel(parcel(Stream::Alarm, 1, "alarm", true));
+    assert!(!session.poll_notice(at(0)), "an alarm waits");
+    let alarm = take(&mut session, 0);
+    assert!(session.poll_notice(at(0)) && !session.poll_notice(at(0)), "one at a time");
+    session.handle_puback(alarm[0].0, 0x00, at(1), &mut Most);
+    for block in 2..12 {
+        session.handle_parcel(parcel(Stream::Live, block, "a", true));
+    }
+    assert_eq!(take(&mut session, 1).len(), 6, "one place is the notice's, one is kept for an alarm");
+    assert_eq!(session.oldest_age(at(5_000)), Some(Duration::from_secs(5)));
+    session.handle_notice();
+    assert_eq!(take(&mut session, 1).len(), 1);
+    assert!(!session.poll_notice(at(2)), "the window is full but for the alarm's place");
+    assert!(session.poll_timeout().is_some_and(|next| next > at(2)), "and nothing is to be done at once");
+    session.handle_restart(false);
+    assert!(!session.poll_notice(at(3)), "not while nobody is there");
+}
