@@ -14,6 +14,7 @@
 
 pub mod change;
 pub mod changer;
+pub mod fleet;
 pub mod heartbeat;
 pub mod intake;
 pub mod notebook;
@@ -33,6 +34,7 @@ use crate::config::{Config, Keys, Problems};
 use crate::device::Report;
 use crate::envelope::block::BlockHeader;
 use crate::envelope::keys::{Kek, KeyError, KeyRing, KeySource as _, WardKey};
+use crate::fleet::member::View;
 use crate::host::audit::AuditLog;
 use crate::host::clock::{SystemClock, boot_id};
 use crate::host::heartbeat::Heartbeat;
@@ -44,11 +46,14 @@ use crate::link::ble::pairing::Proofs;
 use crate::policy::{DeviceRule, Gatekeeper};
 use crate::store::{self, StoreError, StoreId};
 use crate::time::{Clock, Now};
+use crate::uplink::post::Post;
 use crate::uplink::topic::TopicError;
 use crate::uplink::{self, Stop};
 
 use change::groups;
 pub use changer::{Changer, Refused};
+use fleet::Daemon;
+pub use fleet::Fleet;
 use heartbeat::Beats;
 use intake::Intake;
 use notebook::Shelf;
@@ -112,28 +117,38 @@ pub enum GatewayError {
 /// Reads the configuration again, as it was read at the start.
 pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 
-/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). With SIGHUP it takes what `reread` gives.
-pub fn run(config: Config, reread: Reread) -> Result<(), GatewayError> {
-    run_with(config, reread, Arc::new(RealLinks))
+/// Runs the daemon until it is told to stop (SIGTERM, SIGINT). With SIGHUP it takes what `reread` gives, and as a
+/// member of a fleet what that pushes.
+pub fn run(config: Config, reread: Reread, fleet: Option<Fleet>) -> Result<(), GatewayError> {
+    block_on(daemon(config, reread, Arc::new(RealLinks), fleet))
 }
 
 /// Runs the daemon with links of the caller's making.
 pub fn run_with(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<(), GatewayError> {
+    block_on(daemon(config, reread, links, None))
+}
+
+fn block_on(daemon: impl Future<Output = Result<(), GatewayError>>) -> Result<(), GatewayError> {
     // Two workers: one core may be busy with TLS while the other answers a pump in time.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|source| GatewayError::System { what: "a runtime", source })?;
-    let result = runtime.block_on(daemon(config, reread, links));
+    let result = runtime.block_on(daemon);
     // Whatever still blocks a thread here has had its grace.
     runtime.shutdown_background();
     result
 }
 
-async fn daemon(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<(), GatewayError> {
+async fn daemon(
+    config: Config,
+    reread: Reread,
+    links: Arc<dyn Links>,
+    fleet: Option<Fleet>,
+) -> Result<(), GatewayError> {
     let mut signals = Signals::new()?;
-    let mut running = start(config, reread, links).await?;
+    let mut running = start(config, reread, links, fleet).await?;
     notify::ready("running");
     tracing::info!("running");
     let ended = running.until_told(&mut signals).await;
@@ -149,7 +164,12 @@ async fn daemon(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result
 }
 
 /// Opens everything, then starts it, left to right.
-async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<Running, GatewayError> {
+async fn start(
+    config: Config,
+    reread: Reread,
+    links: Arc<dyn Links>,
+    fleet: Option<Fleet>,
+) -> Result<Running, GatewayError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (started, boot) = (clock.now(), boot_id());
     let (ring, ward, keys) = load_keys(&config.keys)?;
@@ -169,7 +189,9 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
     let mut parts = Parts { supervisor: &mut supervisor, clock: &clock, hearts: Vec::new() };
     let beats = Beats::new(Arc::clone(&origin), stats.clone());
     let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
-    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe()))?;
+    let (office, post) = uplink::post::post();
+    let mail = fleet.is_some().then_some(post);
+    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe(), mail))?;
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
     let (to_intake, changes) = mpsc::channel(1);
@@ -192,16 +214,41 @@ async fn start(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<
     }
 
     let (clock_of_status, centrals) = (Arc::clone(&clock), sessions.radios());
-    let sources = Sources { origin, clock: clock_of_status, shown, stats, uplink: uplink_shown, centrals };
-    start_status(&mut supervisor, (socket, sources), stop_uplink.subscribe());
+    let (view, fleet_shown) = watch::channel(View::default());
+    let fleet_shown = fleet.is_some().then_some(fleet_shown);
+    let sources = Sources {
+        origin,
+        clock: clock_of_status,
+        shown,
+        stats,
+        uplink: uplink_shown,
+        centrals,
+        fleet: fleet_shown,
+    };
+    let sources = Arc::new(sources);
+    start_status(&mut supervisor, (socket, Arc::clone(&sources)), stop_uplink.subscribe());
     let (asks, requests) = Changer::new();
+    let (in_force, holds) = watch::channel(Arc::new(config.clone()));
+    if let Some(fleet) = fleet {
+        let daemon =
+            Daemon { changer: asks.clone(), sources, hearts: hearts.clone(), in_force: holds, office, view };
+        start_fleet(&mut supervisor, fleet, daemon, stop_uplink.subscribe());
+    }
     Ok(Running {
         supervisor,
         stop_uplink,
         hearts,
         clock,
         reports: Some(reports),
-        present: Present { config, roster, sessions, mark: changer::mark(&ward), uplink, intake: to_intake },
+        present: Present {
+            config,
+            roster,
+            sessions,
+            mark: changer::mark(&ward),
+            uplink,
+            intake: to_intake,
+            in_force,
+        },
         requests,
         changer: asks,
         reread,
@@ -272,7 +319,12 @@ impl Parts<'_> {
         &mut self,
         config: &Config,
         reader: store::Reader,
-        (status, beats, stop): (watch::Sender<uplink::Status>, Beats, watch::Receiver<Stop>),
+        (status, beats, stop, post): (
+            watch::Sender<uplink::Status>,
+            Beats,
+            watch::Receiver<Stop>,
+            Option<Post>,
+        ),
     ) -> Result<uplink::Handle, GatewayError> {
         let around = uplink::Surroundings {
             clock: Arc::clone(self.clock),
@@ -283,7 +335,7 @@ impl Parts<'_> {
                 Box::new(move |now| heart.beat(now))
             },
             vitals: Some(Box::new(move |now| beats.beat(now))),
-            post: None,
+            post,
             stop,
         };
         let uplink = uplink::assemble(config.uplink.clone(), reader, around)?;
@@ -331,12 +383,21 @@ impl Parts<'_> {
 
 fn start_status(
     supervisor: &mut Supervisor,
-    (socket, sources): (StatusSocket, Sources),
+    (socket, sources): (StatusSocket, Arc<Sources>),
     mut stop: watch::Receiver<Stop>,
 ) {
     supervisor.task("status", async move {
         tokio::select! {
             () = socket.serve(|| sources.snapshot()) => Ok(()),
+            _ = stop.wait_for(|stop| *stop != Stop::Run) => Ok(()),
+        }
+    });
+}
+
+fn start_fleet(supervisor: &mut Supervisor, fleet: Fleet, daemon: Daemon, mut stop: watch::Receiver<Stop>) {
+    supervisor.task("fleet", async move {
+        tokio::select! {
+            () = fleet.run(daemon) => Ok(()),
             _ = stop.wait_for(|stop| *stop != Stop::Run) => Ok(()),
         }
     });

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Catalogue, Environment, Loaded, Problems, load};
+use crate::config::{Catalogue, Environment, Loaded, Membership, Problems, Pushed, load_with, membership};
 use crate::host::process;
 use exit::{Exit, Failure};
 
@@ -101,7 +101,17 @@ struct Folder {
 
 impl Folder {
     fn load(&self) -> Result<Loaded, Problems> {
-        load(&self.config, &Environment::new(std::env::vars_os()), &Catalogue::shipped())
+        self.load_with(None)
+    }
+
+    /// With what the fleet pushed.
+    fn load_with(&self, pushed: Option<&Pushed>) -> Result<Loaded, Problems> {
+        load_with(&self.config, &Environment::new(std::env::vars_os()), &Catalogue::shipped(), pushed)
+    }
+
+    /// Whether the gateway takes anything from a fleet.
+    fn membership(&self) -> Option<Membership> {
+        membership(&self.config, &Environment::new(std::env::vars_os()))
     }
 
     fn load_or_fail(&self) -> Result<Loaded, Failure> {

@@ -6,13 +6,17 @@ use tracing::level_filters::LevelFilter;
 
 use super::exit::{Exit, Failure};
 use super::{Folder, out};
-use crate::config::LogLevel;
-use crate::gateway::{self, GatewayError};
+use crate::config::{Loaded, LogLevel, Membership, Problems};
+use crate::fleet::member::boot::{self, Boot, boot};
+use crate::fleet::member::{Effective, Load};
+use crate::fleet::trust::Recipient;
+use crate::gateway::{self, Fleet, GatewayError};
 use crate::host::{log, process};
 
 /// Loads the configuration and runs the gateway with it until it is told to stop.
 pub(super) fn run(folder: &Folder) -> Result<(), Failure> {
-    let loaded = folder.load_or_fail()?;
+    let Begun { loaded, fleet, effective, remarks } =
+        begin(folder).map_err(|problems| Failure::new(Exit::Config, problems))?;
     for note in &loaded.notes {
         out::remark(format_args!("note: {note}"));
     }
@@ -20,9 +24,39 @@ pub(super) fn run(folder: &Folder) -> Result<(), Failure> {
     if let Some(warning) = process::swap_warning() {
         tracing::warn!("{warning}");
     }
+    for remark in remarks {
+        tracing::error!(fleet = remark, "found at the start");
+    }
     let again = folder.clone();
-    let reread = Arc::new(move || again.load().map(|loaded| loaded.config));
-    gateway::run(loaded.config, reread).map_err(|error| Failure::new(exit(&error), error))
+    let reread = Arc::new(move || again.load_with(effective.pushed().as_ref()).map(|loaded| loaded.config));
+    gateway::run(loaded.config, reread, fleet).map_err(|error| Failure::new(exit(&error), error))
+}
+
+/// What the daemon begins with.
+struct Begun {
+    loaded: Loaded,
+    fleet: Option<Fleet>,
+    /// What the fleet pushes, for whoever reads the files again.
+    effective: Effective,
+    remarks: Vec<String>,
+}
+
+/// The files, and what the fleet pushed where the gateway is in one.
+fn begin(folder: &Folder) -> Result<Begun, Problems> {
+    let Some(membership) = folder.membership() else {
+        let (loaded, effective) = (folder.load()?, Effective::default());
+        return Ok(Begun { loaded, fleet: None, effective, remarks: Vec::new() });
+    };
+    let Membership { folder: kept, organisation, gateway } = membership;
+    let recipient = Recipient { organisation, gateway };
+    let Boot { loaded, membership, remarks } = boot(&kept, recipient, |pushed| folder.load_with(pushed))?;
+    let effective = match &membership {
+        boot::Membership::Member(enrolled) => enrolled.effective(),
+        boot::Membership::Locked(_) => Effective::default(),
+    };
+    let again = folder.clone();
+    let load: Load = Arc::new(move |pushed| again.load_with(pushed));
+    Ok(Begun { loaded, fleet: Some(Fleet { membership, load }), effective, remarks })
 }
 
 const fn level(level: LogLevel) -> LevelFilter {

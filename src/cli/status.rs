@@ -82,6 +82,7 @@ fn print<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {
     print_keys(out, snapshot)?;
     print_uplink(out, snapshot)?;
     print_store(out, snapshot)?;
+    print_fleet(out, snapshot)?;
     print_radios(out, &snapshot.radios)?;
     print_lanes(out, snapshot)?;
     print_devices(out, &snapshot.devices)?;
@@ -160,6 +161,29 @@ fn print_store<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()
     }
     if let Some(error) = &store.last_error {
         out.line(format_args!("         last error: {}", clean(error)))?;
+    }
+    Ok(())
+}
+
+/// Nothing for a gateway that is in no fleet.
+fn print_fleet<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {
+    let Some(fleet) = &snapshot.fleet else { return Ok(()) };
+    let runs = fleet.bundle.map_or_else(|| "the files".to_owned(), |version| format!("bundle {version}"));
+    let colour = match fleet.standing.as_str() {
+        "failed" | "stale" | "locked" => Colour::Bad,
+        _ => Colour::Good,
+    };
+    let runs = out.paint(colour, &runs);
+    out.line(format_args!("fleet    {runs} of group {}; {}", clean(&fleet.group), clean(&fleet.detail)))?;
+    if let Some(trial) = &fleet.trial {
+        out.line(format_args!(
+            "         bundle {} is on trial for another {}",
+            trial.bundle,
+            age(Some(trial.left_ms))
+        ))?;
+        for waits in &trial.waits_for {
+            out.line(format_args!("         not yet: {}", clean(waits)))?;
+        }
     }
     Ok(())
 }

@@ -51,6 +51,15 @@ impl Problems {
         self.list.is_empty()
     }
 
+    /// The same problem of some keys of a file.
+    pub fn of<'k>(file: &str, keys: impl IntoIterator<Item = &'k str>, reason: &str) -> Self {
+        let mut problems = Self::default();
+        for key in keys {
+            problems.push(file, key, reason);
+        }
+        problems
+    }
+
     pub(super) fn push(&mut self, file: &str, key: &str, reason: impl Into<String>) {
         if self.list.len() >= MAX_PROBLEMS {
             self.more = self.more.saturating_add(1);

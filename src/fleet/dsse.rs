@@ -151,8 +151,13 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     message
 }
 
+/// Bytes as base64.
+pub fn encode(bytes: &[u8]) -> String {
+    Base64::encode_string(bytes)
+}
+
 /// Base64 as bytes. The specification allows the standard and the URL-safe alphabet.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     Base64::decode_vec(text).or_else(|_| Base64Url::decode_vec(text)).ok()
 }
 

@@ -8,6 +8,7 @@ use super::pump::Shown;
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::envelope::keys::{KekId, Protection};
+use crate::fleet::member::View;
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
 use crate::link::ble::{self, Handle};
 use crate::store::{self, StoreId};
@@ -58,6 +59,8 @@ pub struct Sources {
     pub uplink: watch::Receiver<uplink::Status>,
     /// The radios.
     pub centrals: watch::Receiver<Vec<Handle>>,
+    /// Where it stands with its fleet, if it is in one.
+    pub fleet: Option<watch::Receiver<View>>,
 }
 
 impl Sources {
@@ -90,6 +93,7 @@ impl Sources {
             uplink: uplink_view(&uplink, now.mono),
             radios: self.centrals.borrow().iter().map(|central| radio(central.status())).collect(),
             unlisted: self.unlisted(),
+            fleet: self.fleet.as_ref().map(|fleet| fleet.borrow().clone()),
             warnings: Vec::new(),
         };
         snapshot.warnings = Self::warnings(&snapshot, &uplink);
@@ -166,6 +170,8 @@ impl Sources {
         if !snapshot.time_synced {
             warnings.push("the clock follows no reference: stamps say so".to_owned());
         }
+        let trouble = snapshot.fleet.as_ref().and_then(|fleet| fleet.trouble.as_ref());
+        warnings.extend(trouble.map(|why| format!("fleet: {why}")));
         warnings.truncate(MAX_WARNINGS);
         warnings
     }

@@ -24,7 +24,7 @@ use crate::time::Clock;
 use crate::uplink::{self, Stop};
 
 /// How long a heart may stand still before the watchdog is no longer fed.
-const HEART_STANDS_STILL: Duration = Duration::from_secs(10);
+pub(super) const HEART_STANDS_STILL: Duration = Duration::from_secs(10);
 
 /// How often the hearts are looked at when no service manager says how often.
 const LOOK_AT_HEARTS: Duration = Duration::from_secs(10);
@@ -53,6 +53,8 @@ pub(super) struct Present {
     pub(super) mark: String,
     pub(super) uplink: uplink::Handle,
     pub(super) intake: mpsc::Sender<Ordered>,
+    /// The configuration that holds, for whoever asks.
+    pub(super) in_force: watch::Sender<Arc<Config>>,
 }
 
 /// Who waits for a change; nobody when the operator asked by SIGHUP.
@@ -128,6 +130,7 @@ impl Present {
         for seat in seats {
             self.sessions.start(supervisor, seat);
         }
+        self.in_force.send_replace(Arc::new(config.clone()));
         (self.config, self.roster) = (config, roster);
         plan
     }
@@ -135,7 +138,7 @@ impl Present {
 
 impl Running {
     /// Asks this daemon to change.
-    #[expect(dead_code, reason = "what drives changes from within comes with the fleet's delivery")]
+    #[expect(dead_code, reason = "whoever asks is given its own when the daemon starts")]
     pub(super) fn changer(&self) -> Changer {
         self.changer.clone()
     }

@@ -26,6 +26,14 @@ pub fn seal_off() -> io::Result<()> {
     Ok(())
 }
 
+/// How much memory of this process is resident, in bytes (proc(5), `VmRSS`); `None` when nobody says.
+pub fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1_024)
+}
+
 /// Why this process's memory may be written to a disk, in words; `None` when it cannot.
 pub fn swap_warning() -> Option<String> {
     swap_warning_of(Path::new("/"))

@@ -1,13 +1,13 @@
 //! What is known of one device: its link, who it said it is, what was counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::expects_the_same;
 use super::event::{Detection, Event};
 use super::identity::mismatch;
 use super::silence::Known;
 use super::{Admitted, DeviceRule, Refusal, Trust, Verdict};
-use crate::device::observation::{Observation, Phase};
+use crate::device::observation::{Observation, Phase, Value};
 use crate::device::pin::Pin;
 use crate::device::{DeviceIndex, FaultKind, Identity};
 use crate::time::Now;
@@ -48,6 +48,9 @@ impl RefusalKind {
         }
     }
 }
+
+/// The most alarms of one device that are kept apart: one is enough to say that one is on.
+const MOST_ALARMS: usize = 256;
 
 /// Whether something that happened `count` times should be logged this time: at 1, 10, 100, ...
 pub const fn should_log(count: u64) -> bool {
@@ -90,6 +93,8 @@ pub struct DeviceState {
     refused: BTreeMap<RefusalKind, u64>,
     faults: BTreeMap<FaultKind, u64>,
     worth_logging: bool,
+    /// The alarms that are on, by code and channel: as many as are kept.
+    alarms: BTreeSet<(String, u8)>,
     /// When something of it, or of a part behind its port, was last admitted.
     last_sign: Option<Now>,
     /// The last that was known before the present silence was told.
@@ -156,6 +161,12 @@ impl DeviceState {
     /// What the device last said of itself, on whichever connection.
     pub const fn stated(&self) -> Option<&Identity> {
         self.stated.as_ref()
+    }
+
+    /// Whether an alarm of it is on, as far as is known: one that is not connected, or silent for longer than it
+    /// may be, says nothing of its alarms.
+    pub fn is_in_alarm(&self) -> bool {
+        !self.alarms.is_empty() && self.link == LinkState::Up && self.silent.is_none()
     }
 
     /// Whether it has proved on the present connection that it is the right one.
@@ -380,10 +391,22 @@ impl DeviceState {
             let reference = observation.metric.reference;
             return self.refuse(Refusal::Element { device: rule.card.id.clone(), reference });
         }
+        self.note_alarm(&observation);
         self.last_reading = Some(at);
         self.fruitless = 0;
         self.worth_logging = false;
         Verdict::Admit(self.numbered(observation, device, at))
+    }
+
+    /// What a device tells of the past is no alarm now.
+    fn note_alarm(&mut self, observation: &Observation) {
+        let (Value::Alarm(alarm), None) = (&observation.value, &observation.record) else { return };
+        let key = (alarm.code.clone(), observation.channel);
+        match alarm.phase {
+            Phase::End => drop(self.alarms.remove(&key)),
+            Phase::Start | Phase::Update if self.alarms.len() < MOST_ALARMS => drop(self.alarms.insert(key)),
+            Phase::Start | Phase::Update => {}
+        }
     }
 
     pub(super) fn handle_fault(&mut self, kind: FaultKind) {

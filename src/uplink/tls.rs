@@ -5,6 +5,7 @@
 //! version of TLS is spoken.
 
 mod revocation;
+mod witness;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::envelope::keys::{KeyError, open_secret};
 use crate::time::{ClockSync, Now, Wall};
 pub use revocation::{Outdated, Revocation, Rule};
+pub use witness::Witness;
 
 /// The largest PEM file that is read: a chain of a few certificates is a hundredth of it.
 const MAX_FILE: u64 = 1024 * 1024;

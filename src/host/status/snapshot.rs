@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::device::Identity as StatedIdentity;
+use crate::fleet::member::View;
 use crate::policy::{DeviceRule, DeviceState, LinkState};
 use crate::time::{Mono, Now};
 
@@ -58,6 +59,8 @@ pub struct Snapshot {
     pub radios: Vec<Radio>,
     /// Devices that were seen and are not in the allowlist; at most [`MAX_UNLISTED`].
     pub unlisted: Vec<Unlisted>,
+    /// Where the gateway stands with its fleet; `null`: it is in none.
+    pub fleet: Option<View>,
     /// What a person should look at; at most [`MAX_WARNINGS`].
     pub warnings: Vec<String>,
 }

@@ -1,0 +1,235 @@
+//! The daemon as a member of its fleet: what [`Task`] needs of it.
+//!
+//! In: another configuration, the question how the gateway is. Out: the configuration in force or the reason why
+//! not, what is measured, a signature. Nothing is decided here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::change::Plan;
+use super::changer::{Changer, Refused};
+use super::report::Sources;
+use super::running::HEART_STANDS_STILL;
+use crate::config::{Config, Loaded, Problems, Pushed};
+use crate::device::FaultKind;
+use crate::fleet::documents::Stamp;
+use crate::fleet::documents::reported::{self, ReportKey, Spool};
+use crate::fleet::dsse;
+use crate::fleet::health::{DeviceVitals, Vitals};
+use crate::fleet::member::boot::Membership;
+use crate::fleet::member::run::{Gateway, Signed, Task, Who};
+use crate::fleet::member::{About, Fault, Load, Signs, Told, View};
+use crate::host::heartbeat::{Heartbeat, standing_still};
+use crate::host::process;
+use crate::host::supervisor::blocking;
+use crate::policy::{DeviceRule, DeviceState};
+use crate::time::{Mono, Now};
+use crate::uplink::post::PostOffice;
+use crate::uplink::tls::Witness;
+use crate::uplink::{self, State};
+
+/// How long after the start a device has time to say whether an alarm of it is active.
+const HEARD_WITHIN: Duration = Duration::from_secs(60);
+
+/// The longest certificate chain that a report takes, in characters of base64.
+const MAX_CHAIN: usize = 4_096;
+
+/// What the daemon is given to be a member.
+pub struct Fleet {
+    /// What the boot found.
+    pub membership: Membership,
+    /// Loads the configuration with what a bundle pushes.
+    pub load: Load,
+}
+
+/// What the fleet's part needs of the running daemon.
+pub(super) struct Daemon {
+    pub(super) changer: Changer,
+    pub(super) sources: Arc<Sources>,
+    pub(super) hearts: Vec<Heartbeat>,
+    pub(super) in_force: watch::Receiver<Arc<Config>>,
+    pub(super) office: PostOffice,
+    pub(super) view: watch::Sender<View>,
+}
+
+impl Fleet {
+    /// The task, to be run until the daemon ends.
+    pub(super) async fn run(self, daemon: Daemon) {
+        let Self { membership, load } = self;
+        let Daemon { changer, sources, hearts, in_force, office, view } = daemon;
+        let clock = Arc::clone(&sources.clock);
+        let who = match membership {
+            Membership::Member(enrolled) => {
+                let import = in_force.borrow().import.clone();
+                let load = as_running(load, in_force.clone());
+                Who::Member(Box::new(enrolled.into_member(load, import, &clock.now())))
+            }
+            Membership::Locked(locked) => Who::Locked(locked),
+        };
+        let gateway = Seen { changer, sources, hearts, in_force, taken: (0, None), witness: None };
+        Task { gateway, office, clock, view }.run(who).await;
+    }
+}
+
+/// What a running daemon cannot take is refused by its keys before anything is tried.
+fn as_running(load: Load, in_force: watch::Receiver<Arc<Config>>) -> Load {
+    Arc::new(move |pushed: Option<&Pushed>| -> Result<Loaded, Problems> {
+        let loaded = load(pushed)?;
+        let keys = Plan::between(&in_force.borrow(), &loaded.config).restart;
+        if keys.is_empty() {
+            return Ok(loaded);
+        }
+        let name = pushed.map_or(crate::config::GATEWAY_FILE, |pushed| pushed.name.as_str());
+        Err(Problems::of(name, keys, "is only changed by a restart of the daemon"))
+    })
+}
+
+/// The daemon, as its fleet sees it.
+struct Seen {
+    changer: Changer,
+    sources: Arc<Sources>,
+    hearts: Vec<Heartbeat>,
+    in_force: watch::Receiver<Arc<Config>>,
+    /// How much the broker has taken, and when that was seen to grow.
+    taken: (u64, Option<Mono>),
+    /// Signs what was asked about last.
+    witness: Option<Arc<(Witness, String)>>,
+}
+
+impl Gateway for Seen {
+    async fn apply(&mut self, config: Config, is_way_back: bool) -> Result<(), Fault> {
+        let was_up = self.sources.uplink.borrow().state == State::Online;
+        let Err(refused) = self.changer.change(config.clone()).await else { return Ok(()) };
+        let why = refused.to_string();
+        match refused {
+            Refused::Ending => Err(Fault::Ending),
+            Refused::NeedsRestart { .. } => Err(Fault::Bundle(why)),
+            Refused::Uplink(_) if is_way_back => {
+                // The devices do not wait for the broker.
+                let uplink = self.in_force.borrow().uplink.clone();
+                match self.changer.change(Config { uplink, ..config }).await {
+                    Ok(_) => Err(Fault::Gateway(format!("the devices are back, the uplink is not: {why}"))),
+                    Err(Refused::Ending) => Err(Fault::Ending),
+                    Err(worse) => Err(Fault::Gateway(worse.to_string())),
+                }
+            }
+            // Where no broker was reached before, nothing is known of this one.
+            Refused::Uplink(_) if was_up => Err(Fault::Bundle(why)),
+            Refused::Uplink(_) | Refused::Ward(_) | Refused::OtherWard | Refused::NoPlace(_) => {
+                Err(Fault::Gateway(why))
+            }
+        }
+    }
+
+    fn signs(&mut self, now: &Now) -> Signs {
+        let uplink = self.sources.uplink.borrow().clone();
+        let taken = taken(&uplink);
+        if taken != self.taken.0 {
+            self.taken = (taken, Some(now.mono));
+        }
+        let shown = self.sources.shown.borrow().clone();
+        let count = |of: fn(&DeviceState) -> u64| {
+            shown.devices.iter().fold(0, |sum: u64, (_, state)| sum.saturating_add(of(state)))
+        };
+        let vitals = Vitals {
+            is_uplink_up: uplink.state == State::Online,
+            since_puback: self.taken.1.map(|at| now.mono.since(at)),
+            is_store_sound: shown.store_error.is_none() && uplink.store_trouble.is_none(),
+            devices: shown.devices.iter().map(|(rule, state)| vitals_of(rule, state, now.mono)).collect(),
+            decoded: count(DeviceState::admitted),
+            undecoded: count(undecoded),
+            memory: process::resident().unwrap_or_default(),
+            is_alive: standing_still(&self.hearts, now.mono, HEART_STANDS_STILL).is_empty(),
+            is_certificate_good: uplink.certificate_days_left.is_none_or(|days| days >= 0),
+        };
+        let is_any = shown.devices.iter().any(|(_, state)| state.is_in_alarm());
+        let is_known = now.mono.since(self.sources.origin.started.mono) >= HEARD_WITHIN
+            || shown.devices.iter().all(|(_, state)| state.last_reading().is_some());
+        Signs { vitals, is_alarm_active: (is_any || is_known).then_some(is_any) }
+    }
+
+    async fn about(&mut self, _: &Now) -> About {
+        let snapshot = self.sources.snapshot();
+        let files = {
+            let uplink = &self.in_force.borrow().uplink;
+            (uplink.certificate.clone(), uplink.key.clone(), uplink.group.clone())
+        };
+        let (certificate, key, group) = files;
+        let protection = if key.starts_with("/run/credentials") { "credential" } else { "file" };
+        let witness = blocking(move || {
+            let witness = Witness::read(&certificate, &key).map_err(|error| error.to_string())?;
+            let own = witness.chain().first().map(|der| ReportKey::of_certificate(der));
+            let id = own.and_then(Result::ok).map(|key| key.id().to_owned());
+            let id = id.ok_or("its key is none for ECDSA P-256: reports are not signed, and not sent")?;
+            Ok::<_, String>(Arc::new((witness, id)))
+        });
+        self.witness = match witness.await {
+            Some(Ok(witness)) => Some(witness),
+            Some(Err(why)) => {
+                tracing::warn!(why, "the gateway's own certificate cannot be used for a report");
+                None
+            }
+            None => None,
+        };
+        let oldest = snapshot.lanes.iter().filter_map(|lane| lane.oldest_age_ms).max();
+        let silent = snapshot.devices.iter().filter(|device| device.silent_ms.is_some());
+        About {
+            boot: snapshot.boot.replace('-', ""),
+            group,
+            certificate: self.witness.as_ref().map(|held| certificate_of(&held.0, protection)),
+            spool: Spool {
+                records: snapshot.lanes.iter().map(|lane| lane.records).sum(),
+                oldest: oldest.map(|ms| ms / 1_000),
+            },
+            listed: snapshot.devices.len(),
+            silent: silent.map(|device| device.id.clone()).collect(),
+            health: snapshot.warnings,
+        }
+    }
+
+    async fn sign(&mut self, message: Vec<u8>) -> Option<Signed> {
+        let held = Arc::clone(self.witness.as_ref()?);
+        let signature = {
+            let held = Arc::clone(&held);
+            blocking(move || held.0.sign(&message)).await??
+        };
+        Some(Signed { key: held.1.clone(), signature })
+    }
+
+    fn tell(&mut self, _: &Told) {}
+}
+
+fn certificate_of(witness: &Witness, protection: &str) -> reported::Certificate {
+    let mut chain: Vec<String> = witness.chain().iter().map(|der| dsse::encode(der)).collect();
+    while chain.iter().map(String::len).sum::<usize>() > MAX_CHAIN {
+        // The authorities' own are known where the report is read.
+        chain.pop();
+    }
+    let not_after = Stamp(witness.not_after());
+    reported::Certificate { not_after, key_protection: protection.to_owned(), chain }
+}
+
+/// Everything that the broker ever took of this run.
+fn taken(uplink: &uplink::Status) -> u64 {
+    let records = uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.acknowledged));
+    records.saturating_add(uplink.heartbeats)
+}
+
+/// One that may be quiet for any time proves nothing by its silence.
+fn vitals_of(rule: &DeviceRule, state: &DeviceState, now: Mono) -> DeviceVitals {
+    DeviceVitals {
+        id: rule.card.id.clone(),
+        since_reading: state.last_reading().map(|at| now.since(at.mono)),
+        quiet: rule.quiet.unwrap_or(Duration::MAX),
+    }
+}
+
+/// What came and could not be understood. No answer and a refusal are none of it.
+fn undecoded(state: &DeviceState) -> u64 {
+    let of = |kind| state.faults().get(&kind).copied().unwrap_or_default();
+    [FaultKind::Checksum, FaultKind::Framing, FaultKind::Malformed]
+        .into_iter()
+        .fold(0, |sum: u64, kind| sum.saturating_add(of(kind)))
+}
