@@ -6,9 +6,9 @@
 //! refused passes for one that was taken.
 //!
 //! A broker does not say when it has sent all that it retains (MQTT 5 section 3.8.4 leaves the order open), so what
-//! is retained under a wildcard is known once nothing has come for [`QUIET`].
+//! is retained under a wildcard is known once nothing of it has come for [`QUIET`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,6 +154,8 @@ pub(super) struct Broker {
     // Before the runtime, which ends it.
     client: AsyncClient,
     told: mpsc::Receiver<Told>,
+    /// What came while something else was waited for.
+    early: VecDeque<Told>,
     _tasks: Supervisor,
     name: String,
     runtime: Runtime,
@@ -193,7 +195,7 @@ impl Broker {
                 Ok(())
             });
         }
-        let mut broker = Self { client, told, _tasks: tasks, name, runtime };
+        let mut broker = Self { client, told, early: VecDeque::new(), _tasks: tasks, name, runtime };
         match broker.next(PATIENCE)? {
             Some(Told::Up) => Ok(broker),
             Some(Told::Heard(_)) | None => Err(broker.silent("does not answer CONNECT")),
@@ -202,6 +204,9 @@ impl Broker {
     }
 
     fn next(&mut self, within: Duration) -> Result<Option<Told>, Failure> {
+        if let Some(told) = self.early.pop_front() {
+            return Ok(Some(told));
+        }
         let told = self.runtime.block_on(async { timeout(within, self.told.recv()).await });
         match told {
             Err(_) => Ok(None),
@@ -227,7 +232,18 @@ impl Broker {
     pub(super) fn subscribe(&mut self, filter: &str) -> Result<(), Failure> {
         let notice = self.client.try_subscribe_tracked(filter, QoS::AtLeastOnce);
         let notice = notice.map_err(|error| self.silent(&format!("is asked for nothing more: {error}")))?;
-        let answer = self.runtime.block_on(async { timeout(PATIENCE, notice.wait_async()).await });
+        // What is retained under an earlier filter may come before this answer, and more of it than the queue holds.
+        let (told, early) = (&mut self.told, &mut self.early);
+        let answer = self.runtime.block_on(async {
+            let answer = timeout(PATIENCE, notice.wait_async());
+            tokio::pin!(answer);
+            loop {
+                tokio::select! {
+                    answer = &mut answer => break answer,
+                    Some(told) = told.recv() => early.push_back(told),
+                }
+            }
+        });
         match answer {
             Ok(Ok(ack))
                 if ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))) =>
@@ -244,7 +260,7 @@ impl Broker {
 
     /// Why the connection is over, if it is known by now.
     fn lost(&mut self) -> Failure {
-        while let Ok(told) = self.told.try_recv() {
+        while let Some(told) = self.early.pop_front().or_else(|| self.told.try_recv().ok()) {
             if let Told::Down(error) = told {
                 return Failure::new(Exit::Failed, error);
             }
@@ -257,8 +273,13 @@ impl Broker {
         for filter in filters {
             self.subscribe(filter)?;
         }
-        let mut found = BTreeMap::new();
-        while let Some(heard) = self.hear(QUIET)? {
+        let clock = SystemClock::default();
+        let (mut found, mut last) = (BTreeMap::new(), clock.now().mono);
+        // What is published meanwhile says nothing of what was retained: in a large fleet it never ends.
+        while let Some(heard) = self.hear(QUIET.saturating_sub(clock.now().mono.since(last)))? {
+            if heard.retained {
+                last = clock.now().mono;
+            }
             found.insert(heard.topic, heard.payload);
         }
         Ok(found)
