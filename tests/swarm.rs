@@ -15,7 +15,6 @@ const PROMISES: [&str; 14] = [
     "good bundle 1 reaches all",
     "nobody begins before its turn",
     "the waves are as large as they say",
-    "all reports prove bundle 1",
     "the guard stops the bad bundle",
     "a bad bundle reaches the canaries and the 1 % wave",
     "every one of them comes back by itself",
@@ -24,6 +23,7 @@ const PROMISES: [&str; 14] = [
     "all are back after 4 s without a broker",
     "no storm after 4 s without a broker",
     "good bundle 3 reaches all",
+    "all reports prove bundle 3",
     "no part of a gateway ends",
 ];
 

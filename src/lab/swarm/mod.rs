@@ -179,14 +179,14 @@ impl Swarm {
 /// The files that all gateways have in common; what is each one's own is in its environment.
 fn write_files(files: &Path, folder: &Path, course: &Course, port: u16) -> anyhow::Result<()> {
     atomic_file::create_folder(files)?;
-    let (trial, beat) = (course.trial, course.heartbeat);
+    let Course { trial, heartbeat: beat, ceiling, .. } = course;
     let place = folder.display();
     // The certificate, the key, the id and the fleet's folder are of nobody here.
     let gateway = format!(
         "devices = \"none\"\n[gateway]\norganisation = \"{ORGANISATION}\"\ngroup = \"{GROUP}\"\nid = \"nobody\"\n\
          [uplink]\nhost = \"127.0.0.1\"\nport = {port}\nauthorities = \"{place}/pki/ca.pem\"\n\
          certificate = \"{place}/nobody.pem\"\nkey = \"{place}/nobody.key\"\npayload = \"cbor\"\n\
-         require_subscriber = false\nheartbeat = \"{beat}s\"\n\
+         require_subscriber = false\nheartbeat = \"{beat}s\"\nbackoff_most = \"{ceiling}s\"\n\
          [store]\nfolder = \"{place}/store\"\n[keys]\nkek = \"{place}/kek\"\nward = \"{place}/ward\"\n\
          [status]\nsocket = \"{place}/status.sock\"\n[fleet]\nfolder = \"{place}/nobody\"\ntrial = \"{trial}s\"\n"
     );
