@@ -31,6 +31,9 @@ pub struct Floor {
     pub log: LogLevel,
     /// How long a trial of a bundle runs at least.
     pub trial: Duration,
+    /// Whether a bundle may name ports that are not below `/dev/serial`: any file of the gateway, as far as its user
+    /// may open it.
+    pub unstable_ports: bool,
     /// The most devices that a bundle may take off the allowlist at once, in percent; unless it is 0, one device
     /// may always go.
     pub removed: u8,
@@ -54,6 +57,7 @@ impl Default for Floor {
             heartbeat: Duration::from_secs(15 * 60),
             log: LogLevel::Info,
             trial: Duration::from_secs(5 * 60),
+            unstable_ports: false,
             removed: 50,
         }
     }
@@ -134,6 +138,17 @@ pub(super) fn refuse(name: &str, settings: &Dict, floor: &Floor, problems: &mut 
     }
 }
 
+/// Reports what of a bundle's device may not be set from afar.
+pub(super) fn refuse_device(name: &str, device: &Dict, floor: &Floor, problems: &mut Problems) {
+    let is_unstable = device.get("allow_unstable_port").and_then(Value::to_bool) == Some(true);
+    if is_unstable && !floor.unstable_ports {
+        let id = device.get("id").and_then(Value::as_str).unwrap_or("device");
+        let reason =
+            format!("of {id} is not set from afar while {FLOOR_FILE} does not say unstable_ports = true");
+        problems.push(name, "allow_unstable_port", reason);
+    }
+}
+
 /// What `floor.toml` says, above what holds where it says nothing.
 pub(super) fn judge(scope: &mut Scope<'_>) -> Option<Floor> {
     let raw: raw::Floor = scope.read();
@@ -163,6 +178,7 @@ pub(super) fn judge(scope: &mut Scope<'_>) -> Option<Floor> {
         heartbeat: heartbeat?,
         log: log?,
         trial: trial?,
+        unstable_ports: raw.unstable_ports.unwrap_or(default.unstable_ports),
         removed: removed?,
     })
 }
@@ -259,6 +275,7 @@ mod tests {
             heartbeat: Duration::from_secs(900),
             log: LogLevel::Info,
             trial: Duration::from_secs(300),
+            unstable_ports: false,
             removed: 50,
         }
     }
@@ -348,6 +365,17 @@ mod tests {
                 refused(&alone, key, value).unwrap_or_default().contains("names no host_suffix"),
                 "{key}"
             );
+        }
+    }
+
+    #[test]
+    fn a_port_that_could_be_any_file_is_not_named_from_afar() {
+        let device = |value: bool| Dict::from([("allow_unstable_port".to_owned(), Value::from(value))]);
+        for (is_let, value, count) in [(false, true, 1), (false, false, 0), (true, true, 0)] {
+            let mut problems = Problems::default();
+            let floor = Floor { unstable_ports: is_let, ..floor() };
+            refuse_device("bundle 7", &device(value), &floor, &mut problems);
+            assert_eq!(problems.count(), count, "{is_let} {value}");
         }
     }
 

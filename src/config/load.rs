@@ -54,7 +54,7 @@ pub fn load_with(
     let local = layers::devices(folder, &mut problems);
     let idle = pushed.map_or(0, |_| local.as_ref().map_or(0, Vec::len));
     let files = match pushed {
-        Some(pushed) => Some(vec![layers::named(&pushed.name, pushed.tables(&mut problems))]),
+        Some(pushed) => Some(vec![layers::named(&pushed.name, pushed.tables(&floor, &mut problems))]),
         None => local,
     };
     let files_read = read_files(files.as_deref().unwrap_or_default(), &mut problems);

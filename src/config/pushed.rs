@@ -32,7 +32,11 @@ impl Pushed {
     }
 
     /// The tables that a file of `devices.d` would hold.
-    pub(super) fn tables(&self, problems: &mut Problems) -> Dict {
+    pub(super) fn tables(&self, floor: &Floor, problems: &mut Problems) -> Dict {
+        for device in &self.devices {
+            let device = self.dict(device, problems);
+            floor::refuse_device(&self.name, &device, floor, problems);
+        }
         let mut list = |tables: &[Map<String, serde_json::Value>]| {
             let tables: Vec<Value> =
                 tables.iter().map(|table| Value::from(self.dict(table, problems))).collect();

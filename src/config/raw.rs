@@ -101,6 +101,7 @@ pub(super) struct Floor {
     pub(super) heartbeat: Option<String>,
     pub(super) log: Option<String>,
     pub(super) trial: Option<String>,
+    pub(super) unstable_ports: Option<bool>,
     pub(super) removed: Option<i64>,
 }
 

@@ -203,6 +203,7 @@ impl Member {
 
     /// A retained document has come.
     pub fn handle_letter(&mut self, topic: &str, bytes: &[u8], signs: &Signs, now: &Now) {
+        self.heed(signs, now);
         if let Some(which) = self.which(topic) {
             self.agent.handle_document(which, bytes, self.folder.change(), now);
         }

@@ -33,6 +33,9 @@ use crate::uplink::{self, State};
 /// How long after the start a device has time to say whether an alarm of it is active.
 const HEARD_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long what was read of the certificate is used.
+const READ_AGAIN: Duration = Duration::from_secs(60);
+
 /// The longest certificate chain that a report takes, in characters of base64.
 const MAX_CHAIN: usize = 4_096;
 
@@ -68,7 +71,8 @@ impl Fleet {
             }
             Membership::Locked(locked) => Who::Locked(locked),
         };
-        let gateway = Seen { changer, sources, hearts, in_force, taken: (0, None), witness: None };
+        let gateway =
+            Seen { changer, sources, hearts, in_force, taken: (0, None), witness: None, unsigned: None };
         Task { gateway, office, clock, view }.run(who).await;
     }
 }
@@ -94,8 +98,10 @@ struct Seen {
     in_force: watch::Receiver<Arc<Config>>,
     /// How much the broker has taken, and when that was seen to grow.
     taken: (u64, Option<Mono>),
-    /// Signs what was asked about last.
-    witness: Option<Arc<(Witness, String)>>,
+    /// Signs what was asked about last; when it was read.
+    witness: Option<(Arc<(Witness, String)>, Mono)>,
+    /// Why it last could not be read.
+    unsigned: Option<String>,
 }
 
 impl Gateway for Seen {
@@ -150,35 +156,18 @@ impl Gateway for Seen {
         Signs { vitals, is_alarm_active: (is_any || is_known).then_some(is_any) }
     }
 
-    async fn about(&mut self, _: &Now) -> About {
+    async fn about(&mut self, now: &Now) -> About {
         let snapshot = self.sources.snapshot();
-        let files = {
-            let uplink = &self.in_force.borrow().uplink;
-            (uplink.certificate.clone(), uplink.key.clone(), uplink.group.clone())
-        };
-        let (certificate, key, group) = files;
-        let protection = if key.starts_with("/run/credentials") { "credential" } else { "file" };
-        let witness = blocking(move || {
-            let witness = Witness::read(&certificate, &key).map_err(|error| error.to_string())?;
-            let own = witness.chain().first().map(|der| ReportKey::of_certificate(der));
-            let id = own.and_then(Result::ok).map(|key| key.id().to_owned());
-            let id = id.ok_or("its key is none for ECDSA P-256: reports are not signed, and not sent")?;
-            Ok::<_, String>(Arc::new((witness, id)))
-        });
-        self.witness = match witness.await {
-            Some(Ok(witness)) => Some(witness),
-            Some(Err(why)) => {
-                tracing::warn!(why, "the gateway's own certificate cannot be used for a report");
-                None
-            }
-            None => None,
-        };
+        let group = self.in_force.borrow().uplink.group.clone();
+        if self.witness.as_ref().is_none_or(|(_, at)| now.mono.since(*at) >= READ_AGAIN) {
+            self.read_witness(now.mono).await;
+        }
         let oldest = snapshot.lanes.iter().filter_map(|lane| lane.oldest_age_ms).max();
         let silent = snapshot.devices.iter().filter(|device| device.silent_ms.is_some());
         About {
             boot: snapshot.boot.replace('-', ""),
             group,
-            certificate: self.witness.as_ref().map(|held| certificate_of(&held.0, protection)),
+            certificate: self.witness.as_ref().map(|(held, _)| certificate_of(&held.0, self.protection())),
             spool: Spool {
                 records: snapshot.lanes.iter().map(|lane| lane.records).sum(),
                 oldest: oldest.map(|ms| ms / 1_000),
@@ -190,15 +179,46 @@ impl Gateway for Seen {
     }
 
     async fn sign(&mut self, message: Vec<u8>) -> Option<Signed> {
-        let held = Arc::clone(self.witness.as_ref()?);
-        let signature = {
-            let held = Arc::clone(&held);
-            blocking(move || held.0.sign(&message)).await??
-        };
-        Some(Signed { key: held.1.clone(), signature })
+        let (held, _) = self.witness.as_ref()?;
+        let (held, key) = (Arc::clone(held), held.1.clone());
+        let signature = blocking(move || held.0.sign(&message)).await??;
+        Some(Signed { key, signature })
     }
 
     fn tell(&mut self, _: &Told) {}
+}
+
+impl Seen {
+    /// How the key of the certificate is protected.
+    fn protection(&self) -> &'static str {
+        if self.in_force.borrow().uplink.key.starts_with("/run/credentials") { "credential" } else { "file" }
+    }
+
+    /// Reads the certificate and its key, which may have been renewed since.
+    async fn read_witness(&mut self, now: Mono) {
+        let (certificate, key) = {
+            let uplink = &self.in_force.borrow().uplink;
+            (uplink.certificate.clone(), uplink.key.clone())
+        };
+        let witness = blocking(move || {
+            let witness = Witness::read(&certificate, &key).map_err(|error| error.to_string())?;
+            let own = witness.chain().first().map(|der| ReportKey::of_certificate(der));
+            let id = own.and_then(Result::ok).map(|key| key.id().to_owned());
+            let id = id.ok_or("its key is none for ECDSA P-256: reports are not signed, and not sent")?;
+            Ok::<_, String>(Arc::new((witness, id)))
+        });
+        self.witness = match witness.await {
+            Some(Ok(witness)) => Some((witness, now)),
+            Some(Err(why)) => {
+                if self.unsigned.as_ref() != Some(&why) {
+                    tracing::warn!(why, "the gateway's own certificate cannot be used for a report");
+                }
+                self.unsigned = Some(why);
+                None
+            }
+            None => None,
+        };
+    }
 }
 
 fn certificate_of(witness: &Witness, protection: &str) -> reported::Certificate {
@@ -214,7 +234,7 @@ fn certificate_of(witness: &Witness, protection: &str) -> reported::Certificate 
 /// Everything that the broker ever took of this run.
 fn taken(uplink: &uplink::Status) -> u64 {
     let records = uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.acknowledged));
-    records.saturating_add(uplink.heartbeats)
+    records.saturating_add(uplink.heartbeats).saturating_add(uplink.correspondence.notices)
 }
 
 /// One that may be quiet for any time proves nothing by its silence.

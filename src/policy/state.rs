@@ -387,11 +387,12 @@ impl DeviceState {
         if let Some(refusal) = self.doubt(rule) {
             return self.refuse(refusal);
         }
+        // An alarm at a bed is one, whether it is passed on or not.
+        self.note_alarm(&observation);
         if !rule.elements.iter().any(|metric| metric.code == observation.metric.code) {
             let reference = observation.metric.reference;
             return self.refuse(Refusal::Element { device: rule.card.id.clone(), reference });
         }
-        self.note_alarm(&observation);
         self.last_reading = Some(at);
         self.fruitless = 0;
         self.worth_logging = false;

@@ -1,3 +1,4 @@
+mod alarms;
 mod events;
 
 use proptest::prelude::*;

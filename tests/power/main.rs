@@ -7,3 +7,4 @@
 mod cuts;
 mod disk;
 mod faults;
+mod fleet;

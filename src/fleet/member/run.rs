@@ -109,6 +109,7 @@ impl<G: Gateway> Task<G> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut last, mut turned): (Option<Now>, Option<Option<bool>>) = (None, None);
+        self.view.send_replace(member.view(&self.clock.now()));
         let mut member = Some(member);
         loop {
             let event = tokio::select! {
@@ -207,7 +208,7 @@ impl<G: Gateway> Task<G> {
 
     async fn report(&mut self, source: Source<'_>, reports: &mut Reports) {
         let now = self.clock.now();
-        if !reports.may(now.mono) {
+        if !reports.may_look(now.mono) {
             return;
         }
         let about = self.gateway.about(&now).await;
@@ -245,12 +246,17 @@ enum Source<'a> {
 #[derive(Default)]
 struct Reports {
     last: Option<(Option<Reported>, Mono)>,
+    looked: Option<Mono>,
 }
 
 impl Reports {
-    /// Whether one may go out.
-    fn may(&self, now: Mono) -> bool {
-        self.last.as_ref().is_none_or(|(_, at)| now.since(*at) >= REPORT_FIRST)
+    /// Whether it is time to look if one is to go out, and so also whether one may.
+    fn may_look(&mut self, now: Mono) -> bool {
+        let may = self.looked.is_none_or(|at| now.since(at) >= REPORT_FIRST);
+        if may {
+            self.looked = Some(now);
+        }
+        may
     }
 
     /// Whether this one is to go out: anything but the time and the numbers is another than before.

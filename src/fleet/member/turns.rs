@@ -14,12 +14,14 @@ const MOST_ROUNDS: usize = 16;
 impl Member {
     /// Time has passed, or anything of `signs` is another.
     pub fn handle_time(&mut self, signs: &Signs, now: &Now) {
+        self.heed(signs, now);
         self.agent.handle_time(self.folder.change(), now);
         self.act(signs, now);
     }
 
     /// What came of [`Order::Apply`].
     pub fn handle_applied(&mut self, result: Result<(), Fault>, signs: &Signs, now: &Now) {
+        self.heed(signs, now);
         match std::mem::replace(&mut self.course, Course::Rest) {
             Course::Applying(slot, limits) => self.course = self.begun(slot, limits, result, signs, now),
             Course::Returning(_) => match result {
@@ -76,11 +78,15 @@ impl Member {
         }
     }
 
-    /// Does what the agent asks for until there is nothing more, and drives the trial.
-    pub(super) fn act(&mut self, signs: &Signs, now: &Now) {
+    /// Alarms before anything else: nothing may begin in the turn in which one begins.
+    pub(super) fn heed(&mut self, signs: &Signs, now: &Now) {
         if let Some(is_active) = signs.is_alarm_active {
             self.agent.handle_alarms(is_active, self.folder.change(), now);
         }
+    }
+
+    /// Does what the agent asks for until there is nothing more, and drives the trial.
+    pub(super) fn act(&mut self, signs: &Signs, now: &Now) {
         self.save();
         for _ in 0..MOST_ROUNDS {
             let before = self.folder.change().clone();
@@ -166,8 +172,8 @@ impl Member {
 
     /// Begins what is staged. Not now, if something is under way: it is said again.
     fn begin(&mut self, signs: &Signs, now: &Now) {
-        let is_known = signs.is_alarm_active.is_some();
-        if !matches!(self.course, Course::Rest) || self.unsaved.marks || !is_known {
+        let is_quiet = signs.is_alarm_active == Some(false);
+        if !matches!(self.course, Course::Rest) || self.unsaved.marks || !is_quiet {
             return;
         }
         let load = std::sync::Arc::clone(&self.load);

@@ -8,7 +8,7 @@ use super::diff::Diff;
 use super::folder::{Fleet, REGISTER, Register};
 use super::{at, refused};
 use crate::cli::exit::Failure;
-use crate::config::{Catalogue, Environment, GATEWAY_FILE, load_with};
+use crate::config::{Catalogue, Environment, FLOOR_FILE, GATEWAY_FILE, load_with};
 use crate::fleet::documents::{Bundle, Stamp};
 use crate::fleet::share;
 use crate::host::atomic_file;
@@ -111,6 +111,10 @@ impl StandIn {
              [keys]\nkek = \"/kek\"\nward = \"/ward\"\n"
         );
         atomic_file::write(&folder.0.join(GATEWAY_FILE), gateway.as_bytes()).map_err(at)?;
+        // A copy of the gateways' floor, where the operator keeps one: what it lets through is no mistake.
+        if let Some(floor) = super::folder::read_text(&fleet.join(FLOOR_FILE))? {
+            atomic_file::write(&folder.0.join(FLOOR_FILE), floor.as_bytes()).map_err(at)?;
+        }
         Ok(folder)
     }
 }
