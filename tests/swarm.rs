@@ -8,6 +8,9 @@ use std::process::Command;
 use serde_json::Value;
 
 const GATEWAYS: u64 = 50;
+/// With it two of the fifty are in the 1 % wave of bundle 2: `SHA-256(gw-0017, 0, r-2-48) mod 10000` and that of gw-0032
+/// are below 100.
+const SEED: &str = "48";
 
 /// What must have been judged: a promise that is not there was not kept.
 const PROMISES: [&str; 14] = [
@@ -20,8 +23,8 @@ const PROMISES: [&str; 14] = [
     "every one of them comes back by itself",
     "every bedside is heard after it",
     "every one of them says so",
-    "all are back after 4 s without a broker",
-    "no storm after 4 s without a broker",
+    "all are back after 3 s without a broker",
+    "no storm after 3 s without a broker",
     "good bundle 3 reaches all",
     "all reports prove bundle 3",
     "no part of a gateway ends",
@@ -30,7 +33,7 @@ const PROMISES: [&str; 14] = [
 #[test]
 fn a_bad_bundle_stays_small_a_good_one_reaches_all_and_nobody_storms_the_broker() {
     let output = Command::new(env!("CARGO_BIN_EXE_wardline-lab"))
-        .args(["swarm", "--gateways", &GATEWAYS.to_string(), "--fast", "--json"])
+        .args(["swarm", "--gateways", &GATEWAYS.to_string(), "--seed", SEED, "--fast", "--json"])
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -47,9 +50,7 @@ fn a_bad_bundle_stays_small_a_good_one_reaches_all_and_nobody_storms_the_broker(
     let waves = figures["waves"].as_array().unwrap();
     let sum = |field: &str| waves.iter().filter_map(|wave| wave[field].as_u64()).sum::<u64>();
     assert_eq!((sum("members"), sum("began"), sum("early")), (GATEWAYS, GATEWAYS, 0), "{waves:#?}");
-    let reached = figures["reached"].as_u64().unwrap();
-    let first: u64 = 2 + GATEWAYS / 20;
-    assert!((2..=first).contains(&reached), "{reached}");
+    assert_eq!(figures["reached"], 4, "two canaries and two in the first wave");
     for field in ["/memory_kib_per_gateway", "/bundle_bytes", "/returns/0/peak", "/phases/1/down_per_gateway"]
     {
         let value = figures.pointer(field).and_then(Value::as_f64);

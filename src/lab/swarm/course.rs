@@ -31,15 +31,15 @@ impl Course {
     /// Short.
     pub(super) const fn fast() -> Self {
         Self {
-            ramp: Duration::from_secs(2),
+            ramp: Duration::from_secs(1),
             trial: 10,
             heartbeat: 4,
             reading: Duration::from_secs(8),
             good: [(100, 1), (500, 2), (2_500, 3), (10_000, 4)],
             bad: [(100, 1), (500, 17), (2_500, 18), (10_000, 19)],
             rest: Duration::ZERO,
-            ceiling: 6,
-            outages: &[4],
+            ceiling: 5,
+            outages: &[3],
         }
     }
 

@@ -31,6 +31,7 @@ pub(super) struct Signer {
     root: Vec<u8>,
     members: Vec<String>,
     stamps: u64,
+    seed: u64,
 }
 
 /// A bundle that may be pushed.
@@ -61,7 +62,7 @@ impl Signer {
         let root = Root::new(ORGANISATION.to_owned(), 1, second(now, 365 * DAY_MS), roles)
             .map_err(|why| anyhow::anyhow!("the root {why}"))?;
         let root = sealed(Root::PAYLOAD_TYPE, root.to_payload(), &masters);
-        Ok(Self { config, online, root, members, stamps: 0 })
+        Ok(Self { config, online, root, members, stamps: 0, seed })
     }
 
     /// The root, as a gateway is enrolled with it.
@@ -126,16 +127,23 @@ impl Signer {
         });
         Ok((timestamp, named.collect()))
     }
-}
 
-/// A roll-out whose waves are seconds apart: share in hundredths of a percent, and when.
-pub(super) fn rollout(bundle: u64, canaries: &[String], waves: &[(u16, u64)], now: Wall) -> Rollout {
-    let waves = waves.iter().map(|(share, after)| {
-        let after = i64::try_from(*after).unwrap_or(i64::MAX).saturating_mul(1_000);
-        Wave { share: *share, start: second(now, after) }
-    });
-    let canaries = canaries.to_vec();
-    Rollout { id: format!("r-{bundle}"), canaries, waves: waves.collect(), paused: false }
+    /// A roll-out whose waves are seconds apart: share in hundredths of a percent, and when. Its name, and so who is in
+    /// which wave, is another one for each seed.
+    pub(super) fn rollout(
+        &self,
+        bundle: u64,
+        canaries: &[String],
+        waves: &[(u16, u64)],
+        now: Wall,
+    ) -> Rollout {
+        let waves = waves.iter().map(|(share, after)| {
+            let after = i64::try_from(*after).unwrap_or(i64::MAX).saturating_mul(1_000);
+            Wave { share: *share, start: second(now, after) }
+        });
+        let (id, canaries) = (format!("r-{bundle}-{}", self.seed), canaries.to_vec());
+        Rollout { id, canaries, waves: waves.collect(), paused: false }
+    }
 }
 
 /// A whole second, so many milliseconds later.
@@ -146,6 +154,8 @@ fn second(now: Wall, later: i64) -> Stamp {
 
 fn sealed(payload_type: &str, payload: Vec<u8>, keys: &[PrivateKey]) -> Vec<u8> {
     let mut envelope = Envelope::new(payload_type, payload);
-    keys.iter().for_each(|key| envelope.sign(key));
+    for key in keys {
+        envelope.sign(key);
+    }
     envelope.to_bytes()
 }

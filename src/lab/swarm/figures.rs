@@ -226,16 +226,19 @@ impl Figures {
     }
 
     fn write_returns(&self, text: &mut String) -> std::fmt::Result {
-        for (name, found) in std::iter::once(("boot".to_owned(), &self.boot))
-            .chain(self.returns.iter().map(|found| (format!("{} s away", found.outage_s), found)))
+        let away = self.returns.iter().map(|found| {
+            let jitter = format!(" (full jitter gives {:.0})", found.expected_peak);
+            (format!("{} s away", found.outage_s), jitter, found)
+        });
+        for (name, jitter, found) in
+            std::iter::once(("boot".to_owned(), String::new(), &self.boot)).chain(away)
         {
-            let shown: Vec<String> = found.per_second.iter().take(40).map(ToString::to_string).collect();
+            let shown: Vec<String> = found.per_second.iter().take(60).map(ToString::to_string).collect();
             writeln!(
                 text,
-                "{name}: at most {} connections/s (full jitter gives {:.0}), 50 % after {:.1} s, 90 % {:.1} s, all {:.1} s; \
+                "{name}: at most {} connections/s{jitter}, 50 % after {:.1} s, 90 % {:.1} s, all {:.1} s; \
                  {} attempts failed\n  each second: {}",
                 found.peak,
-                found.expected_peak,
                 found.half_s,
                 found.most_s,
                 found.all_s,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::documents::{self, Signed};
+use super::documents::Signed;
 use super::figures::{Marks, Phase, Wave};
 use super::gateway::{self, lock};
 use super::tally::{Return, Tally, What, began, part, those};
@@ -107,7 +107,7 @@ impl Swarm {
         waves: &[(u16, u64)],
         now: Wall,
     ) -> anyhow::Result<Timestamp> {
-        let rollout = documents::rollout(bundle.version, canaries, waves, now);
+        let rollout = self.signer.rollout(bundle.version, canaries, waves, now);
         let (stamp, documents) = self.signer.stamp(bundle, rollout, now)?;
         self.figures.timestamp_bytes = documents.last().map_or(0, |(_, bytes)| bytes.len());
         self.desk.push(&documents)?;
