@@ -21,6 +21,8 @@ pub(super) struct Course {
     pub(super) bad: [Wave; 4],
     /// How long nothing is done, to measure what that costs.
     pub(super) rest: Duration,
+    /// How long anything may take beyond that.
+    pub(super) patience: Duration,
     /// The ceiling of the back-off, in seconds.
     pub(super) ceiling: u64,
     /// For how many seconds the broker is away, one time after the other.
@@ -38,6 +40,7 @@ impl Course {
             good: [(100, 1), (500, 2), (2_500, 3), (10_000, 4)],
             bad: [(100, 1), (500, 17), (2_500, 18), (10_000, 19)],
             rest: Duration::ZERO,
+            patience: Duration::from_secs(20),
             ceiling: 5,
             outages: &[3],
         }
@@ -53,6 +56,7 @@ impl Course {
             good: [(100, 10), (500, 20), (2_500, 30), (10_000, 40)],
             bad: [(100, 5), (500, 75), (2_500, 80), (10_000, 85)],
             rest: Duration::from_secs(60),
+            patience: Duration::from_secs(120),
             // What holds where nothing is written.
             ceiling: 60,
             outages: &[0, 30],

@@ -16,8 +16,6 @@ use crate::host::random::SystemRandomness;
 use crate::lab::bench::machine::{Memory, processor_seconds, ratio};
 use crate::time::{Mono, Wall};
 
-/// How long anything may take beyond what the course says.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks of the guard.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long after the second wave would have begun it is looked whether it has: the member is given the time each
@@ -67,7 +65,7 @@ impl Swarm {
             self.tally.pass(due.since(self.tally.now().mono) + jitter);
         }
         let all = self.all();
-        let is_up = self.tally.wait(PATIENCE, |events| Tally::online(events) == all);
+        let is_up = self.tally.wait(self.course.patience, |events| Tally::online(events) == all);
         let online = self.tally.look(Tally::online);
         self.figures.promise("every gateway connects", is_up, format!("{online} of {all}"));
         let now = Memory::now();
@@ -118,23 +116,23 @@ impl Swarm {
     fn reaches_all(&mut self, stamp: &Timestamp, waves: &[(u16, u64)]) -> anyhow::Result<()> {
         let (all, version) = (self.all(), stamp.head.version);
         let last = waves.last().map_or(0, |(_, after)| *after);
-        let within = Duration::from_secs(last.saturating_add(self.course.trial)) + PATIENCE;
+        let within = Duration::from_secs(last.saturating_add(self.course.trial)) + self.course.patience;
         let committed = |told: &Told| matches!(told, Told::Committed(one, _) if *one == version);
         let back =
             |told: &Told| matches!(told, Told::TakenBack(one, _) | Told::Dropped(one, _) if *one == version);
         self.tally
             .wait(within, |events| those(events, committed).len() == all || !those(events, back).is_empty());
-        let (run, lost) =
+        let (run, gone_back) =
             self.tally.look(|events| (those(events, committed).len(), those(events, back).len()));
         let shown = self.seats.iter().filter(|seat| seat.view.borrow().bundle == Some(version)).count();
         self.figures.promise(
             &format!("good bundle {version} reaches all"),
-            run == all && lost == 0 && shown == all,
-            format!("{run} of {all} stood its trial, {lost} took it back, {shown} run it"),
+            run == all && gone_back == 0 && shown == all,
+            format!("{run} of {all} stood its trial, {gone_back} took it back, {shown} run it"),
         );
         anyhow::ensure!(
-            lost == 0,
-            "{lost} gateways took good bundle {version} back: {}",
+            gone_back == 0,
+            "{gone_back} gateways took good bundle {version} back: {}",
             self.words(version)
         );
         Ok(())
@@ -160,7 +158,7 @@ impl Swarm {
             let judged = self.desk.judge(stamp, || self.tally.now().wall)?;
             bytes = bytes.saturating_add(judged.bytes);
             self.figures.look_bytes = judged.bytes;
-            let is_over = self.tally.now().mono.since(began) > PATIENCE;
+            let is_over = self.tally.now().mono.since(began) > self.course.patience;
             if judged.run == all || is_over {
                 let name = format!("all reports prove bundle {}", stamp.head.version);
                 let detail = format!("{} of {all}, {} without a proof", judged.run, judged.unproven);
@@ -248,7 +246,7 @@ impl Swarm {
     fn came_back(&mut self, stamp: &Timestamp) -> anyhow::Result<usize> {
         let version = stamp.head.version;
         let back = |told: &Told| matches!(told, Told::TakenBack(one, _) if *one == version);
-        self.tally.wait(Duration::from_secs(self.course.trial) + PATIENCE, |events| {
+        self.tally.wait(Duration::from_secs(self.course.trial) + self.course.patience, |events| {
             let tried = began(events, version).len();
             those(events, back).len() == tried
                 && those(events, |told| matches!(told, Told::Returned)).len() == tried
@@ -299,7 +297,7 @@ impl Swarm {
             let judged = self.desk.judge(stamp, || self.tally.now().wall)?;
             bytes = bytes.saturating_add(judged.bytes);
             let failed = judged.failed.len();
-            if failed == reached || self.tally.now().mono.since(began) > PATIENCE {
+            if failed == reached || self.tally.now().mono.since(began) > self.course.patience {
                 let detail = format!("{failed} of {reached} reports");
                 self.figures.promise("every one of them says so", failed == reached, detail);
                 return Ok(bytes);
@@ -347,7 +345,7 @@ impl Swarm {
 
     fn all_back(&mut self, gone: Mono, back: Mono, seconds: u64) -> anyhow::Result<()> {
         let all = self.all();
-        let is_back = self.tally.wait(PATIENCE, |events| {
+        let is_back = self.tally.wait(self.course.patience, |events| {
             let online = events.iter().filter(|event| event.at >= back && event.what == What::Online);
             online.map(|event| event.gateway).collect::<BTreeSet<_>>().len() == all
         });
