@@ -12,17 +12,22 @@
 //! writing side, and the uplink finishes what is in flight within the grace period. What it does
 //! not finish is on disk.
 
+mod certificate;
 pub mod change;
 pub mod changer;
+pub mod desk;
 pub mod fleet;
 pub mod heartbeat;
 pub mod intake;
+pub mod inventory;
 pub mod notebook;
 pub mod pump;
+mod reading;
 pub mod report;
 pub mod roster;
 mod running;
 pub mod sessions;
+pub mod stock;
 
 use std::sync::Arc;
 
@@ -30,11 +35,10 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Random;
-use crate::config::{Config, Keys, Problems};
+use crate::config::{Config, Device, Keys, Problems};
 use crate::device::Report;
 use crate::envelope::block::BlockHeader;
 use crate::envelope::keys::{Kek, KeyError, KeyRing, KeySource as _, WardKey};
-use crate::fleet::member::View;
 use crate::host::audit::AuditLog;
 use crate::host::clock::{SystemClock, boot_id};
 use crate::host::heartbeat::Heartbeat;
@@ -42,8 +46,10 @@ use crate::host::notify;
 use crate::host::random::SystemRandomness;
 use crate::host::status::{StatusError, StatusSocket};
 use crate::host::supervisor::Supervisor;
+use crate::identity::keeper;
 use crate::link::ble::pairing::Proofs;
-use crate::policy::{DeviceRule, Gatekeeper};
+use crate::policy::event::Event;
+use crate::policy::{DeviceRule, Gatekeeper, Misplaced};
 use crate::store::{self, StoreError, StoreId};
 use crate::time::{Clock, Now};
 use crate::uplink::post::Post;
@@ -52,19 +58,23 @@ use crate::uplink::{self, Stop};
 
 use change::groups;
 pub use changer::{Changer, Refused};
-use fleet::Daemon;
+use desk::Desk;
 pub use fleet::Fleet;
+use fleet::{Daemon, Enlisted};
 use heartbeat::Beats;
 use intake::Intake;
 use notebook::Shelf;
 use pump::{Ordered, Pump, Shown};
 use report::{KeysInUse, Origin, Sources};
-use roster::{NoPlace, Roster, Seating};
+use roster::{NoPlace, Roster, Seat, Seating};
 use running::{Present, Running, Signals};
 use sessions::{Links, RealLinks, Sessions, Shared};
 
 /// How many reports may wait for the intake: some seconds of a busy ward, a few hundred KiB.
 const REPORTS_WAITING: usize = 4_096;
+
+/// How many events of the gateway itself may wait for the intake.
+const EVENTS_WAITING: usize = 32;
 
 /// The name of the one writer: when it has ended, everything is on disk.
 const INTAKE: &str = "intake";
@@ -106,6 +116,11 @@ pub enum GatewayError {
         /// Its last words.
         why: String,
     },
+    /// A change of the configuration could not be carried to its end, nor taken back.
+    #[error(
+        "a change of the configuration was left half-way: {0}; the service manager starts the daemon again"
+    )]
+    HalfWay(Misplaced),
     /// The shutdown took too long.
     #[error("not everything ended within the grace period ({left} still running); what is on disk is safe")]
     Grace {
@@ -176,6 +191,7 @@ async fn start(
     let (writer, reader, recovery) =
         store::open(&config.store, ring, boot, started, Arc::new(SystemRandom::new()))?;
     tell(&recovery);
+    certificate::recover(&config.uplink);
     let socket = StatusSocket::bind(&config.socket, config.socket_group.as_deref()).await?;
 
     let mut roster = Roster::default();
@@ -187,17 +203,19 @@ async fn start(
     let (stats, stop_uplink) = (writer.stats(), watch::Sender::new(Stop::Run));
     let origin = origin(&config, (&header, started), (reader.store_id(), keys));
     let mut parts = Parts { supervisor: &mut supervisor, clock: &clock, hearts: Vec::new() };
-    let beats = Beats::new(Arc::clone(&origin), stats.clone());
+    let (standing, certificate) = watch::channel(keeper::Status::default());
+    let beats = Beats::new(Arc::clone(&origin), stats.clone(), certificate.clone());
     let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
-    let (office, post) = uplink::post::post();
-    let mail = fleet.is_some().then_some(post);
-    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe(), mail))?;
+    let (enlisted, post, fleet) = fleet::enlist(fleet);
+    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe(), post))?;
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
-    let (to_intake, changes) = mpsc::channel(1);
+    let ((to_intake, changes), (events, told_events)) = (mpsc::channel(1), mpsc::channel(EVENTS_WAITING));
     let intake = Intake::new(Gatekeeper::new(rules), writer, &header, config.store.linger, told)
         .with_audit(AuditLog::beside(&config.store.folder));
-    let shown = parts.intake(intake, waiting, changes)?;
+    let shown = parts.intake(intake, waiting, (changes, told_events))?;
+    let ends = stop_uplink.subscribe();
+    parts.certificate(&config.uplink, (&uplink, &uplink_shown), (standing, events), ends);
     let hearts = parts.hearts;
 
     let shared = Shared {
@@ -207,52 +225,70 @@ async fn start(
         proofs: Proofs::beside(&config.store.folder),
         drained: stop_uplink.subscribe(),
     };
-    let mut sessions = Sessions::new(shared, links);
-    sessions.list(&mut supervisor, &config.devices);
-    for seat in seats {
-        sessions.start(&mut supervisor, seat);
-    }
+    let sessions = first_sessions(&mut supervisor, (shared, links), &config.devices, seats);
 
-    let (clock_of_status, centrals) = (Arc::clone(&clock), sessions.radios());
-    let (view, fleet_shown) = watch::channel(View::default());
-    let fleet_shown = fleet.is_some().then_some(fleet_shown);
+    let means = stock::Means {
+        clock: Arc::clone(&clock),
+        shown: shown.clone(),
+        desk: config.fleet.clone().map(Desk::in_folder).unwrap_or_default(),
+        notices: enlisted.as_ref().map(Enlisted::notices),
+        stop: stop_uplink.subscribe(),
+    };
+    let findings = stock::start(&mut supervisor, &config, keys.protection, means);
+    let (in_force, holds) = watch::channel(Arc::new(config.clone()));
+    let present = Present {
+        config,
+        roster,
+        sessions,
+        mark: changer::mark(&ward),
+        uplink,
+        intake: to_intake,
+        in_force,
+        shown: shown.clone(),
+    };
+    let centrals = present.sessions.radios();
     let sources = Sources {
         origin,
-        clock: clock_of_status,
+        clock: Arc::clone(&clock),
         shown,
         stats,
         uplink: uplink_shown,
+        certificate,
         centrals,
-        fleet: fleet_shown,
+        findings,
+        fleet,
     };
-    let sources = Arc::new(sources);
-    start_status(&mut supervisor, (socket, Arc::clone(&sources)), stop_uplink.subscribe());
     let (asks, requests) = Changer::new();
-    let (in_force, holds) = watch::channel(Arc::new(config.clone()));
-    if let Some(fleet) = fleet {
-        let daemon =
-            Daemon { changer: asks.clone(), sources, hearts: hearts.clone(), in_force: holds, office, view };
-        start_fleet(&mut supervisor, fleet, daemon, stop_uplink.subscribe());
-    }
+    let seen =
+        Daemon { changer: asks.clone(), sources: Arc::new(sources), hearts: hearts.clone(), in_force: holds };
+    start_status(&mut supervisor, (socket, Arc::clone(&seen.sources)), stop_uplink.subscribe());
+    start_fleet(&mut supervisor, enlisted, seen, stop_uplink.subscribe());
     Ok(Running {
         supervisor,
         stop_uplink,
         hearts,
         clock,
         reports: Some(reports),
-        present: Present {
-            config,
-            roster,
-            sessions,
-            mark: changer::mark(&ward),
-            uplink,
-            intake: to_intake,
-            in_force,
-        },
+        present,
         requests,
         changer: asks,
         reread,
     })
+}
+
+/// The sessions of the devices that are listed at the start.
+fn first_sessions(
+    supervisor: &mut Supervisor,
+    (shared, links): (Shared, Arc<dyn Links>),
+    devices: &[Device],
+    seats: Vec<Seat>,
+) -> Sessions {
+    let mut sessions = Sessions::new(shared, links);
+    sessions.list(supervisor, devices);
+    for seat in seats {
+        sessions.start(supervisor, seat);
+    }
+    sessions
 }
 
 /// What stays the same for this run.
@@ -356,16 +392,29 @@ impl Parts<'_> {
         Ok(uplink.handle)
     }
 
+    fn certificate(
+        &mut self,
+        config: &uplink::Config,
+        (uplink, shown): (&uplink::Handle, &watch::Receiver<uplink::Status>),
+        (standing, events): (watch::Sender<keeper::Status>, mpsc::Sender<Event>),
+        stop: watch::Receiver<Stop>,
+    ) {
+        let (clock, uplink, shown) = (Arc::clone(self.clock), uplink.clone(), shown.clone());
+        let around = certificate::Around { clock, uplink, shown, standing, events, stop };
+        certificate::start(self.supervisor, config, around);
+    }
+
     fn intake(
         &mut self,
         intake: Intake<store::Writer>,
         reports: mpsc::Receiver<Report>,
-        changes: mpsc::Receiver<Ordered>,
+        (changes, events): (mpsc::Receiver<Ordered>, mpsc::Receiver<Event>),
     ) -> Result<watch::Receiver<Shown>, GatewayError> {
         let (sender, shown) = watch::channel(Shown::default());
         let pump = Pump {
             reports,
             changes,
+            events,
             clock: Arc::clone(self.clock),
             runtime: tokio::runtime::Handle::current(),
             heart: self.heart(INTAKE),
@@ -394,10 +443,17 @@ fn start_status(
     });
 }
 
-fn start_fleet(supervisor: &mut Supervisor, fleet: Fleet, daemon: Daemon, mut stop: watch::Receiver<Stop>) {
+/// Nothing for a gateway that is in no fleet.
+fn start_fleet(
+    supervisor: &mut Supervisor,
+    fleet: Option<Enlisted>,
+    seen: Daemon,
+    mut stop: watch::Receiver<Stop>,
+) {
+    let Some(fleet) = fleet else { return };
     supervisor.task("fleet", async move {
         tokio::select! {
-            () = fleet.run(daemon) => Ok(()),
+            () = fleet.run(seen) => Ok(()),
             _ = stop.wait_for(|stop| *stop != Stop::Run) => Ok(()),
         }
     });

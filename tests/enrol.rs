@@ -163,6 +163,10 @@ async fn every_no_has_its_own_words_and_keeps_nothing_that_is_not_ours() {
         ("othercn", "common name \"gw-2\"", false),
         ("otherca", "none of the authorities", false),
         ("server", "clientAuth", false),
+        ("nopurpose", "clientAuth", false),
+        ("twonames", "DNS:admin.example", false),
+        ("twocns", "\"gw-1\" and \"admin\"", false),
+        ("nocn", "common name", false),
         ("forbidden", "403 gateway is not registered", false),
         ("full", "429 later", true),
         ("html", "content type is \"text/html\"", false),
@@ -352,10 +356,10 @@ async fn a_certificate_server_that_is_down_is_an_event_and_the_age_is_told() {
     bench.folder().promote().unwrap();
     bench.client("down", "ca.pem");
     let mut daemon = Daemon::start(bench.folder(), 80);
-    let failed = daemon.next_news().await;
-    assert!(failed.to_string().contains("503 maintenance"), "{failed}");
     let aged = daemon.next_news().await;
     assert!(matches!(aged, News::Aged { alarm: Alarm::Soon, .. }), "{aged}");
+    let failed = daemon.next_news().await;
+    assert!(failed.to_string().contains("503 maintenance"), "{failed}");
     let status = daemon.until(|status| matches!(status.state, Some(State::Failed { .. }))).await;
     let Some(State::Failed { until }) = status.state else { unreachable!() };
     assert!(until.since(daemon.clock.now().mono) > Duration::from_secs(60), "the server's 120 s are kept");

@@ -103,6 +103,65 @@ fn a_gateway_is_enrolled_and_nothing_is_overwritten() {
 }
 
 #[test]
+fn a_certificate_that_has_run_out_by_any_clock_is_no_reason_to_refuse() {
+    use wardline::time::{Clock as _, ClockSync};
+
+    let mut bench = Bench::new();
+    let read = |file: &str| std::fs::read(bench.server.folder().join(file)).unwrap();
+    let expired = [read("old.key"), read("old.pem")].concat();
+    let path = bench.place.path().join("identity/current.pem");
+    wardline::identity::folder::Folder::new(path.parent().unwrap()).make().unwrap();
+    std::fs::write(&path, &expired).unwrap();
+    bench.server.token("gw-1", "sesame");
+    let (exit, out, err) = bench.enrol("ok", "sesame", &["--json"]);
+    let report: Value = serde_json::from_str(&out).unwrap_or_default();
+    // Where nobody vouches for the clock, the one that is there goes only once the broker took the other.
+    let is_vouched = wardline::host::clock::SystemClock::default().now().sync == ClockSync::Synced;
+    let outcome = if is_vouched { "issued" } else { "on-trial" };
+    assert_eq!((exit, &report["outcome"]), (0, &outcome.into()), "{err}");
+    assert_eq!(bench.current() == expired, !is_vouched);
+}
+
+#[test]
+fn a_damaged_certificate_is_set_aside_and_another_is_there() {
+    let mut bench = Bench::new();
+    bench.server.token("gw-1", "sesame");
+    assert_eq!(bench.enrol("ok", "sesame", &[]).0, 0);
+    let path = bench.place.path().join("identity/current.pem");
+    std::fs::write(&path, "torn").unwrap();
+    bench.server.token("gw-1", "again");
+    let (exit, out, err) = bench.enrol("ok", "again", &[]);
+    assert!(exit == 0 && out.contains("valid until") && err.contains("current.pem.damaged"), "{out}{err}");
+    wardline::uplink::tls::Identity::read(&path, &path).unwrap();
+    assert_eq!(std::fs::read(path.with_file_name("current.pem.damaged")).unwrap(), b"torn");
+}
+
+#[test]
+fn a_folder_that_is_open_or_in_use_and_a_server_that_proves_nothing_change_nothing() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mut bench = Bench::new();
+    let path = bench.place.path().join("identity");
+    let folder = wardline::identity::folder::Folder::new(&path);
+    folder.make().unwrap();
+    let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o755);
+    let (exit, _, err) = bench.enrol("ok", "sesame", &[]);
+    assert!(exit != 0 && err.contains("chmod 700"), "{exit} {err}");
+    mode(0o700);
+    let (exit, _, err) = bench.enrol("html", "sesame", &[]);
+    assert!(exit == 1 && err.contains("text/html") && !path.join("server.json").exists(), "{exit} {err}");
+    let lock = folder.lock().unwrap().unwrap();
+    let (exit, _, err) = bench.enrol("ok", "sesame", &[]);
+    assert!(exit == 1 && err.contains("somebody else"), "{exit} {err}");
+    assert!(bench.server.saw("simpleenroll").is_empty());
+    drop(lock);
+    bench.server.token("gw-1", "sesame");
+    assert_eq!(bench.enrol("ok", "sesame", &[]).0, 0);
+    assert!(path.join("server.json").exists());
+}
+
+#[test]
 fn a_token_file_that_others_can_read_and_a_token_that_is_none_are_refused() {
     use std::os::unix::fs::PermissionsExt as _;
 

@@ -12,6 +12,8 @@
     reason = "a test fails by panicking, its helpers too; its own files are read back at once"
 )]
 
+#[path = "fleet_broker/live.rs"]
+mod live;
 #[path = "uplink/mosquitto.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod mosquitto;
@@ -27,15 +29,20 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet, PublishOptions, QoS, TlsConfiguration, Transport};
+use rumqttc::{
+    AsyncClient, Event, IncomingPacketSizeLimit, MqttOptions, Packet, PublishOptions, QoS, TlsConfiguration,
+    Transport,
+};
 use rustls::SignatureScheme;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use wardline::fleet::documents::Document as _;
+use wardline::fleet::documents::inventory::{self, Inventoried};
 use wardline::fleet::documents::reported::{Reported, pae, sealed};
 use wardline::fleet::dsse::Envelope;
 use wardline::lab::pki::{Pair, Validity};
+use wardline::lab::stage;
 
 use self::mosquitto::{Mosquitto, Setup};
 use self::support::Certificates;
@@ -125,10 +132,20 @@ impl Site {
         fs::write(&draft, text).unwrap();
         for (step, key) in [("sign --yes-remove 2", "config-1"), ("countersign", "config-2")] {
             let step = if devices == 0 { step } else { step.split(' ').next().unwrap() };
-            self.done(&format!(
-                "bundle {step} --group icu-3 --key {key} --passphrase-file passphrases.toml fleet"
-            ));
+            self.bundle(&format!("{step} --key {key}"));
         }
+    }
+
+    /// `bundle sign` or `bundle countersign`, as somebody does it who has read what it is.
+    fn bundle(&self, step: &str) {
+        let mut step = step.to_owned();
+        if step.starts_with("countersign") {
+            let file = |number: u32| fs::read(self.path(&format!("fleet/g/icu-3/bundle-{number}.json"))).ok();
+            let newest = (1..100).rev().find_map(file).unwrap();
+            let payload = Envelope::parse(&newest, 262_144).unwrap().payload().to_vec();
+            step.push_str(&format!(" --digest {}", wardline::fleet::documents::Digest::of(&payload)));
+        }
+        self.done(&format!("bundle {step} --group icu-3 --passphrase-file passphrases.toml fleet"));
     }
 
     fn publish(&self, more: &str) {
@@ -142,6 +159,8 @@ impl Site {
     fn options(&self) -> MqttOptions {
         let pair = &self.certificates.consumer;
         let mut options = MqttOptions::new("consumer", ("localhost", self.broker.port));
+        // An advisory is longer than what the library takes by itself.
+        options.set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(256 * 1_024));
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Simple {
             ca: fs::read(self.certificates.pki.authorities()).unwrap(),
             alpn: None,
@@ -156,7 +175,7 @@ impl Site {
         const LAST: &str = "c/v1/st-anna/last";
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let talk = async {
-            let (client, mut events) = AsyncClient::builder(self.options()).capacity(64).build();
+            let (client, mut events) = AsyncClient::builder(self.options()).capacity(1_024).build();
             let retained = || PublishOptions::new(QoS::AtLeastOnce).retained();
             let mut left = put.len();
             for (topic, bytes) in put {
@@ -192,6 +211,29 @@ impl Site {
         runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), talk).await.unwrap() })
     }
 
+    /// What stands at a gateway, with its chain, signed by the key of `signer`.
+    fn inventory(&self, gateway: usize, signer: usize, devices: &Value, findings: &Value) -> Vec<u8> {
+        let pem = fs::read_to_string(&self.gateways[gateway].certificate).unwrap();
+        let chain: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let document = json!({
+            "schema": 1, "organisation": "st-anna", "group": "icu-3",
+            "inventory": {
+                "at": "2026-11-22T12:00:00Z",
+                "gateway": {
+                    "id": format!("gw-{}", gateway + 1), "version": "0.1.0", "build": "unknown",
+                    "hardware": "Raspberry Pi 4 Model B Rev 1.4", "kernel": "6.12.25", "key_protection": "file",
+                },
+                "devices": devices,
+            },
+            "findings": findings,
+            "chain": [chain],
+        });
+        let payload = serde_json::to_vec(&document).unwrap();
+        let (_, signature) = sign_as(&self.gateways[signer], Inventoried::PAYLOAD_TYPE, &payload);
+        let (id, _) = sign(&self.gateways[gateway], &payload);
+        inventory::sealed(payload, &id, signature)
+    }
+
     /// A report of a gateway with its chain, signed by the key of `signer`.
     fn report(&self, gateway: usize, signer: usize, change: impl FnOnce(&mut Value)) -> Vec<u8> {
         let mut report: Value =
@@ -211,12 +253,16 @@ impl Site {
 
 /// With the library that shows the certificate to the broker: the key's id and its signature.
 fn sign(pair: &Pair, payload: &[u8]) -> (String, Vec<u8>) {
+    sign_as(pair, Reported::PAYLOAD_TYPE, payload)
+}
+
+fn sign_as(pair: &Pair, payload_type: &str, payload: &[u8]) -> (String, Vec<u8>) {
     let key = PrivateKeyDer::from_pem_file(&pair.key).unwrap();
     let key: Arc<dyn rustls::sign::SigningKey> = rustls::crypto::ring::sign::any_ecdsa_type(&key).unwrap();
     let spki = key.public_key().unwrap();
     let id = wardline::fleet::documents::Digest::of(&spki).to_string();
     let signer = key.choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap();
-    (id, signer.sign(&pae(Reported::PAYLOAD_TYPE, payload)).unwrap())
+    (id, signer.sign(&pae(payload_type, payload)).unwrap())
 }
 
 fn stamp(bytes: &[u8]) -> Value {
@@ -291,7 +337,11 @@ fn what_is_of_another_group_or_takes_everything_away_is_not_pushed() {
     let file = site.path("fleet/published/g/icu-3/bundle/1.json");
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, [&bytes[..], b" "].concat()).unwrap();
-    site.refused("push --group icu-3 fleet", 6, "gw-1 would refuse g/icu-3/bundle/1.json");
+    site.refused(
+        "push --group icu-3 fleet",
+        6,
+        "g/icu-3/bundle/1.json is not the bundle that timestamp 1 names",
+    );
     fs::write(&file, bytes).unwrap();
     site.signed(0);
     site.publish("publish --yes-remove 2");
@@ -371,6 +421,14 @@ fn a_rollout_that_does_harm_is_paused_by_itself() {
     let progress: Value = serde_json::from_str(&site.done(guard)).unwrap();
     assert_eq!((&progress["failures"], &progress["stop"]), (&json!(1), &json!(null)), "{progress}");
     assert_eq!(stamp(&site.retained(&[])[TS])["rollout"]["paused"], false);
+    // What the other one's key has not signed stops nothing, and is named.
+    site.retained(&[("c/v1/st-anna/gw/gw-2/reported", site.report(1, 0, failed))]);
+    let progress: Value = serde_json::from_str(&site.done(guard)).unwrap();
+    assert_eq!(
+        (&progress["failures"], &progress["stop"], &progress["shares"][0]["failed_unproven"]),
+        (&json!(1), &json!(null), &json!(["gw-2"])),
+        "{progress}"
+    );
     site.retained(&[("c/v1/st-anna/gw/gw-2/reported", site.report(1, 1, failed))]);
     site.refused(guard, 6, "2 of 2 have taken bundle 1 back: gw-1, gw-2: the roll-out is paused");
     assert_eq!(stamp(&site.retained(&[])[TS])["rollout"]["paused"], true);
@@ -379,4 +437,148 @@ fn a_rollout_that_does_harm_is_paused_by_itself() {
         said.contains("bundle 1 of icu-3, paused") && said.contains("took it back: gw-1, gw-2"),
         "{said}"
     );
+}
+
+#[test]
+fn the_wards_are_exported_and_a_forged_inventory_is_marked() {
+    let site = Site::new(None);
+    let pump = json!({
+        "id": "pump-1", "make": "Alaris", "model": "8015 PC unit", "firmware": "9.7", "driver": "alaris-asena",
+        "first_seen": "2026-01-02T03:04:05Z", "last_seen": "2026-11-22T03:04:05Z",
+    });
+    let finding = json!({
+        "device": "pump-1", "advisory": "ICSMA-17-017-02", "version": "1", "verdict": "affected",
+        "action": "warned", "cvss": "7.7", "cves": ["CVE-2016-8375"], "reason": "version 9.7 is one of these",
+    });
+    let own = site.inventory(0, 0, &json!([pump]), &json!([finding]));
+    let forged = site.inventory(1, 0, &json!([{ "id": "belt", "make": "=cmd()" }]), &json!([]));
+    // One under the name of another, and one of a gateway that nobody registered.
+    site.retained(&[
+        ("c/v1/st-anna/gw/gw-1/inventory", own.clone()),
+        ("c/v1/st-anna/gw/gw-2/inventory", forged),
+        ("c/v1/st-anna/gw/gw-7/inventory", own.clone()),
+        ("c/v1/st-anna/gw/gw-8/inventory", b"{}".to_vec()),
+    ]);
+    let rows: Value = serde_json::from_str(&site.done("inventory --json fleet")).unwrap();
+    let shown: Vec<Value> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| json!([row["gateway"], row["registered"], row["proven"]]))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            json!(["gw-1", true, true]),
+            json!(["gw-2", true, false]),
+            json!(["gw-7", false, false]),
+            json!(["gw-8", false, false])
+        ],
+        "{rows}"
+    );
+    assert!(rows[1]["unproven"].as_str().unwrap().contains("is not signed by key"), "{rows}");
+    assert!(rows[2]["unproven"].as_str().unwrap().contains("it is of gateway \"gw-1\""), "{rows}");
+    assert_eq!(rows[2]["document"], Value::Null, "it does not pass for another");
+    assert!(rows[3]["unproven"].as_str().unwrap().contains("cannot be read"), "{rows}");
+
+    let table = site.done("inventory --group icu-3 --csv fleet");
+    let lines: Vec<&str> = table.split("\r\n").collect();
+    assert_eq!(lines.len(), 6, "{table}");
+    assert!(lines[1].starts_with("gateway,gw-1,gw-1,") && lines[1].ends_with(",file,yes,"), "{table}");
+    assert_eq!(
+        lines[2],
+        "device,gw-1,pump-1,Alaris,8015 PC unit,,,9.7,alaris-asena,2026-01-02T03:04:05Z,2026-11-22T03:04:05Z,,,,,,,yes,\
+         ICSMA-17-017-02 affected warned"
+    );
+    assert!(lines[4].starts_with("device,gw-2,belt,'=cmd(),") && lines[4].ends_with(",no,"), "{table}");
+
+    let bom: Value = serde_json::from_str(&site.done("inventory --group icu-3 --cyclonedx fleet")).unwrap();
+    assert_eq!(bom["components"][0]["components"][0]["bom-ref"], "device:gw-1/pump-1", "{bom}");
+    assert_eq!(
+        bom["components"][1]["properties"][0],
+        json!({ "name": "wardline:gateway:proven", "value": "no" })
+    );
+    assert_eq!(bom["vulnerabilities"][0]["affects"], json!([{ "ref": "device:gw-1/pump-1" }]), "{bom}");
+
+    let shown = site.done("inventory --group icu-3 fleet");
+    assert!(shown.contains("gw-2 (icu-3) UNPROVEN"), "{shown}");
+    assert!(shown.contains("! pump-1 is affected by advisory ICSMA-17-017-02: version 9.7"), "{shown}");
+
+    // The same from a stick.
+    fs::create_dir_all(site.path("stick/gw/gw-1")).unwrap();
+    fs::write(site.path("stick/gw/gw-1/inventory.json"), own).unwrap();
+    let output = site.run("inventory --group icu-3 --csv --from stick fleet");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).split("\r\n").count(), 4);
+    assert!(text(&output).contains("gw-2 is not in it: it has published nothing"), "{}", text(&output));
+    site.refused("inventory --group icu-9 fleet", 6, "no gateway is in group \"icu-9\"");
+}
+
+#[test]
+fn an_advisory_travels_beside_the_bundle_that_names_it() {
+    const FILE: &[u8] = include_bytes!("data/csaf/icsma-17-017-02.json");
+    let site = Site::new(None);
+    let named = |name: &str| {
+        site.done("bundle new --group icu-3 fleet");
+        let draft = site.path("fleet/g/icu-3/draft.toml");
+        let text = fs::read_to_string(&draft).unwrap();
+        fs::write(
+            &draft,
+            text.replace("#advisories = [\"icsma-17-017-02.json\"]", &format!("advisories = [{name:?}]")),
+        )
+        .unwrap();
+    };
+    let sign = "bundle sign --group icu-3 --key config-1 --passphrase-file passphrases.toml fleet";
+    named("icsma-17-017-02.json");
+    site.refused(sign, 3, "advisory \"icsma-17-017-02.json\"");
+    fs::write(site.path("fleet/g/icu-3/icsma-17-017-02.json"), b"{}").unwrap();
+    site.refused(sign, 3, "is not CSAF 2.0");
+    fs::write(site.path("fleet/g/icu-3/icsma-17-017-02.json"), FILE).unwrap();
+    site.done(sign);
+    site.done("bundle countersign --group icu-3 --key config-2 --passphrase-file passphrases.toml fleet");
+    // What is edited afterwards is not what was signed.
+    fs::write(site.path("fleet/g/icu-3/icsma-17-017-02.json"), b"{}").unwrap();
+    site.publish("publish --push --to stick");
+    let digest = wardline::fleet::documents::Digest::of(FILE);
+    assert_eq!(site.retained(&[])[&format!("c/v1/st-anna/advisory/{digest}")], FILE);
+    assert_eq!(fs::read(site.path(&format!("stick/advisory/{digest}.json"))).unwrap(), FILE);
+    assert!(site.done("push --group icu-3 fleet").contains("nothing to do"));
+    // Somebody else's document under its name is replaced.
+    site.retained(&[(&format!("c/v1/st-anna/advisory/{digest}"), b"{}".to_vec())]);
+    site.done("push --group icu-3 fleet");
+    assert_eq!(site.retained(&[])[&format!("c/v1/st-anna/advisory/{digest}")], FILE);
+}
+
+#[test]
+fn a_gateway_publishes_what_stands_there_signed_by_its_own_key() {
+    let site = Site::new(None);
+    let folder = site.path("gateway");
+    let port = Path::new("/dev/serial/by-path/none");
+    let device = stage::serial_device("spo2-1", "masimo-ascii1", port, "0000056661");
+    stage::configure(&folder, &site.certificates.pki, &site.gateways[0], site.broker.port, &device).unwrap();
+    let file = folder.join("gateway.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    let config = config.replace("\"lab\"", "\"st-anna\"").replace("\"ward-7\"", "\"icu-3\"");
+    let config = config.replace("\"gw-lab\"", "\"gw-1\"");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for (word, serial) in [("full", json!("0000056661")), ("no-serials", Value::Null)] {
+        let fleet = format!("\n[fleet]\nfolder = \"fleet\"\ninventory = \"{word}\"\n");
+        fs::write(&file, config.clone() + &fleet).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wardline"));
+        command.arg("run").env_remove("NOTIFY_SOCKET");
+        let mut daemon = stage::Daemon::start(command, &folder).unwrap();
+        // Each look waits until the broker is quiet: no longer than half a minute in all.
+        let row = (0..20).find_map(|_| {
+            let rows: Value = serde_json::from_str(&site.done("inventory --json fleet")).unwrap();
+            let known = &rows[0]["document"]["inventory"]["devices"][0];
+            (known["id"] == "spo2-1" && known["serial"] == serial).then(|| rows[0].clone())
+        });
+        let row = row.unwrap_or_else(|| panic!("nothing came: {}", daemon.last_words()));
+        assert_eq!(row["proven"], true, "{row}");
+        assert_eq!(row["document"]["inventory"]["devices"][0]["make"], "Masimo", "{row}");
+        assert_eq!(row["document"]["inventory"]["gateway"]["version"], env!("CARGO_PKG_VERSION"), "{row}");
+        assert!(runtime.block_on(daemon.stop(Duration::from_secs(20))).unwrap().success());
+        let kept = fs::read_to_string(folder.join("store.inventory")).unwrap();
+        assert_eq!(kept.contains("0000056661"), word == "full", "{kept}");
+    }
 }

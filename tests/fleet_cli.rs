@@ -113,7 +113,19 @@ impl Fleet {
         if needs_key {
             command.args(["--passphrase-file", "passphrases.toml"]);
         }
+        if arguments.contains("countersign") && !arguments.contains("--digest") {
+            command.args(["--digest", &self.newest_digest(group)]);
+        }
         command.arg("fleet").output().unwrap()
+    }
+
+    /// The SHA-256 of what the newest bundle of a group signs; of nothing, when there is none.
+    fn newest_digest(&self, group: &str) -> String {
+        let newest = (1..100)
+            .rev()
+            .find_map(|number| fs::read(self.path(&format!("fleet/g/{group}/bundle-{number}.json"))).ok());
+        let payload = newest.map(|bytes| Envelope::parse(&bytes, Bundle::CAP).unwrap().payload().to_vec());
+        wardline::fleet::documents::Digest::of(&payload.unwrap_or_default()).to_string()
     }
 
     fn done(&self, arguments: &str) -> String {

@@ -8,7 +8,8 @@
 #![expect(clippy::tests_outside_test_module, reason = "the whole file is one")]
 #![expect(
     clippy::disallowed_methods,
-    clippy::format_push_string,
+    clippy::expect_used,
+    clippy::format_collect,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
 use tokio::task::JoinSet;
+use wardline::fleet::documents::own::Own as _;
 use wardline::fleet::documents::reported::{ReportKey, Reported};
 use wardline::fleet::folder::Folder;
 use wardline::fleet::trust::Recipient;
@@ -104,11 +106,11 @@ impl Site {
         self.operator("gateway add gw-lab --group ward-7 fleet");
         let pair = self.certificates.pki.client("operator", Validity::Now).unwrap();
         let settings = format!(
-            "host = \"localhost\"\nport = {}\nauthorities = {:?}\ncertificate = {:?}\nkey = {:?}\n",
+            "host = \"localhost\"\nport = {}\nauthorities = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n",
             self.broker.port,
-            self.certificates.pki.authorities(),
-            pair.certificate,
-            pair.key,
+            self.certificates.pki.authorities().display(),
+            pair.certificate.display(),
+            pair.key.display(),
         );
         fs::write(self.path("fleet/broker.toml"), settings).unwrap();
 
@@ -210,7 +212,9 @@ impl Site {
         };
         match tokio::time::timeout(PATIENCE, asked).await {
             Ok(snapshot) => snapshot,
-            Err(_) => panic!("waited in vain for {what}: {last:?}; the daemon said:\n{}", self.log()),
+            Err(late) => {
+                panic!("waited in vain for {what} ({late}): {last:?}; the daemon said:\n{}", self.log())
+            }
         }
     }
 
@@ -247,7 +251,7 @@ impl Site {
         };
         match tokio::time::timeout(PATIENCE, read).await {
             Ok(report) => report,
-            Err(_) => panic!("waited in vain for {what}: {last:?}"),
+            Err(late) => panic!("waited in vain for {what} ({late}): {last:?}"),
         }
     }
 }

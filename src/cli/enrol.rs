@@ -11,6 +11,7 @@ mod token;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
@@ -29,12 +30,15 @@ use crate::identity::ask::{Outcome, Proof, ask};
 use crate::identity::est::EstError;
 use crate::identity::est::address::Address;
 use crate::identity::est::client::Client;
-use crate::identity::folder::{CURRENT, Folder, Server, chain};
+use crate::identity::folder::{CURRENT, DAMAGED, Folder, Lock, Server, chain};
 use crate::identity::name::Name;
 use crate::identity::renewal::Alarm;
-use crate::time::{Clock as _, Now};
+use crate::time::{Clock as _, ClockSync, Now};
 
 const MAX_AUTHORITIES: usize = 1024 * 1024;
+/// The folder's lock is waited for this often, so long each time.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Get this gateway its certificate from the hospital's certificate server (EST, RFC 7030).
 #[derive(Debug, Args)]
@@ -91,13 +95,14 @@ impl Enrol {
         own(folder.path())?;
         let now = SystemClock::default().now();
         let fleet_root = self.root.as_ref().map(|root| enrol_in_fleet(&config, root)).transpose()?;
-        let has_present = self.has_present(&folder, now)?;
+        // Said before the token is asked for, and looked at again once nobody else is at the folder.
+        self.has_present(&folder, now)?;
         let server = Server { address: self.server.clone(), authorities: self.read_authorities(&config)? };
         let token = token::read(self.token_file.as_deref())?;
         folder.make()?;
-        if !has_present {
-            folder.keep_server(&server).map_err(failure)?;
-        }
+        let _lock = lock(&folder)?;
+        repair(&folder)?;
+        let has_present = self.has_present(&folder, now)?;
         let client = Client::new(server.address.clone(), server.authorities.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let outcome =
@@ -110,12 +115,16 @@ impl Enrol {
             fleet_root,
         };
         match outcome {
-            Outcome::Later(wait) => report.again_after_s = Some(wait.as_secs()),
-            Outcome::Issued => {
-                if has_present {
-                    // Now that this server has proved to be one.
+            Outcome::Later(wait) => {
+                if !has_present {
                     folder.keep_server(&server).map_err(failure)?;
-                } else {
+                }
+                report.again_after_s = Some(wait.as_secs());
+            }
+            Outcome::Issued => {
+                // Now that this server has proved to be one.
+                folder.keep_server(&server).map_err(failure)?;
+                if !has_present {
                     folder.promote()?;
                 }
                 let issued = if has_present { folder.next()? } else { folder.current()? };
@@ -128,19 +137,32 @@ impl Enrol {
 
     /// Whether there is a certificate that must not be replaced before the broker took another.
     fn has_present(&self, folder: &Folder, now: Now) -> Result<bool, Failure> {
-        folder.recover()?;
-        let Some(present) = folder.current()? else { return Ok(false) };
-        let until = present.lifetime().until;
+        let present = match folder.current() {
+            Ok(Some(present)) => present,
+            Ok(None) => return Ok(false),
+            // It is set aside once nobody else is at the folder.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
         if present.lifetime().alarm(now) == Alarm::Expired {
             return Ok(false);
         }
-        if self.again {
+        // By a clock that nobody vouches for: the broker is shown the new one before the present one goes.
+        if self.again || present.lifetime().is_past(now) {
             return Ok(true);
         }
-        let error = anyhow!(
-            "there is a certificate already, valid until {until}, which the daemon renews by itself: nothing was done; \
-             --again asks for another one"
-        );
+        let (until, wall) = (present.lifetime().until, now.wall);
+        let error = if now.sync == ClockSync::Synced {
+            anyhow!(
+                "there is a certificate already, valid until {until}, which the daemon renews by itself: nothing was \
+                 done; --again asks for another one"
+            )
+        } else {
+            anyhow!(
+                "there is a certificate already, until {until}; whether it is valid still cannot be said, as nobody \
+                 vouches for this gateway's clock ({wall}): nothing was done; --again asks for another one"
+            )
+        };
         Err(Failure::new(Exit::Refused, error))
     }
 
@@ -195,8 +217,7 @@ impl Enrol {
 /// The folder of the one file that holds certificate and key.
 fn identity_folder(config: &Config) -> Result<Folder, Failure> {
     let (certificate, key) = (&config.uplink.certificate, &config.uplink.key);
-    let folder = certificate.parent().filter(|_| certificate == key && certificate.ends_with(CURRENT));
-    folder.map(Folder::new).ok_or_else(|| {
+    Folder::named_by(certificate, key).ok_or_else(|| {
         let error = anyhow!(
             "a certificate that is renewed and its key are in one file: let uplink.certificate and uplink.key both name \
              /var/lib/wardline/identity/{CURRENT} (now: {} and {})",
@@ -205,6 +226,31 @@ fn identity_folder(config: &Config) -> Result<Folder, Failure> {
         );
         Failure::new(Exit::Config, error)
     })
+}
+
+/// Puts right what a power cut or a bad disk left.
+fn repair(folder: &Folder) -> Result<(), Failure> {
+    let damage = folder.current().err();
+    let is_taken = folder.recover()?;
+    if let Some(error) = damage {
+        let then = if is_taken { ": the renewed one is in use now" } else { "" };
+        out::remark(format_args!("{error}: it was set aside as {DAMAGED}{then}"));
+    }
+    Ok(())
+}
+
+/// One at a time; the daemon is at it for a moment every minute, and for longer when it renews.
+fn lock(folder: &Folder) -> Result<Lock, Failure> {
+    for _ in 0..LOCK_TRIES {
+        if let Some(lock) = folder.lock()? {
+            return Ok(lock);
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    let error = anyhow!(
+        "somebody else asks for a certificate just now, perhaps the daemon: nothing was done; try again in a minute"
+    );
+    Err(Failure::new(Exit::Failed, error))
 }
 
 /// Files of another user than the folder's owner are of no use to the daemon.
@@ -262,6 +308,7 @@ fn failure(error: EstError) -> Failure {
         }
         EstError::Unreachable { .. }
         | EstError::NotTrusted { .. }
+        | EstError::NotNow { .. }
         | EstError::Http(_)
         | EstError::Slow { .. }
         | EstError::NothingThere

@@ -79,6 +79,7 @@ const fn exit(error: &GatewayError) -> Exit {
         | GatewayError::Place(_)
         | GatewayError::System { .. }
         | GatewayError::Part { .. }
+        | GatewayError::HalfWay(_)
         | GatewayError::Grace { .. } => Exit::Failed,
     }
 }

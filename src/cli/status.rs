@@ -11,7 +11,7 @@ use super::Folder;
 use super::exit::{Exit, Failure};
 use super::out::{self, Colour, Out};
 use crate::config::show_size;
-use crate::host::status::{Device, Radio, Snapshot, StatusError, ask};
+use crate::host::status::{Certificate, Device, Radio, Snapshot, StatusError, ask};
 
 /// The socket of a daemon whose configuration names no other.
 pub(super) const SOCKET: &str = "/run/wardline/status.sock";
@@ -136,12 +136,39 @@ fn print_uplink<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<(
     if let Some(error) = &uplink.last_error {
         out.line(format_args!("         last error: {}", clean(error)))?;
     }
+    if let Some(certificate) = &uplink.certificate {
+        return print_certificate(out, certificate);
+    }
     if let Some(days) = uplink.certificate_days_left {
         let colour = if days > CERTIFICATE_DAYS { Colour::Good } else { Colour::Bad };
         let days = out.paint(colour, &format!("{days} days left"));
         out.line(format_args!("         certificate: {days}"))?;
     }
     Ok(())
+}
+
+/// One that the daemon renews by itself.
+fn print_certificate<W: Write>(out: &mut Out<W>, certificate: &Certificate) -> io::Result<()> {
+    let Certificate { valid_until, renewal, due, next_attempt_ms, alarm, trouble } = certificate;
+    let until = valid_until.as_deref().map_or_else(|| "-".to_owned(), clean);
+    let colour = if alarm == "none" { Colour::Good } else { Colour::Bad };
+    let until = out.paint(colour, &format!("valid until {until}"));
+    let renewal = match renewal.as_str() {
+        "good" => format!("renewed from {} on", due.as_deref().map_or_else(|| "-".to_owned(), clean)),
+        "due" => "to be renewed now".to_owned(),
+        "waiting" => format!("the certificate server decides, asked again in {}", age(*next_attempt_ms)),
+        "trying" => "the next one is shown to the broker".to_owned(),
+        "fallback" => {
+            format!("the broker did not take the next one, shown again in {}", age(*next_attempt_ms))
+        }
+        "failed" => format!("the renewal failed, tried again in {}", age(*next_attempt_ms)),
+        other => clean(other),
+    };
+    out.line(format_args!("         certificate: {until}; {renewal}"))?;
+    match trouble {
+        Some(trouble) => out.line(format_args!("         last trouble: {}", clean(trouble))),
+        None => Ok(()),
+    }
 }
 
 fn print_store<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()> {

@@ -81,7 +81,7 @@ const PLACE: &str = "is a place on this gateway's disk: only its own administrat
 const ACCESS: &str = "says who on this gateway may ask: only its own administrator sets it";
 
 /// Every key of `gateway.toml`. A key that is not here is refused, and a test wants each of them here.
-pub(super) const KEYS: [(&str, Remote); 32] = [
+pub(super) const KEYS: [(&str, Remote); 35] = [
     (
         "devices",
         Remote::Never("says whether this gateway may be without a device: a bundle lists its devices"),
@@ -94,6 +94,8 @@ pub(super) const KEYS: [(&str, Remote); 32] = [
     ("uplink.authorities", Remote::Never(TLS)),
     ("uplink.certificate", Remote::Never(TLS)),
     ("uplink.key", Remote::Never(LOCAL_KEY)),
+    ("uplink.revocation_lists", Remote::Never(TLS)),
+    ("uplink.revocation", Remote::Within(revocation)),
     ("uplink.payload", Remote::Freely),
     ("uplink.require_subscriber", Remote::Within(subscriber)),
     ("uplink.window", Remote::Freely),
@@ -115,6 +117,7 @@ pub(super) const KEYS: [(&str, Remote); 32] = [
     ("daemon.log", Remote::Within(log)),
     ("daemon.shutdown_grace", Remote::Freely),
     ("fleet.folder", Remote::Never(PLACE)),
+    ("fleet.inventory", Remote::Never("says what leaves this gateway: only its own administrator sets it")),
     ("fleet.import", Remote::Never(PLACE)),
     ("fleet.trial", Remote::Within(trial)),
 ];
@@ -203,6 +206,14 @@ fn port(floor: &Floor, _: &Value) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("is not set from afar while {FLOOR_FILE} names no host_suffix"))
+}
+
+/// Whatever the gateway's own rule is, the stricter one is no weaker. A bundle that does not say it takes it back.
+fn revocation(_: &Floor, value: &Value) -> Result<(), String> {
+    if value.as_str() == Some("enforce") {
+        return Ok(());
+    }
+    Err("is only made stricter from afar: \"enforce\", or nothing".to_owned())
 }
 
 /// Without it, what nobody takes counts as delivered and is deleted.
@@ -301,6 +312,7 @@ mod tests {
             ("uplink.authorities", "whom this gateway believes"),
             ("uplink.certificate", "whom this gateway believes"),
             ("uplink.key", "never set nor moved"),
+            ("uplink.revocation_lists", "whom this gateway believes"),
             ("keys.kek", "never set nor moved"),
             ("keys.kek_previous", "never set nor moved"),
             ("keys.ward", "never set nor moved"),
@@ -308,6 +320,7 @@ mod tests {
             ("status.socket", "on this gateway's disk"),
             ("status.group", "who on this gateway may ask"),
             ("fleet.folder", "on this gateway's disk"),
+            ("fleet.inventory", "what leaves this gateway"),
             ("fleet.import", "on this gateway's disk"),
             ("devices", "lists its devices"),
             // There is no key for these, so whatever it were called it is not known.
@@ -354,6 +367,11 @@ mod tests {
             assert!(problem.contains(words), "{key}: {problem}");
         }
         assert_eq!(refused(&floor(), "uplink.port", 8884), None);
+        assert_eq!(refused(&floor(), "uplink.revocation", "enforce"), None);
+        for weaker in ["enforce-content", "off", ""] {
+            let problem = refused(&floor(), "uplink.revocation", weaker).unwrap_or_default();
+            assert!(problem.contains("only made stricter from afar"), "{weaker}: {problem}");
+        }
         assert_eq!(refused(&floor(), "uplink.require_subscriber", true), None);
         let off = refused(&floor(), "uplink.require_subscriber", false).unwrap_or_default();
         assert!(off.contains("never off"), "{off}");

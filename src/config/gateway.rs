@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::scope::{Places, Scope};
-use super::{Keys, LogLevel, raw};
+use super::{InventoryLevel, Keys, LogLevel, raw};
 use crate::backoff::Bounds;
+use crate::uplink::tls::{Lists, Rule};
 use crate::uplink::{Payload, Subscriber};
 use crate::{store, uplink};
 
@@ -29,6 +30,7 @@ pub(super) struct Parts {
     pub(super) log: LogLevel,
     pub(super) shutdown_grace: Duration,
     pub(super) fleet: Option<PathBuf>,
+    pub(super) inventory: InventoryLevel,
     pub(super) import: Option<PathBuf>,
     pub(super) trial: Duration,
 }
@@ -62,7 +64,11 @@ pub(super) fn judge(scope: &mut Scope<'_>, places: &Places) -> (Option<Parts>, O
     let shutdown_grace =
         scope.duration("daemon.shutdown_grace", daemon.shutdown_grace.as_deref(), ("1s", "5m"));
     // Absent means: nothing is taken from afar.
-    let raw::Fleet { folder, import, trial } = raw.fleet.unwrap_or_default();
+    let raw::Fleet { folder, inventory, import, trial } = raw.fleet.unwrap_or_default();
+    let inventory = match inventory {
+        Some(word) => scope.word("fleet.inventory", Some(&word), &InventoryLevel::WORDS),
+        None => Some(InventoryLevel::default()),
+    };
     let fleet = folder.map(|folder| scope.path("fleet.folder", Some(&folder), places));
     let import = import.map(|folder| scope.path("fleet.import", Some(&folder), places));
     let trial = scope.duration("fleet.trial", trial.as_deref(), ("10s", "1h"));
@@ -76,6 +82,7 @@ pub(super) fn judge(scope: &mut Scope<'_>, places: &Places) -> (Option<Parts>, O
             log: log?,
             shutdown_grace: shutdown_grace?,
             fleet: fleet.map_or(Some(None), |folder| folder.map(Some))?,
+            inventory: inventory?,
             import: import.map_or(Some(None), |folder| folder.map(Some))?,
             trial: trial?,
         })
@@ -94,6 +101,7 @@ fn uplink(
     let group =
         scope.id("gateway.group", gateway.group, "the ward or other group, second level of every topic");
     let id = scope.id("gateway.id", gateway.id, "this gateway's name, as its certificate says it");
+    let revocation = revocation(scope, &raw, places);
     let host = scope.host("uplink.host", raw.host);
     let port = scope.number("uplink.port", raw.port, (1, 65_535));
     let authorities = scope.path("uplink.authorities", raw.authorities.as_deref(), places);
@@ -124,6 +132,7 @@ fn uplink(
         authorities: authorities?,
         certificate: certificate?,
         key: key?,
+        revocation: revocation?,
         payload: payload?,
         subscriber: if subscriber? { Subscriber::Required } else { Subscriber::Optional },
         window: window?,
@@ -132,6 +141,19 @@ fn uplink(
         heartbeat: heartbeat?,
         backoff: backoff?,
     })
+}
+
+fn revocation(scope: &mut Scope<'_>, raw: &raw::Uplink, places: &Places) -> Option<Lists> {
+    // Absent means: none but those that a bundle carries.
+    let written = raw.revocation_lists.as_deref();
+    let place = written.map(|text| scope.path("uplink.revocation_lists", Some(text), places));
+    let rule = scope.word(
+        "uplink.revocation",
+        raw.revocation.as_deref(),
+        &[("enforce", Rule::Enforce), ("enforce-content", Rule::EnforceContent)],
+    );
+    let place = place.map_or(Some(None), |place| place.map(Some))?;
+    Some(Lists { place, pushed: Vec::new(), rule: rule? })
 }
 
 fn backoff(

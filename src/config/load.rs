@@ -66,15 +66,18 @@ pub fn load_with(
         refuse_unmeant(list, found, files.is_some(), &mut problems);
     }
     let (Some(parts), true) = (parts, problems.is_empty()) else { return Err(problems) };
+    let mut uplink = parts.uplink;
+    uplink.revocation.pushed = pushed.map(|pushed| pushed.revocations.clone()).unwrap_or_default();
     let config = Config {
         store: parts.store,
-        uplink: parts.uplink,
+        uplink,
         keys: parts.keys,
         socket: parts.socket,
         socket_group: parts.socket_group,
         log: parts.log,
         shutdown_grace: parts.shutdown_grace,
         fleet: parts.fleet,
+        inventory: parts.inventory,
         import: parts.import,
         trial: parts.trial,
         floor,

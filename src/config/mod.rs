@@ -139,6 +139,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Where what the fleet pushed is kept; none: this gateway takes nothing from afar.
     pub fleet: Option<PathBuf>,
+    /// What of the inventory leaves the gateway, when it is in a fleet.
+    pub inventory: InventoryLevel,
     /// A folder in which somebody may bring the fleet's documents, a stick for instance.
     pub import: Option<PathBuf>,
     /// How long a bundle is on trial; the floor says what is too short.
@@ -184,6 +186,24 @@ impl LogLevel {
             Self::Trace => "trace",
         }
     }
+}
+
+/// What of the inventory leaves the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InventoryLevel {
+    /// Everything, the serial numbers of the devices included.
+    Full,
+    /// Everything but the serial numbers: with the bed that a device's id may name, one leads to a patient.
+    #[default]
+    NoSerials,
+    /// Nothing.
+    Off,
+}
+
+impl InventoryLevel {
+    /// The words of the configuration.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("full", Self::Full), ("no-serials", Self::NoSerials), ("off", Self::Off)];
 }
 
 /// Where the local keys are; never their content.

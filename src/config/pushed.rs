@@ -21,6 +21,8 @@ pub struct Pushed {
     pub devices: Vec<Map<String, serde_json::Value>>,
     /// The drivers that the site describes.
     pub line_drivers: Vec<Map<String, serde_json::Value>>,
+    /// Revocation lists for the broker's chain, DER: beside those that `uplink.revocation_lists` names.
+    pub revocations: Vec<Vec<u8>>,
 }
 
 impl Pushed {

@@ -41,6 +41,8 @@ pub(super) struct Uplink {
     pub(super) authorities: Option<String>,
     pub(super) certificate: Option<String>,
     pub(super) key: Option<String>,
+    pub(super) revocation_lists: Option<String>,
+    pub(super) revocation: Option<String>,
     pub(super) payload: Option<String>,
     pub(super) require_subscriber: Option<bool>,
     pub(super) window: Option<i64>,
@@ -87,6 +89,7 @@ pub(super) struct Daemon {
 #[serde(deny_unknown_fields)]
 pub(super) struct Fleet {
     pub(super) folder: Option<String>,
+    pub(super) inventory: Option<String>,
     pub(super) import: Option<String>,
     pub(super) trial: Option<String>,
 }

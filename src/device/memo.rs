@@ -35,6 +35,12 @@ pub trait Notebook: Send {
     /// What was kept; `None` when there is nothing, or nothing that can be read.
     fn read(&mut self) -> Doing<'_, Option<Memo>>;
 
+    /// Whether what was read last was kept under the entry of the allowlist under which the device is listed now. If
+    /// not, what was told by then was told under another name, or was told to be over.
+    fn is_of_entry(&self) -> bool {
+        true
+    }
+
     /// Whether anything is kept at all.
     fn keeps(&self) -> bool {
         true

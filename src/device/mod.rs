@@ -72,6 +72,10 @@ pub trait Driver: Send {
         let _ = memo;
     }
 
+    /// Takes word, behind `recall`, that what is remembered is of another entry of the allowlist: which alarms were
+    /// told to be on says nothing of what is told from here on.
+    fn handle_other_entry(&mut self) {}
+
     /// When `handle_timeout` wants to be called, if at all.
     fn poll_timeout(&self) -> Option<Mono>;
 

@@ -27,8 +27,11 @@ use crate::time::{Clock, Mono, Now};
 /// gateway does not wait for ever.
 const SETTLE_LIMIT: Duration = Duration::from_secs(3);
 
-/// How long a link may take to hang up: BlueZ was seen to take two to three seconds.
-const HANG_UP_LIMIT: Duration = Duration::from_secs(6);
+/// How long a link may take to hang up, with all that it does for it: BlueZ was seen to take two to three seconds.
+const HANG_UP_LIMIT: Duration = Duration::from_secs(10);
+
+/// No session takes longer to end than this, whatever its link does.
+pub const ENDS_WITHIN: Duration = HANG_UP_LIMIT.saturating_add(SETTLE_LIMIT);
 
 /// What a session needs besides its link and driver.
 pub struct Context {
@@ -140,11 +143,14 @@ impl<L: Link> Session<L> {
         let mut stop = self.context.stop.clone();
         if let Some(memo) = self.context.notebook.read().await {
             self.driver.recall(memo.bytes());
+            if !self.context.notebook.is_of_entry() {
+                self.driver.handle_other_entry();
+            }
         }
         loop {
             let Some(opened) = self.open(&mut stop).await else {
                 // An attempt that was given up half-way may hold the device.
-                self.link.close().await;
+                let _ = tokio::time::timeout(HANG_UP_LIMIT, self.link.close()).await;
                 return;
             };
             let ended = match opened {
@@ -259,10 +265,13 @@ impl<L: Link> Session<L> {
     /// was confirmed to it is not given again. Only where a device confirms and keeps; a stream has nothing to
     /// lose. When the driver hangs up, what it did not want to hear waits in the link for the next connection.
     async fn hang_up(&mut self) {
-        if !self.context.notebook.keeps() || self.link.perform(LinkCommand::HangUp).await.is_err() {
+        if !self.context.notebook.keeps() {
             return;
         }
         let heard = async {
+            if self.link.perform(LinkCommand::HangUp).await.is_err() {
+                return;
+            }
             loop {
                 let event = self.link.next().await;
                 if matches!(event, LinkEvent::Down(_)) {

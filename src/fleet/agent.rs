@@ -115,6 +115,7 @@ impl Agent {
 
     /// A document has come.
     pub fn handle_document(&mut self, which: Which, bytes: &[u8], change: &Change, now: &Now) {
+        self.trust.handle_time(now);
         let refused = match which {
             // What was withdrawn is an empty message.
             _ if bytes.is_empty() => Ok(()),
@@ -130,6 +131,7 @@ impl Agent {
 
     /// Time has passed, the clock is another one, or the change has moved on.
     pub fn handle_time(&mut self, change: &Change, now: &Now) {
+        self.trust.handle_time(now);
         if self.trust.is_time_known(now) {
             if let Some((_, early)) = self.early.clock.take() {
                 self.judge_again(&early, now);

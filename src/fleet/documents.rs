@@ -1,20 +1,26 @@
-//! What the fleet signs: root, bundle and timestamp; and what a gateway answers, reported.
+//! What the fleet signs: root, bundle and timestamp; and what a gateway answers, reported and inventory.
 //!
 //! In: a payload. Out: a document whose parts fit each other. Who signed it, whether it is meant for
 //! this gateway and whether it is too old is judged in `trust`. Every field is in the struct and every
 //! struct refuses what it does not know: a newer operator's field that this program would pass over
 //! could be the one that matters, so `schema` goes up with it.
 
+pub mod inventory;
+pub mod own;
 pub mod reported;
 mod root;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use x509_cert::crl::CertificateList;
+use x509_cert::der::Decode as _;
 
 pub use root::{Role, RoleKind, Root};
 
-use super::hex;
+use super::advisories::Policy;
+use super::advisories::library::MAX_DOCUMENTS;
 use super::strict;
 pub use super::strict::Table;
+use super::{dsse, hex};
 use crate::time::Wall;
 
 /// The version of the documents' shape that this program reads and writes.
@@ -28,6 +34,11 @@ pub const MAX_MEMBERS: usize = 4_096;
 pub const MAX_TIMESTAMP_LIFE_MS: i64 = 72 * 60 * 60 * 1_000;
 /// The most waves of a roll-out.
 pub const MAX_WAVES: usize = 32;
+
+/// The most revocation lists of a bundle.
+pub const MAX_REVOCATIONS: usize = 8;
+/// The most bytes of all of them, as DER: the whole bundle has to fit into one packet.
+pub const MAX_REVOCATION_BYTES: usize = 64 * 1024;
 
 /// A document of the fleet.
 pub trait Document: Sized {
@@ -67,7 +78,7 @@ impl<'de> Deserialize<'de> for Stamp {
 }
 
 /// A SHA-256.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -135,9 +146,38 @@ pub struct Bundle {
     /// Advisories about devices: CSAF 2.0 documents that travel beside the bundle, by digest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advisories: Vec<Digest>,
-    /// Certificate revocation lists, each as base64 of its DER.
+    /// What is done about devices that they are about, beside telling it.
+    #[serde(default, skip_serializing_if = "Policy::is_empty")]
+    pub advisory_policy: Policy,
+    /// Certificate revocation lists for the broker's chain, each as base64 of its DER; [`MAX_REVOCATIONS`] and
+    /// [`MAX_REVOCATION_BYTES`] at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revocations: Vec<String>,
+}
+
+impl Bundle {
+    /// The revocation lists as DER. A list may be from any authority: whether its signature is good is seen where it
+    /// is used, as the authorities are each gateway's own.
+    pub fn revocation_lists(&self) -> Result<Vec<Vec<u8>>, String> {
+        if self.revocations.len() > MAX_REVOCATIONS {
+            return Err(format!("has {} revocations, at most {MAX_REVOCATIONS}", self.revocations.len()));
+        }
+        let mut lists = Vec::new();
+        for (place, text) in self.revocations.iter().enumerate() {
+            let wrong = |why: &str| format!("has a revocation list (revocations[{place}]) that {why}");
+            // Not more than fits: a fourth more than DER is base64.
+            let list = Some(text).filter(|text| text.len() <= MAX_REVOCATION_BYTES * 2);
+            let list = list.and_then(|text| dsse::decode(text)).ok_or_else(|| wrong("is not base64"))?;
+            let _: CertificateList = CertificateList::from_der(&list)
+                .map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+            lists.push(list);
+        }
+        let bytes: usize = lists.iter().map(Vec::len).sum();
+        if bytes > MAX_REVOCATION_BYTES {
+            return Err(format!("has revocation lists of {bytes} bytes, at most {MAX_REVOCATION_BYTES}"));
+        }
+        Ok(lists)
+    }
 }
 
 /// A gateway that leaves for another group of the same organisation.
@@ -179,6 +219,15 @@ impl Document for Bundle {
         if bundle.devices.len() > MAX_MEMBERS {
             return Err(format!("lists {} devices, at most {MAX_MEMBERS}", bundle.devices.len()));
         }
+        check_advisories(&bundle.advisories)?;
+        bundle.advisory_policy.check()?;
+        // Better no bundle than one whose signers believe that a device is kept out.
+        if !bundle.advisory_policy.quarantine.is_empty() {
+            return Err("has a quarantine by advisory, which this program cannot enforce yet: take the device off \
+                        the bundle instead"
+                .to_owned());
+        }
+        bundle.revocation_lists()?;
         Ok(bundle)
     }
 }
@@ -276,6 +325,19 @@ impl Document for Timestamp {
             return Err("does not expire within 72 hours of when it was issued".to_owned());
         }
         Ok(timestamp)
+    }
+}
+
+fn check_advisories(digests: &[Digest]) -> Result<(), String> {
+    let mut sorted = digests.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    match digests.len() {
+        count if count > MAX_DOCUMENTS => {
+            Err(format!("names {count} advisories, at most {MAX_DOCUMENTS} are kept"))
+        }
+        count if count > sorted.len() => Err("names an advisory twice".to_owned()),
+        _ => Ok(()),
     }
 }
 

@@ -151,8 +151,8 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     message
 }
 
-/// Bytes as base64.
-pub fn encode(bytes: &[u8]) -> String {
+/// Bytes as base64, as documents carry them.
+pub fn base64(bytes: &[u8]) -> String {
     Base64::encode_string(bytes)
 }
 

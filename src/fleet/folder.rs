@@ -136,7 +136,9 @@ impl Folder {
 
     /// Keeps what was seen. Durable on return.
     pub fn see(&mut self, marks: &Marks) -> Result<(), FolderError> {
-        if self.kept.value.marks == *marks {
+        let known = &self.kept.value.marks;
+        // Marks of a root whose bytes are still to come are kept with them.
+        if known == marks || known.root_digest() != marks.root_digest() {
             return Ok(());
         }
         self.save(State { marks: marks.clone(), ..self.kept.value.clone() })
@@ -144,8 +146,12 @@ impl Folder {
 
     /// Keeps a root that was verified, then that it was seen. Durable on return.
     pub fn root(&mut self, bytes: &[u8], marks: &Marks) -> Result<(), FolderError> {
+        if Digest::of(bytes) != marks.root_digest() {
+            // One after it was verified in the meantime, and is kept in its turn.
+            return Ok(());
+        }
         self.put_root(marks.root(), bytes)?;
-        self.see(marks)
+        self.save(State { marks: marks.clone(), ..self.kept.value.clone() })
     }
 
     /// Keeps a bundle that was verified, stages it, and what was seen with it. Durable on return. `false`:
@@ -153,6 +159,10 @@ impl Folder {
     pub fn stage(&mut self, slot: Slot, bytes: &[u8], marks: &Marks) -> Result<bool, FolderError> {
         if Digest::of(bytes) != slot.sha256 {
             return Err(FolderError::Changed(self.path.join(bundle_name(slot))));
+        }
+        if self.kept.value.marks.root_digest() != marks.root_digest() {
+            let words = "the root that this bundle was judged by is not kept yet";
+            return Err(io::Error::other(words).into());
         }
         atomic_file::write(&self.path.join(bundle_name(slot)), bytes)?;
         let mut change = self.kept.value.change.clone();

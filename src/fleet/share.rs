@@ -26,6 +26,7 @@ pub fn of(bundle: &Bundle, gateway: &str) -> Result<Pushed, String> {
         settings: bundle.settings.0.clone(),
         devices,
         line_drivers: bundle.line_drivers.iter().map(|table| table.0.clone()).collect(),
+        revocations: bundle.revocation_lists()?,
     })
 }
 
@@ -80,6 +81,36 @@ mod tests {
         let share = of(&bundle, "gw-2").unwrap();
         assert_eq!((share.name.as_str(), share.devices[0].contains_key(GATEWAYS)), ("bundle 7", false));
         assert_eq!(share.settings, bundle.settings.0);
+    }
+
+    #[cfg(feature = "lab")]
+    #[test]
+    fn revocation_lists_are_every_gateways_and_bounded() {
+        use crate::lab::pki::{Pki, Validity};
+        use base64ct::{Base64, Encoding as _};
+
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::create(folder.path()).unwrap();
+        let gone = pki.client("gone", Validity::Now).unwrap();
+        let list = |times: usize| pki.revocation_list(&vec![&gone; times], (-1, 7)).unwrap();
+        let with = |lists: &[String]| {
+            let bundle = Bundle { revocations: lists.to_vec(), ..bundle("[]") };
+            Bundle::read(&serde_json::to_vec(&bundle).unwrap())
+        };
+        let (small, large) = (Base64::encode_string(&list(1)), Base64::encode_string(&list(1_000)));
+        let taken = with(&[small.clone(), large.clone()]).unwrap();
+        assert_eq!(of(&taken, "gw-2").unwrap().revocations.len(), 2);
+        assert!(of(&bundle("[]"), "gw-2").unwrap().revocations.is_empty());
+        let cut = Base64::encode_string(&list(1)[..60]);
+        for (lists, words) in [
+            (vec![small.clone(), "no base64".to_owned()], "revocations[1]) that is not base64"),
+            (vec![cut], "revocations[0]) that cannot be read"),
+            (vec![small; 9], "9 revocations, at most 8"),
+            (vec![large; 3], "at most 65536"),
+        ] {
+            let error = with(&lists).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //!  c/v1/{organisation}/g/{group}/bundle/{v}     every bundle that may still be asked for
 //!  c/v1/{organisation}/g/{group}/ts             the timestamp: what is current
 //!  c/v1/{organisation}/gw/{gateway}/reported    what a gateway says of itself
+//!  c/v1/{organisation}/gw/{gateway}/inventory   what stands there: the gateway and its devices
+//!  c/v1/{organisation}/advisory/{sha256}        an advisory, byte by byte as it was published
 //! ```
 //!
 //! In: names. Out: a topic, or what a topic is. What never happens: a name that is none becomes a level, a number is
@@ -12,7 +14,8 @@
 
 use std::fmt;
 
-use super::documents::is_name;
+use super::documents::{Digest, is_name};
+use super::hex;
 
 /// What every topic begins with.
 const HEAD: &str = "c/v1";
@@ -46,6 +49,13 @@ pub enum What {
         /// The gateway.
         gateway: String,
     },
+    /// What stands there.
+    Inventory {
+        /// The gateway.
+        gateway: String,
+    },
+    /// The advisory whose bytes have this digest.
+    Advisory(Digest),
 }
 
 impl Topic {
@@ -54,7 +64,10 @@ impl Topic {
         let fits = match &what {
             What::Root(version) => *version > 0,
             What::Bundle { group, version } => *version > 0 && is_name(group),
-            What::Timestamp { group: name } | What::Reported { gateway: name } => is_name(name),
+            What::Timestamp { group: name }
+            | What::Reported { gateway: name }
+            | What::Inventory { gateway: name } => is_name(name),
+            What::Advisory(_) => true,
         };
         (fits && is_name(organisation)).then(|| Self { organisation: organisation.to_owned(), what })
     }
@@ -72,6 +85,8 @@ impl Topic {
             }
             ["g", group, "ts"] => What::Timestamp { group: named(group) },
             ["gw", gateway, "reported"] => What::Reported { gateway: named(gateway) },
+            ["gw", gateway, "inventory"] => What::Inventory { gateway: named(gateway) },
+            ["advisory", digest] => What::Advisory(Digest(hex::read(digest)?)),
             _ => return None,
         };
         Self::new(organisation, what)
@@ -96,6 +111,8 @@ impl fmt::Display for Topic {
             What::Bundle { group, version } => write!(f, "g/{group}/bundle/{version}"),
             What::Timestamp { group } => write!(f, "g/{group}/ts"),
             What::Reported { gateway } => write!(f, "gw/{gateway}/reported"),
+            What::Inventory { gateway } => write!(f, "gw/{gateway}/inventory"),
+            What::Advisory(digest) => write!(f, "advisory/{digest}"),
         }
     }
 }
@@ -103,6 +120,11 @@ impl fmt::Display for Topic {
 /// The filter under which every gateway of an organisation reports.
 pub fn every_report(organisation: &str) -> String {
     format!("{HEAD}/{organisation}/gw/+/reported")
+}
+
+/// The filter under which every gateway of an organisation publishes what stands there.
+pub fn every_inventory(organisation: &str) -> String {
+    format!("{HEAD}/{organisation}/gw/+/inventory")
 }
 
 /// The filter of every root of an organisation.
@@ -126,13 +148,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_four_topics_are_written_and_read_alike() {
+    fn the_topics_are_written_and_read_alike() {
         let (group, gateway) = ("icu-3".to_owned(), "gw-1".to_owned());
         for (what, name) in [
             (What::Root(12), "c/v1/st-anna/root/12"),
             (What::Bundle { group: group.clone(), version: 7 }, "c/v1/st-anna/g/icu-3/bundle/7"),
             (What::Timestamp { group }, "c/v1/st-anna/g/icu-3/ts"),
-            (What::Reported { gateway }, "c/v1/st-anna/gw/gw-1/reported"),
+            (What::Reported { gateway: gateway.clone() }, "c/v1/st-anna/gw/gw-1/reported"),
+            (What::Inventory { gateway }, "c/v1/st-anna/gw/gw-1/inventory"),
+            (
+                What::Advisory(Digest::of(b"")),
+                "c/v1/st-anna/advisory/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            ),
         ] {
             let topic = Topic::new("st-anna", what).unwrap();
             assert_eq!(topic.to_string(), name);
@@ -157,6 +184,9 @@ mod tests {
             "c/v1/st-anna/g/+/ts",
             "c/v1/st-anna/g/icu-3/ts/x",
             "c/v1/st-anna/gw/a b/reported",
+            "c/v1/st-anna/gw/+/inventory",
+            "c/v1/st-anna/advisory/e3b0",
+            "c/v1/st-anna/advisory/E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
             "cc/v1/st-anna/root/1",
         ] {
             assert_eq!(Topic::read(name), None, "{name}");

@@ -24,7 +24,7 @@ use super::key::PublicKey;
 use super::refusal::{Refusal, Why};
 use crate::time::{Now, Wall};
 
-use clock::Time;
+use clock::{Reference, Time};
 
 pub use clock::MAX_STEP;
 pub use marks::Marks;
@@ -112,6 +112,7 @@ pub struct Trust {
     recipient: Recipient,
     root: Root,
     marks: Marks,
+    reference: Reference,
 }
 
 impl Trust {
@@ -120,7 +121,7 @@ impl Trust {
         let (document, digest) = self_signed(root)?;
         same("organisation", &document.organisation, &recipient.organisation).map_err(of::<Root>)?;
         let marks = Marks::new(group, document.version, digest);
-        Ok(Self { recipient, root: document, marks })
+        Ok(Self { recipient, root: document, marks, reference: Reference::default() })
     }
 
     /// A gateway that starts again: the root that it kept, and what it had seen.
@@ -138,7 +139,7 @@ impl Trust {
         if digest != marks.root_digest() {
             return Err(of::<Root>(Why::Equivocation { version: seen }));
         }
-        Ok(Self { recipient, root: document, marks })
+        Ok(Self { recipient, root: document, marks, reference: Reference::default() })
     }
 
     /// What was seen, to be made durable.
@@ -213,7 +214,7 @@ impl Trust {
         // 6. It is newer than every one before it, or the last one again.
         let digest = Digest::of(bytes);
         let version = timestamp.version;
-        let most = Time::of(&self.marks, now).widest_step(&self.marks, timestamp.issued_at.0);
+        let most = self.time(now).widest_step(&self.marks, timestamp.issued_at.0);
         forward(version, self.marks.timestamp(), most)?;
         if version == self.marks.timestamp() && digest != self.marks.timestamp_digest() {
             return Err(Why::Equivocation { version });
@@ -224,7 +225,7 @@ impl Trust {
             Err(Why::Rollback { offered, seen }) => return Err(Why::HeadRollback { offered, seen }),
             other => other?,
         }
-        if head.version == self.marks.bundle() && head.sha256 != self.marks.bundle_digest() {
+        if self.marks.is_another_bundle(head.version, head.sha256) {
             return Err(Why::Equivocation { version: head.version });
         }
         // 8. It is not too old, and not from a future that a stolen key would like to have.
@@ -235,7 +236,7 @@ impl Trust {
     }
 
     fn fresh(&self, timestamp: &Timestamp, now: &Now) -> Result<Freshness, Why> {
-        let time = Time::of(&self.marks, now);
+        let time = self.time(now);
         // A root that is too old may have lost its keys since.
         for at in [timestamp.expires.0, self.root.expires.0] {
             if time.is_past(at) {
@@ -298,7 +299,7 @@ impl Trust {
             return Err(Why::Program { needed: bundle.min_agent.clone(), own: PROGRAM.to_owned() });
         }
         // 9. It is its time.
-        let time = Time::of(&self.marks, now);
+        let time = self.time(now);
         if time.is_past(bundle.expires.0) {
             return Err(Why::Expired { at: bundle.expires.0 });
         }
@@ -316,14 +317,23 @@ impl Trust {
         self.marks.transferred(to);
     }
 
+    /// Time has passed: what a synchronised clock says is remembered for when it is none any more.
+    pub fn handle_time(&mut self, now: &Now) {
+        self.reference.look(&self.marks, now);
+    }
+
+    fn time(&self, now: &Now) -> Time {
+        Time::of(&self.marks, self.reference, now)
+    }
+
     /// What time it is, or before which it cannot be where no clock is to be believed.
     pub fn time_of(&self, now: &Now) -> Wall {
-        Time::of(&self.marks, now).at()
+        self.time(now).at()
     }
 
     /// Whether the clock tells the time, so that what is too old is known to be.
     pub fn is_time_known(&self, now: &Now) -> bool {
-        matches!(Time::of(&self.marks, now), Time::Is(_))
+        matches!(self.time(now), Time::Is(_))
     }
 
     /// A synchronised clock that lies more than a day before a timestamp that was believed: one of them is

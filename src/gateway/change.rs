@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::certificate;
 use crate::config::{Config, Device};
 use crate::policy::DeviceRule;
 
@@ -128,7 +129,10 @@ fn without_place(device: &Device) -> Device {
 /// What is opened once, or names the gateway.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let (store, other_store) = (&old.store, &new.store);
+    let identity = (certificate::folder(&old.uplink), certificate::folder(&new.uplink));
     let differs = [
+        // Who renews it was started for this one.
+        ("uplink.certificate", identity.0 != identity.1),
         ("gateway.id", old.uplink.gateway != new.uplink.gateway),
         ("store.folder", store.folder != other_store.folder || store.anchor != other_store.anchor),
         ("store.cap", store.cap != other_store.cap),
@@ -141,6 +145,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("status.group", old.socket_group != new.socket_group),
         ("daemon.log", old.log != new.log),
         ("fleet.folder", old.fleet != new.fleet),
+        ("fleet.inventory", old.inventory != new.inventory),
         ("fleet.import", old.import != new.import),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

@@ -5,29 +5,46 @@
 //!
 //! 1. What cannot be changed while it runs is refused by its keys.
 //! 2. The ward key is read again for the pseudonyms of new devices: it must be the one that the run began with.
-//! 3. The uplink: the new broker must take the connection, or the old one is kept and all of it is refused.
-//! 4. The sessions of what ended or changed are told to end, all at once, and waited for.
-//! 5. The allowlist changes in the intake, behind the last report of these sessions.
-//! 6. Radios and ports are those of the new list; the new sessions begin.
+//! 3. While the intake can take nothing, devices are not changed: their sessions would end and no other begin.
+//! 4. The uplink: the new broker must take the connection, or the old one is kept and all of it is refused.
+//! 5. What is about to change is noted in the audit log. The sessions of what ended or changed are told to end, all at once, and waited for. What is
+//!    remembered of their devices is of no entry any more.
+//! 6. The allowlist changes in the intake, behind the last report of these sessions.
+//! 7. Radios and ports are those of the new list; the new sessions begin.
 //!
 //! Whoever is not named in the plan does not notice. The store is not touched: what was taken under an entry of
 //! before stays what it was.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::future::{BoxFuture, join_all};
-use tokio::sync::{mpsc, oneshot};
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::change::{Group, Plan, groups};
 use super::intake::Change;
-use super::pump::Ordered;
+use super::notebook::Shelf;
+use super::pump::{Ordered, Shown};
 use super::roster::{NoPlace, Roster, Seat, Seating};
 use super::sessions::Stopper;
 use crate::config::Config;
+use crate::device::DeviceIndex;
 use crate::envelope::keys::{KeyError, KeyPlace, WardKey};
+use crate::host::audit::AuditLog;
 use crate::host::supervisor::blocking;
+use crate::policy::Misplaced;
+use crate::time::{Clock, Wall};
 use crate::uplink;
 
 /// How many changes may wait for the one that is carried out.
 const WAITING: usize = 4;
+
+/// After this long, and again and again, it is said what is waited for.
+const LONG: Duration = Duration::from_secs(5);
+
+/// How many devices are named in one line.
+const NAMED: usize = 20;
 
 /// Words whose pseudonym tells one ward key from another.
 const PROBE: &str = "wardline: which ward key is this";
@@ -55,6 +72,14 @@ pub enum Refused {
     /// The uplink does not get through as the new configuration says.
     #[error("the uplink keeps its old settings, as with the new ones: {0}")]
     Uplink(String),
+    /// The store takes nothing, so no session could begin.
+    #[error(
+        "the store takes nothing at the moment, so no device can be changed: see its error, then ask again"
+    )]
+    StoreWaits,
+    /// The intake has other places than those that were given: the daemon cannot go on.
+    #[error(transparent)]
+    Misplaced(#[from] Misplaced),
     /// The daemon ends.
     #[error("the daemon is about to end")]
     Ending,
@@ -115,6 +140,10 @@ pub(super) struct Means {
     pub(super) uplink: uplink::Handle,
     pub(super) stoppers: Vec<Stopper>,
     pub(super) intake: mpsc::Sender<Ordered>,
+    pub(super) shown: watch::Receiver<Shown>,
+    pub(super) notebooks: Shelf,
+    pub(super) audit: AuditLog,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// All of a change that may take a while is done.
@@ -128,10 +157,11 @@ pub(super) struct Ready {
 /// A change on its way.
 pub(super) type Work = BoxFuture<'static, Result<Ready, Refused>>;
 
-/// Carries out steps 2 to 5. Dropped half-way it leaves sessions ended that no other takes the place of: only the end
+/// Carries out steps 2 to 6. Dropped half-way it leaves sessions ended that no other takes the place of: only the end
 /// of the daemon may do that.
 pub(super) async fn carry_out(plan: Plan, config: Config, means: Means) -> Result<Ready, Refused> {
-    let Means { mut roster, ward, mark, uplink, stoppers, intake } = means;
+    let Means { mut roster, ward, mark, uplink, stoppers, intake, shown, notebooks, audit, clock } = means;
+    may_begin(&plan, &shown.borrow())?;
     let retired: Vec<_> = plan.stops().flat_map(|id| roster.leave(id)).collect();
     let starts = plan.starts();
     let mut seating = None;
@@ -141,25 +171,125 @@ pub(super) async fn carry_out(plan: Plan, config: Config, means: Means) -> Resul
             groups(&config).into_iter().filter(|group| starts.contains(group.id())).collect();
         seating = Some(roster.seat(&new, &ward)?);
     }
-    let nobody = Seating { first: roster.next_place()?, rules: Vec::new(), seats: Vec::new() };
+    // Where nobody begins no place is needed.
+    let first = roster.next_place().unwrap_or(DeviceIndex(u16::MAX));
+    let nobody = Seating { first, rules: Vec::new(), seats: Vec::new() };
     let Seating { first, rules, seats } = seating.unwrap_or(nobody);
     if plan.uplink {
         uplink.change(config.uplink.clone()).await.map_err(Refused::Uplink)?;
     }
+    note(audit, &plan, clock.now().wall).await;
     join_all(stoppers.into_iter().map(Stopper::end)).await;
+    join_all(plan.stops().map(|id| notebooks.disown(id))).await;
     if !(retired.is_empty() && rules.is_empty()) {
         let (done, is_done) = oneshot::channel();
         let change = Change { retired, first, listed: rules };
         intake.send(Ordered { change, done }).await.map_err(|_| Refused::Ending)?;
-        if let Err(misplaced) = is_done.await.map_err(|_| Refused::Ending)? {
-            tracing::error!(%misplaced, "the sessions that were ended are not started again");
-            return Err(Refused::Ending);
-        }
+        waited_for("the intake", is_done).await.map_err(|_| Refused::Ending)??;
     }
     Ok(Ready { plan, config, roster, seats })
+}
+
+/// Whether the sessions that are to end can have others in their place.
+fn may_begin(plan: &Plan, shown: &Shown) -> Result<(), Refused> {
+    let touches = plan.stops().next().is_some() || !plan.starts().is_empty();
+    if touches && shown.must_wait { Err(Refused::StoreWaits) } else { Ok(()) }
+}
+
+/// Waits, and says so again and again while that takes long.
+async fn waited_for<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    let mut times = 0_u64;
+    loop {
+        if let Ok(done) = tokio::time::timeout(LONG, &mut work).await {
+            return done;
+        }
+        times += 1;
+        let seconds = times * LONG.as_secs();
+        tracing::warn!(
+            what,
+            seconds,
+            "a change of the configuration waits: the devices that it changes are not read"
+        );
+    }
+}
+
+/// Notes which devices begin, end or change, in the log and in the audit log.
+async fn note(audit: AuditLog, plan: &Plan, at: Wall) {
+    let kinds =
+        [("device-listed", &plan.begun), ("device-removed", &plan.ended), ("device-changed", &plan.changed)];
+    let mut lines = Vec::new();
+    for (action, ids) in kinds {
+        for ids in ids.chunks(NAMED) {
+            let devices = ids.join(" ");
+            tracing::info!(action, devices, "another configuration");
+            lines.push((action, Map::from_iter([("devices".to_owned(), Value::from(devices))])));
+        }
+    }
+    let write = move || lines.iter().try_for_each(|(action, about)| audit.append(at, action, about));
+    if let Some(Err(error)) = blocking(write).await {
+        tracing::error!(%error, "the audit log cannot be written: the change is in the log only");
+    }
 }
 
 async fn load_ward(place: KeyPlace, known: &str) -> Result<WardKey, Refused> {
     let ward = blocking(move || WardKey::load(&place)).await.ok_or(Refused::Ending)??;
     if mark(&ward) == known { Ok(ward) } else { Err(Refused::OtherWard) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::audit;
+
+    #[test]
+    fn while_the_store_takes_nothing_devices_stay_as_they_are_and_the_uplink_can_be_mended() {
+        let shown = |must_wait| Shown { must_wait, ..Shown::default() };
+        let some = || vec!["pump".to_owned()];
+        let uplink = Plan { uplink: true, others: true, ..Plan::default() };
+        let plans = [
+            (Plan { begun: some(), ..uplink.clone() }, false),
+            (Plan { ended: some(), ..uplink.clone() }, false),
+            (Plan { changed: some(), ..uplink.clone() }, false),
+            (uplink, true),
+        ];
+        for (plan, may) in plans {
+            assert!(may_begin(&plan, &shown(false)).is_ok());
+            assert_eq!(may_begin(&plan, &shown(true)).is_ok(), may, "{plan:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_device_that_begins_ends_or_changes_is_in_the_audit_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = AuditLog::beside(&folder.path().join("spool"));
+        let ids = |name: &str, count: usize| (0..count).map(|n| format!("{name}-{n}")).collect::<Vec<_>>();
+        let plan = Plan {
+            begun: ids("new", NAMED + 1),
+            ended: ids("gone", 1),
+            changed: ids("other", 2),
+            ..Plan::default()
+        };
+        note(log.clone(), &plan, Wall::default()).await;
+        let mut found = Vec::new();
+        let mut visit = |entry: audit::Entry| {
+            let says = entry.says.unwrap();
+            found.push(
+                [&says["action"], &says["about"]["devices"]].map(|said| said.as_str().unwrap().to_owned()),
+            );
+            Ok(())
+        };
+        log.read(&mut visit).unwrap();
+        let line = |action: &str, ids: &[String]| [action.to_owned(), ids.join(" ")];
+        let new = ids("new", NAMED + 1);
+        assert_eq!(
+            found,
+            [
+                line("device-listed", &new[..NAMED]),
+                line("device-listed", &new[NAMED..]),
+                line("device-removed", &ids("gone", 1)),
+                line("device-changed", &ids("other", 2)),
+            ]
+        );
+    }
 }

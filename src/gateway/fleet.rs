@@ -26,7 +26,7 @@ use crate::host::process;
 use crate::host::supervisor::blocking;
 use crate::policy::{DeviceRule, DeviceState};
 use crate::time::{Mono, Now};
-use crate::uplink::post::PostOffice;
+use crate::uplink::post::{Post, PostOffice};
 use crate::uplink::tls::Witness;
 use crate::uplink::{self, State};
 
@@ -53,15 +53,34 @@ pub(super) struct Daemon {
     pub(super) sources: Arc<Sources>,
     pub(super) hearts: Vec<Heartbeat>,
     pub(super) in_force: watch::Receiver<Arc<Config>>,
-    pub(super) office: PostOffice,
-    pub(super) view: watch::Sender<View>,
 }
 
-impl Fleet {
+/// A fleet's part with its two channels: to the uplink, and to the status.
+pub(super) struct Enlisted {
+    fleet: Fleet,
+    office: PostOffice,
+    view: watch::Sender<View>,
+}
+
+/// Makes the channels, where there is a fleet: its part, the uplink's end, the status' end.
+pub(super) fn enlist(
+    fleet: Option<Fleet>,
+) -> (Option<Enlisted>, Option<Post>, Option<watch::Receiver<View>>) {
+    let Some(fleet) = fleet else { return (None, None, None) };
+    let ((office, post), (view, shown)) = (uplink::post::post(), watch::channel(View::default()));
+    (Some(Enlisted { fleet, office, view }), Some(post), Some(shown))
+}
+
+impl Enlisted {
+    /// Where what is to be retained at the broker is given, by others than the task.
+    pub(super) fn notices(&self) -> uplink::post::Notices {
+        self.office.notices()
+    }
+
     /// The task, to be run until the daemon ends.
     pub(super) async fn run(self, daemon: Daemon) {
-        let Self { membership, load } = self;
-        let Daemon { changer, sources, hearts, in_force, office, view } = daemon;
+        let Self { fleet: Fleet { membership, load }, office, view } = self;
+        let Daemon { changer, sources, hearts, in_force } = daemon;
         let clock = Arc::clone(&sources.clock);
         let who = match membership {
             Membership::Member(enrolled) => {
@@ -123,9 +142,13 @@ impl Gateway for Seen {
             }
             // Where no broker was reached before, nothing is known of this one.
             Refused::Uplink(_) if was_up => Err(Fault::Bundle(why)),
-            Refused::Uplink(_) | Refused::Ward(_) | Refused::OtherWard | Refused::NoPlace(_) => {
-                Err(Fault::Gateway(why))
-            }
+            Refused::Uplink(_)
+            | Refused::Ward(_)
+            | Refused::OtherWard
+            | Refused::NoPlace(_)
+            | Refused::StoreWaits => Err(Fault::Gateway(why)),
+            // The daemon ends over it.
+            Refused::Misplaced(_) => Err(Fault::Ending),
         }
     }
 
@@ -222,7 +245,7 @@ impl Seen {
 }
 
 fn certificate_of(witness: &Witness, protection: &str) -> reported::Certificate {
-    let mut chain: Vec<String> = witness.chain().iter().map(|der| dsse::encode(der)).collect();
+    let mut chain: Vec<String> = witness.chain().iter().map(|der| dsse::base64(der)).collect();
     while chain.iter().map(String::len).sum::<usize>() > MAX_CHAIN {
         // The authorities' own are known where the report is read.
         chain.pop();

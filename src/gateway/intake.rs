@@ -231,7 +231,7 @@ impl<S: Durable> Intake<S> {
                     self.log_silence(&word);
                     self.take(&word, None, now);
                 }
-                Word::Event(event) => self.take_event(&event, now),
+                Word::Event(event) => self.handle_event(&event, now),
             }
         }
     }
@@ -246,7 +246,7 @@ impl<S: Durable> Intake<S> {
     }
 
     /// An event is as urgent as an alarm and goes with them.
-    fn take_event(&mut self, event: &Event, now: Now) {
+    pub fn handle_event(&mut self, event: &Event, now: Now) {
         let (detection, phase) = (event.detection.as_str(), event.phase.as_str());
         tracing::warn!(detection, phase, device = event.device, detail = event.detail, "event");
         if event.detection == Detection::Bond {
@@ -283,7 +283,7 @@ impl<S: Durable> Intake<S> {
         if let Some(ticket) = ticket {
             self.lane_mut(Lane::Alarm).lowest.entry(device).or_insert(ticket);
         }
-        self.take_event(event, now);
+        self.handle_event(event, now);
     }
 
     fn take(&mut self, admitted: &Admitted, ticket: Option<Ticket>, now: Now) {

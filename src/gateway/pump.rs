@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::intake::{Change, Durable, Intake};
 use crate::device::{DeviceIndex, Report, ReportBody};
 use crate::host::heartbeat::Heartbeat;
+use crate::policy::event::Event;
 use crate::policy::{DeviceRule, DeviceState, Gatekeeper, Misplaced, Refusal};
 use crate::time::{Clock, Mono};
 
@@ -33,6 +34,8 @@ pub struct Pump {
     /// Where changes of the allowlist come from. One is carried out behind every report that was in the channel
     /// when it came.
     pub changes: mpsc::Receiver<Ordered>,
+    /// What the gateway has to say of itself.
+    pub events: mpsc::Receiver<Event>,
     /// Says what time it is.
     pub clock: Arc<dyn Clock>,
     /// For timed waits.
@@ -66,8 +69,12 @@ pub struct Shown {
     pub devices: Vec<(Arc<DeviceRule>, DeviceState)>,
     /// Records made durable since the start, by lane in the order of `Lane::ALL`.
     pub durable: [u64; 3],
+    /// Whether no report is taken, as the store does not take blocks and there is room for no more.
+    pub must_wait: bool,
     /// Why the store does not take blocks at the moment.
     pub store_error: Option<String>,
+    /// Whether the intake has had its first turn.
+    pub is_known: bool,
 }
 
 impl Pump {
@@ -109,6 +116,10 @@ impl Pump {
                     waiting.change = Some((change, waiting.reports.len() + self.reports.len()));
                     false
                 }
+                Received::Event(event) => {
+                    intake.handle_event(&event, self.clock.now());
+                    false
+                }
                 Received::Reports(0) => break,
                 Received::Reports(count) => count < BATCH,
             };
@@ -125,12 +136,13 @@ impl Pump {
 
     /// Waits for reports or, when it may, for a change.
     fn receive(&mut self, taken: &mut Vec<Report>, (wait, takes_change): (Duration, bool)) -> Received {
-        let Self { reports, changes, runtime, .. } = self;
+        let Self { reports, changes, events, runtime, .. } = self;
         runtime.block_on(async {
             tokio::select! {
                 biased;
                 // Nobody who could order one: then there is none.
                 Some(change) = changes.recv(), if takes_change => Received::Change(change),
+                Some(event) = events.recv() => Received::Event(event),
                 count = reports.recv_many(taken, BATCH) => Received::Reports(count),
                 () = tokio::time::sleep(wait) => Received::Nothing,
             }
@@ -190,7 +202,9 @@ impl Pump {
                 .map(|(rule, state)| (Arc::clone(rule), state.clone()))
                 .collect(),
             durable: intake.durable(),
+            must_wait: intake.must_wait(),
             store_error: intake.last_error().map(ToOwned::to_owned),
+            is_known: true,
         });
     }
 }
@@ -199,6 +213,7 @@ impl Pump {
 enum Received {
     Reports(usize),
     Change(Ordered),
+    Event(Event),
     Nothing,
 }
 
@@ -291,6 +306,7 @@ mod tests {
         let pump = Pump {
             reports,
             changes: mpsc::channel(1).1,
+            events: mpsc::channel(1).1,
             clock: Arc::new(Steps::default()),
             runtime: runtime.handle().clone(),
             heart: Heartbeat::new("intake", Mono::default()),

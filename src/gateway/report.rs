@@ -8,8 +8,11 @@ use super::pump::Shown;
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::envelope::keys::{KekId, Protection};
+use crate::fleet::advisories::told::Told;
 use crate::fleet::member::View;
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
+use crate::identity::keeper;
+use crate::identity::renewal::State as Renewal;
 use crate::link::ble::{self, Handle};
 use crate::store::{self, StoreId};
 use crate::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
@@ -57,8 +60,12 @@ pub struct Sources {
     pub stats: store::Stats,
     /// The uplink.
     pub uplink: watch::Receiver<uplink::Status>,
+    /// The gateway's certificate.
+    pub certificate: watch::Receiver<keeper::Status>,
     /// The radios.
     pub centrals: watch::Receiver<Vec<Handle>>,
+    /// What the advisories say of the devices.
+    pub findings: watch::Receiver<Vec<Told>>,
     /// Where it stands with its fleet, if it is in one.
     pub fleet: Option<watch::Receiver<View>>,
 }
@@ -69,6 +76,7 @@ impl Sources {
         let (now, origin) = (self.clock.now(), &self.origin);
         let shown = self.shown.borrow().clone();
         let uplink = self.uplink.borrow().clone();
+        let certificate = certificate(&self.certificate.borrow(), now.mono);
         let devices: Vec<status::Device> =
             shown.devices.iter().map(|(rule, state)| status::Device::of(rule, state, now.mono)).collect();
         let mut snapshot = Snapshot {
@@ -90,13 +98,16 @@ impl Sources {
             devices,
             lanes: (0..).zip(Lane::ALL).map(|(place, lane)| self.lane(place, lane, &shown, now)).collect(),
             store: self.store(&shown),
-            uplink: uplink_view(&uplink, now.mono),
+            uplink: status::Uplink { certificate, ..uplink_view(&uplink, now.mono) },
             radios: self.centrals.borrow().iter().map(|central| radio(central.status())).collect(),
             unlisted: self.unlisted(),
             fleet: self.fleet.as_ref().map(|fleet| fleet.borrow().clone()),
             warnings: Vec::new(),
         };
         snapshot.warnings = Self::warnings(&snapshot, &uplink);
+        // Behind what stops the line: there may be many.
+        snapshot.warnings.extend(self.findings.borrow().iter().map(Told::line));
+        snapshot.warnings.truncate(MAX_WARNINGS);
         snapshot
     }
 }
@@ -158,15 +169,8 @@ impl Sources {
         if uplink.unreadable_blocks > 0 {
             warnings.push(format!("{} blocks could not be read: they are kept", uplink.unreadable_blocks));
         }
-        match uplink.certificate_days_left {
-            Some(days) if days < 0 => {
-                warnings.push(format!("the certificate expired {} days ago: renew it", -days));
-            }
-            Some(days) if days < CERTIFICATE_SOON => {
-                warnings.push(format!("the certificate expires in {days} days: renew it"));
-            }
-            Some(_) | None => {}
-        }
+        warnings.extend(certificate_warnings(snapshot.uplink.certificate.as_ref(), uplink));
+        warnings.extend(uplink.outdated_lists.iter().cloned());
         if !snapshot.time_synced {
             warnings.push("the clock follows no reference: stamps say so".to_owned());
         }
@@ -175,6 +179,47 @@ impl Sources {
         warnings.truncate(MAX_WARNINGS);
         warnings
     }
+}
+
+/// Where the daemon renews it, its age is judged by its life; otherwise somebody has to.
+fn certificate_warnings(kept: Option<&status::Certificate>, uplink: &uplink::Status) -> Vec<String> {
+    if let Some(kept) = kept {
+        let until = kept.valid_until.as_deref().unwrap_or("a time that is not known");
+        let aged = match kept.alarm.as_str() {
+            "expired" => Some(format!(
+                "the certificate expired at {until}: readings are kept; enrol the gateway again (wardline enrol)"
+            )),
+            "soon" | "urgent" => Some(format!("the certificate is valid only until {until}")),
+            _ => None,
+        };
+        return aged.into_iter().chain(kept.trouble.clone()).collect();
+    }
+    let words = match uplink.certificate_days_left {
+        Some(days) if days < 0 => format!("the certificate expired {} days ago: renew it", -days),
+        Some(days) if days < CERTIFICATE_SOON => format!("the certificate expires in {days} days: renew it"),
+        Some(_) | None => return Vec::new(),
+    };
+    vec![words]
+}
+
+/// None where there is nothing that could be renewed.
+fn certificate(standing: &keeper::Status, now: Mono) -> Option<status::Certificate> {
+    let state = standing.state?;
+    let (due, next) = match state {
+        Renewal::Good { due } => (Some(due), None),
+        Renewal::Waiting { until } | Renewal::Failed { until } | Renewal::Fallback { until } => {
+            (None, Some(until))
+        }
+        Renewal::Due | Renewal::Trying => (None, None),
+    };
+    Some(status::Certificate {
+        valid_until: standing.until.map(|until| until.to_string()),
+        renewal: state.as_str().to_owned(),
+        due: due.map(|due| due.to_string()),
+        next_attempt_ms: next.map(|next| millis(now, next)),
+        alarm: standing.alarm.as_str().to_owned(),
+        trouble: standing.trouble.clone(),
+    })
 }
 
 fn radio(status: ble::Status) -> status::Radio {
@@ -243,5 +288,6 @@ fn uplink_view(status: &uplink::Status, now: Mono) -> status::Uplink {
         heartbeats: status.heartbeats,
         no_consumer: status.no_consumer,
         certificate_days_left: status.certificate_days_left,
+        certificate: None,
     }
 }

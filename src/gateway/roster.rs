@@ -30,7 +30,7 @@ pub struct NoPlace;
 
 /// What the session of one device is made from.
 pub struct Seat {
-    /// The device that has a link of its own.
+    /// The device that has a link of its own, under the name that leaves the gateway.
     pub device: Device,
     /// Its place.
     pub place: DeviceIndex,
@@ -63,7 +63,9 @@ impl Roster {
         for group in groups {
             let place = self.next()?;
             let (told, settled) = watch::channel(Settled::default());
-            rules.push((named(group.host, ward), told));
+            let rule = named(group.host, ward);
+            let host = Device { rule: rule.clone(), ..group.host.clone() };
+            rules.push((rule, told));
             let (mut all, mut parts) = (vec![place], BTreeMap::new());
             for device in &group.parts {
                 let at = self.next()?;
@@ -75,7 +77,7 @@ impl Roster {
                 all.push(at);
             }
             self.places.insert(group.id().to_owned(), all);
-            seats.push(Seat { device: group.host.clone(), place, parts, settled });
+            seats.push(Seat { device: host, place, parts, settled });
         }
         Ok(Seating { first, rules, seats })
     }

@@ -11,15 +11,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::change::Plan;
 use super::changer::{Changer, Means, Ready, Refused, Request, Work, carry_out};
-use super::pump::Ordered;
+use super::pump::{Ordered, Shown};
+use super::reading::read_settled;
 use super::roster::Roster;
 use super::sessions::Sessions;
 use super::{GatewayError, INTAKE, Reread};
 use crate::config::{Config, Problems};
 use crate::device::Report;
+use crate::host::audit::AuditLog;
 use crate::host::heartbeat::{Heartbeat, standing_still};
 use crate::host::notify;
-use crate::host::supervisor::{End, Supervisor, blocking};
+use crate::host::supervisor::{End, Supervisor};
 use crate::time::Clock;
 use crate::uplink::{self, Stop};
 
@@ -55,6 +57,7 @@ pub(super) struct Present {
     pub(super) intake: mpsc::Sender<Ordered>,
     /// The configuration that holds, for whoever asks.
     pub(super) in_force: watch::Sender<Arc<Config>>,
+    pub(super) shown: watch::Receiver<Shown>,
 }
 
 /// Who waits for a change; nobody when the operator asked by SIGHUP.
@@ -94,7 +97,7 @@ impl Underway {
 
 impl Present {
     /// Begins a change: nothing of it waits for anything but `Work`.
-    fn begin(&self, config: Config) -> Result<(Plan, Option<Work>), Refused> {
+    fn begin(&self, config: Config, clock: &Arc<dyn Clock>) -> Result<(Plan, Option<Work>), Refused> {
         let plan = Plan::between(&self.config, &config);
         if !plan.restart.is_empty() {
             return Err(Refused::NeedsRestart { keys: plan.restart });
@@ -102,15 +105,15 @@ impl Present {
         if plan.is_empty() {
             return Ok((plan, None));
         }
-        Ok((plan.clone(), Some(self.work(plan, config))))
+        Ok((plan.clone(), Some(self.work(plan, config, clock))))
     }
 
     /// The same configuration, and a new connection to the broker.
-    fn begin_renewal(&self) -> Work {
-        self.work(Plan { uplink: true, ..Plan::default() }, self.config.clone())
+    fn begin_renewal(&self, clock: &Arc<dyn Clock>) -> Work {
+        self.work(Plan { uplink: true, ..Plan::default() }, self.config.clone(), clock)
     }
 
-    fn work(&self, plan: Plan, config: Config) -> Work {
+    fn work(&self, plan: Plan, config: Config, clock: &Arc<dyn Clock>) -> Work {
         let means = Means {
             roster: self.roster.clone(),
             ward: config.keys.ward.clone(),
@@ -118,6 +121,10 @@ impl Present {
             uplink: self.uplink.clone(),
             stoppers: self.sessions.stoppers(plan.stops()),
             intake: self.intake.clone(),
+            shown: self.shown.clone(),
+            notebooks: self.sessions.notebooks(),
+            audit: AuditLog::beside(&self.config.store.folder),
+            clock: Arc::clone(clock),
         };
         carry_out(plan, config, means).boxed()
     }
@@ -161,14 +168,14 @@ impl Running {
                 _ = signals.hangup.recv(), if underway.is_nothing() => {
                     tracing::info!("told to read the configuration again");
                     let reread = Arc::clone(&self.reread);
-                    underway = Underway::Reading(blocking(move || reread()).boxed());
+                    underway = Underway::Reading(read_settled(reread).boxed());
                 }
                 Some(request) = self.requests.recv(), if underway.is_nothing() => {
                     underway = self.handle_request(request);
                 }
                 came = underway.next() => {
                     let before = std::mem::take(&mut underway);
-                    underway = self.handle_progress(came, before);
+                    underway = self.handle_progress(came, before)?;
                 }
                 _ = look.tick() => {
                     let still = standing_still(&self.hearts, self.clock.now().mono, HEART_STANDS_STILL);
@@ -185,12 +192,12 @@ impl Running {
     fn handle_request(&mut self, request: Request) -> Underway {
         match request {
             Request::Change(config, asker) => self.begin(*config, Some(asker)),
-            Request::Renew(asker) => Underway::Changing(self.present.begin_renewal(), Some(asker)),
+            Request::Renew(asker) => Underway::Changing(self.present.begin_renewal(&self.clock), Some(asker)),
         }
     }
 
     fn begin(&mut self, config: Config, asker: Asker) -> Underway {
-        match self.present.begin(config) {
+        match self.present.begin(config, &self.clock) {
             Ok((plan, Some(work))) => {
                 tracing::info!(%plan, "another configuration");
                 Underway::Changing(work, asker)
@@ -206,13 +213,13 @@ impl Running {
         }
     }
 
-    fn handle_progress(&mut self, came: Came, before: Underway) -> Underway {
+    fn handle_progress(&mut self, came: Came, before: Underway) -> Result<Underway, GatewayError> {
         let asker = match before {
             Underway::Changing(_, asker) => asker,
             Underway::Nothing | Underway::Reading(_) => None,
         };
         match came {
-            Came::Read(Some(Ok(config))) => return self.begin(config, None),
+            Came::Read(Some(Ok(config))) => return Ok(self.begin(config, None)),
             Came::Read(Some(Err(problems))) => {
                 for problem in problems.to_string().lines() {
                     tracing::error!(problem, "the configuration is not valid");
@@ -221,15 +228,20 @@ impl Running {
                 tracing::error!("nothing changes: the configuration of before holds");
             }
             Came::Read(None) => {
-                tracing::error!("reading the configuration panicked: a defect of this program");
+                tracing::error!("the configuration could not be read again: the one of before holds");
             }
             Came::Changed(Ok(ready)) => {
                 let plan = self.present.finish(ready, &mut self.supervisor);
                 answer(Ok(plan), asker);
             }
+            Came::Changed(Err(Refused::Misplaced(misplaced))) => {
+                // Its sessions have ended and cannot begin: a daemon that starts anew has them all.
+                answer(Err(Refused::Misplaced(misplaced)), asker);
+                return Err(GatewayError::HalfWay(misplaced));
+            }
             Came::Changed(Err(refused)) => answer(Err(refused), asker),
         }
-        Underway::Nothing
+        Ok(Underway::Nothing)
     }
 
     /// Stops the left end and lets the rest run dry, within the grace period.
@@ -294,6 +306,9 @@ fn answer(result: Result<Plan, Refused>, asker: Asker) {
         Ok(plan) => {
             tracing::info!(%plan, "the configuration holds from here on");
             notify::status(&format!("running; configuration changed: {plan}"));
+        }
+        Err(refused @ (Refused::Misplaced(_) | Refused::Ending)) => {
+            tracing::error!(why = %refused, "the configuration was not carried through, and the daemon ends");
         }
         Err(refused) => {
             tracing::error!(why = %refused, "the configuration is refused, the one of before holds");

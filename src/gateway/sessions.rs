@@ -20,7 +20,7 @@ use crate::config::{Connection, Device};
 use crate::device::ble::{CONSENT_CODE, CONSENT_USER, Collector};
 use crate::device::catalogue::BleProfile;
 use crate::device::memo::Blank;
-use crate::device::session::{Context, Session};
+use crate::device::session::{self, Context, Session};
 use crate::device::settings::Settings;
 use crate::device::{DeviceIndex, Part, Report, Settled};
 use crate::envelope::keys::open_secret;
@@ -31,6 +31,7 @@ use crate::link::ble::{BleLink, Demand, Handle};
 use crate::link::gatt::Consent;
 use crate::link::replay::ReplayLink;
 use crate::link::serial::SerialLink;
+use crate::policy::DeviceRule;
 use crate::time::Clock;
 use crate::uplink::Stop;
 
@@ -53,6 +54,14 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// How long a session may take to end: what a device was told is confirmed is waited for (see
 /// [`Session::run`]), and then its link hangs up.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
+
+const _: () = assert!(
+    ENDS_WITHIN.as_secs() > session::ENDS_WITHIN.as_secs(),
+    "a session that ends in time is not cut off"
+);
+
+/// After this long it is said that one is waited for.
+const SOON: Duration = Duration::from_secs(3);
 
 /// How long a session that is cut off may take to be gone: more, and it does not even wait for anything.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
@@ -78,8 +87,8 @@ struct Maker {
     device: DeviceIndex,
     parts: BTreeMap<Part, DeviceIndex>,
     quiet: Option<Duration>,
-    /// The device's name, where its driver may have something to remember.
-    remembers: Option<String>,
+    /// The device's entry, where its driver may have something to remember.
+    remembers: Option<DeviceRule>,
     shared: Shared,
     tickets: Arc<AtomicU64>,
     settled: watch::Receiver<Settled>,
@@ -100,7 +109,7 @@ impl Maker {
             tickets: Arc::clone(&self.tickets),
             settled: self.settled.clone(),
             notebook: match &self.remembers {
-                Some(device) => Box::new(self.shared.notebooks.of(device)),
+                Some(rule) => Box::new(self.shared.notebooks.of(&rule.card.id).under(rule)),
                 None => Box::new(Blank),
             },
             stop: self.stop.clone(),
@@ -147,10 +156,15 @@ impl Stopper {
     pub async fn end(mut self) {
         self.leash.let_go();
         self.stop.send_replace(true);
-        if tokio::time::timeout(ENDS_WITHIN, self.leash.ended()).await.is_ok() {
+        if tokio::time::timeout(SOON, self.leash.ended()).await.is_ok() {
             return;
         }
-        let (device, seconds) = (&self.device, ENDS_WITHIN.as_secs());
+        let device = &self.device;
+        tracing::warn!(device, "its session takes its time to end: it is waited for");
+        if tokio::time::timeout(ENDS_WITHIN.saturating_sub(SOON), self.leash.ended()).await.is_ok() {
+            return;
+        }
+        let seconds = ENDS_WITHIN.as_secs();
         tracing::error!(device, seconds, "its session did not end when told to, and is cut off");
         self.leash.abort();
         if tokio::time::timeout(CUT_WITHIN, self.leash.ended()).await.is_err() {
@@ -246,12 +260,17 @@ impl Sessions {
                 // A radio link that is up is a device that answers.
                 Connection::Part { .. } | Connection::Ble { .. } => None,
             },
-            remembers: remembers(&device.connection).then(|| device.rule.card.id.clone()),
+            remembers: remembers(&device.connection).then(|| device.rule.clone()),
             shared: self.shared.clone(),
             tickets: Arc::default(),
             settled,
             stop: stop.subscribe(),
         }
+    }
+
+    /// Where what their drivers remember is kept.
+    pub fn notebooks(&self) -> Shelf {
+        self.shared.notebooks.clone()
     }
 
     /// What ends the sessions of these devices.

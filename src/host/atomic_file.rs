@@ -29,13 +29,13 @@ pub const UNFINISHED: &str = ".unfinished";
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = beside(path)?;
     let at = |e: io::Error| with_path(&unfinished, &e);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .map_err(at)?;
+    // What stands there may be a link elsewhere, or open to others: a file of ours is a new one.
+    match fs::remove_file(&unfinished) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(e)),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(at)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if let Err(e) = written {
         // Half a file is of no use, and on a full disk its space is.
@@ -234,6 +234,21 @@ mod tests {
         write(&beside(&path).unwrap(), b"half of an earlier attempt").unwrap();
         write(&path, b"whole").unwrap();
         assert_eq!(read(&path, 100).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_neither_written_through_nor_kept_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (folder.path().join("cursor"), folder.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, beside(&path).unwrap()).unwrap();
+        write(&path, b"secret").unwrap();
+        assert!(!elsewhere.exists(), "nothing is written through a link");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+        write(&beside(&path).unwrap(), b"half").unwrap();
+        fs::set_permissions(beside(&path).unwrap(), fs::Permissions::from_mode(0o644)).unwrap();
+        write(&path, b"secret").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

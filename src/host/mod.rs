@@ -7,6 +7,7 @@ pub mod audit;
 pub mod clock;
 pub mod heartbeat;
 pub mod log;
+pub mod machine;
 pub mod notify;
 pub mod process;
 pub mod random;

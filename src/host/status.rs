@@ -22,7 +22,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 pub use snapshot::{
-    Device, Identity, KeyRotation, Lane, MAX_UNLISTED, MAX_WARNINGS, Radio, Snapshot, Store, Unlisted, Uplink,
+    Certificate, Device, Identity, KeyRotation, Lane, MAX_UNLISTED, MAX_WARNINGS, Radio, Snapshot, Store,
+    Unlisted, Uplink,
 };
 
 /// What is asked. The number is the version of the question.

@@ -11,8 +11,10 @@ use super::est::issued;
 use super::est::key::{Names, Pending};
 use super::est::{self, Answer, EstError};
 use super::folder::{Folder, Pair};
+use super::gate::Renewed;
 use super::name::Name;
-use crate::time::Now;
+use super::renewal::Lifetime;
+use crate::time::{ClockSync, Now};
 
 /// What entitles the gateway to a certificate.
 pub enum Proof<'a> {
@@ -46,9 +48,10 @@ pub async fn ask(
         Ok(Answer::Certificates(found)) => {
             let kept = issued::check(&found, &authorities, (&pending, name), now)
                 .map_err(EstError::from)
-                .and_then(|chain| folder.keep_next(&pending, &chain))
-                // Only of a server that has proved to be ours; lost in a power cut, they come with the next one.
-                .and_then(|()| folder.keep_authorities(&authorities));
+                .and_then(|chain| keep(folder, (proof, &pending), &chain, now));
+            if kept.is_ok() {
+                keep_authorities(folder, client, authorities).await;
+            }
             if let Err(EstError::Folder(error)) = kept {
                 // The key is still there: the same request is sent again.
                 return Err(error.into());
@@ -56,6 +59,32 @@ pub async fn ask(
             settle(folder, kept.map(|()| Outcome::Issued))
         }
         Err(error) => settle(folder, Err(error)),
+    }
+}
+
+/// Keeps what was issued. That it was renewed is kept first: what a power cut leaves out is not asked for at once.
+fn keep(
+    folder: &Folder,
+    (proof, pending): (&Proof<'_>, &Pending),
+    chain: &[CertificateDer<'static>],
+    now: Now,
+) -> Result<(), EstError> {
+    if let (Proof::Present(_), Some(leaf)) = (proof, chain.first()) {
+        folder.keep_renewed(&Renewed::new(Lifetime::of(leaf)?, now))?;
+    }
+    folder.keep_next(pending, chain)
+}
+
+/// Keeps the authorities that a server named which has proved to be ours, where it can be reached under them alone:
+/// its own certificate may come from elsewhere. Lost in a power cut, they come with the next certificate.
+async fn keep_authorities(folder: &Folder, client: &Client, authorities: Vec<CertificateDer<'static>>) {
+    let under = client.clone().with_authorities(authorities.clone());
+    let kept = match under.ask(&est::cacerts(client.address()), None).await {
+        Ok(_) => folder.keep_authorities(&authorities),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = kept {
+        tracing::info!(%error, "the authorities that the certificate server names are not believed for the server itself");
     }
 }
 
@@ -70,7 +99,13 @@ fn settle(folder: &Folder, outcome: Result<Outcome, EstError>) -> Result<Outcome
 }
 
 async fn authorities(client: &Client, now: Now) -> Result<Vec<CertificateDer<'static>>, EstError> {
-    let response = client.ask(&est::cacerts(client.address()), None).await?;
+    let response = match client.ask(&est::cacerts(client.address()), None).await {
+        // By a clock that somebody vouches for it is the server that is wrong.
+        Err(EstError::NotNow { server, reason }) if now.sync == ClockSync::Synced => {
+            return Err(EstError::NotTrusted { server, reason });
+        }
+        response => response?,
+    };
     match est::read(&response, now.wall)? {
         Answer::Certificates(found) => Ok(found),
         Answer::Later(wait) => {
@@ -81,15 +116,19 @@ async fn authorities(client: &Client, now: Now) -> Result<Vec<CertificateDer<'st
 
 /// The request that waits, or a new one.
 fn pending(folder: &Folder, proof: &Proof<'_>, name: &Name) -> Result<Pending, EstError> {
-    // A damaged one is of no use to anybody.
-    if let Ok(Some(pending)) = folder.pending() {
-        return Ok(pending);
-    }
     let names = match proof {
         Proof::Token(_) => Names::of(name),
         Proof::Present(pair) => Names::from_certificate(pair.leaf()),
     };
-    let pending = Pending::make(&names.map_err(|_| EstError::Key("its names cannot be written"))?)?;
+    let names = names.map_err(|_| EstError::Key("its names cannot be written"))?;
+    // One that is damaged, that asks for other names, or that was answered before a power cut is of no use.
+    if let Ok(Some(pending)) = folder.pending()
+        && pending.is_for(&names)
+        && !folder.has_key(pending.point())
+    {
+        return Ok(pending);
+    }
+    let pending = Pending::make(&names)?;
     folder.keep_pending(&pending)?;
     Ok(pending)
 }

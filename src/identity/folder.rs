@@ -6,12 +6,18 @@
 //!  pending.pem      key and request that the certificate server has not yet answered
 //!  server.json      the certificate server
 //!  server.pem       the authorities that a person gave for it
-//!  authorities.pem  the authorities that it named last
+//!  authorities.pem  the authorities that it named last, under which it was reached itself
+//!  renewed.json     when a certificate was renewed last
+//!  age.json         how old the present one is known to be, where the clock says nothing
+//!  lock             locked by whoever is at it
 //! ```
 //!
 //! Key and chain are one file, so a pair cannot be torn: a file is there whole or not at all, and the one step
 //! from a pair to the next is a rename. Every step is durable before the next is taken, and after each of them
 //! the folder holds a pair that can be used. Files are for their owner alone.
+
+mod lock;
+mod upkeep;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,13 +39,18 @@ use super::renewal::Lifetime;
 use crate::host::atomic_file;
 use crate::time::Wall;
 
+pub use lock::Lock;
+
 /// The file that `uplink.certificate` and `uplink.key` name.
 pub const CURRENT: &str = "current.pem";
+/// What took its place when it could not be read.
+pub const DAMAGED: &str = "current.pem.damaged";
 const NEXT: &str = "next.pem";
 const PENDING: &str = "pending.pem";
 const SERVER: &str = "server.json";
 const SERVER_AUTHORITIES: &str = "server.pem";
 const AUTHORITIES: &str = "authorities.pem";
+const LOCK: &str = "lock";
 const MAX_FILE: usize = 256 * 1024;
 
 /// A key and its chain.
@@ -56,15 +67,7 @@ impl Pair {
         let key = PrivateKeyDer::from_pem_slice(text).map_err(|error| wrong(format!("no key: {error}")))?;
         let chain = chain(text)?;
         let leaf = chain.first().ok_or_else(|| wrong("no certificate".to_owned()))?;
-        let read = Certificate::from_der(leaf).map_err(|error| wrong(format!("no certificate: {error}")))?;
-        let validity = read.tbs_certificate().validity();
-        let wall = |time: &x509_cert::time::Time| {
-            Wall::from_millis(i64::try_from(time.to_unix_duration().as_millis()).unwrap_or(i64::MAX))
-        };
-        // Drawn from the certificate itself: the same after every start, another for every gateway.
-        let hash = digest(&SHA256, leaf);
-        let draw = hash.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        let lifetime = Lifetime { from: wall(&validity.not_before), until: wall(&validity.not_after), draw };
+        let lifetime = Lifetime::of(leaf)?;
         Ok(Self { key, chain, lifetime })
     }
 
@@ -78,10 +81,33 @@ impl Pair {
         self.chain.first().map(AsRef::as_ref).unwrap_or_default()
     }
 
+    /// Whether it is for the key with this public part, an uncompressed point.
+    pub fn has_key(&self, point: &[u8]) -> bool {
+        Certificate::from_der(self.leaf()).is_ok_and(|read| {
+            read.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes() == point
+        })
+    }
+
     /// As TLS shows it; an error when key and certificate do not belong together.
     pub fn certified(&self) -> Result<Arc<CertifiedKey>, rustls::Error> {
         let provider = rustls::crypto::ring::default_provider();
         CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider).map(Arc::new)
+    }
+}
+
+impl Lifetime {
+    /// Of a certificate.
+    pub fn of(certificate: &[u8]) -> io::Result<Self> {
+        let wrong = |error| io::Error::new(io::ErrorKind::InvalidData, format!("no certificate: {error}"));
+        let read = Certificate::from_der(certificate).map_err(wrong)?;
+        let validity = read.tbs_certificate().validity();
+        let wall = |time: &x509_cert::time::Time| {
+            Wall::from_millis(i64::try_from(time.to_unix_duration().as_millis()).unwrap_or(i64::MAX))
+        };
+        // Drawn from the certificate itself: the same after every start, another for every gateway.
+        let hash = digest(&SHA256, certificate);
+        let draw = hash.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        Ok(Self { from: wall(&validity.not_before), until: wall(&validity.not_after), draw })
     }
 }
 
@@ -101,13 +127,19 @@ struct Written {
 }
 
 /// The folder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder(PathBuf);
 
 impl Folder {
     /// A folder that may not be there yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
+    }
+
+    /// The folder that a configuration names: its certificate and its key are [`CURRENT`] in it.
+    pub fn named_by(certificate: &Path, key: &Path) -> Option<Self> {
+        let folder = certificate.parent().filter(|_| certificate == key && certificate.ends_with(CURRENT));
+        folder.map(Self::new)
     }
 
     /// Where it is.
@@ -165,45 +197,39 @@ impl Folder {
         atomic_file::remove(&self.0.join(NEXT))
     }
 
-    /// Puts right what a power cut left: a first pair that was issued and not yet taken. Called before the
-    /// uplink reads the pair in use. `true`: it was.
-    pub fn recover(&self) -> io::Result<bool> {
-        let is_missing = matches!(self.current(), Ok(None));
-        if is_missing && self.next()?.is_some() {
-            self.promote()?;
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    /// Makes the folder where there is none.
+    /// Makes the folder where there is none; an error where others than its owner can go there.
     pub fn make(&self) -> io::Result<()> {
-        atomic_file::create_folder(&self.0)
+        atomic_file::create_folder(&self.0)?;
+        lock::check_private(&self.0)
     }
 
-    /// Keeps whom to ask.
+    /// Keeps everybody else out of the folder; `None`: somebody is at it.
+    pub fn lock(&self) -> io::Result<Option<Lock>> {
+        lock::lock(&self.0.join(LOCK))
+    }
+
+    /// Keeps whom to ask. A person's word takes the place of what a server named.
     pub fn keep_server(&self, server: &Server) -> Result<(), EstError> {
+        atomic_file::remove(&self.0.join(AUTHORITIES))?;
         self.write_certificates(SERVER_AUTHORITIES, &server.authorities)?;
         let written = Written { address: server.address.to_string() };
         let text = serde_json::to_vec(&written).map_err(io::Error::other)?;
         Ok(atomic_file::write(&self.0.join(SERVER), &text)?)
     }
 
-    /// Whom to ask, and to believe: the authorities that a person gave, and those that the server named since
-    /// (RFC 7030 section 4.1.1). None: never enrolled.
+    /// Whom to ask, and to believe: the authorities that the server named last, alone (RFC 7030 section 4.1.1),
+    /// or those that a person gave. None: never enrolled.
     pub fn server(&self) -> io::Result<Option<Server>> {
         let Some(text) = self.read(SERVER)? else { return Ok(None) };
         let wrong = |error: String| io::Error::new(io::ErrorKind::InvalidData, format!("{SERVER}: {error}"));
         let written: Written = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
         let address = written.address.parse().map_err(|error| wrong(format!("{error}")))?;
-        let mut authorities = Vec::new();
-        for name in [SERVER_AUTHORITIES, AUTHORITIES] {
-            authorities.extend(self.read(name)?.map(|text| chain(&text)).transpose()?.unwrap_or_default());
-        }
+        let named = self.certificates(AUTHORITIES)?;
+        let authorities = if named.is_empty() { self.certificates(SERVER_AUTHORITIES)? } else { named };
         Ok(Some(Server { address, authorities }))
     }
 
-    /// Keeps the authorities that the server names.
+    /// Keeps the authorities that the server names, once it was reached under them.
     pub fn keep_authorities(&self, authorities: &[CertificateDer<'static>]) -> Result<(), EstError> {
         self.write_certificates(AUTHORITIES, authorities)
     }
@@ -218,6 +244,10 @@ impl Folder {
             text.extend(to_pem("CERTIFICATE", certificate)?.iter());
         }
         Ok(atomic_file::write(&self.0.join(name), &text)?)
+    }
+
+    fn certificates(&self, name: &str) -> io::Result<Vec<CertificateDer<'static>>> {
+        Ok(self.read(name)?.map(|text| chain(&text)).transpose()?.unwrap_or_default())
     }
 
     fn pair(&self, name: &str) -> io::Result<Option<Pair>> {

@@ -24,6 +24,10 @@ use crate::time::{Clock, Wall};
 
 /// Between two steps.
 const AT_ONCE: Duration = Duration::from_millis(100);
+/// Until another look where somebody else is at the folder.
+const BUSY: Duration = Duration::from_secs(2);
+/// How often the age of a certificate is kept where the clock says nothing.
+const AGE_KEPT: Duration = Duration::from_secs(6 * 3_600);
 
 /// Who can say whether the broker takes an identity.
 pub trait Broker: Send {
@@ -40,7 +44,12 @@ pub enum News {
         /// Until when it is valid.
         until: Wall,
     },
-    /// The certificate server wants time.
+    /// A certificate was renewed that is due again already.
+    DueAtOnce {
+        /// Since when.
+        due: Wall,
+    },
+    /// The certificate server wants time; said once of each request.
     Waits,
     /// It was asked in vain.
     Failed {
@@ -72,6 +81,11 @@ impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Renewed { until } => write!(f, "the certificate was renewed: it is valid until {until}"),
+            Self::DueAtOnce { due } => write!(
+                f,
+                "the certificate that was issued is due for renewal since {due} already: compare this gateway's clock \
+                 and the times in the certificate; another one is asked for in some hours"
+            ),
             Self::Waits => f.write_str("the certificate server has the request and takes its time"),
             Self::Failed { reason } => write!(f, "the certificate was not renewed: {reason}"),
             Self::FellBack { reason } => write!(
@@ -145,6 +159,16 @@ impl<B: Broker> Keeper<B> {
 
     /// One step, and how long to rest after it.
     async fn turn(&mut self, renewal: &mut Option<Renewal>) -> Duration {
+        let _lock = match self.folder.lock() {
+            Ok(Some(lock)) => Some(lock),
+            Ok(None) => return BUSY,
+            // There is no folder, or nobody could write there: nobody is at it.
+            Err(error) if is_out_of_reach(&error) => None,
+            Err(error) => {
+                self.trouble(News::Folder { reason: error.to_string() });
+                return LOOK;
+            }
+        };
         let present = match self.look(renewal) {
             Ok(Some(present)) => present,
             Ok(None) => {
@@ -157,6 +181,8 @@ impl<B: Broker> Keeper<B> {
             }
         };
         let Some(renewal) = renewal else { return LOOK };
+        // Before a server is asked that may take its time.
+        self.tell(renewal);
         let step = renewal.step(self.clock.now());
         match step {
             Step::Rest(_) => {}
@@ -172,19 +198,42 @@ impl<B: Broker> Keeper<B> {
     }
 
     /// What is in the folder now: somebody may have enrolled the gateway again.
-    fn look(&self, renewal: &mut Option<Renewal>) -> io::Result<Option<Pair>> {
+    fn look(&mut self, renewal: &mut Option<Renewal>) -> io::Result<Option<Pair>> {
         let Some(present) = self.folder.current()? else { return Ok(None) };
         // A next pair that cannot be read is none: it is asked for again.
         let next = self.next();
         match renewal {
-            Some(renewal) => renewal.found(present.lifetime(), next),
+            Some(renewal) => {
+                if renewal.present() != present.lifetime() {
+                    self.status.send_modify(|status| status.trouble = None);
+                }
+                renewal.found(present.lifetime(), next);
+            }
             None => *renewal = Some(Renewal::new(present.lifetime(), next)),
+        }
+        if let Some(renewal) = renewal {
+            self.look_at_time(renewal);
         }
         Ok(Some(present))
     }
 
+    fn look_at_time(&mut self, renewal: &mut Renewal) {
+        let (now, present) = (self.clock.now(), renewal.present());
+        let kept = self.folder.age(present);
+        renewal.handle_look(now, (self.folder.renewed(), kept), self.random.as_mut());
+        let age = renewal.age(now.mono);
+        let is_silent = now.wall < present.from;
+        if is_silent
+            && age >= kept + AGE_KEPT
+            && let Err(error) = self.folder.keep_age(present, age)
+        {
+            // It goes on, and only a start of the machine would lose it.
+            self.trouble(News::Folder { reason: error.to_string() });
+        }
+    }
+
     fn next(&self) -> Option<Lifetime> {
-        self.folder.next().ok().flatten().map(|pair| pair.lifetime())
+        self.folder.next_in_time(self.clock.now()).ok().flatten().map(|pair| pair.lifetime())
     }
 
     async fn ask(&mut self, renewal: &mut Renewal, present: &Pair) {
@@ -201,10 +250,7 @@ impl<B: Broker> Keeper<B> {
             Ok(Outcome::Issued) => {
                 self.next().map_or(Asked::Failed { passes: true, wait: None }, Asked::Issued)
             }
-            Ok(Outcome::Later(wait)) => {
-                self.say(News::Waits);
-                Asked::Later(wait)
-            }
+            Ok(Outcome::Later(wait)) => Asked::Later(wait),
             Err(error) => {
                 let wait = if let EstError::Busy { wait, .. } = &error { *wait } else { None };
                 self.trouble(News::Failed { reason: error.to_string() });
@@ -212,6 +258,9 @@ impl<B: Broker> Keeper<B> {
             }
         };
         renewal.asked(asked, self.clock.now().mono, self.random.as_mut());
+        if matches!(asked, Asked::Later(_)) && renewal.is_first_wait() {
+            self.say(News::Waits);
+        }
     }
 
     async fn show(&mut self, renewal: &mut Renewal) {
@@ -237,8 +286,12 @@ impl<B: Broker> Keeper<B> {
     fn renewed(&self, renewal: &mut Renewal) -> io::Result<()> {
         self.status.send_modify(|status| status.trouble = None);
         if let Some(pair) = self.folder.current()? {
-            *renewal = Renewal::new(pair.lifetime(), None);
+            renewal.found(pair.lifetime(), None);
             self.say(News::Renewed { until: pair.lifetime().until });
+            let due = pair.lifetime().due();
+            if due <= self.clock.now().wall {
+                self.trouble(News::DueAtOnce { due });
+            }
         }
         Ok(())
     }
@@ -271,9 +324,15 @@ impl<B: Broker> Keeper<B> {
             News::Failed { .. }
             | News::FellBack { .. }
             | News::GaveUp
+            | News::DueAtOnce { .. }
             | News::Aged { .. }
             | News::Folder { .. } => tracing::warn!("{news}"),
         }
         let _ = self.news.try_send(news);
     }
+}
+
+fn is_out_of_reach(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem)
 }

@@ -13,6 +13,7 @@
 pub mod ask;
 pub mod est;
 pub mod folder;
+pub mod gate;
 pub mod keeper;
 pub mod name;
 pub mod renewal;

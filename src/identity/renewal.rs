@@ -2,11 +2,12 @@
 //!
 //! In: the time, the lifetime of the present certificate, and how the last step went. Out: the next
 //! [`Step`]. What never happens: the certificate server or the broker is asked in a hurry; a certificate that
-//! did not win a CONNACK takes the place of one that did; a clock that nobody vouches for and that lies before
-//! the certificate says that it is not due.
+//! did not win a CONNACK takes the place of one that did; a clock that lies before the certificate says for ever
+//! that it is not due.
 
 use std::time::Duration;
 
+use super::gate::{Gate, Renewed, drawn};
 use crate::backoff::{Backoff, Bounds, Random};
 use crate::time::{ClockSync, Mono, Now, Wall};
 
@@ -22,6 +23,9 @@ const BOUNDS: Bounds = Bounds {
 const LEAST: Duration = Duration::from_secs(10);
 /// The least wait where somebody has to do something first.
 const FOR_A_PERSON: Duration = Duration::from_secs(3_600);
+/// The least wait where the server has the request; twice as long with each time that it says so again, up to the
+/// second.
+const LATER: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3_600));
 /// So often a certificate is refused by the broker before it is given up and another asked for.
 pub const MAX_REFUSALS: u32 = 3;
 
@@ -39,7 +43,8 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    fn length(self) -> i64 {
+    /// Milliseconds.
+    pub(super) fn length(self) -> i64 {
         self.until.as_millis().saturating_sub(self.from.as_millis()).max(0)
     }
 
@@ -68,9 +73,17 @@ impl Lifetime {
         }
     }
 
-    fn is_due(self, now: Now) -> bool {
-        // Before its first moment no clock can be right; afterwards a wrong one costs a renewal.
-        now.wall >= self.due()
+    /// Whether it has run out by the clock, whoever vouches for that.
+    pub fn is_past(self, now: Now) -> bool {
+        now.wall >= self.until
+    }
+
+    /// Whether it is to be renewed: by the clock, which if it is wrong costs a renewal, or by the time that it is
+    /// known to be there, as a clock before its first moment cannot be right.
+    fn is_due(self, now: Now, age: Duration) -> bool {
+        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        let due = self.due();
+        now.wall >= due || age >= due.as_millis().saturating_sub(self.from.as_millis()).max(1)
     }
 }
 
@@ -86,6 +99,18 @@ pub enum Alarm {
     Urgent,
     /// It has expired. Readings are collected and kept; the broker will not take them.
     Expired,
+}
+
+impl Alarm {
+    /// As shown to people and machines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Soon => "soon",
+            Self::Urgent => "urgent",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 /// What to do now.
@@ -126,6 +151,20 @@ pub enum State {
         /// Tried again then.
         until: Mono,
     },
+}
+
+impl State {
+    /// As shown to people and machines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good { .. } => "good",
+            Self::Due => "due",
+            Self::Waiting { .. } => "waiting",
+            Self::Failed { .. } => "failed",
+            Self::Trying => "trying",
+            Self::Fallback { .. } => "fallback",
+        }
+    }
 }
 
 /// How it went to ask the certificate server.
@@ -180,20 +219,61 @@ pub struct Renewal {
     next: Option<Lifetime>,
     pause: Option<(Mono, Why)>,
     refusals: u32,
+    /// How often the server said that it takes its time.
+    waits: u32,
     backoff: Backoff,
+    gate: Gate,
+    renewed: Option<Renewed>,
+    /// The age of the present certificate that is known, and when it was.
+    age: Option<(Duration, Mono)>,
 }
 
 impl Renewal {
     /// What is found at a start.
-    pub const fn new(present: Lifetime, next: Option<Lifetime>) -> Self {
-        Self { present, next, pause: None, refusals: 0, backoff: Backoff::new(BOUNDS) }
+    pub fn new(present: Lifetime, next: Option<Lifetime>) -> Self {
+        let (gate, renewed) = (Gate::default(), None);
+        let backoff = Backoff::new(BOUNDS);
+        Self { present, next, pause: None, refusals: 0, waits: 0, backoff, gate, renewed, age: None }
     }
 
     /// What is found in the folder later: somebody may have enrolled the gateway again.
     pub fn found(&mut self, present: Lifetime, next: Option<Lifetime>) {
         if self.present != present || self.next != next {
-            *self = Self::new(present, next);
+            let age = self.age.filter(|_| self.present == present);
+            *self = Self { gate: self.gate, renewed: self.renewed, age, ..Self::new(present, next) };
         }
+    }
+
+    /// A look at the clock, at when a certificate was renewed last, and at how old the present one was known to
+    /// be. Before each [`step`](Self::step).
+    pub fn handle_look(
+        &mut self,
+        now: Now,
+        (renewed, age): (Option<Renewed>, Duration),
+        random: &mut dyn Random,
+    ) {
+        self.gate.handle_look(now, random);
+        self.renewed = renewed;
+        self.age = Some((age.max(self.age(now.mono)), now.mono));
+    }
+
+    /// How long the present certificate has been here at least.
+    pub fn age(&self, now: Mono) -> Duration {
+        self.age.map_or(Duration::ZERO, |(age, at)| age.saturating_add(now.since(at)))
+    }
+
+    /// Whether the server has the request and says so for the first time.
+    pub const fn is_first_wait(&self) -> bool {
+        self.waits == 1
+    }
+
+    fn is_due(&self, now: Now) -> bool {
+        self.present.is_due(now, self.age(now.mono))
+    }
+
+    /// How long the server is not asked however due the certificate is.
+    fn held(&self, now: Now) -> Duration {
+        self.gate.left(now.mono).max(self.renewed.map_or(Duration::ZERO, |renewed| renewed.left(now)))
     }
 
     /// The present certificate.
@@ -208,14 +288,17 @@ impl Renewal {
         {
             return Step::Rest(until.since(now.mono).min(LOOK));
         }
-        match (self.next, self.present.is_due(now)) {
+        match (self.next, self.is_due(now)) {
             // The server's clock may be ahead of ours: the broker would be right to refuse it now.
             (Some(next), _) if now.sync == ClockSync::Synced && now.wall < next.from => {
                 let wait = next.from.as_millis().saturating_sub(now.wall.as_millis());
                 Step::Rest(Duration::from_millis(wait.try_into().unwrap_or(0)).min(LOOK))
             }
             (Some(_), _) => Step::Try,
-            (None, true) => Step::Ask,
+            (None, true) => match self.held(now) {
+                Duration::ZERO => Step::Ask,
+                held => Step::Rest(held.min(LOOK)),
+            },
             (None, false) => Step::Rest(LOOK),
         }
     }
@@ -224,14 +307,18 @@ impl Renewal {
     pub fn asked(&mut self, asked: Asked, now: Mono, random: &mut dyn Random) {
         let (wait, why) = match asked {
             Asked::Issued(next) => {
-                *self = Self::new(self.present, Some(next));
+                self.found(self.present, Some(next));
                 return;
             }
-            Asked::Later(wait) => (wait, Why::Server),
+            Asked::Later(wait) => {
+                let least = LATER.0.saturating_mul(1 << self.waits.min(16)).min(LATER.1);
+                self.waits = self.waits.saturating_add(1);
+                (spread(wait.max(least), random), Why::Server)
+            }
             Asked::Failed { passes, wait } => {
                 let drawn = self.backoff.handle_failure(now, random).max(LEAST);
                 let drawn = if passes { drawn } else { drawn.max(FOR_A_PERSON) };
-                (wait.map_or(drawn, |wait| wait.max(drawn)), Why::Failure)
+                (wait.map_or(drawn, |wait| spread(wait, random).max(drawn)), Why::Failure)
             }
         };
         self.pause = Some((now + wait, why));
@@ -264,10 +351,15 @@ impl Renewal {
             (Some((until, Why::Failure)), _) => State::Failed { until },
             (Some((until, Why::Broker)), _) => State::Fallback { until },
             (None, Some(_)) => State::Trying,
-            (None, None) if self.present.is_due(now) => State::Due,
+            (None, None) if self.is_due(now) => State::Due,
             (None, None) => State::Good { due: self.present.due() },
         }
     }
+}
+
+/// A wait that the server gave to many at once, and up to a quarter more.
+fn spread(wait: Duration, random: &mut dyn Random) -> Duration {
+    wait + drawn(wait / 4, random)
 }
 
 #[cfg(test)]

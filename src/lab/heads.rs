@@ -32,9 +32,20 @@ pub struct Beat {
     pub key_protection: String,
     pub kek: String,
     pub rotation_pending: bool,
+    pub certificate: Option<Certificate>,
     pub store: Store,
     pub lanes: Vec<Lane>,
     pub uplink: Uplink,
+}
+
+/// The certificate's part.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "described where it is made: src/uplink/heartbeat.rs")]
+pub struct Certificate {
+    pub valid_until: String,
+    pub renewal: String,
+    pub alarm: String,
 }
 
 /// The store's part.

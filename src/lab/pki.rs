@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use time::{Duration, OffsetDateTime};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 /// A certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +73,31 @@ impl Pki {
     /// A certificate for a client; `name` is its common name. As `{name}.pem` and `{name}.key`.
     pub fn client(&self, name: &str, validity: Validity) -> anyhow::Result<Pair> {
         self.issue(name, CertificateParams::default(), ExtendedKeyUsagePurpose::ClientAuth, validity)
+    }
+
+    /// A revocation list of the authority that takes these back, in DER: made and running out so many days from now.
+    pub fn revocation_list(&self, revoked: &[&Pair], (made, ends): (i64, i64)) -> anyhow::Result<Vec<u8>> {
+        let at = |days| OffsetDateTime::now_utc() + Duration::days(days);
+        let revoked = revoked.iter().map(|pair| {
+            let certificate = CertificateDer::from_pem_file(&pair.certificate)?;
+            let certificate = Certificate::from_der(&certificate)?;
+            let serial = certificate.tbs_certificate().serial_number();
+            Ok(RevokedCertParams {
+                serial_number: SerialNumber::from_slice(serial.as_bytes()),
+                revocation_time: at(made),
+                reason_code: None,
+                invalidity_date: None,
+            })
+        });
+        let params = CertificateRevocationListParams {
+            this_update: at(made),
+            next_update: at(ends),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect::<anyhow::Result<_>>()?,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(params.signed_by(&self.authority)?.der().to_vec())
     }
 
     fn issue(

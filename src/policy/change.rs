@@ -7,7 +7,9 @@
 //!
 //! A device that goes on under the same id goes on counting, as its sequence numbers count within the run. A
 //! quarantine goes on too while the same identity is expected: another setting does not make another device
-//! the right one. What was told to begin and cannot be seen to end any more is told to end.
+//! the right one. So does a silence, and the time until one, while it is the same asset: nothing was heard of it. What
+//! was told to begin and cannot be seen to end any more is told to end: each alarm of the device that is on (a driver
+//! that finds it still on says so anew), a silence or a quarantine of a device that does not go on.
 
 use std::sync::Arc;
 
@@ -30,14 +32,14 @@ pub struct Misplaced {
 
 impl Gatekeeper {
     /// Takes places off the allowlist and puts devices onto it, the first of them at `first`, which must be the
-    /// place behind the last. To be called when all that was reported of the retired places was handled.
+    /// place behind the last; where none is put there it says nothing, and need not be a place. To be called when all that was reported of the retired places was handled.
     pub fn handle_change(
         &mut self,
         retired: &[DeviceIndex],
         (first, listed): (DeviceIndex, Vec<DeviceRule>),
         now: Now,
     ) -> Result<(), Misplaced> {
-        if usize::from(first.0) != self.rules.len() {
+        if !listed.is_empty() && usize::from(first.0) != self.rules.len() {
             return Err(Misplaced { has: self.rules.len(), first: first.0 });
         }
         for device in retired {
@@ -57,8 +59,9 @@ impl Gatekeeper {
         let place = usize::from(device.0);
         let (Some(rule), Some(state)) = (self.rules.get(place), self.states.get_mut(place)) else { return };
         let next = listed.iter().find(|next| next.card.id == rule.card.id);
-        let silence = state.handle_retired((device, now));
-        self.words.extend(silence.map(Word::Of));
+        let goes_on = next.is_some_and(|next| is_watched_on(rule, next));
+        let over = state.handle_retired(goes_on, (device, now));
+        self.words.extend(over.into_iter().map(Word::Of));
         let event = |detection, detail: &str| {
             let (device, detail) = (rule.card.id.clone(), detail.to_owned());
             Word::Event(Event { detection, phase: Phase::End, device, detail, at: now })
@@ -72,6 +75,11 @@ impl Gatekeeper {
             self.words.push_back(event(Detection::Bond, detail));
         }
     }
+}
+
+/// Whether the one is the same asset under the same name as the other, and still to be missed when it is quiet.
+fn is_watched_on(one: &DeviceRule, other: &DeviceRule) -> bool {
+    one.card.pseudonym == other.card.pseudonym && expects_the_same(one, other) && other.quiet.is_some()
 }
 
 /// Whether what was found of the one says something of the other.

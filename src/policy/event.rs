@@ -71,6 +71,16 @@ detections! {
     Firmware = 3, "firmware-changed", Low, "a device has another firmware than before";
     /// Other services or characteristics than before: its readings go on.
     GattDatabase = 4, "gatt-database-changed", Medium, "a device offers other services than before";
+    /// It is valid for less than 14 days, or for less than three.
+    CertificateAge = 16, "certificate-age", Medium, "the gateway's certificate is about to expire";
+    /// Readings are collected and kept, and nothing can be sent.
+    CertificateExpired = 17, "certificate-expired", High, "the gateway's certificate has expired";
+    /// The certificate server or the broker says no, or does not answer.
+    CertificateRenewal = 18, "certificate-not-renewed", Medium, "the gateway's certificate is not renewed";
+    /// The broker has taken another one.
+    CertificateRenewed = 19, "certificate-renewed", Informational, "the gateway has another certificate";
+    /// What it says still counts; a fresh one is missing.
+    RevocationList = 20, "revocation-list-outdated", Medium, "a certificate revocation list has run out";
 }
 
 impl From<Pinned> for Detection {

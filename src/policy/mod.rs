@@ -20,6 +20,7 @@
 mod change;
 pub mod event;
 mod identity;
+mod open;
 mod silence;
 mod state;
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::change::expects_the_same;
 use super::event::{Detection, Event};
 use super::identity::mismatch;
-use super::silence::Known;
+use super::open::Open;
+use super::silence::Watch;
 use super::{Admitted, DeviceRule, Refusal, Trust, Verdict};
 use crate::device::observation::{Observation, Phase, Value};
 use crate::device::pin::Pin;
@@ -64,16 +65,15 @@ pub const fn should_log(count: u64) -> bool {
     power == count
 }
 
-/// Since when it is on the allowlist.
+/// Whether it is on the allowlist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Entry {
-    /// From the start.
+enum Standing {
     #[default]
-    FromStart,
-    /// It was put there while the gate was open.
-    Since(Now),
+    Listed,
+    /// It was taken off, and the same device goes on under another entry.
+    GoesOn,
     /// It was taken off.
-    Retired,
+    Gone,
 }
 
 /// What is known of one device. Read through the methods; changed by the gatekeeper alone.
@@ -93,17 +93,15 @@ pub struct DeviceState {
     refused: BTreeMap<RefusalKind, u64>,
     faults: BTreeMap<FaultKind, u64>,
     worth_logging: bool,
-    /// The alarms that are on, by code and channel: as many as are kept.
+    /// The alarms that are on, passed on or not, by code and channel: as many as are kept.
     alarms: BTreeSet<(String, u8)>,
-    /// When something of it, or of a part behind its port, was last admitted.
-    last_sign: Option<Now>,
-    /// The last that was known before the present silence was told.
-    silent: Option<Known>,
-    /// How often a silence of it was told.
-    silences: u64,
+    /// Its signs of life.
+    watch: Watch,
+    /// Its alarms that were told and are on.
+    open: Open,
     /// How often the link came up since the device last proved who it is or gave a reading.
     fruitless: u64,
-    entry: Entry,
+    standing: Standing,
 }
 
 /// What a device is, which was not known before: told when something else was.
@@ -117,20 +115,28 @@ impl DeviceState {
     /// Of a device that is put on the allowlist while the gate is open. `before`: the last entry of the same id
     /// in this run, and what was known of it.
     pub(super) fn listed(rule: &DeviceRule, before: Option<(&DeviceRule, &Self)>, now: Now) -> Self {
-        let fresh = Self { entry: Entry::Since(now), ..Self::default() };
+        let fresh = Self { watch: Watch::listed(now), ..Self::default() };
         let Some((before, known)) = before else { return fresh };
         let fresh = Self { admitted: known.admitted, is_insecure: known.is_insecure, ..fresh };
         if !expects_the_same(before, rule) {
             return fresh;
         }
-        Self { stated: known.stated.clone(), quarantine: known.quarantine.clone(), ..fresh }
+        let watch =
+            if known.standing == Standing::GoesOn { known.watch.clone() } else { fresh.watch.clone() };
+        Self { stated: known.stated.clone(), quarantine: known.quarantine.clone(), watch, ..fresh }
     }
 
-    /// It was taken off the allowlist: a silence that was told is told to be over.
-    pub(super) fn handle_retired(&mut self, (device, now): (DeviceIndex, Now)) -> Option<Admitted> {
-        self.entry = Entry::Retired;
-        let known = self.silent.take()?;
-        Some(self.numbered(known.dropped(now), device, now))
+    /// It was taken off the allowlist: its alarms that are on are told to be over, as nobody who told of them sees
+    /// their end. A silence too, but where the same device goes on (`goes_on`): nothing was heard of it.
+    pub(super) fn handle_retired(
+        &mut self,
+        goes_on: bool,
+        (device, now): (DeviceIndex, Now),
+    ) -> Vec<Admitted> {
+        self.standing = if goes_on { Standing::GoesOn } else { Standing::Gone };
+        let silence = if goes_on { None } else { self.watch.handle_dropped(now) };
+        let over: Vec<_> = self.open.end().chain(silence).collect();
+        over.into_iter().map(|one| self.numbered(one, device, now)).collect()
     }
 
     /// What is told to be over does not go on with another entry.
@@ -145,7 +151,7 @@ impl DeviceState {
 
     /// Whether it was taken off the allowlist.
     pub(super) const fn is_retired(&self) -> bool {
-        matches!(self.entry, Entry::Retired)
+        !matches!(self.standing, Standing::Listed)
     }
 
     /// Whether the link is there.
@@ -166,7 +172,7 @@ impl DeviceState {
     /// Whether an alarm of it is on, as far as is known: one that is not connected, or silent for longer than it
     /// may be, says nothing of its alarms.
     pub fn is_in_alarm(&self) -> bool {
-        !self.alarms.is_empty() && self.link == LinkState::Up && self.silent.is_none()
+        !self.alarms.is_empty() && self.link == LinkState::Up && self.watch.silent_since().is_none()
     }
 
     /// Whether it has proved on the present connection that it is the right one.
@@ -201,7 +207,7 @@ impl DeviceState {
 
     /// Since when nothing is known of it, while that is longer than it may be quiet.
     pub fn silent_since(&self) -> Option<Now> {
-        self.silent.map(Known::at)
+        self.watch.silent_since()
     }
 
     /// Whether it is not connected to, as its bond is not what its rule demands.
@@ -216,16 +222,7 @@ impl DeviceState {
 
     /// How often it was longer than it may be.
     pub const fn silences(&self) -> u64 {
-        self.silences
-    }
-
-    /// The last that is known of it in this run of the daemon, which began then.
-    pub(super) fn known(&self, begun: Option<Now>) -> Option<Known> {
-        let since = match self.entry {
-            Entry::Since(at) => Some(Known::Listed(at)),
-            Entry::FromStart | Entry::Retired => begun.map(Known::Since),
-        };
-        self.last_sign.map(Known::Reading).or(since)
+        self.watch.silences()
     }
 
     /// Tells of a silence that is due, once.
@@ -235,42 +232,26 @@ impl DeviceState {
         begun: Now,
         (device, now): (DeviceIndex, Now),
     ) -> Option<Admitted> {
-        let known = self.known(Some(begun))?;
-        let quiet = rule.quiet.filter(|quiet| known.is_silence(*quiet, now))?;
-        if self.silent.is_some() || self.quarantine.is_some() {
+        if self.quarantine.is_some() {
             return None;
         }
-        self.silent = Some(known);
-        self.silences = self.silences.saturating_add(1);
-        Some(self.numbered(known.begun(quiet), device, now))
+        let told = self.watch.handle_silence(rule.quiet?, Some(begun), now)?;
+        Some(self.numbered(told, device, now))
     }
 
-    /// Takes note that a reading of it, or of a part behind its port, was admitted: a silence is over. When
-    /// nobody looked while it lasted, its beginning is told as well.
+    /// Takes note that a reading of it, or of a part behind its port, was admitted.
     pub(super) fn handle_sign(
         &mut self,
         rule: &DeviceRule,
         begun: Option<Now>,
         (device, at): (DeviceIndex, Now),
     ) -> Vec<Admitted> {
-        let mut told = Vec::new();
         if self.quarantine.is_some() {
             // Parts that prove themselves say nothing of the rack that should be there.
-            return told;
+            return Vec::new();
         }
-        let known = self.known(begun);
-        self.last_sign = Some(at);
-        if let (None, Some(known), Some(quiet)) = (self.silent, known, rule.quiet)
-            && known.is_silence(quiet, at)
-        {
-            self.silent = Some(known);
-            self.silences = self.silences.saturating_add(1);
-            told.push(self.numbered(known.begun(quiet), device, at));
-        }
-        if let Some(known) = self.silent.take() {
-            told.push(self.numbered(known.ended(at), device, at));
-        }
-        told
+        let told = self.watch.handle_sign(rule.quiet, begun, at);
+        told.into_iter().map(|one| self.numbered(one, device, at)).collect()
     }
 
     pub(super) fn numbered(&mut self, observation: Observation, device: DeviceIndex, at: Now) -> Admitted {
@@ -396,6 +377,7 @@ impl DeviceState {
         self.last_reading = Some(at);
         self.fruitless = 0;
         self.worth_logging = false;
+        self.open.handle_admitted(&observation);
         Verdict::Admit(self.numbered(observation, device, at))
     }
 

@@ -15,6 +15,8 @@
 //!   "key_protection": "file",             or "credential", "pkcs11"
 //!   "kek": "16 hex digits",               the id of the key that the store is kept under
 //!   "rotation_pending": false,            whether part of it still is under the one before
+//!   "certificate": {"valid_until": "2027-02-20T04:36:40.000Z", "renewal": "good", "alarm": "none"},
+//!                                         null: this gateway renews none; words as in `wardline status --json`
 //!   "store": {"id": "32 hex digits", "cap": 4294967296, "bytes": 1048576,
 //!             "quarantined": 0,           segments, since the start
 //!             "dropped": 0,               records, since the start; a gap record tells of each
@@ -72,12 +74,25 @@ pub struct Heartbeat {
     pub kek: String,
     /// Whether part of the store is still under another.
     pub rotation_pending: bool,
+    /// The certificate that the gateway renews by itself.
+    pub certificate: Option<Certificate>,
     /// The store.
     pub store: Store,
     /// The lanes, the most urgent first.
     pub lanes: Vec<Lane>,
     /// The uplink's own part; filled in by it.
     pub uplink: Counters,
+}
+
+/// A certificate that is renewed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Certificate {
+    /// Until when it is valid, RFC 3339.
+    pub valid_until: String,
+    /// Where its renewal stands: `good`, `due`, `waiting`, `failed`, `trying` or `fallback`.
+    pub renewal: &'static str,
+    /// How worrying its age is: `none`, `soon`, `urgent` or `expired`.
+    pub alarm: &'static str,
 }
 
 /// The store.

@@ -28,7 +28,7 @@ pub mod trouble;
 
 pub use heartbeat::Heartbeat;
 pub use post::{Letter, Notice, Post, PostEvent, PostOffice, Wanted, post};
-pub use run::change::Handle;
+pub use run::change::{Handle, NotTaken};
 pub use run::{Alive, Stop, Surroundings, Uplink, Vitals, assemble};
 pub use status::{State, Status};
 
@@ -57,6 +57,8 @@ pub struct Config {
     pub certificate: PathBuf,
     /// PEM file with this gateway's private key.
     pub key: PathBuf,
+    /// Revocation lists for the broker's chain.
+    pub revocation: tls::Lists,
     /// How observations are written.
     pub payload: Payload,
     /// Whether a publish that nobody subscribes to (PUBACK 0x10) is kept.

@@ -293,7 +293,12 @@ pub(crate) fn classify(error: &ConnectionError, broker: &str, up: bool) -> LinkE
         ConnectionError::Timeout(_) => LinkError::NoAnswer { broker },
         ConnectionError::ConnectionRefused(code)
         | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => {
-            LinkError::Refused { broker, reason: connack_words(*code).to_owned() }
+            let reason = connack_words(*code).to_owned();
+            if passes(*code) {
+                LinkError::Busy { broker, reason }
+            } else {
+                LinkError::Refused { broker, reason }
+            }
         }
         ConnectionError::Io(io) if !up && io.kind() != std::io::ErrorKind::UnexpectedEof => {
             LinkError::Unreachable { broker, detail: io.to_string() }
@@ -327,6 +332,18 @@ fn tls_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
         };
     }
     None
+}
+
+/// Whether it says nothing of who asks.
+const fn passes(code: ConnectReturnCode) -> bool {
+    matches!(
+        code,
+        ConnectReturnCode::ServerBusy
+            | ConnectReturnCode::ServerUnavailable
+            | ConnectReturnCode::ServiceUnavailable
+            | ConnectReturnCode::QuotaExceeded
+            | ConnectReturnCode::ConnectionRateExceeded
+    )
 }
 
 fn connack_words(code: ConnectReturnCode) -> &'static str {

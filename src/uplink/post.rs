@@ -68,6 +68,17 @@ pub enum PostEvent {
 /// The daemon's end.
 pub struct PostOffice(Arc<Shared>);
 
+/// Gives notices, and nothing else: for those parts of the daemon that wait for no letters.
+#[derive(Clone)]
+pub struct Notices(Arc<Shared>);
+
+impl Notices {
+    /// As [`PostOffice::notice`].
+    pub fn notice(&self, notice: Notice) {
+        self.0.notice(notice);
+    }
+}
+
 /// The uplink's end.
 pub struct Post(Arc<Shared>);
 
@@ -137,20 +148,12 @@ impl PostOffice {
     /// The broker is to keep this, from now on and after each new connection. A notice of a topic beyond
     /// [`MAX_NOTICES`], and one whose topic is none, is refused with a word in the log.
     pub fn notice(&self, notice: Notice) {
-        let Notice { topic, payload } = notice;
-        let mut state = self.0.lock();
-        let room = state.notices.len() < MAX_NOTICES || state.notices.contains_key(&topic);
-        if !is_name(&topic) || !room {
-            tracing::error!(
-                ?topic,
-                "not published: it is not the name of a topic, or there are notices of too many"
-            );
-            return;
-        }
-        state.numbers += 1;
-        let number = state.numbers;
-        state.notices.insert(topic, (number, payload));
-        self.0.to_uplink.notify_one();
+        self.0.notice(notice);
+    }
+
+    /// For another part of the daemon.
+    pub fn notices(&self) -> Notices {
+        Notices(Arc::clone(&self.0))
     }
 
     /// The next event. Cancel-safe. Waits for ever when the uplink is gone.
@@ -231,12 +234,15 @@ impl Inbox {
             state.counts.letters += 1;
         } else {
             state.counts.lost += 1;
-            match state.events.back_mut() {
-                Some(PostEvent::Lost(count)) => *count += 1,
-                // At most one between two letters.
-                Some(PostEvent::Letter(_) | PostEvent::Connected) | None => {
-                    state.events.push_back(PostEvent::Lost(1));
-                }
+            // At most one between two letters, whatever else is told there: a line that comes and goes in a flood
+            // must not fill the list.
+            let since_letter = state.events.iter_mut().rev();
+            let mut since_letter = since_letter.take_while(|event| !matches!(event, PostEvent::Letter(_)));
+            match since_letter
+                .find_map(|event| if let PostEvent::Lost(count) = event { Some(count) } else { None })
+            {
+                Some(count) => *count += 1,
+                None => state.events.push_back(PostEvent::Lost(1)),
             }
         }
         self.0.to_daemon.notify_one();
@@ -244,6 +250,23 @@ impl Inbox {
 }
 
 impl Shared {
+    fn notice(&self, notice: Notice) {
+        let Notice { topic, payload } = notice;
+        let mut state = self.lock();
+        let room = state.notices.len() < MAX_NOTICES || state.notices.contains_key(&topic);
+        if !is_name(&topic) || !room {
+            tracing::error!(
+                ?topic,
+                "not published: it is not the name of a topic, or there are notices of too many"
+            );
+            return;
+        }
+        state.numbers += 1;
+        let number = state.numbers;
+        state.notices.insert(topic, (number, payload));
+        self.to_uplink.notify_one();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that is done under the lock can panic half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -12,7 +12,7 @@ use crate::time::{Mono, Now};
 
 /// The status is sent on at most so often while only numbers change.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
-/// The certificate's days are counted again so often.
+/// The certificate's days are counted again so often, and the revocation lists looked at.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(600);
 
 /// The status as it is known here, and what of it was sent on.
@@ -66,6 +66,9 @@ impl Report {
         self.certificate = Some(now.mono);
         // What is wrong with the file is said when it is needed for a connection.
         self.now.certificate_days_left = tls::certificate_days_left(&config.certificate, now.wall).ok();
+        let lists = tls::Revocation::of(&config.revocation).ok().flatten();
+        self.now.outdated_lists =
+            lists.iter().flat_map(|lists| lists.outdated(now)).map(|list| list.to_string()).collect();
     }
 
     pub(super) fn send_if_due(&mut self, now: Mono) {

@@ -26,7 +26,7 @@ use super::post::Post;
 use super::report::Report;
 use super::session::{Answer, Limits, Session, Ticket};
 use super::status::{State, Status};
-use super::tls::{self, Files, TlsError};
+use super::tls::{self, TlsError};
 use super::topic::{TopicError, Topics};
 use super::trouble::LinkError;
 use crate::backoff::{Backoff, Random};
@@ -224,9 +224,7 @@ impl Driver {
 
     async fn connect(&mut self) -> Result<Link, Trouble> {
         let config = &self.config;
-        let files =
-            Files { authorities: &config.authorities, certificate: &config.certificate, key: &config.key };
-        let tls = tls::client_config(files, self.clock.now())?;
+        let tls = tls::of(config, self.clock.now())?;
         let inbox = self.mail.post().map(Post::inbox);
         let (link, job) = mqtt::connect(config, &self.topics, tls, &self.run, inbox)?;
         // The receiver lives as long as the task that polls; without it nothing could be done anyway.

@@ -46,6 +46,8 @@ pub struct Status {
     pub correspondence: Correspondence,
     /// Whole days until this gateway's certificate expires; negative when it has.
     pub certificate_days_left: Option<i64>,
+    /// Revocation lists that have run out, in words.
+    pub outdated_lists: Vec<String>,
 }
 
 /// What the uplink is doing.

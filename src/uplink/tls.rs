@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::envelope::keys::{KeyError, open_secret};
 use crate::time::{ClockSync, Now, Wall};
-pub use revocation::{Outdated, Revocation, Rule};
+pub use revocation::{Lists, Outdated, Revocation, Rule};
 pub use witness::Witness;
 
 /// The largest PEM file that is read: a chain of a few certificates is a hundredth of it.
@@ -47,7 +47,7 @@ pub enum TlsError {
     #[error(transparent)]
     Exposed(KeyError),
     /// A file holds something else.
-    #[error("{path:?} holds no {what} that can be read ({detail}): it must be PEM")]
+    #[error("{path:?} holds no {what} that can be read ({detail}): it must be PEM{}", or_der(what))]
     NotPem {
         /// What it should hold.
         what: &'static str,
@@ -135,6 +135,14 @@ impl ResolvesClientCert for Identity {
     }
 }
 
+/// The configuration of a connection as the settings have it, from what the files hold at this moment: the
+/// revocation lists among them.
+pub fn of(config: &super::Config, now: Now) -> Result<Arc<ClientConfig>, TlsError> {
+    let files =
+        Files { authorities: &config.authorities, certificate: &config.certificate, key: &config.key };
+    client_config_with(files, Revocation::of(&config.revocation)?.as_ref(), now)
+}
+
 /// The configuration of a connection, from what the files hold at this moment. Refuses a certificate
 /// of ours that has expired, unless the clock cannot be trusted: then the broker decides. One that is
 /// not valid yet is refused in any case, with a word about the clock.
@@ -168,6 +176,11 @@ pub fn client_config_with(
 pub fn certificate_days_left(path: &Path, now: Wall) -> Result<i64, TlsError> {
     let (_, until) = validity(path)?;
     Ok((until.as_millis() - now.as_millis()).div_euclid(MILLIS_PER_DAY))
+}
+
+/// Authorities publish their lists as DER.
+fn or_der(what: &str) -> &'static str {
+    if what == revocation::WHAT { " or DER" } else { "" }
 }
 
 const MILLIS_PER_DAY: i64 = 86_400_000;

@@ -22,6 +22,7 @@ fn bundle(settings: &Value, devices: &[Value]) -> Pushed {
         settings: table(settings),
         devices: devices.iter().map(table).collect(),
         line_drivers: Vec::new(),
+        revocations: Vec::new(),
     }
 }
 
@@ -113,4 +114,32 @@ fn the_floor_is_this_gateways_own() {
     folder.put("floor.toml", "log = \"info\"");
     folder.mode("floor.toml", 0o666);
     assert!(folder.load().unwrap_err().to_string().contains("floor.toml: anybody may change it"));
+}
+
+#[test]
+fn revocation_lists_lie_beside_those_of_the_file_and_the_rule_only_becomes_stricter() {
+    use wardline::uplink::tls::{Lists, Rule};
+
+    let gateway = GATEWAY.replacen("[uplink]", "[uplink]\nrevocation_lists = \"pki/crl\"", 1);
+    let folder = Folder::new(&gateway, &[("one.toml", BELT_DEVICE)]);
+    let of = |pushed: &Pushed| push(&folder, &[], pushed).map(|loaded| loaded.config.uplink.revocation);
+    let plain = bundle(&json!({}), &[pump()]);
+    let place = Some(folder.path().join("pki/crl"));
+    let wanted = Lists { place: place.clone(), pushed: Vec::new(), rule: Rule::EnforceContent };
+    assert_eq!(of(&plain).unwrap(), wanted);
+    let strict = bundle(&json!({ "uplink": { "revocation": "enforce" } }), &[pump()]);
+    let pushed = vec![vec![0x30, 0]];
+    let strict = Pushed { revocations: pushed.clone(), ..strict };
+    assert_eq!(of(&strict).unwrap(), Lists { place, pushed, rule: Rule::Enforce });
+    for (key, value, words) in [
+        ("revocation", "enforce-content", "only made stricter from afar"),
+        ("revocation_lists", "/tmp", "only its own administrator"),
+    ] {
+        let weaker = bundle(&json!({ "uplink": { key: value } }), &[pump()]);
+        let problems = of(&weaker).unwrap_err().to_string();
+        assert!(problems.contains(words), "{problems}");
+    }
+    let unknown = gateway.replacen("[uplink]", "[uplink]\nrevocation = \"off\"", 1);
+    let problems = Folder::new(&unknown, &[("one.toml", BELT_DEVICE)]).load().unwrap_err().to_string();
+    assert!(problems.contains("uplink.revocation") && problems.contains("\"off\""), "{problems}");
 }

@@ -67,8 +67,35 @@ def issue(csr_pem, authority, extensions, days, name, subject=None):
     return openssl(*arguments)
 
 
+def issue_between(csr_pem, extensions, days, name):
+    """The same for a time that does not begin now, which `x509 -req` cannot: from and until, in days from now."""
+    write("index.txt", "")
+    write("ca.cnf", "[ca]\ndefault_ca=d\n[d]\n" f"database={at('index.txt')}\nnew_certs_dir={FOLDER}\n"
+          "rand_serial=yes\ndefault_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n")
+    write(f"{name}.csr", csr_pem)
+    write(f"{name}.cnf", extensions)
+    dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + day * 86400)) for day in days]
+    openssl("ca", "-batch", "-notext", "-config", at("ca.cnf"), "-cert", at("ca.pem"), "-keyfile", at("ca.key"),
+            "-in", at(f"{name}.csr"), "-extfile", at(f"{name}.cnf"), "-out", at(f"{name}.pem"),
+            "-startdate", dates[0], "-enddate", dates[1])
+    with open(at(f"{name}.pem"), "rb") as file:
+        return file.read()
+
+
+def wait_for(name):
+    """Until somebody puts this file there."""
+    for _ in range(1000):
+        if os.path.exists(at(name)):
+            return
+        time.sleep(0.02)
+
+
 def request_text(csr_pem):
     return openssl("req", "-noout", "-text", data=csr_pem).decode()
+
+
+def request_name(csr_pem):
+    return openssl("req", "-noout", "-subject", "-nameopt", "multiline", data=csr_pem).decode().split("= ")[-1].strip()
 
 
 def alternative_name(text):
@@ -87,6 +114,8 @@ def pkcs7(pems):
 def profile(san, purpose="clientAuth"):
     lines = ["basicConstraints=CA:FALSE", "keyUsage=critical,digitalSignature", f"extendedKeyUsage={purpose}",
              "authorityKeyIdentifier=keyid", "subjectKeyIdentifier=hash"]
+    if not purpose:
+        del lines[2]
     return "\n".join(lines + ([f"subjectAltName={san}"] if san else [])) + "\n"
 
 
@@ -173,11 +202,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(302, b"", [("Location", "https://evil.example/")])
         elif label == "nothing":
             self.answer(204)
+        elif label == "apart":
+            # Certificates of gateways come from another authority than the server's own.
+            with open(at("stranger.pem"), "rb") as file:
+                self.certificates([file.read()])
         elif label == "down":
             self.answer(503, b"maintenance\r\nuntil nine", [("Retry-After", "120")])
         else:
-            with open(at("ca.pem"), "rb") as file:
-                self.certificates([file.read()])
+            names = ["ca.pem", "stranger.pem"] if label == "strange" else ["ca.pem"]
+            pems = []
+            for name in names:
+                with open(at(name), "rb") as file:
+                    pems.append(file.read())
+            self.certificates(pems)
 
     def do_POST(self):
         try:
@@ -264,8 +301,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif label == "otherkey":
             make_key("other.key")
             csr = openssl("req", "-new", "-key", at("other.key"), "-subj", "/CN=gw-1")
-        elif label == "otherca":
+        elif label in ("otherca", "strange"):
+            # The one that names its authority can be believed; a broker may not know it all the same.
             authority = "stranger"
+        elif label == "gated":
+            wait_for("go")
+            subject = "/O=renewed/CN=" + request_name(csr)
         elif label == "othername":
             san = "URI:urn:wardline:st-anna:gw-2"
         elif label == "othercn":
@@ -274,8 +315,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             pass
         elif label == "short-lived":
             days = 1
-        purpose = "serverAuth" if label == "server" else "clientAuth"
-        pem = issue(csr, authority, profile(san, purpose), days, "issued", subject)
+        elif label == "apart":
+            authority = "stranger"
+        elif label == "twonames":
+            san += ",DNS:admin.example"
+        elif label == "twocns":
+            subject = "/CN=gw-1/CN=admin"
+        elif label == "nocn":
+            subject = "/O=somebody"
+        purpose = {"server": "serverAuth", "nopurpose": None}.get(label, "clientAuth")
+        if label == "aged":
+            # Nearly over: it is to be renewed at once.
+            pem = issue_between(csr, profile(san, purpose), (-80, 10), "issued")
+        else:
+            pem = issue(csr, authority, profile(san, purpose), days, "issued", subject)
         with LOCK:
             scheme, _, value = self.headers.get("Authorization", "").partition(" ")
             if scheme:

@@ -1,5 +1,7 @@
 //! Roll-outs, the next root, and what of an earlier publication is believed.
 
+use wardline::fleet::documents::Digest;
+
 use super::*;
 
 /// The newest timestamp of a folder.
@@ -86,6 +88,109 @@ fn a_rollout_is_paused_and_goes_on_as_it_was() {
 }
 
 #[test]
+fn a_new_plan_does_not_end_a_pause() {
+    let fleet = Fleet::published();
+    fleet.done("rollout pause --to out");
+    for plan in ["--canary gw-2", "--wave 100"] {
+        fleet.refused(&format!("rollout start {plan} --to out"), 6, "use `rollout resume` to go on");
+        fleet.refused(&format!("publish {plan} --to out"), 6, "use `rollout resume` to go on");
+    }
+    fleet.done("publish --canary gw-2 --paused --to out");
+    let there = stamp(&fleet.path("out"));
+    assert_eq!(
+        (&there["rollout"]["canaries"], &there["rollout"]["paused"]),
+        (&json!(["gw-2"]), &json!(true))
+    );
+}
+
+#[test]
+fn a_register_that_has_changed_holds_up_no_pause_and_no_renewal() {
+    let fleet = Fleet::published();
+    fleet.done("gateway add gw-3");
+    fleet.done("rollout pause --to out");
+    assert_eq!(stamp(&fleet.path("out"))["rollout"]["paused"], true);
+    fleet.done("rollout resume --to out");
+    fleet.done("publish --to out");
+    assert_eq!(stamp(&fleet.path("out"))["version"], 4);
+    // A new bundle is judged by it.
+    fleet.done("bundle new");
+    fleet.refused("bundle sign --key config-1", 6, "gateway \"gw-3\" of the group is no member");
+}
+
+#[test]
+fn one_writes_at_a_time() {
+    let fleet = Fleet::published();
+    let lock = fs::File::options().write(true).open(fleet.path("fleet/.lock")).unwrap();
+    lock.lock().unwrap();
+    for writes in ["publish --to out", "rollout pause --to out", "bundle new", "gateway add gw-7"] {
+        fleet.refused(writes, 6, "is being written to by `publish` (process ");
+    }
+    fleet.done("bundle diff --version 1");
+    drop(lock);
+    fleet.done("rollout pause --to out");
+}
+
+#[test]
+fn nobody_signs_what_he_has_not_read() {
+    let fleet = Fleet::published();
+    fleet.done("bundle new");
+    fleet.draft(BOTH, &FOUR[1..]);
+    fleet.done("bundle sign --key config-1");
+    // The draft says something harmless again; what was signed is what is shown.
+    fleet.draft(BOTH, &FOUR);
+    let said = fleet.done("bundle diff --version 2");
+    assert!(said.contains("gw-1: pump-1 STOPS") && said.contains(&fleet.newest_digest("icu-3")), "{said}");
+    assert!(!fleet.done("bundle diff").contains("STOPS"));
+    let wrong = format!("bundle countersign --key config-2 --digest {}", "0".repeat(64));
+    fleet.refused(&wrong, 6, "it is not what was read; nothing was signed");
+    let blind = Command::new(BINARY)
+        .args(
+            "bundle countersign --group icu-3 --key config-2 --passphrase-file passphrases.toml fleet"
+                .split(' '),
+        )
+        .current_dir(fleet.place.path())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(blind.status.code(), Some(6));
+    assert!(text_of(&blind).contains("is to be read before it is signed"), "{}", text_of(&blind));
+    fleet.done("bundle countersign --key config-2");
+}
+
+#[test]
+fn a_gateway_goes_only_to_a_group_that_takes_it() {
+    let fleet = Fleet::published();
+    let transfers = |to: &str, from: &str| {
+        let text = fleet.draft_text();
+        let text = text.replace(r#"members = ["gw-1", "gw-2"]"#, r#"members = ["gw-1"]"#);
+        let text = text.split("[[transfer]]").next().unwrap().to_owned();
+        let text = text.replacen(
+            "\n[[device]]",
+            &format!("\n[[transfer]]\ngateway = \"gw-2\"\nto = \"{to}\"\n[[device]]"),
+            1,
+        );
+        fleet.write_draft(&text.replace(from, to));
+    };
+    fleet.done("bundle new");
+    fleet.draft(BOTH, &FOUR[..2]);
+    transfers("icu-9", "icu-9");
+    fleet.done("bundle sign --key config-1 --yes-remove 2");
+    fleet.done("bundle countersign --key config-2");
+    let start = "rollout start --yes-remove 2 --to out";
+    fleet.refused(
+        start,
+        6,
+        "no gateway of fleet.toml is in group \"icu-9\": publish there a bundle that lists it first",
+    );
+    // A group that is there, and has published nothing.
+    let register = fleet.path("fleet/fleet.toml");
+    let lines = fs::read_to_string(&register).unwrap();
+    fs::write(&register, format!("{lines}\n[[gateway]]\nid = \"gw-8\"\ngroup = \"icu-9\"\n")).unwrap();
+    fleet.refused(start, 6, "nothing of icu-9 is published yet");
+    fleet.done(&format!("{start} --yes-transfer"));
+}
+
+#[test]
 fn what_is_aborted_comes_back_as_a_new_bundle() {
     let fleet = Fleet::published();
     fleet.refused("rollout abort --restore --to out", 6, "no bundle of icu-3 was published before 1");
@@ -102,6 +207,30 @@ fn what_is_aborted_comes_back_as_a_new_bundle() {
     fleet.done("rollout start --to out");
     let stamp = stamp(&fleet.path("out"));
     assert_eq!((&stamp["head"]["version"], &stamp["rollout"]["paused"]), (&json!(3), &json!(false)));
+    // Bundle 2 was stopped: it is not what comes back when 3 is bad too; the one that a person names is.
+    let said = fleet.done("rollout abort --restore --to out");
+    assert!(said.contains("has the content of bundle 1 as bundle 4"), "{said}");
+    fs::remove_file(fleet.path("fleet/g/icu-3/draft.toml")).unwrap();
+    fleet.refused("rollout abort --restore --from 9 --to out", 6, "bundle 9 of icu-3 was not published");
+    fleet.refused("rollout abort --from 2 --to out", 2, "--restore");
+    let said = fleet.done("rollout abort --restore --from 2 --to out");
+    assert!(said.contains("has the content of bundle 2 as bundle 4"), "{said}");
+    // What was published is what comes back, and it is verified: what lies beside it counts for nothing.
+    fs::remove_file(fleet.path("fleet/g/icu-3/draft.toml")).unwrap();
+    fs::write(fleet.path("fleet/g/icu-3/bundle-1.json"), "{}").unwrap();
+    fleet.done("rollout abort --restore --from 1 --to out");
+    fs::remove_file(fleet.path("fleet/g/icu-3/draft.toml")).unwrap();
+    let file = fleet.path("fleet/published/g/icu-3/bundle/1.json");
+    let envelope = Envelope::parse(&fs::read(&file).unwrap(), 262_144).unwrap();
+    let bare = Envelope::new(envelope.payload_type(), envelope.payload().to_vec()).to_bytes();
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, bare).unwrap();
+    fleet.refused(
+        "rollout abort --restore --from 1 --to out",
+        6,
+        "is not signed by enough config keys of this fleet",
+    );
+    fs::write(&file, whole).unwrap();
     // A draft that is being written is not overwritten.
     fleet.done("bundle new");
     fleet.refused("rollout abort --restore --to out", 6, "the draft is not signed yet");
@@ -122,6 +251,13 @@ fn the_next_root_is_signed_by_the_old_and_by_its_own() {
         command.arg("root").args(arguments.split_whitespace()).current_dir(fleet.place.path());
         if !arguments.starts_with("show") {
             command.args(["--passphrase-file", "passphrases.toml"]);
+        }
+        if arguments.starts_with("sign")
+            && !arguments.contains("--digest")
+            && let Ok(bytes) = fs::read(fleet.path("fleet/root-2.json"))
+        {
+            let digest = Digest::of(Envelope::parse(&bytes, 65_536).unwrap().payload());
+            command.args(["--digest", &digest.to_string()]);
         }
         let output = command.arg("fleet").output().unwrap();
         (output.status.code().unwrap(), text_of(&output))
@@ -146,6 +282,15 @@ fn the_next_root_is_signed_by_the_old_and_by_its_own() {
         "{said}"
     );
     refused("new", "waits for signatures already");
+    // What it changes is shown, and nobody signs what he has not read.
+    let (_, said) = root("show");
+    assert!(
+        said.contains("config: ")
+            && said.contains(" is NEW")
+            && said.contains(&format!("root: {} is DROPPED", ids[2])),
+        "{said}"
+    );
+    refused(&format!("sign --key root-1 --digest {}", "0".repeat(64)), "it is not what was read");
     refused("sign --key config-1", "is no root key of root 1 nor of root 2");
     let (_, said) = root("sign --key root-4");
     assert!(

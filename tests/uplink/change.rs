@@ -8,8 +8,10 @@ use tokio::task::JoinSet;
 use wardline::lab::broker::{Behaviour, Broker};
 use wardline::lab::consumer;
 use wardline::lab::memory::Ahead;
+use wardline::lab::pki::Pair;
 use wardline::lab::pki::{Pki, Validity};
-use wardline::uplink::{Config, Payload, State};
+use wardline::uplink::tls::{Lists, Rule};
+use wardline::uplink::{Config, NotTaken, Payload, State};
 
 use super::mosquitto::Mosquitto;
 use super::support::{Certificates, Running, Ward, all_arrived, soon};
@@ -65,9 +67,9 @@ async fn another_broker_is_gone_over_to_and_every_record_is_at_one_of_the_two() 
         }
     })
     .await;
-    let ((count, is_here), (others, is_there)) = (numbers(&here), numbers(&there));
-    assert!(is_here.len() >= 500 && is_there.len() >= 2_000, "{} {}", is_here.len(), is_there.len());
-    assert_eq!(count + others, total, "what was in flight was awaited, so nothing came twice");
+    let ((count, is_here), (rest, arrived)) = (numbers(&here), numbers(&there));
+    assert!(is_here.len() >= 500 && arrived.len() >= 2_000, "{} {}", is_here.len(), arrived.len());
+    assert_eq!(count + rest, total, "what was in flight was awaited, so nothing came twice");
     for seen in [&here, &there] {
         seen.with(|ledger| assert_eq!(ledger.complaints, [""; 0]));
     }
@@ -160,4 +162,104 @@ async fn a_refused_connect_leads_back_to_the_old_settings() {
     all_arrived(&ward, &seen).await;
     let status = running.stop().await;
     assert_eq!(status.connections, 2, "the old one, and the old one again");
+}
+
+/// Key and chain in one file, as the identity's folder has them.
+fn one_file(certificates: &Certificates, name: &str, pair: &Pair) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let texts = [&pair.key, &pair.certificate].map(|path| std::fs::read_to_string(path).unwrap());
+    let path = certificates.path().join(name);
+    std::fs::write(&path, texts.concat()).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_that_won_its_connack_takes_the_place_of_the_old_one_without_another_connection() {
+    let certificates = Certificates::new();
+    let (behaviour, watched) = watch::channel(Behaviour::default());
+    let broker = Broker::bind(certificates.pki.authorities(), certificates.server.clone(), watched);
+    let broker = broker.await.unwrap();
+    let port = broker.port().unwrap();
+    let seen = consumer::Shared::default();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { broker.run().await.unwrap() });
+    consume(&certificates, port, &seen, &mut tasks).await;
+    let mut ward = Ward::new(2, Ahead::No);
+    let current = one_file(&certificates, "current.pem", &certificates.gateway);
+    let config = Config { certificate: current.clone(), key: current.clone(), ..certificates.config(port) };
+    let running = Running::start(config, &ward);
+    running.until("a connection", |status| status.state == State::Online).await;
+    let next = certificates.pki.client("gw-1-next", Validity::Now).unwrap();
+    let next = one_file(&certificates, "next.pem", &next);
+
+    // The broker answers with a no: the old pair is used again.
+    behaviour.send_modify(|behaviour| behaviour.deny = true);
+    let refused = running.handle.show(&next, &current).await.unwrap_err();
+    assert!(matches!(&refused, NotTaken::Refused(why) if why.contains("not authorised")), "{refused:?}");
+    behaviour.send_modify(|behaviour| behaviour.deny = false);
+    running.until("the old pair", |status| status.connections == 2).await;
+    // Expired: no broker is asked.
+    let expired = certificates.pki.client("gw-1-expired", Validity::Expired).unwrap();
+    let expired = one_file(&certificates, "expired.pem", &expired);
+    let refused = running.handle.show(&expired, &current).await.unwrap_err();
+    assert!(matches!(&refused, NotTaken::Refused(why) if why.contains("expired at")), "{refused:?}");
+    // For another place than the settings name, and a file that is not there: that is no broker's word.
+    for (pair, place) in [(&next, &next), (&certificates.path().join("none.pem"), &current)] {
+        let untried = running.handle.show(pair, place).await.unwrap_err();
+        assert!(matches!(untried, NotTaken::Untried(_)), "{untried:?}");
+    }
+    assert_eq!(running.status.borrow().connections, 2, "none of that cost a connection");
+
+    running.handle.show(&next, &current).await.unwrap();
+    std::fs::rename(&next, &current).unwrap();
+    ward.read(5, 100);
+    all_arrived(&ward, &seen).await;
+    assert_eq!(running.status.borrow().connections, 3);
+    // The next connection is by what lies at the place.
+    behaviour.send_modify(|behaviour| behaviour.links = wardline::lab::broker::Links::Cut);
+    running.until("no connection", |status| status.state != State::Online).await;
+    behaviour.send_modify(|behaviour| behaviour.links = wardline::lab::broker::Links::Serve);
+    running.until("another connection", |status| status.connections == 4).await;
+    running.stop().await;
+}
+
+/// As a bundle brings them: what cuts the gateway from its broker is not taken, and the broker that there is stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn revocation_lists_that_take_the_broker_back_are_refused_and_the_old_settings_hold() {
+    let certificates = Certificates::new();
+    let broker = Mosquitto::start(&certificates);
+    let seen = consumer::Shared::default();
+    let mut tasks = JoinSet::new();
+    consume(&certificates, broker.port, &seen, &mut tasks).await;
+    let mut ward = Ward::new(2, Ahead::No);
+    let config = certificates.config(broker.port);
+    let running = Running::start(config.clone(), &ward);
+    running.until("a connection", |status| status.state == State::Online).await;
+    let list = |revoked: &[&Pair], days| certificates.pki.revocation_list(revoked, days).unwrap();
+    let with = |pushed: Vec<u8>, rule| {
+        let revocation = Lists { place: None, pushed: vec![pushed], rule };
+        running.handle.change(Config { revocation, ..config.clone() })
+    };
+    let (server, other) = (&certificates.server, &certificates.consumer);
+    for (list, rule, words) in [
+        (list(&[server], (-1, 7)), Rule::EnforceContent, "taken its certificate back"),
+        (list(&[server], (-9, -2)), Rule::EnforceContent, "taken its certificate back"),
+        (list(&[other], (-9, -2)), Rule::Enforce, "has run out"),
+    ] {
+        let refused = with(list, rule).await.unwrap_err();
+        assert!(refused.contains(words), "{refused}");
+    }
+    ward.read(2, 50);
+    all_arrived(&ward, &seen).await;
+    assert_eq!(running.status.borrow().connections, 1);
+    // One that has run out and names others is taken where its content alone counts, and told of.
+    with(list(&[other], (-9, -2)), Rule::EnforceContent).await.unwrap();
+    let is_told = |status: &wardline::uplink::Status| {
+        status.outdated_lists.iter().any(|list| list.contains("ran out at"))
+    };
+    running.until("the list is told of", is_told).await;
+    with(list(&[other], (-1, 7)), Rule::Enforce).await.unwrap();
+    running.until("all is well", |status| status.outdated_lists.is_empty()).await;
+    assert_eq!(running.stop().await.connections, 3);
 }

@@ -171,6 +171,7 @@ impl Certificates {
             authorities: self.pki.authorities(),
             certificate: self.gateway.certificate.clone(),
             key: self.gateway.key.clone(),
+            revocation: uplink::tls::Lists::default(),
             payload: Payload::Cbor,
             subscriber: Subscriber::Required,
             window: 50,

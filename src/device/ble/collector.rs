@@ -440,6 +440,10 @@ impl Driver for Collector {
         self.recall_records(memo);
     }
 
+    fn handle_other_entry(&mut self) {
+        self.drop_told_alarms();
+    }
+
     fn poll_timeout(&self) -> Option<Mono> {
         let shelves = self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()?.poll_timeout());
         let decoders = self.poll_decoders().into_iter().chain(self.consent.poll_timeout());

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod csv;
 
+use super::told::Told;
 use crate::fleet::documents::{Digest, Stamp};
 use crate::fleet::hex;
 use crate::time::Wall;
@@ -32,6 +33,7 @@ pub struct Inventory {
 
 /// A gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Gateway {
     /// Its id.
     pub id: String,
@@ -40,9 +42,12 @@ pub struct Gateway {
     /// Which build of it.
     pub build: String,
     /// The digest of the build's list of components.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sbom: Option<Digest>,
     /// The machine: `Raspberry Pi 4 Model B Rev 1.4`.
     pub hardware: String,
+    /// The release of its kernel: `6.12.25+rpt-rpi-v8`.
+    pub kernel: String,
     /// What keeps the key of the store.
     pub key_protection: KeyProtection,
 }
@@ -53,12 +58,9 @@ pub enum KeyProtection {
     /// A file beside the store: whoever has the card has both.
     #[serde(rename = "file")]
     File,
-    /// A credential under the machine's own key.
-    #[serde(rename = "host-cred")]
-    HostCredential,
-    /// A credential under the machine's own key and its TPM.
-    #[serde(rename = "host+tpm2")]
-    HostTpm2,
+    /// A credential of systemd: what it is under (the machine's own key, its TPM) a service is not told.
+    #[serde(rename = "credential")]
+    Credential,
     /// A token.
     #[serde(rename = "pkcs11")]
     Pkcs11,
@@ -69,8 +71,7 @@ impl KeyProtection {
     pub const fn name(self) -> &'static str {
         match self {
             Self::File => "file",
-            Self::HostCredential => "host-cred",
-            Self::HostTpm2 => "host+tpm2",
+            Self::Credential => "credential",
             Self::Pkcs11 => "pkcs11",
         }
     }
@@ -187,6 +188,7 @@ impl Device {
 
 /// All of an inventory that leaves the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Published {
     /// When it was made.
     pub at: Stamp,
@@ -198,6 +200,7 @@ pub struct Published {
 
 /// All of a device that leaves the gateway. What is not known is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PublishedDevice {
     /// Its id in the allowlist.
     pub id: String,
@@ -278,9 +281,20 @@ impl Published {
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
     }
+}
 
-    /// As CSV (RFC 4180), the gateway first.
-    pub fn to_csv(&self) -> String {
-        csv::write(self)
-    }
+/// One gateway's inventory as it is exported.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// What it published.
+    pub published: &'a Published,
+    /// Whether it is signed by the gateway's own key.
+    pub is_proven: bool,
+    /// What the advisories say of its devices.
+    pub findings: &'a [Told],
+}
+
+/// Several inventories as one table (RFC 4180), each gateway before its devices.
+pub fn to_csv(entries: &[Entry<'_>]) -> String {
+    csv::write(entries)
 }

@@ -6,7 +6,8 @@
 //!        inventory ─────┘
 //! ```
 //!
-//! Pure: bytes, an inventory and the time in; findings, actions and exports out. Advisories about medical
+//! Bytes, an inventory and the time in; findings, actions and exports out. Pure but for `library`, which keeps the
+//! documents on the disk. Advisories about medical
 //! devices name what they mean in words, without identifiers (all seven of `tests/data/csaf`), so makers, names
 //! and versions are compared as text. What is not understood is for a person to read, never clear.
 
@@ -14,6 +15,7 @@ mod aliases;
 pub mod csaf;
 pub mod cyclonedx;
 pub mod inventory;
+pub mod library;
 mod matching;
 mod names;
 mod policy;
@@ -21,7 +23,8 @@ mod product_tree;
 mod standing;
 #[cfg(test)]
 mod tests;
+pub mod told;
 mod versions;
 
 pub use matching::{Finding, Verdict, judge};
-pub use policy::{Action, Measure, Policy, Scope, Waiver};
+pub use policy::{Action, Policy, Quarantine, Scope, Waiver};

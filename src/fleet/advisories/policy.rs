@@ -1,57 +1,53 @@
 //! What is done about a finding.
 //!
-//! In: a finding, the policy of the site and the time. Out: nothing, a warning, quarantine, or that a person has
-//! taken the risk until a day. A waiver that has run out counts for nothing, and so does every waiver while the
-//! gateway does not know what time it is.
+//! In: a finding, what the site has decided and the time. Out: nothing, a warning, quarantine, or that a person has
+//! taken the risk until a day. An advisory alone takes nothing away: a quarantine keeps a patient's readings from
+//! whoever waits for them, so it needs a rule that names the device, its model or its maker, why and who. A waiver
+//! that has run out counts for nothing. While the gateway does not know what time it is no waiver counts either, and
+//! one that would keep a quarantine off still does: nothing is taken away by a clock that was not set yet.
 
 use serde::{Deserialize, Serialize};
 
 use super::inventory::Device;
 use super::matching::{Finding, Verdict};
-use super::names;
+use super::names::{self, Makers};
 use crate::fleet::documents::Stamp;
 use crate::time::Wall;
 
-/// The longest reason of a waiver, and the longest name of who gave it, in bytes.
+/// The longest reason of a rule, and the longest name of who made it, in bytes.
 const MAX_WORDS: usize = 400;
+/// The most rules of a kind.
+const MAX_RULES: usize = 256;
 
-/// What a site does about findings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a site does about findings, beside telling them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// About a device that is affected.
-    #[serde(default = "quarantine")]
-    pub affected: Measure,
-    /// About one that may be.
-    #[serde(default = "warn")]
-    pub review: Measure,
+    /// Devices of which nothing passes while an advisory is about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantine: Vec<Quarantine>,
     /// Risks that a person has taken.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waivers: Vec<Waiver>,
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self { affected: Measure::Quarantine, review: Measure::Warn, waivers: Vec::new() }
-    }
-}
-
-const fn quarantine() -> Measure {
-    Measure::Quarantine
-}
-
-const fn warn() -> Measure {
-    Measure::Warn
-}
-
-/// What can be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Measure {
-    /// It is told.
-    Warn,
-    /// It is told, and nothing of the device is passed on.
-    Quarantine,
+/// Nothing passes of what this names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quarantine {
+    /// `document.tracking.id` of the advisory; none: of any that says the device is affected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advisory: Option<String>,
+    /// For what.
+    #[serde(rename = "for")]
+    pub scope: Scope,
+    /// Also where the verdict is that a person has to read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub also_review: bool,
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub by: String,
 }
 
 /// A risk that a person has taken.
@@ -71,7 +67,7 @@ pub struct Waiver {
     pub by: String,
 }
 
-/// For what a waiver counts: `{ device = "pump-7" }` or `{ model = "Alaris 8015 PC unit" }`.
+/// For what a rule counts: `{ device = "pump-7" }`, `{ model = "Alaris 8015 PC unit" }` or `{ maker = "BD" }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
@@ -79,6 +75,8 @@ pub enum Scope {
     Device(String),
     /// Every device of a model; case, order of words and marks do not count.
     Model(String),
+    /// Every device of a maker, under whichever of the names by which it goes.
+    Maker(String),
 }
 
 /// What is done about one finding.
@@ -89,7 +87,12 @@ pub enum Action {
     /// It is told.
     Warn,
     /// It is told, and nothing of the device is passed on.
-    Quarantine,
+    Quarantine {
+        /// Why.
+        reason: String,
+        /// By whom.
+        by: String,
+    },
     /// It is told, and the risk is taken.
     Waived {
         /// Until when.
@@ -102,50 +105,55 @@ pub enum Action {
 }
 
 impl Policy {
-    /// Whether every waiver says what for, why and who. The error is in words.
+    /// Whether it has no rule.
+    pub const fn is_empty(&self) -> bool {
+        self.quarantine.is_empty() && self.waivers.is_empty()
+    }
+
+    /// Whether every rule says what for, why and who. The error is in words.
     pub fn check(&self) -> Result<(), String> {
+        for (what, count) in [("quarantine", self.quarantine.len()), ("waivers", self.waivers.len())] {
+            if count > MAX_RULES {
+                return Err(format!("has {count} rules of advisory_policy.{what}, at most {MAX_RULES}"));
+            }
+        }
+        for Quarantine { advisory, scope, reason, by, also_review: _ } in &self.quarantine {
+            let id = advisory.as_deref().unwrap_or("any");
+            check_rule("quarantine", id, [("for", scope.text()), ("reason", reason), ("by", by)])?;
+        }
         self.waivers.iter().try_for_each(Waiver::check)
     }
 
     /// What is done about a finding of a device. `now`: none while the gateway does not know it.
     pub fn decide(&self, finding: &Finding, device: &Device, now: Option<Wall>) -> Action {
-        let measure = match finding.verdict {
-            Verdict::Clear => return Action::Nothing,
-            Verdict::Review => self.review,
-            Verdict::Affected => self.affected,
-        };
-        let standing = self.waivers.iter().filter(|waiver| waiver.counts(finding, device, now));
-        match (standing.max_by_key(|waiver| waiver.until), measure) {
-            (Some(Waiver { until, reason, by, .. }), _) => {
-                Action::Waived { until: *until, reason: reason.clone(), by: by.clone() }
+        if finding.verdict == Verdict::Clear {
+            return Action::Nothing;
+        }
+        let meant = || self.waivers.iter().filter(|waiver| waiver.is_meant(finding, device));
+        let running = meant().filter(|waiver| now.is_some_and(|now| now < waiver.until.0));
+        if let Some(Waiver { until, reason, by, .. }) = running.max_by_key(|waiver| waiver.until) {
+            return Action::Waived { until: *until, reason: reason.clone(), by: by.clone() };
+        }
+        let is_unclear = now.is_none() && meant().next().is_some();
+        match self.quarantine.iter().find(|rule| rule.is_meant(finding, device)) {
+            Some(Quarantine { reason, by, .. }) if !is_unclear => {
+                Action::Quarantine { reason: reason.clone(), by: by.clone() }
             }
-            (None, Measure::Warn) => Action::Warn,
-            (None, Measure::Quarantine) => Action::Quarantine,
+            Some(_) | None => Action::Warn,
         }
     }
 }
 
-impl Waiver {
-    fn check(&self) -> Result<(), String> {
-        let (Scope::Device(scope) | Scope::Model(scope)) = &self.scope;
-        let fields =
-            [("advisory", &self.advisory), ("for", scope), ("reason", &self.reason), ("by", &self.by)];
-        for (field, text) in fields {
-            if text.trim().is_empty() || text.len() > MAX_WORDS {
-                return Err(format!(
-                    "the waiver of {:?} has a {field} of {} bytes: 1 to {MAX_WORDS}",
-                    self.advisory,
-                    text.len()
-                ));
-            }
-        }
-        Ok(())
+impl Scope {
+    fn text(&self) -> &str {
+        let (Self::Device(text) | Self::Model(text) | Self::Maker(text)) = self;
+        text
     }
 
-    fn counts(&self, finding: &Finding, device: &Device, now: Option<Wall>) -> bool {
-        let is_meant = match &self.scope {
-            Scope::Device(id) => *id == device.id && *id == finding.device,
-            Scope::Model(model) => {
+    fn has(&self, device: &Device) -> bool {
+        match self {
+            Self::Device(id) => *id == device.id,
+            Self::Model(model) => {
                 let sorted = |text: &str| {
                     let mut words = names::words(text);
                     words.sort();
@@ -154,8 +162,53 @@ impl Waiver {
                 let wanted = sorted(model);
                 !wanted.is_empty() && device.model.as_deref().is_some_and(|model| sorted(model) == wanted)
             }
-        };
-        let runs = now.is_some_and(|now| now < self.until.0);
-        is_meant && runs && self.advisory == finding.advisory && self.check().is_ok()
+            Self::Maker(maker) => {
+                let is_name = !names::words(maker).is_empty();
+                let make = device.make.as_deref().filter(|make| !names::words(make).is_empty());
+                is_name && make.is_some_and(|make| names::compare_makers(make, maker) == Makers::Same)
+            }
+        }
     }
+}
+
+impl Quarantine {
+    fn is_meant(&self, finding: &Finding, device: &Device) -> bool {
+        let is_so = finding.verdict == Verdict::Affected || self.also_review;
+        let of = self.advisory.as_ref().is_none_or(|id| *id == finding.advisory);
+        is_so && of && finding.device == device.id && self.scope.has(device)
+    }
+}
+
+impl Waiver {
+    fn check(&self) -> Result<(), String> {
+        let Self { advisory, scope, reason, by, until: _ } = self;
+        check_rule(
+            "waiver",
+            advisory,
+            [("advisory", advisory.as_str()), ("for", scope.text()), ("reason", reason), ("by", by)],
+        )
+    }
+
+    fn is_meant(&self, finding: &Finding, device: &Device) -> bool {
+        self.advisory == finding.advisory
+            && finding.device == device.id
+            && self.scope.has(device)
+            && self.check().is_ok()
+    }
+}
+
+fn check_rule<'a>(
+    what: &str,
+    of: &str,
+    fields: impl IntoIterator<Item = (&'static str, &'a str)>,
+) -> Result<(), String> {
+    for (field, text) in fields {
+        if text.trim().is_empty() || text.len() > MAX_WORDS {
+            return Err(format!(
+                "the {what} of {of:?} has a {field} of {} bytes: 1 to {MAX_WORDS}",
+                text.len()
+            ));
+        }
+    }
+    Ok(())
 }

@@ -1,24 +1,15 @@
 //! What a gateway reports: what it runs, where it stands with its fleet, and how it is.
 //!
 //! In: the payload of the retained topic `c/v1/{organisation}/gw/{gateway}/reported`. Out: a report whose parts fit
-//! each other. It is the one document that a gateway signs: with the key of its client certificate, ECDSA P-256 with
-//! SHA-256, the signature in ASN.1 (RFC 3279 section 2.2.3), over the DSSE encoding [`pae`] of type and payload. The
-//! key's id is the hex SHA-256 of its `SubjectPublicKeyInfo`. The report may carry the certificate chain, so that
-//! whoever knows the authority needs to keep no list of keys that are renewed every few weeks.
-//!
-//! Nothing is decided by an unsigned report: it may be shown, and is called unproven.
+//! each other. The gateway signs it, as `own` says.
 
-use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
-use x509_cert::Certificate as X509;
-use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{Decode as _, Encode as _};
-use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
+use super::own::{self, MAX_CHAIN, Own, check_text};
 use super::{Digest, Document, Stamp, check_names, check_schema};
-use crate::fleet::dsse::{self, Envelope, EnvelopeFault};
 use crate::fleet::{hex, strict};
 
+pub use super::own::{OwnFault as ReportFault, OwnKey as ReportKey, text};
 pub use crate::fleet::dsse::pae;
 
 /// The longest detail and reason, in bytes.
@@ -29,8 +20,6 @@ pub const MAX_HEALTH: usize = 160;
 pub const MAX_HEALTH_LINES: usize = 16;
 /// The most silent devices that are named.
 pub const MAX_SILENT: usize = 64;
-/// The longest certificate chain, in base64 characters of all certificates together.
-const MAX_CHAIN: usize = 4_096;
 /// The longest word of a program's version, of how a key is protected.
 const MAX_WORD: usize = 64;
 
@@ -248,33 +237,14 @@ impl Document for Reported {
     }
 }
 
-/// A terminal does what control characters say: none is taken.
-fn check_text(field: &str, text: &str, most: usize) -> Result<(), String> {
-    if text.len() > most {
-        return Err(format!("has a {field} of {} bytes, at most {most}", text.len()));
+impl Own for Reported {
+    fn whose(&self) -> (&str, &str) {
+        (&self.gateway, &self.organisation)
     }
-    if text.chars().any(char::is_control) {
-        return Err(format!("has control characters in {field}"));
-    }
-    Ok(())
-}
 
-/// A text as a report takes it: no control characters, nothing that JSON has to escape, at most so many bytes.
-pub fn text(raw: &str, most: usize) -> String {
-    let mut text = String::new();
-    for c in raw.chars() {
-        let c = match c {
-            '"' => '\'',
-            '\\' => '/',
-            c if c.is_control() => ' ',
-            c => c,
-        };
-        if text.len().saturating_add(c.len_utf8()) > most {
-            break;
-        }
-        text.push(c);
+    fn chain(&self) -> Option<Vec<Vec<u8>>> {
+        own::chain(&self.certificate.chain)
     }
-    text
 }
 
 impl Reported {
@@ -284,109 +254,20 @@ impl Reported {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The chain's certificates as DER; none: one of them is no base64.
-    pub fn chain(&self) -> Option<Vec<Vec<u8>>> {
-        self.certificate.chain.iter().map(|text| dsse::decode(text)).collect()
-    }
-
     /// What an envelope says, whoever signed it. Unproven.
     pub fn unproven(bytes: &[u8]) -> Result<Self, ReportFault> {
-        let envelope = opened(bytes)?;
-        Self::read(envelope.payload()).map_err(ReportFault::Shape)
+        own::unproven(bytes)
     }
 
     /// What an envelope says that this key has signed.
     pub fn verify(bytes: &[u8], key: &ReportKey) -> Result<Self, ReportFault> {
-        let envelope = opened(bytes)?;
-        if !envelope.is_signed(&key.id, |message, signature| key.signed(message, signature)) {
-            return Err(ReportFault::Signature { key: key.id.clone() });
-        }
-        Self::read(envelope.payload()).map_err(ReportFault::Shape)
+        own::verify(bytes, key)
     }
 }
 
-fn opened(bytes: &[u8]) -> Result<Envelope, ReportFault> {
-    let envelope = Envelope::parse(bytes, Reported::CAP)?;
-    if envelope.payload_type() == Reported::PAYLOAD_TYPE {
-        return Ok(envelope);
-    }
-    Err(ReportFault::Type(envelope.payload_type().chars().take(80).collect()))
-}
-
-/// The envelope of a payload and of the signature that the key of this id has made over its [`pae`].
+/// The envelope of a report's payload and of the signature that the key of this id has made over its [`pae`].
 pub fn sealed(payload: Vec<u8>, key: &str, signature: Vec<u8>) -> Vec<u8> {
-    let mut envelope = Envelope::new(Reported::PAYLOAD_TYPE, payload);
-    envelope.add(key.to_owned(), signature);
-    envelope.to_bytes()
-}
-
-/// Why a report is not believed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReportFault {
-    /// It is no envelope, or too long.
-    #[error("the report {0}")]
-    Envelope(#[from] EnvelopeFault),
-    /// It is another kind of document.
-    #[error("the report is of type {0:?}: it was put in the wrong place")]
-    Type(String),
-    /// Its parts do not fit.
-    #[error("the report {0}")]
-    Shape(String),
-    /// The key has not signed it.
-    #[error("the report is not signed by key {key}")]
-    Signature {
-        /// The key's id.
-        key: String,
-    },
-    /// It is no such key.
-    #[error("the key is no ECDSA P-256 key in DER")]
-    Key,
-}
-
-/// Checks the signature of one gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportKey {
-    id: String,
-    /// The point, not compressed (SEC 1 section 2.3.3).
-    point: Vec<u8>,
-}
-
-/// RFC 5480 section 2.1.1: `id-ecPublicKey`, and `secp256r1`.
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-
-impl ReportKey {
-    /// Of a certificate in DER. Whether the certificate is to be believed is the caller's question.
-    pub fn of_certificate(der: &[u8]) -> Result<Self, ReportFault> {
-        let certificate = X509::from_der(der).map_err(|_| ReportFault::Key)?;
-        Self::of(certificate.tbs_certificate().subject_public_key_info())
-    }
-
-    /// Of a `SubjectPublicKeyInfo` in DER (RFC 5280 section 4.1.2.7).
-    pub fn of_spki(der: &[u8]) -> Result<Self, ReportFault> {
-        Self::of(&SubjectPublicKeyInfoOwned::from_der(der).map_err(|_| ReportFault::Key)?)
-    }
-
-    fn of(info: &SubjectPublicKeyInfoOwned) -> Result<Self, ReportFault> {
-        let curve =
-            info.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
-        let point = info.subject_public_key.as_bytes();
-        match (info.algorithm.oid == EC, curve == Some(P256), point, info.to_der()) {
-            (true, true, Some(point), Ok(der)) => {
-                Ok(Self { id: Digest::of(&der).to_string(), point: point.to_vec() })
-            }
-            _ => Err(ReportFault::Key),
-        }
-    }
-
-    /// What the key is called: the hex SHA-256 of its `SubjectPublicKeyInfo`.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.point).verify(message, signature).is_ok()
-    }
+    own::sealed::<Reported>(payload, key, signature)
 }
 
 #[cfg(test)]

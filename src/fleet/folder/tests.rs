@@ -126,7 +126,7 @@ fn a_step_that_is_not_durable_has_not_been_taken() {
     }
     trust.root_offered(&root(2)).unwrap();
     assert!(folder.step(|change| change.begin(Baseline::default())).is_err());
-    assert!(folder.see(trust.marks()).is_err());
+    assert!(folder.root(&root(2), trust.marks()).is_err());
     assert!(folder.stage(slot(b"two", 2), b"two", trust.marks()).is_err());
     assert_eq!(folder.kept, before);
     for obstacle in &obstacles {
@@ -138,4 +138,23 @@ fn a_step_that_is_not_durable_has_not_been_taken() {
     assert!(matches!(fault, FolderError::TooLong(_)), "{fault}");
     assert_eq!((&folder.kept, Folder::open(&path, recipient()).unwrap().0.kept), (&before, before.clone()));
     assert!(folder.step(|change| change.begin(Baseline::default())).unwrap().is_some());
+}
+
+#[test]
+fn two_roots_that_come_at_once_are_each_kept_under_its_own_name() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("fleet");
+    let (mut folder, mut trust) = Folder::enrol(&path, recipient(), "icu-3".to_owned(), &root(1)).unwrap();
+    let bundle = (slot(b"one", 1), b"one".as_slice());
+    for version in [2, 3] {
+        trust.root_offered(&root(version)).unwrap();
+    }
+    // What is acted on before the last one is kept does not speak of it.
+    folder.root(&root(2), trust.marks()).unwrap();
+    folder.see(trust.marks()).unwrap();
+    assert!(folder.stage(bundle.0, bundle.1, trust.marks()).is_err());
+    assert_eq!(Folder::open(&path, recipient()).unwrap().1.root().version, 1);
+    folder.root(&root(3), trust.marks()).unwrap();
+    assert_eq!(Folder::open(&path, recipient()).unwrap().1.root().version, 3);
+    assert!(folder.stage(bundle.0, bundle.1, trust.marks()).unwrap());
 }

@@ -29,7 +29,7 @@ pub fn read(folder: &Path, topic: &Topic) -> io::Result<Option<Vec<u8>>> {
             let last = format!("{version}.json");
             (vec!["g".to_owned(), group.clone(), "bundle".to_owned(), last], Bundle::CAP)
         }
-        What::Reported { .. } => return Ok(None),
+        What::Reported { .. } | What::Inventory { .. } | What::Advisory(_) => return Ok(None),
     };
     match open(folder, &steps) {
         Ok(file) => {

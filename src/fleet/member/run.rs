@@ -199,11 +199,11 @@ impl<G: Gateway> Task<G> {
     }
 
     /// After a panic: what runs goes on, without the fleet.
-    async fn stand_still(&mut self) {
+    async fn stand_still(&self) {
         tracing::error!(
             "the fleet's part panicked: a defect of this program; nothing is taken until a restart"
         );
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn report(&mut self, source: Source<'_>, reports: &mut Reports) {

@@ -514,7 +514,7 @@ fn the_trial_is_never_shorter_than_the_floor() {
     let mut bench = Bench::new();
     let load = bench.load();
     let gateway = bench.place.path().join("gateway.toml");
-    let mut of = |setting: &str, floor: &str| {
+    let of = |setting: &str, floor: &str| {
         atomic_file::write(&gateway, format!("{GATEWAY}\n{setting}").as_bytes()).unwrap();
         atomic_file::write(&bench.place.path().join("floor.toml"), floor.as_bytes()).unwrap();
         limits(&load(None).unwrap().config).trial.as_secs()

@@ -93,15 +93,7 @@ impl fmt::Display for Told {
                 None => write!(f, "a document of the fleet is refused: {refusal}"),
             },
             Self::Staged(version) => write!(f, "bundle {version} is verified and staged"),
-            Self::Withdrawn(version, why) => {
-                let why = match why {
-                    Withdrawn::Replaced => "another one is current",
-                    Withdrawn::NoTurn => "it is not this gateway's turn any more",
-                    Withdrawn::Stale => "the last word of the fleet has expired",
-                    Withdrawn::Unverified => "it is to be verified anew",
-                };
-                write!(f, "bundle {version} is not begun: {why}")
-            }
+            Self::Withdrawn(version, why) => write!(f, "bundle {version} is not begun: {}", withdrawn(*why)),
             Self::LongLock(version) => write!(
                 f,
                 "bundle {version} waits for more than four hours, as alarms are active: nothing begins until they end"
@@ -148,6 +140,15 @@ impl fmt::Display for Told {
             Self::Disk(error) => write!(f, "the fleet's state cannot be kept, it is tried again: {error}"),
             Self::Import(error) => write!(f, "the import folder cannot be read: {error}"),
         }
+    }
+}
+
+const fn withdrawn(why: Withdrawn) -> &'static str {
+    match why {
+        Withdrawn::Replaced => "another one is current",
+        Withdrawn::NoTurn => "it is not this gateway's turn any more",
+        Withdrawn::Stale => "the last word of the fleet has expired",
+        Withdrawn::Unverified => "it is to be verified anew",
     }
 }
 

@@ -4,7 +4,7 @@ use super::{AGAIN, Course, Fault, Member, Order, Signs, Told, Verdict, limits};
 use crate::fleet::agent::{Action, Which};
 use crate::fleet::change::{Change, Slot};
 use crate::fleet::folder::FolderError;
-use crate::fleet::health::{Baseline, Failing, Step, Trial, Vitals};
+use crate::fleet::health::{Baseline, Failing, Limits, Step, Trial, Vitals};
 use crate::fleet::start::{self, Begun};
 use crate::time::{Mono, Now};
 
@@ -23,7 +23,10 @@ impl Member {
     pub fn handle_applied(&mut self, result: Result<(), Fault>, signs: &Signs, now: &Now) {
         self.heed(signs, now);
         match std::mem::replace(&mut self.course, Course::Rest) {
-            Course::Applying(slot, limits) => self.course = self.begun(slot, limits, result, signs, now),
+            Course::Applying(slot, limits) => match result {
+                Ok(()) => self.begun(slot, limits, &signs.vitals, now),
+                Err(fault) => self.not_begun(fault),
+            },
             Course::Returning(_) => match result {
                 Ok(()) => {
                     self.trouble = None;
@@ -34,7 +37,7 @@ impl Member {
                 }
                 Err(Fault::Ending) => self.course = Course::Returning(None),
             },
-            other => self.course = other,
+            other @ (Course::Rest | Course::Trying(..) | Course::Ending(..)) => self.course = other,
         }
         self.act(signs, now);
     }
@@ -51,31 +54,22 @@ impl Member {
         wall || self.agent.pauses_until(since).is_some_and(|at| now.mono >= at) || since.sync != now.sync
     }
 
-    fn begun(
-        &mut self,
-        slot: Slot,
-        limits: crate::fleet::health::Limits,
-        result: Result<(), Fault>,
-        signs: &Signs,
-        now: &Now,
-    ) -> Course {
-        match result {
-            Ok(()) => {
-                let baseline = self.folder.change().baseline().cloned().unwrap_or_default();
-                let counted = (signs.vitals.decoded, signs.vitals.undecoded);
-                self.tell(Told::Began(slot.version, limits.trial));
-                Course::Trying(Trial::new(baseline, limits, now.mono), counted)
-            }
-            Err(fault) => {
-                // What was read again in between was the bundle's; from here on it is what was before.
-                self.restore(self.folder.change().running());
-                match fault {
-                    Fault::Bundle(why) => Course::Ending(Verdict::Bad(why), false),
-                    Fault::Gateway(why) => Course::Ending(Verdict::Abandoned(why), false),
-                    Fault::Ending => Course::Rest,
-                }
-            }
-        }
+    /// Its configuration runs: from here on it is judged.
+    fn begun(&mut self, slot: Slot, limits: Limits, vitals: &Vitals, now: &Now) {
+        let baseline = self.folder.change().baseline().cloned().unwrap_or_default();
+        let counted = (vitals.decoded, vitals.undecoded);
+        self.tell(Told::Began(slot.version, limits.trial));
+        self.course = Course::Trying(Trial::new(baseline, limits, now.mono), counted);
+    }
+
+    /// Nothing was changed. What was read again in between was the bundle's; from here on it is what was before.
+    fn not_begun(&mut self, fault: Fault) {
+        self.restore(self.folder.change().running());
+        self.course = match fault {
+            Fault::Bundle(why) => Course::Ending(Verdict::Bad(why), false),
+            Fault::Gateway(why) => Course::Ending(Verdict::Abandoned(why), false),
+            Fault::Ending => Course::Rest,
+        };
     }
 
     /// Alarms before anything else: nothing may begin in the turn in which one begins.
@@ -179,7 +173,7 @@ impl Member {
         let load = std::sync::Arc::clone(&self.load);
         // The limits are those of the bundle, and only a loaded one has them: what the baseline takes of them is
         // the bound of memory, which no bundle changes.
-        let baseline = Baseline::of(&signs.vitals, &crate::fleet::health::Limits::default());
+        let baseline = Baseline::of(&signs.vitals, &Limits::default());
         match start::begin(&mut self.folder, &self.recipient.gateway, baseline, |pushed| load(pushed)) {
             Ok(Begun::Nothing) => {}
             Ok(Begun::Trial(slot, loaded)) => {

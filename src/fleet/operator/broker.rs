@@ -6,9 +6,11 @@
 //! refused passes for one that was taken.
 //!
 //! A broker does not say when it has sent all that it retains (MQTT 5 section 3.8.4 leaves the order open), so what
-//! is retained under a wildcard is known once nothing of it has come for [`QUIET`].
+//! is retained under a wildcard is known once nothing retained has come for [`QUIET`]. What gateways publish meanwhile
+//! does not count: on a fleet that lives there is always some.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,19 +27,26 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::folder::read_text;
-use super::refused;
+pub(super) use super::inbox::Heard;
+use super::inbox::{Inbox, Over, Told};
+use super::plain::plain;
+use super::{PROGRAM, refused};
+use crate::backoff::Random as _;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::out;
 use crate::host::clock::SystemClock;
+use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
 use crate::time::Clock as _;
 use crate::uplink::mqtt::classify;
 use crate::uplink::tls::{self, Files};
-use crate::uplink::trouble::LinkError;
 
 /// The file in the fleet's folder.
 const FILE: &str = "broker.toml";
 /// How long nothing must come until what is retained counts as known.
 const QUIET: Duration = Duration::from_millis(1_500);
+/// How long all that is retained may take.
+const WHOLE: Duration = Duration::from_secs(60);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The largest packet: a bundle with its topic.
@@ -73,8 +82,8 @@ pub(super) struct Connection {
 pub(super) const HELP: &str = "The broker is named in FOLDER/broker.toml, whose paths are taken from there:\n  \
     host = \"broker.st-anna.example\"\n  port = 8883\n  authorities = \"tls/ca.pem\"\n  \
     certificate = \"tls/operator.pem\"\n  key = \"tls/operator.key\"\n  \
-    client_id = \"wardline-fleet\"           how we are called; nobody else may have that name\n  \
-    gateway_authorities = \"tls/gw-ca.pem\"  whose certificates gateways have; as authorities without it";
+    client_id = \"wardline-fleet\"           how our name begins; each connection adds digits of its own\n  \
+    gateway_authorities = \"tls/gw-ca.pem\"  whose certificates gateways have; without it those of the broker count";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,8 +106,25 @@ pub(super) struct Settings {
     authorities: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
+    /// Whose certificates gateways have, when that is said.
+    gateway_authorities: Option<PathBuf>,
+}
+
+impl Settings {
     /// Whose certificates gateways have.
-    pub(super) gateway_authorities: PathBuf,
+    pub(super) fn of_gateways(&self) -> &Path {
+        self.gateway_authorities.as_deref().unwrap_or_else(|| {
+            out::remark_of(
+                PROGRAM,
+                format_args!(
+                    "no gateway_authorities: whoever has a certificate of the broker's authorities ({}) with a \
+                     gateway's name counts as that gateway",
+                    self.authorities.display()
+                ),
+            );
+            &self.authorities
+        })
+    }
 }
 
 impl Connection {
@@ -125,37 +151,25 @@ impl Connection {
         Ok(Settings {
             host: host.ok_or_else(|| wrong("has no host: add it, or say --host".to_owned()))?,
             port: self.port.or(written.port).unwrap_or(PORT),
-            client: written.client_id.unwrap_or_else(|| format!("wardline-fleet-{}", std::process::id())),
+            client: own_name(written.client_id.as_deref().unwrap_or(PROGRAM)),
             certificate: path(&self.tls_certificate, written.certificate, "certificate")?,
             key: path(&self.tls_key, written.key, "key")?,
-            gateway_authorities: gateways.unwrap_or_else(|| authorities.clone()),
+            gateway_authorities: gateways,
             authorities,
         })
     }
 }
 
-/// Something that was published.
-#[derive(Clone, Debug)]
-pub(super) struct Heard {
-    pub(super) topic: String,
-    pub(super) payload: Vec<u8>,
-    /// It was there before we asked.
-    pub(super) retained: bool,
-}
-
-enum Told {
-    Up,
-    Heard(Heard),
-    Down(LinkError),
+/// Two connections of one name throw each other out (MQTT 5 section 3.1.4), and the guard and a person have one file.
+fn own_name(begins: &str) -> String {
+    format!("{begins}-{:016x}", SystemRandomness::new().next_u64())
 }
 
 /// A connection to the broker. It ends when it is dropped.
 pub(super) struct Broker {
     // Before the runtime, which ends it.
     client: AsyncClient,
-    told: mpsc::Receiver<Told>,
-    /// What came while something else was waited for.
-    early: VecDeque<Told>,
+    inbox: Inbox,
     _tasks: Supervisor,
     name: String,
     runtime: Runtime,
@@ -185,7 +199,7 @@ impl Broker {
             .try_build()
             .map_err(|error| Failure::new(Exit::Failed, anyhow::anyhow!("broker {name}: {error}")))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (tell, told) = mpsc::channel(QUEUE);
+        let (tell, mut told) = mpsc::channel(QUEUE);
         let mut tasks = Supervisor::new();
         let of = name.clone();
         {
@@ -195,23 +209,12 @@ impl Broker {
                 Ok(())
             });
         }
-        let mut broker = Self { client, told, early: VecDeque::new(), _tasks: tasks, name, runtime };
-        match broker.next(PATIENCE)? {
-            Some(Told::Up) => Ok(broker),
-            Some(Told::Heard(_)) | None => Err(broker.silent("does not answer CONNECT")),
-            Some(Told::Down(error)) => Err(Failure::new(Exit::Failed, error)),
-        }
-    }
-
-    fn next(&mut self, within: Duration) -> Result<Option<Told>, Failure> {
-        if let Some(told) = self.early.pop_front() {
-            return Ok(Some(told));
-        }
-        let told = self.runtime.block_on(async { timeout(within, self.told.recv()).await });
-        match told {
-            Err(_) => Ok(None),
-            Ok(Some(told)) => Ok(Some(told)),
-            Ok(None) => Err(self.silent("is no longer connected")),
+        let up = runtime.block_on(async { timeout(PATIENCE, told.recv()).await });
+        let broker = Self { client, inbox: Inbox::new(told), _tasks: tasks, name, runtime };
+        match up {
+            Ok(Some(Told::Up)) => Ok(broker),
+            Ok(Some(Told::Down(error))) => Err(broker.over(Over::Down(error))),
+            Ok(Some(Told::Heard(_)) | None) | Err(_) => Err(broker.silent("does not answer CONNECT")),
         }
     }
 
@@ -219,70 +222,93 @@ impl Broker {
         Failure::new(Exit::Failed, anyhow::anyhow!("broker {} {what}", self.name))
     }
 
+    /// Why nothing more comes. A broker says some of it in its own words.
+    fn over(&self, over: Over) -> Failure {
+        match over {
+            Over::Down(error) => {
+                let words = format!("{:#}", anyhow::Error::from(error));
+                Failure::new(Exit::Failed, anyhow::anyhow!(plain(&words)))
+            }
+            Over::Ended => self.silent("is no longer connected"),
+            Over::TooMuch => refused(format!(
+                "broker {} retains more under our topics than a fleet can have: look for who writes there",
+                self.name
+            )),
+        }
+    }
+
     /// What comes in next; none: nothing, for so long.
     pub(super) fn hear(&mut self, within: Duration) -> Result<Option<Heard>, Failure> {
-        match self.next(within)? {
-            None | Some(Told::Up) => Ok(None),
-            Some(Told::Heard(heard)) => Ok(Some(heard)),
-            Some(Told::Down(error)) => Err(Failure::new(Exit::Failed, error)),
+        let inbox = &mut self.inbox;
+        match self.runtime.block_on(async { timeout(within, inbox.any()).await }) {
+            Err(_) => Ok(None),
+            Ok(heard) => heard.map(Some).map_err(|over| self.over(over)),
+        }
+    }
+
+    /// The broker's answer. What comes before it is taken in: the answer may stand behind it.
+    fn answer<T>(&mut self, answer: impl Future<Output = T>) -> Result<T, Failure> {
+        let inbox = &mut self.inbox;
+        match self.runtime.block_on(async { timeout(PATIENCE, inbox.answered(answer)).await }) {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(over)) => Err(self.over(over)),
+            Err(_) => Err(self.silent("does not answer")),
         }
     }
 
     /// Asks for what is published under a filter, and for what is retained there. What comes meanwhile waits.
     pub(super) fn subscribe(&mut self, filter: &str) -> Result<(), Failure> {
+        self.inbox.ask(filter);
         let notice = self.client.try_subscribe_tracked(filter, QoS::AtLeastOnce);
         let notice = notice.map_err(|error| self.silent(&format!("is asked for nothing more: {error}")))?;
-        // What is retained under an earlier filter may come before this answer, and more of it than the queue holds.
-        let (told, early) = (&mut self.told, &mut self.early);
-        let answer = self.runtime.block_on(async {
-            let answer = timeout(PATIENCE, notice.wait_async());
-            tokio::pin!(answer);
-            loop {
-                tokio::select! {
-                    answer = &mut answer => break answer,
-                    Some(told) = told.recv() => early.push_back(told),
-                }
-            }
-        });
-        match answer {
-            Ok(Ok(ack))
+        match self.answer(notice.wait_async())? {
+            Ok(ack)
                 if ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_))) =>
             {
                 Ok(())
             }
-            Ok(Ok(ack)) => Err(refused(format!(
+            Ok(ack) => Err(refused(format!(
                 "broker {} does not let us read {filter} ({:?}): give our certificate read access there",
                 self.name, ack.return_codes
             ))),
-            Ok(Err(_)) | Err(_) => Err(self.lost()),
+            Err(_) => Err(self.lost()),
         }
     }
 
-    /// Why the connection is over, if it is known by now.
+    /// Why the connection is over, if that is said soon.
     fn lost(&mut self) -> Failure {
-        while let Some(told) = self.early.pop_front().or_else(|| self.told.try_recv().ok()) {
-            if let Told::Down(error) = told {
-                return Failure::new(Exit::Failed, error);
+        let inbox = &mut self.inbox;
+        let ended = async {
+            loop {
+                if let Err(over) = inbox.pull().await {
+                    return over;
+                }
             }
-        }
-        self.silent("does not answer")
+        };
+        let over = self.runtime.block_on(async { timeout(QUIET, ended).await });
+        over.map_or_else(|_| self.silent("does not answer"), |over| self.over(over))
     }
 
     /// What is retained under the filters, by topic.
     pub(super) fn retained(&mut self, filters: &[String]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+        self.inbox.begin();
         for filter in filters {
             self.subscribe(filter)?;
         }
-        let clock = SystemClock::default();
-        let (mut found, mut last) = (BTreeMap::new(), clock.now().mono);
-        // What is published meanwhile says nothing of what was retained: in a large fleet it never ends.
-        while let Some(heard) = self.hear(QUIET.saturating_sub(clock.now().mono.since(last)))? {
-            if heard.retained {
-                last = clock.now().mono;
+        let mut found = BTreeMap::new();
+        let inbox = &mut self.inbox;
+        let all = async {
+            while let Ok(heard) = timeout(QUIET, inbox.retained()).await {
+                let heard = heard?;
+                found.insert(heard.topic, heard.payload);
             }
-            found.insert(heard.topic, heard.payload);
+            Ok(())
+        };
+        match self.runtime.block_on(async { timeout(WHOLE, all).await }) {
+            Ok(Ok(())) => Ok(found),
+            Ok(Err(over)) => Err(self.over(over)),
+            Err(_) => Err(self.silent("does not come to the end of what it retains")),
         }
-        Ok(found)
     }
 
     /// Publishes a document for the broker to retain, and waits until the broker says that it has it.
@@ -290,9 +316,8 @@ impl Broker {
         let options = PublishOptions::new(QoS::AtLeastOnce).retained();
         let notice = self.client.try_publish_tracked(topic, payload.to_vec(), options);
         let notice = notice.map_err(|error| self.silent(&format!("takes nothing more: {error}")))?;
-        let answer = self.runtime.block_on(async { timeout(PATIENCE, notice.wait_async()).await });
-        match answer {
-            Ok(Ok(PublishResult::Qos1(ack))) => {
+        match self.answer(notice.wait_async())? {
+            Ok(PublishResult::Qos1(ack)) => {
                 let reason = ack.reason;
                 if matches!(reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
                     return Ok(());
@@ -303,28 +328,35 @@ impl Broker {
                     self.name
                 )))
             }
-            Ok(Ok(_) | Err(_)) | Err(_) => Err(self.lost()),
+            Ok(_) | Err(_) => Err(self.lost()),
         }
     }
 
     /// Waits until the broker gives back a document as it was published.
     pub(super) fn read_back(&mut self, topic: &str, payload: &[u8]) -> Result<(), Failure> {
+        self.inbox.begin();
         self.subscribe(topic)?;
-        while let Some(heard) = self.hear(PATIENCE)? {
-            if heard.topic == topic && heard.retained {
-                if heard.payload == payload {
-                    return Ok(());
+        let inbox = &mut self.inbox;
+        let found = async {
+            loop {
+                let heard = inbox.retained().await?;
+                if heard.topic == topic {
+                    return Ok(heard.payload);
                 }
-                return Err(refused(format!(
-                    "broker {} retains something else under {topic} than what it was given: somebody else writes there",
-                    self.name
-                )));
             }
+        };
+        match self.runtime.block_on(async { timeout(PATIENCE, found).await }) {
+            Ok(Ok(there)) if there == payload => Ok(()),
+            Ok(Ok(_)) => Err(refused(format!(
+                "broker {} retains something else under {topic} than what it was given: somebody else writes there",
+                self.name
+            ))),
+            Ok(Err(over)) => Err(self.over(over)),
+            Err(_) => Err(refused(format!(
+                "broker {} does not give back {topic}: it retains nothing, or does not let us read it",
+                self.name
+            ))),
         }
-        Err(refused(format!(
-            "broker {} does not give back {topic}: it retains nothing, or does not let us read it",
-            self.name
-        )))
     }
 }
 

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::advisory;
 use super::diff::{Diff, diff};
 use super::draft::{self, Head};
 use super::folder::{Fleet, read_text};
+use super::read::Read;
 use super::{At, Signer, Yes, after_days, at, guard, now, refused};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{self, Colour};
@@ -31,6 +33,7 @@ pub(super) const LIFE_DAYS: i64 = 180;
     wardline-fleet bundle check --group icu-3 /srv/fleet\n  \
     wardline-fleet bundle diff --group icu-3 /srv/fleet\n  \
     wardline-fleet bundle sign --group icu-3 --key config-1 /srv/fleet\n  \
+    wardline-fleet bundle diff --group icu-3 --version 7 /srv/fleet    what the second person reads\n  \
     wardline-fleet bundle countersign --group icu-3 --key config-2 /srv/fleet")]
 pub(super) struct Bundles {
     #[command(subcommand)]
@@ -44,7 +47,7 @@ enum Command {
     /// Say everything that is wrong with the draft, as each gateway would.
     Check(Look),
     /// Say what the draft starts, stops and changes, beside the last bundle that went out.
-    Diff(Look),
+    Diff(Compare),
     /// Sign the draft: its bytes are fixed from then on.
     Sign(Sign),
     /// Add the signature of another key to the newest bundle.
@@ -73,6 +76,15 @@ struct Look {
 }
 
 #[derive(Debug, Args)]
+struct Compare {
+    #[command(flatten)]
+    look: Look,
+    /// Of this bundle, as it was signed, instead of the draft.
+    #[arg(long, value_name = "N")]
+    version: Option<u64>,
+}
+
+#[derive(Debug, Args)]
 struct Sign {
     #[command(flatten)]
     place: Place,
@@ -91,6 +103,8 @@ struct Countersign {
     /// The bundle; the newest when nothing is said.
     #[arg(long, value_name = "N")]
     version: Option<u64>,
+    #[command(flatten)]
+    read: Read,
 }
 
 impl Bundles {
@@ -98,7 +112,7 @@ impl Bundles {
         match self.command {
             Command::New(place) => place.new_draft(),
             Command::Check(look) => look.check(),
-            Command::Diff(look) => look.diff(),
+            Command::Diff(compare) => compare.run(),
             Command::Sign(sign) => sign.run(),
             Command::Countersign(countersign) => countersign.run(),
         }
@@ -107,7 +121,7 @@ impl Bundles {
 
 impl Place {
     fn new_draft(&self) -> Result<(), Failure> {
-        let fleet = Fleet::open(&self.folder)?;
+        let fleet = Fleet::open_to_write(&self.folder, "bundle new")?;
         let file = fleet.draft_file(&self.group)?;
         let newest = fleet.newest(&self.group)?.unwrap_or(0);
         let now = now(self.at.moment())?.wall;
@@ -123,7 +137,10 @@ impl Place {
             None => draft::first(&head),
             Some(text) => {
                 // What cannot be read is being written: it is not touched.
-                let version = draft::read(&text, &fleet.register().organisation).map(|draft| draft.version);
+                let folder = file.parent().unwrap_or(fleet.path());
+                let named = |name: &str| advisory::digest(folder, name);
+                let draft = draft::read(&text, &fleet.register().organisation, &named);
+                let version = draft.map(|draft| draft.version);
                 if !version.as_ref().is_ok_and(|version| *version <= newest) {
                     return Err(refused(format!(
                         "{} is there and not signed yet: edit it, or remove it; nothing is overwritten",
@@ -147,7 +164,8 @@ impl Place {
         let text = read_text(&file)?.ok_or_else(|| {
             refused(format!("{} is not there: `wardline-fleet bundle new` writes one", file.display()))
         })?;
-        draft::read(&text, &fleet.register().organisation)
+        let folder = file.parent().unwrap_or(fleet.path());
+        draft::read(&text, &fleet.register().organisation, &|name| advisory::digest(folder, name))
             .map_err(|why| Failure::new(Exit::Config, anyhow::anyhow!("{}: {why}", file.display())))
     }
 
@@ -186,17 +204,29 @@ impl Look {
         out.finish()?;
         if problems.is_empty() { Ok(()) } else { Err(Failure::silent(Exit::Config)) }
     }
+}
 
-    fn diff(&self) -> Result<(), Failure> {
-        let fleet = Fleet::open(&self.place.folder)?;
-        let bundle = self.place.draft(&fleet)?;
-        let diff = self.place.diff(&fleet, &bundle)?;
+impl Compare {
+    fn run(&self) -> Result<(), Failure> {
+        let Self { look: Look { place, json }, version } = self;
+        let fleet = Fleet::open(&place.folder)?;
+        let (bundle, digest) = match version {
+            None => (place.draft(&fleet)?, None),
+            Some(version) => {
+                let (envelope, bundle) = fleet.bundle(&place.group, *version)?;
+                (bundle, Some(Digest::of(envelope.payload())))
+            }
+        };
+        let diff = place.diff(&fleet, &bundle)?;
         let mut out = out::stdout();
-        if self.json {
+        if *json {
             out.json(&diff)?;
         } else {
             for line in diff.lines() {
                 out.line(format_args!("{line}"))?;
+            }
+            if let Some(digest) = digest {
+                out.line(format_args!("what is signed has SHA-256 {digest}"))?;
             }
         }
         Ok(out.finish()?)
@@ -205,7 +235,7 @@ impl Look {
 
 impl Sign {
     fn run(self) -> Result<(), Failure> {
-        let fleet = Fleet::open(&self.place.folder)?;
+        let fleet = Fleet::open_to_write(&self.place.folder, "bundle sign")?;
         let group = &self.place.group;
         let bundle = self.place.draft(&fleet)?;
         guard::valid(&bundle, group, &fleet)?;
@@ -244,6 +274,7 @@ impl Sign {
                 Bundle::CAP
             )));
         }
+        advisory::keep(&fleet, &bundle)?;
         atomic_file::create(&fleet.bundle_file(group, bundle.version)?, &bytes).map_err(at)?;
         tell(&root, &envelope, &bundle, &diff)
     }
@@ -264,8 +295,19 @@ impl Countersign {
             )));
         }
         let root = fleet.root()?;
+        let diff = self.place.diff(&fleet, &bundle)?;
+        self.read.agreed(&format!("bundle {version} of {group}"), &diff.lines(), envelope.payload())?;
         let key = self.signer.open(fleet.path())?;
         entitled(&root, &key)?;
+        // Not held while a person read: what is signed is what was read, or nothing.
+        let fleet = Fleet::open_to_write(&self.place.folder, "bundle countersign")?;
+        let (there, _) = fleet.bundle(group, version)?;
+        if there.payload() != envelope.payload() {
+            return Err(refused(format!(
+                "bundle-{version}.json was changed meanwhile: look at it again; nothing was signed"
+            )));
+        }
+        envelope = there;
         if envelope.signers([&key.public()]).contains(&key.public().id()) {
             return Err(refused(format!(
                 "{} has signed bundle {version} already: take another key",
@@ -274,7 +316,7 @@ impl Countersign {
         }
         envelope.sign(&key);
         atomic_file::write(&fleet.bundle_file(group, version)?, &envelope.to_bytes()).map_err(at)?;
-        tell(&root, &envelope, &bundle, &self.place.diff(&fleet, &bundle)?)
+        tell(&root, &envelope, &bundle, &diff)
     }
 }
 

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::broker::{Broker, Connection, Settings};
-use super::progress::{Member, progress};
+use super::progress::{Judge, Member, progress};
 use super::proof::Authorities;
-use super::view::{Known, Sight, View};
+use super::view::{Sight, View};
 use crate::cli::exit::Failure;
 use crate::fleet::documents::Timestamp;
 use crate::time::Wall;
@@ -52,7 +52,7 @@ impl Desk {
         members: &[String],
     ) -> anyhow::Result<Self> {
         let settings = Connection::default().settings(folder).map_err(said)?;
-        let authorities = Authorities::read(&settings.gateway_authorities).map_err(said)?;
+        let authorities = Authorities::read(settings.of_gateways()).map_err(said)?;
         let (organisation, group) = (organisation.to_owned(), group.to_owned());
         Ok(Self { settings, authorities, organisation, group, members: members.to_vec() })
     }
@@ -79,18 +79,14 @@ impl Desk {
         for (topic, bytes) in &retained {
             view.take(topic, bytes, &Sight { is_live: false, now, prove: &prove });
         }
+        let unheard = |id| Member { id, proven: None, unproven: None, heard: None, signed: None };
         let members: Vec<Member<'_>> = self
             .members
             .iter()
-            .map(|id| {
-                let known = view.of(id);
-                let (report, heard) = (known.and_then(Known::report), known.and_then(Known::heard));
-                Member { id, report, heard }
-            })
+            .map(|id| view.of(id).map_or_else(|| unheard(id), |known| known.member(id)))
             .collect();
-        let unproven =
-            members.iter().filter(|member| member.report.is_some_and(|(_, is_proven)| !is_proven)).count();
-        let progress = progress(stamp, &members, &[], now);
+        let unproven = members.iter().filter(|member| member.unproven.is_some()).count();
+        let progress = progress(stamp, &members, &Judge { except: &[], now, heartbeat: None });
         Ok(Judged {
             run: progress.shares.iter().map(|share| share.run).sum(),
             failed: progress.shares.into_iter().flat_map(|share| share.failed).collect(),

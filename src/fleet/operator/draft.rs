@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml_edit::DocumentMut;
 
+use crate::fleet::advisories::Policy;
 use crate::fleet::documents::{Bundle, Digest, Document as _, SCHEMA, Stamp, Table, Transfer};
 
 /// What a ward's first draft says.
@@ -29,8 +30,11 @@ struct Draft {
     device: Vec<Map<String, Value>>,
     #[serde(default)]
     line_driver: Vec<Map<String, Value>>,
+    /// Files beside the draft, or digests of documents that went out before.
     #[serde(default)]
-    advisories: Vec<Digest>,
+    advisories: Vec<String>,
+    #[serde(default, skip_serializing_if = "Policy::is_empty")]
+    advisory_policy: Policy,
     #[serde(default)]
     revocations: Vec<String>,
 }
@@ -97,7 +101,8 @@ pub(super) fn restored(bundle: &Bundle, head: &Head<'_>) -> Result<String, Strin
         settings: bundle.settings.0.clone(),
         device: tables(&bundle.devices),
         line_driver: tables(&bundle.line_drivers),
-        advisories: bundle.advisories.clone(),
+        advisories: bundle.advisories.iter().map(Digest::to_string).collect(),
+        advisory_policy: bundle.advisory_policy.clone(),
         revocations: bundle.revocations.clone(),
     };
     let text = toml_edit::ser::to_string_pretty(&draft).map_err(|error| error.to_string())?;
@@ -107,13 +112,21 @@ pub(super) fn restored(bundle: &Bundle, head: &Head<'_>) -> Result<String, Strin
     ))
 }
 
+/// Gives the digest of an advisory's file, by its name in the draft. The error is in words.
+pub(super) type Named<'a> = &'a dyn Fn(&str) -> Result<Digest, String>;
+
 /// Reads a draft as the bundle that it would be, judged as a gateway judges one.
-pub(super) fn read(text: &str, organisation: &str) -> Result<Bundle, String> {
+pub(super) fn read(text: &str, organisation: &str, named: Named<'_>) -> Result<Bundle, String> {
     let draft: Draft = toml_edit::de::from_str(text).map_err(|error| error.to_string())?;
     let tables = draft.device.iter().chain(&draft.line_driver).chain([&draft.settings]);
     if tables.flat_map(Map::values).any(has_date) {
         return Err("has a date outside quotes: write it as text, \"2026-11-22\"".to_owned());
     }
+    let digest = |name: &String| match serde_json::from_value(Value::from(name.as_str())) {
+        Ok(digest) => Ok(digest),
+        Err(_) => named(name),
+    };
+    let advisories = draft.advisories.iter().map(digest).collect::<Result<_, String>>()?;
     let list = |tables: Vec<Map<String, Value>>| tables.into_iter().map(Table).collect();
     let bundle = Bundle {
         schema: SCHEMA,
@@ -128,7 +141,8 @@ pub(super) fn read(text: &str, organisation: &str) -> Result<Bundle, String> {
         settings: Table(draft.settings),
         devices: list(draft.device),
         line_drivers: list(draft.line_driver),
-        advisories: draft.advisories,
+        advisories,
+        advisory_policy: draft.advisory_policy,
         revocations: draft.revocations,
     };
     Bundle::read(&payload(&bundle))
@@ -152,6 +166,14 @@ fn has_date(value: &Value) -> bool {
 mod tests {
     use super::*;
     use crate::time::Wall;
+
+    /// A draft whose advisories are known by their names.
+    fn read(text: &str, organisation: &str) -> Result<Bundle, String> {
+        super::read(text, organisation, &|name| match name {
+            "icsma.json" => Ok(Digest::of(b"icsma")),
+            _ => Err(format!("{name} is not there")),
+        })
+    }
 
     fn stamp(text: &str) -> Stamp {
         Stamp(Wall::read(text).unwrap())
@@ -199,6 +221,29 @@ mod tests {
         assert!(again.contains("[[device]]") && again.contains("[settings.uplink]"), "{again}");
         let after = read(&again, "st-anna").unwrap();
         assert_eq!(after, Bundle { version: 5, ..before });
+    }
+
+    #[test]
+    fn an_advisory_is_named_by_its_file_or_its_digest() {
+        let text = first(&head(&["gw-1".to_owned()], 1)).unwrap();
+        let digest = Digest::of(b"old");
+        let with =
+            |advisories: &str| text.replace("members =", &format!("advisories = {advisories}\nmembers ="));
+        let bundle = read(&with(&format!("[\"icsma.json\", \"{digest}\"]")), "st-anna").unwrap();
+        assert_eq!(bundle.advisories, [Digest::of(b"icsma"), digest]);
+        assert_eq!(read(&with("[\"other.json\"]"), "st-anna").unwrap_err(), "other.json is not there");
+        let twice = read(&with(&format!("[\"icsma.json\", \"{}\"]", Digest::of(b"icsma"))), "st-anna");
+        assert!(twice.unwrap_err().contains("names an advisory twice"));
+        let rule = "\n[[advisory_policy.quarantine]]\nfor = { maker = \"BD\" }\nreason = \"isolated\"\nby = \"M. Weber\"\n";
+        let bundle = read(&format!("{text}{rule}"), "st-anna").unwrap();
+        assert_eq!(bundle.advisory_policy.quarantine.len(), 1);
+        let again = restored(&bundle, &head(&["gw-1".to_owned()], 2)).unwrap();
+        assert_eq!(read(&again, "st-anna").unwrap(), Bundle { version: 2, ..bundle });
+        assert!(
+            read(&format!("{text}{}", rule.replace("isolated", " ")), "st-anna")
+                .unwrap_err()
+                .contains("reason")
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::hold::Hold;
 use super::walk;
 use super::{at, refused};
 use crate::cli::exit::{Exit, Failure};
@@ -35,6 +36,8 @@ const MAX_TEXT: usize = 1 << 20;
 pub(super) struct Fleet {
     path: PathBuf,
     register: Register,
+    /// Nobody else writes while it is held.
+    _hold: Option<Hold>,
 }
 
 /// What a person reads and may edit.
@@ -93,7 +96,16 @@ impl Fleet {
         })?;
         let register = Register::read(&text)
             .map_err(|why| Failure::new(Exit::Config, anyhow::anyhow!("{}: {why}", file.display())))?;
-        Ok(Self { path: path.to_owned(), register })
+        Ok(Self { path: path.to_owned(), register, _hold: None })
+    }
+
+    /// The same, to be written to: two who count at once would give a number twice.
+    pub(super) fn open_to_write(path: &Path, what: &str) -> Result<Self, Failure> {
+        // First looked at: a folder that is none of a fleet gets no lock.
+        Self::open(path)?;
+        let hold = Hold::take(path, what)?;
+        // And read again: what was read before may have changed until it was held.
+        Ok(Self { _hold: Some(hold), ..Self::open(path)? })
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -47,7 +47,7 @@ impl Gateways {
 
 impl Add {
     fn run(self) -> Result<(), Failure> {
-        let fleet = Fleet::open(&self.folder)?;
+        let fleet = Fleet::open_to_write(&self.folder, "gateway add")?;
         let Self { id, group, .. } = &self;
         if let Some(name) = [id, group].into_iter().find(|name| !is_name(name)) {
             return Err(refused(format!("{name:?}: a name is 1 to 32 of the characters a-z, 0-9 and -")));

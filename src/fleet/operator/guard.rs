@@ -9,7 +9,7 @@ use super::folder::{Fleet, REGISTER, Register};
 use super::{at, refused};
 use crate::cli::exit::Failure;
 use crate::config::{Catalogue, Environment, FLOOR_FILE, GATEWAY_FILE, load_with};
-use crate::fleet::documents::{Bundle, Stamp};
+use crate::fleet::documents::{Bundle, Stamp, Transfer};
 use crate::fleet::share;
 use crate::host::atomic_file;
 use crate::time::Wall;
@@ -123,6 +123,30 @@ impl Drop for StandIn {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Whether every gateway that leaves is taken by the group where it goes: one that arrives nowhere is in no ward's hands.
+pub(super) fn transfers(bundle: &Bundle, fleet: &Fleet, said: bool) -> Result<(), Failure> {
+    if said {
+        return Ok(());
+    }
+    for Transfer { gateway, to } in &bundle.transfers {
+        let why = if fleet.register().members(to).is_empty() {
+            format!("no gateway of {REGISTER} is in group {to:?}")
+        } else {
+            match fleet.last_bundle(to)? {
+                None => format!("nothing of {to} is published yet"),
+                Some(there) if there.members.contains(gateway) => continue,
+                Some(there) => format!("bundle {} of {to} does not list it", there.version),
+            }
+        };
+        return Err(refused(format!(
+            "bundle {} transfers {gateway} to {to:?}, and {why}: publish there a bundle that lists it first; if that is \
+             meant, say --yes-transfer",
+            bundle.version
+        )));
+    }
+    Ok(())
 }
 
 /// Whether a bundle takes away so much that it is rather a mistake.

@@ -5,6 +5,7 @@
 //! happens: a document goes out that a member would refuse; a file is overwritten that cannot be made again;
 //! a passphrase or a key is printed.
 
+mod advisory;
 mod broker;
 mod bundle;
 #[cfg(feature = "lab")]
@@ -14,14 +15,20 @@ mod draft;
 mod folder;
 mod gateway;
 mod guard;
+mod hold;
+mod inbox;
 mod init;
+mod inventory;
 mod keyfile;
 mod outgoing;
 mod passphrase;
+mod plain;
 mod progress;
 mod proof;
 mod publish;
 mod push;
+mod read;
+mod restore;
 mod rollout;
 mod root;
 mod verify;
@@ -55,7 +62,7 @@ const EXITS: &str = "Exit codes:\n  0  done\n  1  failed while running\n  2  the
     3  a draft or the register is not valid\n  4  a key or its passphrase cannot be used\n  \
     6  refused: a mistake that was caught, or a document that a gateway would not believe";
 
-/// Signs what the gateways of a hospital run: keys, bundles, roll-outs. Only push, rollout and watch use the network.
+/// Signs what the gateways of a hospital run: keys, bundles, roll-outs. Only push, rollout, watch and inventory use the network.
 #[derive(Debug, Parser)]
 #[command(
     name = PROGRAM,
@@ -93,6 +100,8 @@ enum Command {
     Rollout(rollout::Rollouts),
     /// Show how every gateway is, and go on showing it.
     Watch(watch::Watch),
+    /// Show what stands on the wards: the gateways, their devices, and what the advisories say of them.
+    Inventory(inventory::Inventory),
     /// Say of each document of a folder whether a gateway would believe it.
     Verify(verify::Verify),
 }
@@ -113,6 +122,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Push(push) => push.run(),
         Command::Rollout(rollouts) => rollouts.run(),
         Command::Watch(watch) => watch.run(),
+        Command::Inventory(inventory) => inventory.run(),
         Command::Verify(verify) => verify.run(),
     }
 }
@@ -219,6 +229,9 @@ struct Yes {
     /// Yes, though the root or the bundle expires within 14 days.
     #[arg(long = "yes-expires-soon")]
     expires_soon: bool,
+    /// Yes, though a gateway goes to a group that does not take it yet: no group has it until then.
+    #[arg(long = "yes-transfer")]
+    transfer: bool,
 }
 
 fn moment(text: &str) -> Result<Wall, String> {

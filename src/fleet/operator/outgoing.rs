@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::advisory;
 use super::broker::Connection;
 use super::folder::{Fleet, last};
 use super::walk::{self, Eyes, bundle_file, root_file, timestamp_file};
@@ -27,7 +28,8 @@ use crate::time::{Now, Wall};
 
 const HOUR_MS: i64 = 60 * 60 * 1_000;
 
-/// What goes out: by file, in the order in which it is written: every root, the bundle, and last the timestamp.
+/// What goes out: by file, in the order in which it is written: every root, the advisories, the bundle, and last the
+/// timestamp.
 pub(super) type Documents = Vec<(String, Vec<u8>)>;
 
 /// How a timestamp is signed and where it goes.
@@ -79,6 +81,8 @@ impl Outgoing {
         let bytes = envelope.to_bytes();
         let head = Head { version: bundle.version, sha256: Digest::of(&bytes), root: root.version };
         let own = fleet.last(&bundle.group)?;
+        // The same bundle once more: who believes it does so already, and a pause waits for nobody's guard.
+        let is_again = own.as_ref().is_some_and(|own| own.head.sha256 == head.sha256);
         let there = self.there(&bundle.group, root)?;
         let version = [&own, &there].into_iter().flatten().map(|last| last.version).max().unwrap_or(0);
         let life = i64::from(self.hours).saturating_mul(HOUR_MS).min(MAX_TIMESTAMP_LIFE_MS);
@@ -104,9 +108,17 @@ impl Outgoing {
         let mut stamped = Envelope::new(Timestamp::PAYLOAD_TYPE, payload);
         stamped.sign(&key);
         let mut documents = roots(fleet, root.version)?;
+        // Whoever has the bundle asks for these.
+        documents.extend(advisory::documents(fleet, bundle)?);
         documents.push((bundle_file(&bundle.group, bundle.version), bytes));
         documents.push((timestamp_file(&bundle.group), stamped.to_bytes()));
-        by_every_member(&documents, bundle, now)?;
+        if is_again {
+            let bytes = stamped.to_bytes();
+            walk::stamp(&bytes, std::slice::from_ref(root), &bundle.group)
+                .map_err(|why| refused(format!("a gateway would refuse the timestamp: it {why}")))?;
+        } else {
+            by_every_member(&documents, bundle, now)?;
+        }
         let published = fleet.published();
         // First the fleet's own copy: a number that may have gone out is never given twice.
         let places: Vec<&Path> = std::iter::once(published.as_path()).chain(self.to.as_deref()).collect();
@@ -120,7 +132,12 @@ impl Outgoing {
     }
 
     /// Says what is current and where it went, and brings it to the broker where that is wanted.
-    pub(super) fn tell(&self, fleet: &Fleet, timestamp: &Timestamp) -> Result<(), Failure> {
+    pub(super) fn tell(
+        &self,
+        fleet: &Fleet,
+        timestamp: &Timestamp,
+        removed: Option<usize>,
+    ) -> Result<(), Failure> {
         let published = fleet.published();
         let Timestamp { group, head, expires, rollout, .. } = timestamp;
         let mut out = out::stdout();
@@ -139,12 +156,34 @@ impl Outgoing {
         if self.push {
             out.finish()?;
             out = out::stdout();
-            let settings = Connection::default().settings(fleet.path())?;
-            for line in super::push::now(fleet, group, &settings)? {
+            for line in self.push(fleet, group, removed)? {
                 out.line(format_args!("{line}"))?;
             }
         }
         Ok(out.finish()?)
+    }
+
+    /// Brings what is published to the broker, where that is wanted; gives what was done, in words.
+    pub(super) fn push(
+        &self,
+        fleet: &Fleet,
+        group: &str,
+        removed: Option<usize>,
+    ) -> Result<Vec<String>, Failure> {
+        if !self.push {
+            return Ok(Vec::new());
+        }
+        super::push::now(fleet, group, &Connection::default().settings(fleet.path())?, removed)
+    }
+
+    /// Whether the broker is told.
+    pub(super) const fn pushes(&self) -> bool {
+        self.push
+    }
+
+    /// Where it is written to beside the fleet's own copy.
+    pub(super) fn to(&self) -> Option<&Path> {
+        self.to.as_deref()
     }
 }
 

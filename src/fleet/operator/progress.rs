@@ -2,7 +2,11 @@
 //! in; counts and a reason to stop out.
 //!
 //! It is to stop when `max(2, 5 %)` of those that tried the bundle have taken it back, or when a member gives no sign
-//! of life for ten minutes after its turn came.
+//! of life for ten minutes after its turn came, or for two heartbeats where the bundle sets longer ones. Whoever may
+//! write at the broker must not be able to stop a roll-out, nor keep one going: only what a gateway's key has signed
+//! counts as a failure, and as a canary's life. What is not signed is named.
+
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -11,8 +15,9 @@ use crate::fleet::documents::{Head, Rollout, Timestamp};
 use crate::fleet::turn::{Turn, turn};
 use crate::time::Wall;
 
-/// How long a member may give no sign of life.
-const SILENT_MS: i64 = 10 * 60 * 1_000;
+const MINUTE_MS: i64 = 60 * 1_000;
+/// How long a member may give no sign of life, at least.
+const SILENT_MS: i64 = 10 * MINUTE_MS;
 /// The fewest failures that stop a roll-out.
 const FEWEST: usize = 2;
 /// One failure in so many that tried it: 5 %.
@@ -21,10 +26,23 @@ const ONE_IN: usize = 20;
 /// A gateway of the group.
 pub(super) struct Member<'a> {
     pub(super) id: &'a str,
-    /// What it reports, and whether that is proven.
-    pub(super) report: Option<(&'a Reported, bool)>,
-    /// Its newest sign of life.
+    /// Its newest report that is proven.
+    pub(super) proven: Option<&'a Reported>,
+    /// What lies there as its report, unproven.
+    pub(super) unproven: Option<&'a Reported>,
+    /// Its newest sign of life, signed or not.
     pub(super) heard: Option<Wall>,
+    /// Its newest one that is signed.
+    pub(super) signed: Option<Wall>,
+}
+
+/// By what a roll-out is judged.
+pub(super) struct Judge<'a> {
+    /// Those that may be silent: somebody knows that they are off.
+    pub(super) except: &'a [String],
+    pub(super) now: Wall,
+    /// The time between two heartbeats, where the bundle sets it.
+    pub(super) heartbeat: Option<Duration>,
 }
 
 /// What a member does about the bundle.
@@ -36,7 +54,7 @@ enum State {
     Claims,
     /// It fetches or tries it.
     UnderWay,
-    /// It has taken it back.
+    /// It has taken it back, and has signed that.
     Failed,
     /// Nothing yet.
     Waits,
@@ -55,7 +73,9 @@ pub(super) struct Share {
     pub(super) claim: usize,
     pub(super) under_way: usize,
     pub(super) failed: Vec<String>,
-    /// Gave no sign of life for ten minutes after their turn.
+    /// Of which it is said that they have taken it back, without a proof: that stops nothing, and somebody is to look.
+    pub(super) failed_unproven: Vec<String>,
+    /// Gave no sign of life for long after their turn.
     pub(super) silent: Vec<String>,
 }
 
@@ -73,8 +93,29 @@ pub(super) struct Progress {
     pub(super) stop: Option<String>,
 }
 
-/// How far the roll-out of a timestamp has come. Those in `except` may be silent: somebody knows that they are off.
-pub(super) fn progress(stamp: &Timestamp, members: &[Member<'_>], except: &[String], now: Wall) -> Progress {
+impl Judge<'_> {
+    /// How long a member may give no sign of life.
+    fn patience(&self) -> i64 {
+        let two =
+            self.heartbeat.map_or(0, |one| i64::try_from(one.as_millis()).unwrap_or(0).saturating_mul(2));
+        two.max(SILENT_MS)
+    }
+
+    /// Whether that was longer ago than a member may be silent.
+    fn is_late(&self, at: Wall) -> bool {
+        self.now.as_millis().saturating_sub(at.as_millis()) > self.patience()
+    }
+
+    fn is_silent(&self, member: &Member<'_>, begun: Option<Wall>, is_canary: bool) -> bool {
+        let heard = if is_canary { member.signed } else { member.heard };
+        begun.is_some_and(|at| self.is_late(at))
+            && heard.is_none_or(|at| self.is_late(at))
+            && !self.except.iter().any(|one| one == member.id)
+    }
+}
+
+/// How far the roll-out of a timestamp has come.
+pub(super) fn progress(stamp: &Timestamp, members: &[Member<'_>], judge: &Judge<'_>) -> Progress {
     let Timestamp { head, rollout, .. } = stamp;
     let mut shares = names(rollout);
     let (mut executed, mut silent) = (0, Vec::new());
@@ -83,7 +124,7 @@ pub(super) fn progress(stamp: &Timestamp, members: &[Member<'_>], except: &[Stri
         let (place, begun) = place(rollout, member.id, stamp.issued_at.0);
         let Some(share) = shares.get_mut(place) else { continue };
         share.members += 1;
-        let state = state(head, member.report);
+        let state = state(head, member);
         match state {
             State::Runs => share.run += 1,
             State::Claims => share.claim += 1,
@@ -94,10 +135,11 @@ pub(super) fn progress(stamp: &Timestamp, members: &[Member<'_>], except: &[Stri
             }
             State::Waits => {}
         }
+        if state != State::Failed && member.unproven.is_some_and(|report| took_back(head, report)) {
+            share.failed_unproven.push(member.id.to_owned());
+        }
         executed += usize::from(matches!(state, State::Runs | State::Failed));
-        let is_late = |at: Wall| now.as_millis().saturating_sub(at.as_millis()) > SILENT_MS;
-        let is_off = begun.is_some_and(is_late) && member.heard.is_none_or(is_late);
-        if is_off && !except.iter().any(|one| one == member.id) {
+        if judge.is_silent(member, begun, place == 0) {
             share.silent.push(member.id.to_owned());
             silent.push(member.id);
         }
@@ -108,7 +150,8 @@ pub(super) fn progress(stamp: &Timestamp, members: &[Member<'_>], except: &[Stri
     } else if silent.is_empty() {
         None
     } else {
-        Some(format!("no sign of life for 10 minutes after their turn: {}", few(&silent)))
+        let minutes = judge.patience() / MINUTE_MS;
+        Some(format!("no sign of life for {minutes} minutes after their turn: {}", few(&silent)))
     };
     shares.retain(|share| share.members > 0 || share.from.is_some());
     Progress {
@@ -151,12 +194,17 @@ fn place(rollout: &Rollout, gateway: &str, signed: Wall) -> (usize, Option<Wall>
     }
 }
 
-fn state(head: &Head, report: Option<(&Reported, bool)>) -> State {
-    let Some((report, proven)) = report else { return State::Waits };
-    // A failure counts without a proof: at worst it makes people look.
-    if report.bad.as_ref().is_some_and(|bad| bad.version == head.version) {
+/// Whether a report says so of the bundle that is current.
+fn took_back(head: &Head, report: &Reported) -> bool {
+    report.bad.as_ref().is_some_and(|bad| bad.version == head.version)
+}
+
+fn state(head: &Head, member: &Member<'_>) -> State {
+    let Some(report) = member.proven.or(member.unproven) else { return State::Waits };
+    if member.proven.is_some_and(|report| took_back(head, report)) {
         return State::Failed;
     }
+    let proven = member.proven.is_some();
     let runs = report.running.is_some_and(|one| one.version == head.version && one.sha256 == head.sha256);
     let word = report.standing.word;
     if word == Word::UnderWay || (word == Word::Fetches && !runs) {
@@ -178,142 +226,4 @@ fn few(names: &[&str]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fleet::documents::reported::{Bad, Running, Standing};
-    use crate::fleet::documents::{Digest, Document as _, SCHEMA, Stamp, Wave};
-
-    const MINUTE: i64 = 60_000;
-    const NOW: i64 = 1_795_000_000_000;
-
-    fn after(minutes: i64) -> Wall {
-        Wall::from_millis(NOW + minutes * MINUTE)
-    }
-
-    fn stamp() -> Timestamp {
-        let wave = |share, minutes| Wave { share, start: Stamp(after(minutes)) };
-        Timestamp {
-            schema: SCHEMA,
-            organisation: "st-anna".to_owned(),
-            group: "icu-3".to_owned(),
-            version: 5,
-            issued_at: Stamp(after(0)),
-            expires: Stamp(after(2_880)),
-            head: Head { version: 8, sha256: Digest::of(b"8"), root: 1 },
-            rollout: Rollout {
-                id: "r-8".to_owned(),
-                canaries: vec!["gw-0".to_owned()],
-                waves: vec![wave(5_000, 60), wave(10_000, 120)],
-                paused: false,
-            },
-        }
-    }
-
-    fn report(word: Word, runs: bool, bad: bool) -> Reported {
-        let text = include_str!("../documents/testdata/reported.json");
-        let running = Running { version: 8, sha256: Digest::of(if runs { b"8" } else { b"7" }) };
-        let bad = bad.then(|| Bad { version: 8, reason: "x".to_owned() });
-        let standing = Standing { word, detail: None };
-        Reported { running: Some(running), bad, standing, ..Reported::read(text.as_bytes()).unwrap() }
-    }
-
-    /// A hundred gateways: the first so many have failed, the next so many run it.
-    fn judged(failed: usize, run: usize, proven: bool) -> Progress {
-        let names: Vec<String> = (0..100).map(|number| format!("gw-{number}")).collect();
-        let (runs, fails) = (report(Word::Current, true, false), report(Word::Failed, false, true));
-        let waits = report(Word::Waits, false, false);
-        let members: Vec<Member<'_>> = names
-            .iter()
-            .enumerate()
-            .map(|(number, id)| {
-                let said = if number < failed {
-                    &fails
-                } else if number < failed + run {
-                    &runs
-                } else {
-                    &waits
-                };
-                Member { id, report: Some((said, proven)), heard: Some(after(5)) }
-            })
-            .collect();
-        progress(&stamp(), &members, &[], after(5))
-    }
-
-    #[test]
-    fn two_failures_and_a_twentieth_stop_it() {
-        for (failed, run, stops) in [
-            (0, 10, false),
-            (1, 0, false),
-            (2, 0, true),
-            (2, 38, true),
-            (2, 39, false),
-            (4, 76, true),
-            (4, 77, false),
-        ] {
-            let progress = judged(failed, run, true);
-            assert_eq!(
-                progress.stop.is_some(),
-                stops,
-                "{failed} of {}: {:?}",
-                progress.executed,
-                progress.stop
-            );
-            assert_eq!((progress.failures, progress.executed), (failed, failed + run));
-        }
-        assert!(judged(8, 0, true).stop.unwrap().ends_with("gw-3, gw-4 and 3 more"));
-        // What nothing proves does not count for the bundle, only against it.
-        assert_eq!(judged(2, 39, false).executed, 2);
-        assert!(judged(2, 39, false).stop.is_some());
-    }
-
-    #[test]
-    fn each_share_counts_its_own() {
-        let progress = judged(1, 99, true);
-        let shares: Vec<(&str, usize, usize)> =
-            progress.shares.iter().map(|share| (share.name.as_str(), share.members, share.run)).collect();
-        let [("canaries", 1, 0), ("50 %", half, run), ("100 %", rest, others)] = shares[..] else {
-            panic!("{shares:?}")
-        };
-        assert_eq!((half, rest, half + rest), (run, others, 99));
-        assert!((30..70).contains(&half), "{half}");
-        assert_eq!(progress.shares[0].failed, ["gw-0"]);
-    }
-
-    #[test]
-    fn a_member_that_is_silent_after_its_turn_stops_it() {
-        let waits = report(Word::Waits, false, false);
-        let judged = |id: &str, heard: Option<i64>, now: i64, paused: bool, except: &[String]| {
-            let member = Member { id, report: Some((&waits, true)), heard: heard.map(after) };
-            let mut stamp = stamp();
-            stamp.rollout.paused = paused;
-            progress(&stamp, &[member], except, after(now)).stop
-        };
-        // A canary's turn is when it was signed.
-        assert_eq!(judged("gw-0", None, 10, false, &[]), None);
-        assert!(judged("gw-0", None, 11, false, &[]).unwrap().contains("gw-0"));
-        assert_eq!(judged("gw-0", Some(1), 11, false, &[]), None);
-        assert!(judged("gw-0", Some(0), 11, false, &[]).is_some());
-        assert_eq!(judged("gw-0", None, 11, false, &["gw-0".to_owned()]), None);
-        // Of the others it is the start of their wave: silence before that is nothing new.
-        let other = (1..)
-            .map(|number| format!("gw-{number}"))
-            .find(|id| place(&stamp().rollout, id, after(0)).0 == 1);
-        let other = other.unwrap();
-        assert_eq!(judged(&other, None, 70, false, &[]), None);
-        assert!(judged(&other, None, 71, false, &[]).is_some());
-        assert_eq!(judged(&other, None, 71, true, &[]), None, "its turn has not come");
-    }
-
-    #[test]
-    fn a_trial_is_under_way_until_it_is_over() {
-        let head = stamp().head;
-        let state = |word, runs, bad| state(&head, Some((&report(word, runs, bad), true)));
-        assert_eq!(state(Word::UnderWay, true, false), State::UnderWay);
-        assert_eq!(state(Word::Fetches, false, false), State::UnderWay);
-        assert_eq!(state(Word::Current, true, false), State::Runs);
-        assert_eq!(state(Word::Stale, true, false), State::Runs);
-        assert_eq!(state(Word::Current, true, true), State::Failed);
-        assert_eq!(state(Word::Waits, false, false), State::Waits);
-        assert_eq!(super::state(&head, None), State::Waits);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Whether a report is a gateway's own: its certificate comes from the authority, names it, and its key has signed.
+//! Whether a document is a gateway's own: its certificate comes from the authority, names it, and its key has signed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use x509_cert::der::Decode as _;
 
 use super::refused;
 use crate::cli::exit::Failure;
-use crate::fleet::documents::reported::{ReportKey, Reported};
+use crate::fleet::documents::own::{self, Own, OwnKey};
 use crate::time::Wall;
 
 /// Whose certificates gateways have.
@@ -35,23 +35,23 @@ impl Authorities {
         verifier.build().map(Self).map_err(|error| unusable(error.to_string()))
     }
 
-    /// Proves that a gateway has signed a report; the error is in words.
-    pub(super) fn prove(&self, bytes: &[u8], report: &Reported, now: Wall) -> Result<(), String> {
-        let chain = report.chain().ok_or("its certificate is not base64")?;
+    /// Proves that the gateway that a document names has signed it; the error is in words.
+    pub(super) fn prove<D: Own>(&self, bytes: &[u8], document: &D, now: Wall) -> Result<(), String> {
+        let chain = document.chain().ok_or("its certificate is not base64")?;
         let chain: Vec<CertificateDer<'_>> = chain.into_iter().map(CertificateDer::from).collect();
-        let Some((own, others)) = chain.split_first() else {
+        let Some((leaf, others)) = chain.split_first() else {
             return Err("it carries no certificate".to_owned());
         };
         let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
         self.0
-            .verify_client_cert(own, others, UnixTime::since_unix_epoch(now))
+            .verify_client_cert(leaf, others, UnixTime::since_unix_epoch(now))
             .map_err(|error| format!("its certificate is not good: {error}"))?;
-        let name = common_name(own).unwrap_or_default();
-        if name != report.gateway {
+        let name = common_name(leaf).unwrap_or_default();
+        if name != document.whose().0 {
             return Err(format!("its certificate is of {name:?}"));
         }
-        let key = ReportKey::of_certificate(own).map_err(|fault| fault.to_string())?;
-        Reported::verify(bytes, &key).map(drop).map_err(|fault| fault.to_string())
+        let key = OwnKey::of_certificate(leaf).map_err(|fault| fault.to_string())?;
+        own::verify::<D>(bytes, &key).map(drop).map_err(|fault| fault.to_string())
     }
 }
 

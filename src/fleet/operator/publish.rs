@@ -11,7 +11,7 @@ use super::outgoing::Outgoing;
 use super::waves::{self, Plan};
 use super::{Yes, guard, refused};
 use crate::cli::exit::Failure;
-use crate::fleet::documents::{Bundle, Role, RoleKind, Root};
+use crate::fleet::documents::{Bundle, Digest, Role, RoleKind, Root};
 use crate::fleet::dsse::Envelope;
 use crate::time::Wall;
 
@@ -71,7 +71,7 @@ impl Release {
         plan: &Plan<'_>,
         first: impl FnOnce(&Bundle) -> Result<Vec<String>, Failure>,
     ) -> Result<(), Failure> {
-        let fleet = Fleet::open(&self.folder)?;
+        let fleet = Fleet::open_to_write(&self.folder, "publish")?;
         let root = fleet.root()?;
         let group = &self.group;
         let version = self.version.or(fleet.newest(group)?).ok_or_else(|| {
@@ -87,17 +87,34 @@ impl Release {
             )));
         }
         let now = self.outgoing.now()?.wall;
+        let last = fleet.last(group)?.filter(|last| last.head.version == version);
+        if last.as_ref().is_some_and(|last| last.head.sha256 != Digest::of(&envelope.to_bytes())) {
+            return Err(refused(format!(
+                "bundle-{version}.json is not the bundle that was published: bring it back from {}",
+                fleet.published().display()
+            )));
+        }
+        // The same one again is not held up by a register that has changed since.
+        if last.is_none() {
+            guard::valid(&bundle, group, &fleet)?;
+        }
         self.judge(&fleet, &root, (&envelope, &bundle), now)?;
+        if last.is_none() {
+            self.leaving(&fleet, &bundle)?;
+        }
         if let Some(stranger) = plan.canaries.iter().find(|canary| !bundle.members.contains(canary)) {
             return Err(refused(format!("canary {stranger:?} is no member of bundle {version}")));
         }
-        let last = fleet.last(group)?.filter(|last| last.head.version == version);
-        let rollout = match last {
+        let is_new = !plan.canaries.is_empty() || !plan.shares.is_empty();
+        if is_new && !plan.paused && last.as_ref().is_some_and(|last| last.rollout.paused) {
+            return Err(refused(format!(
+                "the roll-out of bundle {version} of {group} is paused: use `rollout resume` to go on; a new plan must \
+                 not end a pause"
+            )));
+        }
+        let rollout = match &last {
             // The same bundle once more: whoever had his turn keeps it.
-            Some(last) if plan.canaries.is_empty() && plan.shares.is_empty() => {
-                let paused = plan.paused || last.rollout.paused;
-                waves::again(last.rollout, last.issued_at.0, now, paused)
-            }
+            Some(last) if !is_new => waves::again(last, now, plan.paused || last.rollout.paused),
             Some(_) | None => {
                 let named = if plan.canaries.is_empty() { first(&bundle)? } else { plan.canaries.to_vec() };
                 let plan = Plan { canaries: &named, ..plan.clone() };
@@ -105,7 +122,14 @@ impl Release {
             }
         };
         let timestamp = self.outgoing.release(&fleet, &root, (&envelope, &bundle), rollout)?;
-        self.outgoing.tell(&fleet, &timestamp)
+        self.outgoing.tell(&fleet, &timestamp, self.yes.remove)
+    }
+
+    /// What a bundle that was not published yet takes away.
+    fn leaving(&self, fleet: &Fleet, bundle: &Bundle) -> Result<(), Failure> {
+        guard::transfers(bundle, fleet, self.yes.transfer)?;
+        let diff = super::diff::diff(fleet.last_bundle(&self.group)?.as_ref(), bundle);
+        guard::removal(&diff, self.yes.remove)
     }
 
     /// Mistakes that are caught before a gateway sees them.
@@ -116,7 +140,6 @@ impl Release {
         (envelope, bundle): (&Envelope, &Bundle),
         now: Wall,
     ) -> Result<(), Failure> {
-        guard::valid(bundle, &self.group, fleet)?;
         let Role { keys, threshold } = root.role(RoleKind::Config);
         let have = envelope.signers(keys).len();
         if have < *threshold {
@@ -148,7 +171,6 @@ impl Release {
                 bundle.version, bundle.not_before.0
             )));
         }
-        let diff = super::diff::diff(fleet.last_bundle(&self.group)?.as_ref(), bundle);
-        guard::removal(&diff, self.yes.remove)
+        Ok(())
     }
 }

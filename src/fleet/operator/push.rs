@@ -1,22 +1,28 @@
 //! `wardline-fleet push`: what is published goes to the broker, where the gateways fetch it.
 //!
 //! Roots first, then the bundle, and the timestamp only when the broker has given both back: no gateway can hear of
-//! a bundle that is not there. What never happens: something is pushed that a member would refuse, or that is older
-//! than what the broker has by the word of our own keys.
+//! a bundle that is not there. What never happens: a bundle is pushed that a member would refuse, or something that is
+//! older than what the broker has by the word of our own keys.
+//!
+//! The bundle that the broker has already is not judged again: a pause and a renewal go out whatever has changed in the
+//! register since. Roots go out alone where the newest one no longer covers the bundle: a key that was lost must not
+//! count until the next bundle is signed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::advisory;
 use super::broker::{self, Broker, Connection, Settings};
 use super::folder::Fleet;
 use super::outgoing::{self, Documents};
+use super::plain::plain;
 use super::walk::{self, bundle_file, timestamp_file};
 use super::{PROGRAM, Yes, diff, guard, now as at_moment, refused};
 use crate::cli::exit::Failure;
 use crate::cli::out;
-use crate::fleet::documents::{Bundle, Digest, Document as _, Role, RoleKind, Root, Timestamp};
+use crate::fleet::documents::{Bundle, Digest, Document as _, Head, Role, RoleKind, Root, Timestamp};
 use crate::fleet::dsse::Envelope;
 use crate::fleet::topics::{self, Topic, What};
 
@@ -25,8 +31,8 @@ use crate::fleet::topics::{self, Topic, What};
 #[command(after_help = format!("Examples:\n  \
     wardline-fleet push --group icu-3 /srv/fleet\n  \
     wardline-fleet push --group icu-3 --host 10.0.0.5 --port 8883 /srv/fleet\n\n{}\n\n\
-    Our certificate needs write access to c/v1/ORGANISATION/root/# and c/v1/ORGANISATION/g/GROUP/#, and read access to \
-    c/v1/ORGANISATION/#.", broker::HELP))]
+    Our certificate needs write access to c/v1/ORGANISATION/root/#, c/v1/ORGANISATION/g/GROUP/# and \
+    c/v1/ORGANISATION/advisory/#, and read access to c/v1/ORGANISATION/#.", broker::HELP))]
 pub(super) struct Push {
     /// The group: a ward.
     #[arg(long, value_name = "G")]
@@ -43,7 +49,7 @@ impl Push {
     pub(super) fn run(self) -> Result<(), Failure> {
         let fleet = Fleet::open(&self.folder)?;
         let settings = self.connection.settings(fleet.path())?;
-        let lines = Load::of(&fleet, &self.group)?.push(&settings, &self.yes)?;
+        let lines = Load::of(&fleet, &self.group)?.push(&fleet, &settings, &Said::By(&self.yes))?;
         let mut out = out::stdout();
         for line in lines {
             out.line(format_args!("{line}"))?;
@@ -52,12 +58,43 @@ impl Push {
     }
 }
 
-/// Pushes what was published just now: every guard was asked then. Gives what was done, in words.
-pub(super) fn now(fleet: &Fleet, group: &str, settings: &Settings) -> Result<Vec<String>, Failure> {
-    Load::of(fleet, group)?.push(settings, &Yes { remove: None, expires_soon: true })
+/// Pushes what was published just now: every guard was asked then, and so many devices may go. Gives what was done, in
+/// words.
+pub(super) fn now(
+    fleet: &Fleet,
+    group: &str,
+    settings: &Settings,
+    removed: Option<usize>,
+) -> Result<Vec<String>, Failure> {
+    Load::of(fleet, group)?.push(fleet, settings, &Said::Before(removed))
 }
 
-/// What is to be at the broker.
+/// What would be a mistake, were it not said.
+enum Said<'a> {
+    /// To this command.
+    By(&'a Yes),
+    /// When it was published just now: so many devices were to go at most.
+    Before(Option<usize>),
+}
+
+impl Said<'_> {
+    /// How many devices are said to be removed, when so many are.
+    fn removed(&self, count: usize) -> Option<usize> {
+        match self {
+            Self::By(yes) => yes.remove,
+            Self::Before(most) => most.map(|most| if count <= most { count } else { most }),
+        }
+    }
+
+    const fn may_expire_soon(&self) -> bool {
+        match self {
+            Self::By(yes) => yes.expires_soon,
+            Self::Before(_) => true,
+        }
+    }
+}
+
+/// What is to be at the broker: every root, the bundle, the timestamp, in this order.
 struct Load {
     organisation: String,
     roots: Vec<Root>,
@@ -67,7 +104,7 @@ struct Load {
 }
 
 impl Load {
-    /// What is published of a group, as every member believes it.
+    /// What is published of a group.
     fn of(fleet: &Fleet, group: &str) -> Result<Self, Failure> {
         let roots = fleet.roots()?;
         let timestamp = fleet.last(group)?.ok_or_else(|| {
@@ -81,36 +118,54 @@ impl Load {
         let mut documents = outgoing::roots(fleet, newest)?;
         let file = bundle_file(group, timestamp.head.version);
         let bytes = read(&file, Bundle::CAP)?;
+        if Digest::of(&bytes) != timestamp.head.sha256 {
+            return Err(refused(format!(
+                "{file} is not the bundle that timestamp {} names: bring it back from a copy of the folder",
+                timestamp.version
+            )));
+        }
         let bundle = opened(&bytes).ok_or_else(|| refused(format!("{file} holds no bundle")))?.1;
+        documents.extend(advisory::documents(fleet, &bundle)?);
         documents.push((file, bytes));
         let file = timestamp_file(group);
         documents.push((file.clone(), read(&file, Timestamp::CAP)?));
-        guard::valid(&bundle, group, fleet)?;
-        outgoing::by_every_member(&documents, &bundle, at_moment(None)?)?;
         let organisation = fleet.register().organisation.clone();
         Ok(Self { organisation, roots, timestamp, bundle, documents })
     }
 
-    fn push(&self, settings: &Settings, yes: &Yes) -> Result<Vec<String>, Failure> {
+    fn push(&self, fleet: &Fleet, settings: &Settings, said: &Said<'_>) -> Result<Vec<String>, Failure> {
         let group = &self.bundle.group;
         let mut broker = Broker::connect(settings)?;
-        let retained = broker.retained(&[
+        let mut filters = vec![
             topics::every_root(&self.organisation),
             topics::every_bundle(&self.organisation, group),
             self.topic(&timestamp_file(group))?,
-        ])?;
-        self.judge(&retained, yes)?;
+        ];
+        for digest in &self.bundle.advisories {
+            filters.push(self.topic(&advisory::advisory_file(*digest))?);
+        }
+        let retained = broker.retained(&filters)?;
+        let before = self.judge(&retained)?;
+        let is_again = before.as_ref().is_some_and(|head| head.sha256 == self.timestamp.head.sha256);
+        let going = self.going(is_again);
+        if !is_again && going.len() == self.documents.len() {
+            self.first_time(fleet, (before, &retained), said)?;
+        }
         let mut missing = Vec::new();
-        for (file, bytes) in &self.documents {
+        for (file, bytes) in &going {
             let topic = self.topic(file)?;
             if retained.get(&topic) != Some(bytes) {
                 missing.push((topic, bytes));
             }
         }
+        let held = self.held(&going);
         if missing.is_empty() {
-            return Ok(vec![format!("the broker has all of {group} already: nothing to do")]);
+            let all = held.unwrap_or_else(|| format!("the broker has all of {group} already: nothing to do"));
+            return Ok(vec![all]);
         }
-        self.expiry(yes)?;
+        if going.iter().any(|(file, _)| **file == timestamp_file(group)) {
+            self.expiry(said.may_expire_soon() || is_again)?;
+        }
         let mut lines = Vec::new();
         // The documents are in this order: the timestamp is the last, and goes when the others were given back.
         for (topic, bytes) in missing {
@@ -119,8 +174,63 @@ impl Load {
             lines.push(format!("pushed {topic}"));
         }
         let (version, until) = (self.bundle.version, self.timestamp.expires.0);
-        lines.push(format!("bundle {version} of {group} is at the broker, current until {until}"));
+        lines.push(held.unwrap_or_else(|| {
+            let paused = if self.timestamp.rollout.paused { ", paused" } else { "" };
+            format!("bundle {version} of {group} is at the broker{paused}, current until {until}")
+        }));
         Ok(lines)
+    }
+
+    /// What goes out of it: the bundle only when the newest root covers it, the timestamp when gateways have the bundle
+    /// or get it. `is_again`: the broker has the same bundle already.
+    fn going(&self, is_again: bool) -> Vec<(&String, &Vec<u8>)> {
+        let Some(root) = self.roots.last() else { return Vec::new() };
+        let is_ours = |file: &str, kind| {
+            self.documents.iter().any(|(name, bytes)| name == file && is_signed(bytes, root, kind))
+        };
+        let bundle = bundle_file(&self.bundle.group, self.bundle.version);
+        let stamp = timestamp_file(&self.bundle.group);
+        let has_bundle = is_ours(&bundle, RoleKind::Config);
+        let has_stamp = is_ours(&stamp, RoleKind::Timestamp) && (has_bundle || is_again);
+        let goes = |file: &String| {
+            if *file == bundle { has_bundle && has_stamp } else { *file != stamp || has_stamp }
+        };
+        self.documents.iter().filter(|(file, _)| goes(file)).map(|(file, bytes)| (file, bytes)).collect()
+    }
+
+    /// What does not go out, and the way on.
+    fn held(&self, going: &[(&String, &Vec<u8>)]) -> Option<String> {
+        let (group, version) = (&self.bundle.group, self.bundle.version);
+        let root = self.roots.last().map_or(0, |root| root.version);
+        let goes = |file: String| going.iter().any(|(name, _)| **name == file);
+        match (goes(bundle_file(group, version)), goes(timestamp_file(group))) {
+            (true, true) => None,
+            (_, true) => Some(format!(
+                "bundle {version} of {group} has too few signatures under root {root}: only roots and timestamp went to \
+                 the broker; `bundle new`, sign, countersign and publish come next"
+            )),
+            (_, false) => Some(format!(
+                "roots alone went to the broker: bundle {version} of {group} or its timestamp is not signed by keys of \
+                 root {root}; `publish` signs the timestamp anew, and a bundle with too few signatures needs `bundle \
+                 new`, sign and countersign before"
+            )),
+        }
+    }
+
+    /// What is asked of a bundle that the broker has not got yet.
+    fn first_time(
+        &self,
+        fleet: &Fleet,
+        (before, retained): (Option<Head>, &BTreeMap<String, Vec<u8>>),
+        said: &Said<'_>,
+    ) -> Result<(), Failure> {
+        guard::valid(&self.bundle, &self.bundle.group, fleet)?;
+        outgoing::by_every_member(&self.documents, &self.bundle, at_moment(None)?)?;
+        let Some(head) = before else { return Ok(()) };
+        let was = retained.values().find(|bytes| Digest::of(bytes) == head.sha256);
+        let was = was.and_then(|bytes| opened(bytes)).map(|(_, bundle)| bundle);
+        let diff = diff::diff(was.as_ref(), &self.bundle);
+        guard::removal(&diff, said.removed(diff.removed.len()))
     }
 
     fn topic(&self, file: &str) -> Result<String, Failure> {
@@ -131,8 +241,8 @@ impl Load {
     }
 
     /// Whether what the broker has may be followed by this. What our keys have not signed there says nothing, and
-    /// is replaced.
-    fn judge(&self, retained: &BTreeMap<String, Vec<u8>>, yes: &Yes) -> Result<(), Failure> {
+    /// is replaced. Gives the bundle that is current there.
+    fn judge(&self, retained: &BTreeMap<String, Vec<u8>>) -> Result<Option<Head>, Failure> {
         let mut before = None;
         for (topic, bytes) in retained {
             let Some(topic) = Topic::read(topic) else { continue };
@@ -149,17 +259,25 @@ impl Load {
                     Err(why) => remark(&format!("the timestamp at the broker {why}")),
                 },
                 What::Bundle { version, .. } => self.beside_bundle(*version, bytes)?,
-                What::Reported { .. } => {}
+                // Its name is its digest: another content is replaced.
+                What::Advisory(_) | What::Reported { .. } | What::Inventory { .. } => {}
             }
         }
-        let Some(head) = before.map(|there| there.head) else { return Ok(()) };
-        let was = retained.values().find(|bytes| Digest::of(bytes) == head.sha256);
-        let was = was.and_then(|bytes| opened(bytes)).map(|(_, bundle)| bundle);
-        guard::removal(&diff::diff(was.as_ref(), &self.bundle), yes.remove)
+        Ok(before.map(|there| there.head))
     }
 
-    fn expiry(&self, yes: &Yes) -> Result<(), Failure> {
-        let (now, soon) = (at_moment(None)?.wall, yes.expires_soon);
+    fn expiry(&self, soon: bool) -> Result<(), Failure> {
+        let now = at_moment(None)?.wall;
+        if self.timestamp.expires.0 <= now {
+            return Err(refused(format!(
+                "timestamp {} of {} expired at {}: no gateway would take it; `publish` signs it anew",
+                self.timestamp.version, self.timestamp.group, self.timestamp.expires.0
+            )));
+        }
+        // Who has begun goes on, and nobody begins: of a pause nothing more is asked.
+        if self.timestamp.rollout.paused {
+            return Ok(());
+        }
         if let Some(root) = self.roots.last() {
             let what = format!("root {}", root.version);
             guard::expiry(&what, root.expires, now, soon, "`root new`, and the root keys sign it")?;
@@ -223,6 +341,7 @@ impl Load {
 }
 
 fn remark(what: &str) {
+    let what = plain(what);
     out::remark_of(PROGRAM, format_args!("{what}: it is not believed; look for who wrote it there"));
 }
 

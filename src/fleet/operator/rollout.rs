@@ -4,24 +4,23 @@
 //! `status` prints one object of the shape of `progress::Progress`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::broker::{self, Broker, Connection};
-use super::draft::{self, Head};
-use super::folder::{Fleet, read_text};
+use super::folder::Fleet;
 use super::outgoing::Outgoing;
-use super::progress::{Member, Progress, progress};
+use super::progress::{Judge, Member, Progress, progress};
 use super::proof::Authorities;
 use super::publish::Release;
-use super::view::{Known, Sight, View};
+use super::restore::Abort;
+use super::view::{Sight, View};
 use super::waves::{self, Plan};
-use super::{PROGRAM, after_days, at, refused};
+use super::{PROGRAM, refused};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{self, Colour};
-use crate::fleet::documents::{Digest, Stamp, Timestamp};
-use crate::host::atomic_file;
-use crate::time::Wall;
+use crate::fleet::documents::{Bundle, Digest, Role, RoleKind, Timestamp};
 
 const ORDER: &str = "Example, in this order:\n  \
     wardline-fleet rollout start --group icu-3 --canary gw-1 --push /srv/fleet\n  \
@@ -72,27 +71,14 @@ struct Start {
 
 #[derive(Debug, Args)]
 #[command(after_help = ORDER)]
-struct Change {
+pub(super) struct Change {
     /// The group: a ward.
     #[arg(long, value_name = "G")]
-    group: String,
+    pub(super) group: String,
     #[command(flatten)]
-    outgoing: Outgoing,
+    pub(super) outgoing: Outgoing,
     /// The fleet's folder.
-    folder: PathBuf,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  wardline-fleet rollout abort --group icu-3 --restore --push /srv/fleet\n\n\
-    Gateways take no older bundle: the content before comes back as a new bundle, signed like any other."
-)]
-struct Abort {
-    #[command(flatten)]
-    change: Change,
-    /// Write the content of the bundle before as the next draft.
-    #[arg(long)]
-    restore: bool,
+    pub(super) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -100,7 +86,8 @@ struct Abort {
     wardline-fleet rollout status --group icu-3 /srv/fleet\n  \
     wardline-fleet rollout status --group icu-3 --guard --passphrase-file /run/fleet/online.toml /srv/fleet    every minute, by a timer\n\n\
     With --guard it signs a pause and pushes it when 2 gateways and 5 % of those that tried the bundle have taken it \
-    back, or when one gives no sign of life for 10 minutes after its turn; it ends with 6 then.\n\n{}", broker::HELP))]
+    back, or when one gives no sign of life for 10 minutes (or two of the bundle's heartbeats) after its turn; it ends \
+    with 6 then. Only what a gateway's key has signed counts as taken back, and as a canary's life.\n\n{}", broker::HELP))]
 struct Status {
     #[command(flatten)]
     change: Change,
@@ -142,7 +129,7 @@ impl Start {
 }
 
 impl Change {
-    fn last(&self, fleet: &Fleet) -> Result<Timestamp, Failure> {
+    pub(super) fn last(&self, fleet: &Fleet) -> Result<Timestamp, Failure> {
         let group = &self.group;
         fleet.last(group)?.ok_or_else(|| {
             refused(format!("nothing of {group} is published yet: `rollout start` is the first step"))
@@ -150,21 +137,32 @@ impl Change {
     }
 
     fn run(&self, pause: bool) -> Result<(), Failure> {
-        let fleet = Fleet::open(&self.folder)?;
+        let what = if pause { "rollout pause" } else { "rollout resume" };
+        let fleet = Fleet::open_to_write(&self.folder, what)?;
         let last = self.last(&fleet)?;
-        if last.rollout.paused == pause {
-            let word = if pause { "is paused already" } else { "is not paused" };
+        if last.rollout.paused != pause {
+            let timestamp = self.sign(&fleet, &last, pause)?;
+            return self.outgoing.tell(&fleet, &timestamp, None);
+        }
+        let word = if pause { "is paused already" } else { "is not paused" };
+        let what = format!("the roll-out of bundle {} of {} {word}", last.head.version, self.group);
+        if !self.outgoing.pushes() {
             return Err(refused(format!(
-                "the roll-out of bundle {} of {} {word}: nothing was signed; `publish` signs it anew as it is",
-                last.head.version, self.group
+                "{what}: nothing was signed; `publish` signs it anew as it is, and --push or `push` tells the broker, \
+                 which may not know it yet"
             )));
         }
-        let timestamp = self.sign(&fleet, last, pause)?;
-        self.outgoing.tell(&fleet, &timestamp)
+        // It may have been signed without the broker's knowing.
+        let mut out = out::stdout();
+        out.line(format_args!("{what}: nothing was signed"))?;
+        for line in self.outgoing.push(&fleet, &self.group, None)? {
+            out.line(format_args!("{line}"))?;
+        }
+        Ok(out.finish()?)
     }
 
     /// The last roll-out again.
-    fn sign(&self, fleet: &Fleet, last: Timestamp, paused: bool) -> Result<Timestamp, Failure> {
+    pub(super) fn sign(&self, fleet: &Fleet, last: &Timestamp, paused: bool) -> Result<Timestamp, Failure> {
         let root = fleet.root()?;
         let (envelope, bundle) = fleet.bundle(&self.group, last.head.version)?;
         if Digest::of(&envelope.to_bytes()) != last.head.sha256 {
@@ -175,101 +173,18 @@ impl Change {
             )));
         }
         let now = self.outgoing.now()?.wall;
-        let rollout = waves::again(last.rollout, last.issued_at.0, now, paused);
+        let Role { keys, threshold } = root.role(RoleKind::Config);
+        let have = envelope.signers(keys).len();
+        // A pause needs no more than the online key: least of all when another key was lost.
+        if !paused && have < *threshold {
+            return Err(refused(format!(
+                "bundle {} of {} is signed by {have} of the {threshold} config keys that root {} wants: gateways would not \
+                 take it; `bundle new`, sign, countersign and publish come next",
+                last.head.version, self.group, root.version
+            )));
+        }
+        let rollout = waves::again(last, now, paused);
         self.outgoing.release(fleet, &root, (&envelope, &bundle), rollout)
-    }
-}
-
-impl Abort {
-    fn run(self) -> Result<(), Failure> {
-        let Self { change, restore } = self;
-        let fleet = Fleet::open(&change.folder)?;
-        let last = change.last(&fleet)?;
-        let (group, version) = (change.group.clone(), last.head.version);
-        let draft = if restore {
-            Some(restored(&fleet, &group, version, change.outgoing.now()?.wall)?)
-        } else {
-            None
-        };
-        // What is paused stays so: nothing has to be signed for that.
-        if !last.rollout.paused {
-            let timestamp = change.sign(&fleet, last, true)?;
-            change.outgoing.tell(&fleet, &timestamp)?;
-        }
-        let mut out = out::stdout();
-        let folder = change.folder.display();
-        out.line(format_args!(
-            "the roll-out of bundle {version} of {group} is stopped: nobody begins; who runs it goes on"
-        ))?;
-        match draft {
-            Some(draft) => {
-                let file = fleet.draft_file(&group)?;
-                draft.write(&fleet, &group)?;
-                out.line(format_args!(
-                    "{} has the content of bundle {} as bundle {}; next: bundle diff, sign, countersign, rollout start",
-                    file.display(),
-                    draft.from,
-                    draft.version
-                ))?;
-            }
-            None => out.line(format_args!(
-                "the content before comes back as a new bundle: wardline-fleet rollout abort --group {group} --restore {folder}"
-            ))?,
-        }
-        Ok(out.finish()?)
-    }
-}
-
-/// A draft of the content before.
-struct Restored {
-    from: u64,
-    version: u64,
-    text: String,
-    /// The draft of what is stopped.
-    old: Option<String>,
-}
-
-fn restored(fleet: &Fleet, group: &str, stopped: u64, now: Wall) -> Result<Restored, Failure> {
-    let before = (1..stopped).rev().find(|version| {
-        let file = super::walk::bundle_file(group, *version);
-        fleet.published().join(file).exists()
-    });
-    let from = before.ok_or_else(|| {
-        refused(format!(
-            "no bundle of {group} was published before {stopped}: there is no content to come back"
-        ))
-    })?;
-    let (_, bundle) = fleet.bundle(group, from)?;
-    let newest = fleet.newest(group)?.unwrap_or(stopped).max(stopped);
-    let old = read_text(&fleet.draft_file(group)?)?;
-    if let Some(old) = &old {
-        let version = draft::read(old, &fleet.register().organisation).map(|draft| draft.version);
-        if !version.is_ok_and(|version| version <= newest) {
-            return Err(refused(
-                "the draft is not signed yet: sign it or remove it first; nothing is overwritten",
-            ));
-        }
-    }
-    let version = newest.saturating_add(1);
-    let head = Head {
-        group,
-        version,
-        members: &bundle.members,
-        not_before: Stamp(now),
-        expires: after_days(now, super::bundle::LIFE_DAYS),
-    };
-    let text = draft::restored(&bundle, &head).map_err(refused)?;
-    Ok(Restored { from, version, text, old })
-}
-
-impl Restored {
-    fn write(&self, fleet: &Fleet, group: &str) -> Result<(), Failure> {
-        let file = fleet.draft_file(group)?;
-        if let Some(old) = &self.old {
-            let kept = file.with_file_name(format!("draft-before-{}.toml", self.version));
-            atomic_file::write(&kept, old.as_bytes()).map_err(at)?;
-        }
-        atomic_file::write(&file, self.text.as_bytes()).map_err(at)
     }
 }
 
@@ -278,9 +193,10 @@ impl Status {
         let Self { change, connection, guard, except, json } = self;
         let fleet = Fleet::open(&change.folder)?;
         let last = change.last(&fleet)?;
-        let members = fleet.bundle(&change.group, last.head.version)?.1.members;
+        let bundle = fleet.bundle(&change.group, last.head.version)?.1;
+        let members = &bundle.members;
         let settings = connection.settings(fleet.path())?;
-        let authorities = Authorities::read(&settings.gateway_authorities)?;
+        let authorities = Authorities::read(settings.of_gateways())?;
         let organisation = &fleet.register().organisation;
         let mut broker = Broker::connect(&settings)?;
         let retained = broker.retained(&View::filters(organisation))?;
@@ -291,27 +207,34 @@ impl Status {
         for (topic, bytes) in &retained {
             view.take(topic, bytes, &Sight { is_live: false, now, prove: &prove });
         }
+        let unheard = |id| Member { id, proven: None, unproven: None, heard: None, signed: None };
         let members: Vec<Member<'_>> = members
             .iter()
-            .map(|id| {
-                let known = view.of(id);
-                let (report, heard) = (known.and_then(Known::report), known.and_then(Known::heard));
-                Member { id, report, heard }
-            })
+            .map(|id| view.of(id).map_or_else(|| unheard(id), |known| known.member(id)))
             .collect();
-        let progress = progress(&last, &members, &except, now);
+        let progress =
+            progress(&last, &members, &Judge { except: &except, now, heartbeat: heartbeat(&bundle) });
         tell(&progress, json)?;
         let Some(why) = progress.stop.filter(|_| guard) else { return Ok(()) };
         out::remark_of(PROGRAM, format_args!("{why}: the roll-out is paused"));
-        if !last.rollout.paused {
-            change.sign(&fleet, last, true)?;
+        // Not held while it looked: somebody may have paused it, or gone on to another bundle, meanwhile.
+        let fleet = Fleet::open_to_write(&change.folder, "rollout status --guard")?;
+        let now_last = change.last(&fleet)?;
+        if now_last.head == last.head && !now_last.rollout.paused {
+            change.sign(&fleet, &now_last, true)?;
         }
         // Also what was paused before: the broker may not have been told.
-        for line in super::push::now(&fleet, &change.group, &settings)? {
+        for line in super::push::now(&fleet, &change.group, &settings, None)? {
             out::remark_of(PROGRAM, format_args!("{line}"));
         }
         Err(Failure::silent(Exit::Refused))
     }
+}
+
+/// The time between two heartbeats, where the bundle sets it.
+fn heartbeat(bundle: &Bundle) -> Option<Duration> {
+    let written = bundle.settings.0.get("uplink")?.get("heartbeat")?.as_str()?;
+    crate::config::duration(written).ok()
 }
 
 fn tell(progress: &Progress, json: bool) -> Result<(), Failure> {
@@ -330,7 +253,12 @@ fn tell(progress: &Progress, json: bool) -> Result<(), Failure> {
                 parts.push(format!("{count} {word}"));
             }
         }
-        for (names, word) in [(&share.failed, "took it back"), (&share.silent, "silent")] {
+        let names = [
+            (&share.failed, "took it back"),
+            (&share.failed_unproven, "said to have taken it back, without a proof: look there"),
+            (&share.silent, "silent"),
+        ];
+        for (names, word) in names {
             if !names.is_empty() {
                 parts.push(out.paint(Colour::Bad, &format!("{word}: {}", names.join(", "))));
             }

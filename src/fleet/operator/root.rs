@@ -9,11 +9,12 @@ use clap::{Args, Subcommand};
 
 use super::folder::{Fleet, KEYS};
 use super::passphrase::Passphrases;
+use super::read::Read;
 use super::walk::{self, root_file};
 use super::{PassphraseFile, Signer, after_days, at, keyfile, now, refused};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out;
-use crate::fleet::documents::{Document as _, Role, RoleKind, Root};
+use crate::fleet::documents::{Digest, Document as _, Role, RoleKind, Root};
 use crate::fleet::dsse::Envelope;
 use crate::fleet::key::PublicKey;
 use crate::host::atomic_file;
@@ -28,7 +29,8 @@ const PREFIX: usize = 8;
     wardline-fleet root new --make config --drop 3f2a90c1 /srv/fleet\n  \
     wardline-fleet root sign --key root-1 /srv/fleet\n  \
     wardline-fleet root sign --key /media/card/root-2.pem /srv/fleet\n  \
-    wardline-fleet publish --group icu-3 --push /srv/fleet    for every group\n\n\
+    wardline-fleet push --group icu-3 /srv/fleet              for every group: the key counts no longer\n  \
+    wardline-fleet publish --group icu-3 --push /srv/fleet    where the bundle has signatures enough\n\n\
     Every root is kept: a gateway that slept for years goes from one to the next.")]
 pub(super) struct Roots {
     #[command(subcommand)]
@@ -83,6 +85,8 @@ struct New {
 struct Sign {
     #[command(flatten)]
     signer: Signer,
+    #[command(flatten)]
+    read: Read,
     /// The fleet's folder.
     folder: PathBuf,
 }
@@ -143,9 +147,10 @@ impl Show {
         let file = pending_file(&fleet, &root);
         if file.exists() {
             let (envelope, next) = pending(&file)?;
-            for line in wants(&root, &next, &envelope) {
+            for line in changes(&root, &next).into_iter().chain(wants(&root, &next, &envelope)) {
                 out.line(format_args!("{line}"))?;
             }
+            out.line(format_args!("what is signed has SHA-256 {}", Digest::of(envelope.payload())))?;
         }
         Ok(out.finish()?)
     }
@@ -175,9 +180,30 @@ fn wants(root: &Root, next: &Root, envelope: &Envelope) -> Vec<String> {
         .collect()
 }
 
+/// What the next root changes, in words.
+fn changes(root: &Root, next: &Root) -> Vec<String> {
+    let mut lines = vec![format!("root {} waits: it holds until {}", next.version, next.expires.0)];
+    for kind in RoleKind::ALL {
+        let (old, new) = (root.role(kind), next.role(kind));
+        let name = kind.as_str();
+        let without = |some: &[PublicKey], others: &[PublicKey]| -> Vec<String> {
+            some.iter().filter(|key| !others.contains(key)).map(|key| key.id().to_string()).collect()
+        };
+        lines.extend(without(&new.keys, &old.keys).iter().map(|id| format!("  {name}: {id} is NEW")));
+        lines.extend(without(&old.keys, &new.keys).iter().map(|id| format!("  {name}: {id} is DROPPED")));
+        if old.threshold != new.threshold {
+            lines.push(format!("  {name}: {} must sign, not {}", new.threshold, old.threshold));
+        }
+    }
+    if lines.len() == 1 {
+        lines.push("  the same keys may sign".to_owned());
+    }
+    lines
+}
+
 impl New {
     fn run(self) -> Result<(), Failure> {
-        let fleet = Fleet::open(&self.folder)?;
+        let fleet = Fleet::open_to_write(&self.folder, "root new")?;
         let root = fleet.root()?;
         let file = pending_file(&fleet, &root);
         if file.symlink_metadata().is_ok() {
@@ -280,7 +306,19 @@ impl Sign {
         if next.version != root.version.saturating_add(1) || next.organisation != root.organisation {
             return Err(refused(format!("{} holds another root than its name says", file.display())));
         }
+        let what = format!("root {}", next.version);
+        self.read.agreed(&what, &changes(root, &next), envelope.payload())?;
         let key = self.signer.open(fleet.path())?;
+        // Not held while a person read: what is signed is what was read, or nothing.
+        let fleet = Fleet::open_to_write(&self.folder, "root sign")?;
+        let (there, _) = pending(&file)?;
+        if there.payload() != envelope.payload() || fleet.root()? != *root {
+            return Err(refused(format!(
+                "{} was changed meanwhile: look at it again; nothing was signed",
+                file.display()
+            )));
+        }
+        envelope = there;
         let may = [root, &next].iter().any(|judge| judge.role(RoleKind::Root).keys.contains(&key.public()));
         if !may {
             return Err(refused(format!(
@@ -337,9 +375,12 @@ fn consequences(fleet: &Fleet, root: &Root, next: &Root) -> Result<Vec<String>, 
         let Role { keys, threshold } = next.role(RoleKind::Config);
         if envelope.signers(keys).len() < *threshold {
             lines.push(format!(
-                "bundle {} of {group} has too few signatures under root {}: `bundle new`, sign, countersign, publish; \
-                 until then gateways go on with what they run, and take nothing new",
-                bundle.version, next.version
+                "bundle {} of {group} has too few signatures under root {}: bring the root to the broker at once \
+                 (wardline-fleet push --group {group} {}), then `bundle new`, sign, countersign, publish; until then gateways \
+                 go on with what they run, and take nothing new",
+                bundle.version,
+                next.version,
+                fleet.path().display()
             ));
         } else {
             lines.push(format!(

@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::plain::plain;
+use super::progress::Member;
 use crate::fleet::documents::reported::Reported;
 use crate::fleet::documents::{Head, is_name};
 use crate::fleet::topics::{Topic, What};
 use crate::time::Wall;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+/// How far ahead of ours a gateway's clock may be for its word to say when that was.
+const AHEAD_MS: i64 = 10 * 60 * 1_000;
 /// The most gateways that are kept, registered or not: whoever may write there could name any number.
 const MOST: usize = 8_192;
 /// The longest heartbeat and status.
@@ -28,11 +32,16 @@ pub(super) struct View {
 #[derive(Default)]
 pub(super) struct Known {
     group: Option<String>,
-    report: Option<(Reported, Result<(), String>)>,
+    /// The newest report, by its own `at`, that the gateway's key has signed.
+    proven: Option<Reported>,
+    /// What lies there as its report and is not its own, with the reason.
+    unproven: Option<(Reported, String)>,
     beat: Option<Beat>,
     online: Option<bool>,
     /// The newest sign of life.
     heard: Option<Wall>,
+    /// The newest one that its key has signed.
+    signed: Option<Wall>,
     /// A report that could not be read.
     fault: Option<String>,
 }
@@ -82,9 +91,9 @@ pub(super) struct Row {
     pub(super) drift: bool,
     pub(super) standing: Option<&'static str>,
     pub(super) detail: Option<String>,
-    /// Whether the report is signed by the gateway's own key; null: there is none.
+    /// Whether the report that is shown is signed by the gateway's own key; null: there is none.
     pub(super) proven: Option<bool>,
-    /// Why it is not.
+    /// Why it is not; or why what came after it is not.
     pub(super) unproven: Option<String>,
     pub(super) certificate_days: Option<i64>,
     /// Records that wait for the broker, and for how many seconds the oldest has.
@@ -175,8 +184,10 @@ impl View {
     fn reported(&mut self, gateway: &str, bytes: &[u8], sight: &Sight<'_>) {
         let organisation = self.organisation.clone();
         let Some(known) = self.known(gateway) else { return };
+        // What was proven stays so: whoever may write there takes nothing back.
         if bytes.is_empty() {
-            known.report = None;
+            known.unproven = None;
+            known.fault = None;
             return;
         }
         let report = match Reported::unproven(bytes) {
@@ -192,7 +203,10 @@ impl View {
         }
         known.fault = None;
         known.lives(Some(report.at.0), sight);
-        known.report = Some((report, proof));
+        match proof {
+            Err(why) => known.unproven = Some((report, why)),
+            Ok(()) => known.proven(report, sight.now),
+        }
     }
 
     /// The rows, of one group or of all. `head` gives what is current for a group.
@@ -211,27 +225,37 @@ impl View {
 impl Known {
     /// `said` is the gateway's own word of when that was.
     fn lives(&mut self, said: Option<Wall>, sight: &Sight<'_>) {
-        // A clock that runs ahead makes no gateway younger than now.
-        let said = said.map(|said| said.min(sight.now));
-        self.heard = self.heard.max(if sight.is_live { Some(sight.now) } else { said });
+        self.heard = self.heard.max(if sight.is_live { Some(sight.now) } else { sane(said, sight.now) });
+    }
+
+    /// An older one, said again by whoever kept it, replaces nothing; nor does a clock that is far ahead lock out what
+    /// comes after.
+    fn proven(&mut self, report: Reported, now: Wall) {
+        let at = |report: &Reported| sane(Some(report.at.0), now);
+        self.signed = self.signed.max(at(&report));
+        if self.proven.as_ref().is_none_or(|known| at(known) <= at(&report)) {
+            self.unproven = None;
+            self.proven = Some(report);
+        }
+    }
+
+    /// The proven report, or what lies there instead of one.
+    fn shown(&self) -> Option<&Reported> {
+        self.proven.as_ref().or(self.unproven.as_ref().map(|(report, _)| report))
     }
 
     fn group(&self) -> Option<&str> {
-        self.group.as_deref().or(self.report.as_ref().map(|(report, _)| report.group.as_str()))
+        self.group.as_deref().or(self.shown().map(|report| report.group.as_str()))
     }
 
-    /// What it reports, and whether that is proven.
-    pub(super) fn report(&self) -> Option<(&Reported, bool)> {
-        self.report.as_ref().map(|(report, proof)| (report, proof.is_ok()))
-    }
-
-    /// Its newest sign of life.
-    pub(super) const fn heard(&self) -> Option<Wall> {
-        self.heard
+    /// What is known of it, as a roll-out is judged by it.
+    pub(super) fn member<'a>(&'a self, id: &'a str) -> Member<'a> {
+        let unproven = self.unproven.as_ref().map(|(report, _)| report);
+        Member { id, proven: self.proven.as_ref(), unproven, heard: self.heard, signed: self.signed }
     }
 
     fn row(&self, id: &str, now: Wall, head: &dyn Fn(&str) -> Option<Head>) -> Row {
-        let report = self.report.as_ref().map(|(report, _)| report);
+        let report = self.shown();
         let beat = self.beat.as_ref();
         let head = self.group().and_then(head);
         let running = report.and_then(|report| report.running);
@@ -242,7 +266,7 @@ impl Known {
         };
         let waiting = |beat: &Beat| beat.lanes.iter().map(|lane| lane.records).sum();
         let oldest = |beat: &Beat| beat.lanes.iter().filter_map(|lane| lane.oldest_age_ms).max();
-        let unproven = self.report.as_ref().and_then(|(_, proof)| proof.clone().err());
+        let unproven = self.unproven.as_ref().map(|(_, why)| why.clone());
         Row {
             gateway: id.to_owned(),
             group: self.group().map(str::to_owned),
@@ -251,14 +275,14 @@ impl Known {
             version: report
                 .map(|report| &report.program)
                 .or(beat.map(|beat| &beat.version))
-                .map(|text| shown(text)),
+                .map(|text| plain(text)),
             running: running.map(|running| running.version),
             drift: report.is_some() && head.as_ref().is_some_and(|head| !is_head(head)),
             head: head.map(|head| head.version),
             standing: report.map(|report| report.standing.word.as_str()),
-            detail: report.and_then(|report| report.standing.detail.clone()),
-            proven: report.map(|_| unproven.is_none()),
-            unproven: unproven.or_else(|| self.fault.clone()).map(|text| shown(&text)),
+            detail: report.and_then(|report| report.standing.detail.as_deref().map(plain)),
+            proven: report.map(|_| self.proven.is_some()),
+            unproven: unproven.or_else(|| self.fault.clone()).map(|text| plain(&text)),
             certificate_days: report
                 .map(days)
                 .or_else(|| beat.and_then(|beat| beat.uplink.certificate_days_left)),
@@ -268,16 +292,20 @@ impl Known {
             devices: report.map(|report| report.devices.listed),
             silent: report.map(|report| report.devices.silent.clone()).unwrap_or_default(),
             more_silent: report.map_or(0, |report| report.devices.more),
-            health: report.map(|report| report.health.clone()).unwrap_or_default(),
+            health: report
+                .map(|report| report.health.iter().map(|line| plain(line)).collect())
+                .unwrap_or_default(),
             heard: self.heard.map(|heard| heard.to_string()),
             seconds: self.heard.map(|heard| now.as_millis().saturating_sub(heard.as_millis()) / 1_000),
         }
     }
 }
 
-/// What nobody has judged, as a terminal may be given it.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
+/// A gateway's own word of when something was; none: its clock is so far ahead that it says nothing.
+fn sane(said: Option<Wall>, now: Wall) -> Option<Wall> {
+    let said = said?;
+    let ahead = said.as_millis().saturating_sub(now.as_millis());
+    (ahead <= AHEAD_MS).then(|| said.min(now))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Watch {
     pub(super) fn run(self) -> Result<(), Failure> {
         let fleet = Fleet::open(&self.folder)?;
         let settings = self.connection.settings(fleet.path())?;
-        let authorities = Authorities::read(&settings.gateway_authorities)?;
+        let authorities = Authorities::read(settings.of_gateways())?;
         let register = fleet.register();
         let known = register.gateway.iter().map(|one| (one.id.as_str(), one.group.as_str()));
         let mut view = View::new(&register.organisation, known);
@@ -127,7 +127,7 @@ impl Watch {
 
 fn is_bad(row: &Row) -> bool {
     row.drift
-        || row.proven == Some(false)
+        || row.unproven.is_some()
         || row.online == Some(false)
         || !row.silent.is_empty()
         || row.certificate_days.is_some_and(|days| days < CERTIFICATE_DAYS)

@@ -1,6 +1,6 @@
 //! The waves of a roll-out: when whose turn comes, and what a pause does to that.
 
-use crate::fleet::documents::{Rollout, Stamp, Wave};
+use crate::fleet::documents::{Rollout, Stamp, Timestamp, Wave};
 use crate::time::Wall;
 
 const HOUR_MS: i64 = 60 * 60 * 1_000;
@@ -39,16 +39,17 @@ pub(super) fn rollout(plan: &Plan<'_>, bundle: u64, now: Wall) -> Result<Rollout
     Ok(Rollout { id: format!("r-{bundle}"), canaries, waves, paused: plan.paused })
 }
 
-/// The same roll-out signed anew. What had not begun when it was signed as paused is as far ahead as it was then: a
-/// pause must not let several waves begin at once when it ends.
-pub(super) fn again(last: Rollout, signed: Wall, now: Wall, paused: bool) -> Rollout {
-    let since = if last.paused { now.as_millis().saturating_sub(signed.as_millis()).max(0) } else { 0 };
-    let waves = last.waves.into_iter().map(|wave| {
+/// The same roll-out signed anew. What had not begun when it was signed as paused, or when the timestamp expired, is as
+/// far ahead as it was then: gateways begin nothing in such a time, and several waves must not begin at once after it.
+pub(super) fn again(last: &Timestamp, now: Wall, paused: bool) -> Rollout {
+    let held = if last.rollout.paused { last.issued_at.0 } else { last.expires.0 };
+    let since = now.as_millis().saturating_sub(held.as_millis()).max(0);
+    let waves = last.rollout.waves.iter().map(|wave| {
         let start = wave.start.0;
-        let shift = if start > signed { since } else { 0 };
-        Wave { start: whole_second(start.as_millis().saturating_add(shift)), ..wave }
+        let shift = if start > held { since } else { 0 };
+        Wave { start: whole_second(start.as_millis().saturating_add(shift)), share: wave.share }
     });
-    Rollout { waves: waves.collect(), paused, ..last }
+    Rollout { waves: waves.collect(), paused, ..last.rollout.clone() }
 }
 
 fn whole_second(millis: i64) -> Stamp {
@@ -58,6 +59,7 @@ fn whole_second(millis: i64) -> Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::documents::{Digest, Head, SCHEMA};
 
     const NOW: i64 = 1_795_000_000_000;
 
@@ -81,18 +83,43 @@ mod tests {
         assert!(rollout(&plan(&[], &[10, 10]), 7, now).unwrap_err().contains("do not grow"));
     }
 
+    fn signed(rollout: Rollout, hours: i64) -> Timestamp {
+        let at = |hours| Stamp(Wall::from_millis(NOW + hours * HOUR_MS));
+        Timestamp {
+            schema: SCHEMA,
+            organisation: "st-anna".to_owned(),
+            group: "icu-3".to_owned(),
+            version: 1,
+            issued_at: at(hours),
+            expires: at(hours + 48),
+            head: Head { version: 7, sha256: Digest::of(b""), root: 1 },
+            rollout,
+        }
+    }
+
+    #[test]
+    fn what_lay_after_the_expiry_is_as_far_ahead_as_it_was() {
+        let at = |hours: i64| Wall::from_millis(NOW + hours * HOUR_MS);
+        let plan = Plan { every: 30, ..plan(&[], &[]) };
+        let last = signed(rollout(&plan, 7, at(0)).unwrap(), 0);
+        assert_eq!(starts(&last.rollout), [(100, 0), (500, 30), (2_500, 60), (10_000, 90)]);
+        assert_eq!(starts(&again(&last, at(47), false)), starts(&last.rollout));
+        // It spoke for 48 hours, and is signed anew after a hundred.
+        assert_eq!(starts(&again(&last, at(100), false)), [(100, 0), (500, 30), (2_500, 112), (10_000, 142)]);
+    }
+
     #[test]
     fn a_pause_holds_what_has_not_begun_as_far_ahead_as_it_was() {
         let at = |hours: i64| Wall::from_millis(NOW + hours * HOUR_MS);
         let begun = rollout(&plan(&["gw-1".to_owned()], &[]), 7, at(0)).unwrap();
         // Paused when the second wave had begun, signed anew a day later, resumed after two.
-        let paused = again(begun.clone(), at(0), at(2), true);
+        let paused = again(&signed(begun.clone(), 0), at(2), true);
         assert_eq!(starts(&paused), starts(&begun), "until then it ran");
-        let renewed = again(paused, at(2), at(26), true);
-        let resumed = again(renewed, at(26), at(50), false);
+        let renewed = again(&signed(paused, 2), at(26), true);
+        let resumed = again(&signed(renewed, 26), at(50), false);
         assert_eq!(starts(&resumed), [(100, 1), (500, 2), (2_500, 51), (10_000, 52)]);
         assert!(!resumed.paused);
         // A clock that was set back takes nothing forward.
-        assert_eq!(starts(&again(resumed.clone(), at(50), at(40), false)), starts(&resumed));
+        assert_eq!(starts(&again(&signed(resumed.clone(), 50), at(40), false)), starts(&resumed));
     }
 }

@@ -11,12 +11,16 @@
 //! - As soon as a clock is synchronised, its time counts and not what lies between the vouched moment and the
 //!   floor; the next timestamp that is believed brings the floor back down.
 //!
+//! - A clock that was synchronised since the start and is no longer cannot have gone back: what it said, and the
+//!   time that has passed since by the clock that cannot be set, is a floor too. So whoever cuts a gateway off from
+//!   its reference does not make an expired timestamp good again.
+//!
 //! The vouched moment itself is not given up: two clocks that say they follow a reference contradict each other
 //! then, and a false reference that turns time back would be a way to keep old documents alive. It can only be
 //! wrong if the key was stolen *and* the reference was wrong; the next root with another timestamp key ends that.
 
 use super::Marks;
-use crate::time::{ClockSync, Now, Wall};
+use crate::time::{ClockSync, Mono, Now, Wall};
 
 const HOUR_MS: i64 = 60 * 60 * 1_000;
 
@@ -40,6 +44,26 @@ pub const MAX_STEP: u64 = 10_000;
 /// the key can skip is bound to time that has really passed.
 const STEPS_PER_HOUR: u64 = 60;
 
+/// What a synchronised clock said last since the start, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reference(Option<(Wall, Mono)>);
+
+impl Reference {
+    /// The clock is looked at.
+    pub(super) fn look(&mut self, marks: &Marks, now: &Now) {
+        if let Time::Is(wall) = Time::of(marks, Self::default(), now) {
+            self.0 = Some((wall, now.mono));
+        }
+    }
+
+    /// It cannot be earlier than this.
+    fn floor(self, now: &Now) -> Option<Wall> {
+        let (wall, mono) = self.0?;
+        let passed = i64::try_from(now.mono.since(mono).as_millis()).unwrap_or(i64::MAX);
+        Some(later(wall, passed))
+    }
+}
+
 /// What is known of the time.
 #[derive(Clone, Copy)]
 pub(super) enum Time {
@@ -50,10 +74,13 @@ pub(super) enum Time {
 }
 
 impl Time {
-    pub(super) fn of(marks: &Marks, now: &Now) -> Self {
+    pub(super) fn of(marks: &Marks, reference: Reference, now: &Now) -> Self {
         match now.sync {
             ClockSync::Synced if now.wall >= later(marks.vouched(), -BEHIND_MS) => Self::Is(now.wall),
-            ClockSync::Synced | ClockSync::Unsynced => Self::NotBefore(marks.floor()),
+            ClockSync::Synced | ClockSync::Unsynced => {
+                let floor = marks.floor();
+                Self::NotBefore(reference.floor(now).map_or(floor, |known| known.max(floor)))
+            }
         }
     }
 

@@ -19,6 +19,20 @@ pub struct Marks {
     floor: Stamp,
     /// The latest of them that a synchronised clock has found to be past.
     vouched: Stamp,
+    /// What was seen of the groups that the gateway has left, the latest last.
+    left: Vec<Left>,
+}
+
+/// So many groups are remembered.
+const MOST_LEFT: usize = 8;
+
+/// A group that the gateway has left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Left {
+    group: String,
+    timestamp: Seen,
+    bundle: Seen,
 }
 
 /// A version and the digest of what had it.
@@ -38,13 +52,16 @@ impl Marks {
         let root = Seen { version: root, sha256: digest };
         let (timestamp, bundle) = (Seen::NOTHING, Seen::NOTHING);
         let never = Stamp(Wall::from_millis(0));
-        Self { group, root, timestamp, bundle, floor: never, vouched: never }
+        Self { group, root, timestamp, bundle, floor: never, vouched: never, left: Vec::new() }
     }
 
     pub(super) fn root_accepted(&mut self, version: u64, sha256: Digest, is_new_clockwork: bool) {
         self.root = Seen { version, sha256 };
         if is_new_clockwork {
             self.timestamp = Seen::NOTHING;
+            for left in &mut self.left {
+                left.timestamp = Seen::NOTHING;
+            }
             self.floor = Stamp(Wall::from_millis(0));
             self.vouched = self.floor;
         }
@@ -74,10 +91,18 @@ impl Marks {
         self.bundle = Seen { version, sha256 };
     }
 
+    /// A gateway that comes back believes nothing older than when it left, and the bundle that sent it away not
+    /// again: whoever kept that could send it away for ever.
     pub(super) fn transferred(&mut self, to: &str) {
-        to.clone_into(&mut self.group);
-        self.timestamp = Seen::NOTHING;
-        self.bundle = Seen::NOTHING;
+        let from = std::mem::replace(&mut self.group, to.to_owned());
+        let gone = Seen { version: self.bundle.version.saturating_add(1), ..Seen::NOTHING };
+        let known = self.left.iter().position(|left| left.group == to).map(|at| self.left.remove(at));
+        self.left.retain(|left| left.group != from);
+        self.left.push(Left { group: from, timestamp: self.timestamp, bundle: gone });
+        let most = self.left.len().saturating_sub(MOST_LEFT);
+        self.left.drain(..most);
+        (self.timestamp, self.bundle) =
+            known.map_or((Seen::NOTHING, Seen::NOTHING), |left| (left.timestamp, left.bundle));
     }
 
     /// The group that the gateway is in.
@@ -113,6 +138,12 @@ impl Marks {
     /// The digest of its envelope.
     pub const fn bundle_digest(&self) -> Digest {
         self.bundle.sha256
+    }
+
+    /// Whether a bundle of the number that was seen is not the one that was seen.
+    pub(super) fn is_another_bundle(&self, version: u64, sha256: Digest) -> bool {
+        let Seen { version: seen, sha256: known } = self.bundle;
+        version == seen && sha256 != known && known != Seen::NOTHING.sha256
     }
 
     /// It cannot be earlier than this.

@@ -237,6 +237,37 @@ fn a_gateway_moves_only_where_its_own_group_sends_it() {
 }
 
 #[test]
+fn what_sent_a_gateway_away_does_not_send_it_away_again_when_it_is_back() {
+    let transfers = |b: &mut Value| {
+        b["members"] = json!(["gw-2"]);
+        b["transfers"] = json!([{ "gateway": "gw-1", "to": "icu-4" }]);
+    };
+    let away = bundle_of(transfers, &[11, 12]);
+    let mut trust = enrolled();
+    let stamp = timestamp_of(&away, |_| {}, ONLINE);
+    let current = trust.timestamp_offered(&stamp, &noon()).unwrap();
+    trust.bundle_offered(&away, &current, &noon()).unwrap();
+    trust.transferred("icu-4");
+    assert_eq!((trust.marks().timestamp(), trust.marks().bundle()), (0, 0));
+    trust.transferred("icu-3");
+    let refused = why(trust.timestamp_offered(&stamp, &noon()));
+    assert!(matches!(refused, Why::HeadRollback { offered: 7, seen: 8 }), "{refused:?}");
+    let older = timestamp_of(&away, |t| t["version"] = json!(69), ONLINE);
+    assert!(matches!(why(trust.timestamp_offered(&older, &noon())), Why::Rollback { offered: 69, seen: 70 }));
+    let next = bundle_of(|b| b["version"] = json!(8), &[11, 12]);
+    let change = |t: &mut Value| {
+        (t["version"], t["head"]["version"]) = (json!(71), json!(8));
+    };
+    let current = trust.timestamp_offered(&timestamp_of(&next, change, ONLINE), &noon()).unwrap();
+    trust.bundle_offered(&next, &current, &noon()).unwrap();
+    // No more groups are remembered than some.
+    for number in 0..100 {
+        trust.transferred(&format!("ward-{number}"));
+    }
+    assert!(serde_json::to_string(trust.marks()).unwrap().len() < 4_096);
+}
+
+#[test]
 fn what_was_seen_survives_a_start_and_a_torn_write() {
     let bundle = bundle_of(|_| {}, &[11, 12]);
     let mut trust = enrolled();

@@ -1,5 +1,7 @@
 //! Clocks that nobody vouches for, and keys that were stolen.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -48,6 +50,20 @@ fn a_stolen_key_cannot_carry_a_gateway_without_a_clock_into_the_far_future() {
     assert_eq!(current.freshness(), Freshness::Known);
     assert_eq!((trust.marks().floor(), trust.marks().vouched()), (at("2026-11-24").0, at("2026-11-24").0));
     assert_eq!(trust.contradicted_by(&later), None);
+}
+
+/// Whoever cuts a gateway off from its reference would make an expired timestamp good again.
+#[test]
+fn a_clock_that_loses_its_reference_does_not_go_back() {
+    let mut trust = heard();
+    let expired = now("2026-11-24T00:00:01Z", ClockSync::Synced);
+    trust.handle_time(&expired);
+    assert!(trust.time_of(&expired) >= at("2026-11-24").0);
+    let later = Now { sync: ClockSync::Unsynced, mono: expired.mono + Duration::from_secs(3_600), ..expired };
+    assert_eq!((trust.time_of(&later), trust.is_time_known(&later)), (at("2026-11-24T01:00:01Z").0, false));
+    assert!(matches!(why(trust.timestamp_offered(&stamp(70, "2026-11-22"), &later)), Why::Expired { .. }));
+    // After a start nothing of that is known.
+    assert_eq!(heard().time_of(&later), at("2026-11-22").0);
 }
 
 /// A false reference that turns time back would keep old documents alive.

@@ -70,6 +70,7 @@ pub(in crate::gateway) fn config(devices: Vec<Device>) -> Config {
             authorities: "/ca".into(),
             certificate: "/cert".into(),
             key: "/key".into(),
+            revocation: uplink::tls::Lists::default(),
             payload: Payload::Fhir,
             subscriber: Subscriber::Required,
             window: 50,
@@ -86,6 +87,7 @@ pub(in crate::gateway) fn config(devices: Vec<Device>) -> Config {
         import: None,
         trial: Duration::from_secs(300),
         fleet: None,
+        inventory: crate::config::InventoryLevel::default(),
         floor: Floor::default(),
         devices,
     }

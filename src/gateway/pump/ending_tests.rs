@@ -8,7 +8,8 @@ fn pump(reports: mpsc::Receiver<Report>) -> Pump {
     let clock = Arc::new(SystemClock::default());
     let heart = Heartbeat::new("intake", clock.now().mono);
     let shown = watch::channel(Shown::default()).0;
-    Pump { reports, changes: mpsc::channel(1).1, clock, runtime: Handle::current(), heart, shown }
+    let (changes, events) = (mpsc::channel(1).1, mpsc::channel(1).1);
+    Pump { reports, changes, events, clock, runtime: Handle::current(), heart, shown }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -187,6 +187,27 @@ pub struct Uplink {
     pub no_consumer: bool,
     /// Days until this gateway's certificate expires; negative when it has.
     pub certificate_days_left: Option<i64>,
+    /// The certificate that the daemon renews by itself; `null` where it renews none.
+    pub certificate: Option<Certificate>,
+}
+
+/// A certificate that the daemon renews by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Certificate {
+    /// Until when it is valid, RFC 3339.
+    pub valid_until: Option<String>,
+    /// `good`; `due`: it is to be asked for; `waiting`: the server takes its time; `failed`; `trying`: the next one is
+    /// shown to the broker; `fallback`: the broker did not take it, the present one is used.
+    pub renewal: String,
+    /// From when on it is to be renewed, RFC 3339; while it is `good`.
+    pub due: Option<String>,
+    /// In how long it is tried again, after it went wrong.
+    pub next_attempt_ms: Option<u64>,
+    /// How worrying its age is: `none`, `soon`, `urgent` or `expired`.
+    pub alarm: String,
+    /// What went wrong last, with the way out; `null` since all is well.
+    pub trouble: Option<String>,
 }
 
 /// A radio adapter.

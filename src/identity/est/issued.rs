@@ -8,10 +8,13 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
-use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
+use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
+use x509_cert::name::Name as Subject;
 
-use super::key::Pending;
+use super::key::{CLIENT_AUTH, Pending};
+use super::words;
 use crate::identity::name::Name;
 use crate::time::{ClockSync, Now};
 
@@ -19,6 +22,12 @@ use crate::time::{ClockSync, Now};
 const CLOCKS_DIFFER: Duration = Duration::from_secs(3_600);
 /// The longest chain.
 const MAX_CHAIN: usize = 8;
+
+/// So many certificates are tried for a place in the chain.
+const MAX_STEPS: usize = 64;
+const NOT_FOR_CLIENTS: &str = "it is not for TLS clients (clientAuth): correct the server's profile";
+/// `id-at-commonName`, RFC 5280 appendix A.1.
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// Why a certificate is not ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,17 +75,74 @@ pub fn check(
     }
     let (leaf, read) = leaf.ok_or(IssueFault::OtherKey)?;
     check_name(&read, name)?;
+    check_purpose(&read)?;
     let (roots, between) = sort(found, authorities)?;
-    let chain = chain(leaf, &read, &between);
+    let at = moment(&read, now);
+    let (roots, all) = (Arc::new(roots), between.iter().map(|(it, _)| (*it).clone()).collect::<Vec<_>>());
+    verify(&roots, leaf, &all, at)?;
+    let mut search = Search { roots, between, at, budget: MAX_STEPS };
+    search.extend(vec![leaf.clone()], read.tbs_certificate().issuer()).ok_or_else(|| {
+        IssueFault::Unfit("its chain cannot be told from the certificates that came with it".to_owned())
+    })
+}
+
+/// Whether it is good now for clients by these authorities.
+fn verify(
+    roots: &Arc<RootCertStore>,
+    leaf: &CertificateDer<'static>,
+    between: &[CertificateDer<'static>],
+    at: UnixTime,
+) -> Result<(), IssueFault> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+    WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider)
         .build()
-        .map_err(|error| IssueFault::Authority(error.to_string()))?;
-    let rest = chain.get(1..).unwrap_or_default();
-    verifier
-        .verify_client_cert(leaf, rest, moment(&read, now))
-        .map_err(|error| IssueFault::Unfit(unfit(&error)))?;
-    Ok(chain)
+        .map_err(|error| IssueFault::Authority(error.to_string()))?
+        .verify_client_cert(leaf, between, at)
+        .map(|_| ())
+        .map_err(|error| IssueFault::Unfit(unfit(&error)))
+}
+
+/// The chain among certificates of which several may have one and the same name: an authority that changes its key
+/// keeps its name (RFC 5280 section 3.2 calls the certificates self-issued; RFC 7030 section 4.1.3 sends them along).
+struct Search<'a> {
+    roots: Arc<RootCertStore>,
+    between: Vec<Between<'a>>,
+    at: UnixTime,
+    budget: usize,
+}
+
+impl Search<'_> {
+    /// The chain, as long as it goes, that ends at an authority whose word is enough.
+    fn extend(
+        &mut self,
+        chain: Vec<CertificateDer<'static>>,
+        issuer: &Subject,
+    ) -> Option<Vec<CertificateDer<'static>>> {
+        let (leaf, rest) = chain.split_first()?;
+        let mut is_last = true;
+        for place in 0..self.between.len() {
+            let Some((certificate, read)) = self.between.get(place) else { break };
+            if read.tbs_certificate().subject() != issuer || chain.contains(certificate) {
+                continue;
+            }
+            self.budget = self.budget.checked_sub(1)?;
+            // The name alone says nothing: does its key sign what there is of the chain?
+            let mut one = RootCertStore::empty();
+            let signs = one.add((*certificate).clone()).is_ok()
+                && verify(&Arc::new(one), leaf, rest, self.at).is_ok();
+            if !signs || chain.len() >= MAX_CHAIN {
+                continue;
+            }
+            is_last = false;
+            let mut longer = chain.clone();
+            longer.push((*certificate).clone());
+            let issuer = read.tbs_certificate().issuer().clone();
+            if let Some(found) = self.extend(longer, &issuer) {
+                return Some(found);
+            }
+        }
+        (is_last && verify(&self.roots, leaf, rest, self.at).is_ok()).then_some(chain)
+    }
 }
 
 /// The moment that it must be valid at: now, or its first one where that lies a little ahead, as no two clocks
@@ -100,7 +166,7 @@ fn unfit(error: &rustls::Error) -> String {
                     .to_owned()
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                "it is not for TLS clients (clientAuth): correct the server's profile".to_owned()
+                NOT_FOR_CLIENTS.to_owned()
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "it has expired already: compare the server's clock with this gateway's".to_owned()
@@ -108,9 +174,9 @@ fn unfit(error: &rustls::Error) -> String {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "it is not valid yet: compare the server's clock with this gateway's".to_owned()
             }
-            other => format!("{other}"),
+            other => words(other.to_string().as_bytes()),
         },
-        other => other.to_string(),
+        other => words(other.to_string().as_bytes()),
     }
 }
 
@@ -118,23 +184,49 @@ fn check_name(certificate: &Certificate, name: &Name) -> Result<(), IssueFault> 
     let tbs = certificate.tbs_certificate();
     let unreadable = |error: x509_cert::der::Error| IssueFault::Unreadable(error.to_string());
     let alternative = tbs.get_extension::<SubjectAltName>().map_err(unreadable)?;
-    let uris: Vec<String> = alternative
-        .map(|(_, names)| names.0)
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(
-            |name| if let GeneralName::UniformResourceIdentifier(uri) = name { Some(uri) } else { None },
-        )
-        .map(|uri| uri.as_str().to_owned())
-        .collect();
-    let common = tbs.subject().common_name().map_err(unreadable)?.map(|common| common.value().into_owned());
-    // A broker may take the common name as the user's name and grant topics by it.
-    let is_ours = uris.contains(&name.uri()) && common.as_ref().is_none_or(|common| *common == name.gateway);
-    if is_ours {
+    let alternative = alternative.map(|(_, names)| names.0).unwrap_or_default();
+    let alternative: Vec<String> = alternative.iter().map(shown).collect();
+    let of_subject = tbs.subject().iter().filter(|part| part.oid == COMMON_NAME);
+    let common: Vec<String> = of_subject
+        .map(|part| DirectoryString::try_from(&part.value).map(|value| value.value().into_owned()))
+        .collect::<Result<_, _>>()
+        .map_err(unreadable)?;
+    // A broker may take the common name as the user's name and grant topics by it, or by any of the others.
+    if alternative == [format!("URI:{}", name.uri())] && common == [name.gateway.as_str()] {
         return Ok(());
     }
-    let found = format!("common name {:?}, URIs {uris:?}", common.unwrap_or_default());
-    Err(IssueFault::OtherName { found, wanted: name.uri() })
+    let quoted: Vec<String> = common.iter().map(|common| format!("{common:?}")).collect();
+    let found =
+        format!("common name {}, alternative names {}", quoted.join(" and "), alternative.join(" and "));
+    let found = words(found.as_bytes());
+    Err(IssueFault::OtherName {
+        found,
+        wanted: format!("common name {:?} and URI:{} alone", name.gateway, name.uri()),
+    })
+}
+
+/// A name for a person's eye; only a URI is compared.
+fn shown(name: &GeneralName) -> String {
+    match name {
+        GeneralName::UniformResourceIdentifier(uri) => format!("URI:{}", uri.as_str()),
+        GeneralName::DnsName(host) => format!("DNS:{}", host.as_str()),
+        GeneralName::Rfc822Name(mail) => format!("email:{}", mail.as_str()),
+        GeneralName::IpAddress(_) => "an IP address".to_owned(),
+        GeneralName::DirectoryName(_) => "a directory's name".to_owned(),
+        GeneralName::OtherName(_) | GeneralName::EdiPartyName(_) | GeneralName::RegisteredId(_) => {
+            "a name of another kind".to_owned()
+        }
+    }
+}
+
+/// A certificate without a purpose would be good for all of them.
+fn check_purpose(certificate: &Certificate) -> Result<(), IssueFault> {
+    let unreadable = |error: x509_cert::der::Error| IssueFault::Unreadable(error.to_string());
+    let purposes = certificate.tbs_certificate().get_extension::<ExtendedKeyUsage>().map_err(unreadable)?;
+    if purposes.is_some_and(|(_, purposes)| purposes.0.contains(&CLIENT_AUTH)) {
+        return Ok(());
+    }
+    Err(IssueFault::Unfit(NOT_FOR_CLIENTS.to_owned()))
 }
 
 /// A certificate that is neither ours nor a root, as it came and as it reads.
@@ -154,7 +246,7 @@ fn sort<'a>(
         let is_self_issued = read.tbs_certificate().subject() == read.tbs_certificate().issuer();
         if is_named && is_self_issued {
             roots.add(certificate.clone()).map_err(|error| IssueFault::Authority(error.to_string()))?;
-        } else if !is_self_issued {
+        } else if !is_self_issued && !between.iter().any(|(other, _)| *other == certificate) {
             between.push((certificate, read));
         }
     }
@@ -165,22 +257,4 @@ fn sort<'a>(
         }
     }
     Ok((roots, between))
-}
-
-fn chain(
-    leaf: &CertificateDer<'static>,
-    read: &Certificate,
-    between: &[Between<'_>],
-) -> Vec<CertificateDer<'static>> {
-    let mut chain = vec![leaf.clone()];
-    let mut issuer = read.tbs_certificate().issuer();
-    while chain.len() < MAX_CHAIN {
-        let next = between.iter().find(|(certificate, read)| {
-            read.tbs_certificate().subject() == issuer && !chain.contains(certificate)
-        });
-        let Some((certificate, read)) = next else { break };
-        chain.push((*certificate).clone());
-        issuer = read.tbs_certificate().issuer();
-    }
-    chain
 }

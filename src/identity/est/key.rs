@@ -31,7 +31,7 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 /// `ecdsa-with-SHA256`, RFC 5758 section 3.2.
 const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 /// `id-kp-clientAuth`, RFC 5280 section 4.2.1.12.
-const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+pub(super) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
 const KEY_LABEL: &str = "PRIVATE KEY";
 const REQUEST_LABEL: &str = "CERTIFICATE REQUEST";
@@ -103,6 +103,14 @@ impl Pending {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key, &SystemRandom::new());
         let Ok(pair) = pair else { return Err(damaged) };
         Ok(Self { key, point: pair.public_key().as_ref().to_vec(), request: request.to_vec() })
+    }
+
+    /// Whether it asks for these names and no others.
+    pub fn is_for(&self, names: &Names) -> bool {
+        let read = CertReq::from_der(&self.request).ok();
+        let asked =
+            read.and_then(|request| info(names, &self.point).ok().map(|wanted| (request.info, wanted)));
+        asked.is_some_and(|(found, wanted)| found == wanted)
     }
 
     /// Key and request.

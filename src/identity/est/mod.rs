@@ -137,8 +137,15 @@ fn certificates(response: &Response) -> Result<Vec<CertificateDer<'static>>, Est
 /// The server's own words, fit for a log.
 fn words(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.get(..bytes.len().min(4 * MAX_WORDS)).unwrap_or_default());
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_WORDS).collect();
+    let clean: String =
+        text.chars().map(|c| if c.is_control() || is_hidden(c) { ' ' } else { c }).take(MAX_WORDS).collect();
     clean.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What shows nothing, or turns the line around (Unicode Standard Annex #9, section 2).
+const fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

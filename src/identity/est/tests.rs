@@ -36,6 +36,9 @@ fn each_status_is_its_own_trouble() {
     };
     assert!(matches!(of(202, &[("retry-after", "7")]), Ok(Answer::Later(wait)) if wait.as_secs() == 7));
     assert!(matches!(of(202, &[]), Ok(Answer::Later(LATER))));
+    let hidden =
+        read(&response(400, &[], "a\u{202e}b\u{2066}c\u{200f}d\u{feff}e".as_bytes()), Wall::default());
+    assert!(hidden.unwrap_err().to_string().contains("(400 a b c d e)"));
     for (status, words, passes) in [
         (204, "204", false),
         (301, "does not follow", false),
@@ -85,17 +88,41 @@ fn certificates_come_in_base64_however_it_is_broken() {
     assert!(refused(&[kind], base64::encode(&empty).as_bytes()).contains("no certificate in it"));
 }
 
+/// `openssl cms -sign -stream -nodetach -binary -outform DER | base64`: signed data in BER, with wrappers that have
+/// an end and no length, by a P-256 authority of one day.
+const INDEFINITE: &str = include_str!("tests/indefinite.b64");
+
+#[test]
+fn wrappers_without_a_length_are_read_and_their_certificates_are_as_they_came() {
+    let der = base64::decode(INDEFINITE.as_bytes()).unwrap();
+    assert_eq!(der[..2], [0x30, 0x80]);
+    let found = pkcs7::certificates(&der).unwrap();
+    assert_eq!(found.len(), 1);
+    assert!(der.windows(found[0].len()).any(|part| part == found[0].as_ref()));
+    // All of the wrappers, as some libraries write them, around the certificate of the other vector.
+    let plain = pkcs7::certificates(&base64::decode(CERTS_ONLY.as_bytes()).unwrap()).unwrap().remove(0);
+    let oid = |last| [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, last];
+    let open = |tag: u8, content: &[u8]| [&[tag, 0x80], content, &[0, 0]].concat();
+    let bag = open(0xa0, &[plain.as_ref(), plain.as_ref()].concat());
+    let signed = [&[2, 1, 1, 0x31, 0][..], &open(0x30, &oid(1)), &bag, &[0x31, 0]].concat();
+    let whole = open(0x30, &[&oid(2)[..], &open(0xa0, &open(0x30, &signed))].concat());
+    assert_eq!(pkcs7::certificates(&whole).unwrap(), [plain.clone(), plain]);
+    assert!(pkcs7::certificates(&[&whole[..], &[0]].concat()).is_err(), "nothing follows");
+    assert!(pkcs7::certificates(&[0x30, 0x80].repeat(100_000)).is_err());
+}
+
 #[test]
 fn no_cut_and_no_flipped_byte_of_an_answer_panics() {
-    let der = base64::decode(CERTS_ONLY.as_bytes()).unwrap();
-    for length in 0..der.len() {
-        assert!(pkcs7::certificates(&der[..length]).is_err(), "{length}");
-    }
-    for place in 0..der.len() {
-        for flip in [0x01, 0x80, 0xff] {
-            let mut other = der.clone();
-            other[place] ^= flip;
-            let _ = pkcs7::certificates(&other);
+    for der in [CERTS_ONLY, INDEFINITE].map(|text| base64::decode(text.as_bytes()).unwrap()) {
+        for length in 0..der.len() {
+            assert!(pkcs7::certificates(&der[..length]).is_err(), "{length}");
+        }
+        for place in 0..der.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut other = der.clone();
+                other[place] ^= flip;
+                let _ = pkcs7::certificates(&other);
+            }
         }
     }
 }

@@ -27,6 +27,18 @@ pub enum EstError {
         /// Why.
         reason: String,
     },
+    /// Its certificate is not valid at this time, which nobody vouches for.
+    #[error(
+        "the certificate server {server} shows a certificate that is not valid at the time of this gateway's clock \
+         ({reason}), and nobody vouches for that clock: set it (a time server), or if it is right have the server's \
+         certificate renewed"
+    )]
+    NotNow {
+        /// Host and port.
+        server: String,
+        /// Why.
+        reason: String,
+    },
     /// It does not take our certificate.
     #[error(
         "the certificate server {server} does not take this gateway's present certificate ({alert}): enrol the \
@@ -104,23 +116,46 @@ pub enum EstError {
     },
     /// A certificate that is not ours.
     #[error("the certificate that was issued cannot be used: {0}")]
-    Issued(#[from] IssueFault),
+    Issued(IssueFault),
     /// A key cannot be made or read.
     #[error("no key for the new certificate: {0}")]
     Key(&'static str),
     /// The disk.
     #[error("the identity's folder cannot be used: {0}")]
-    Folder(#[from] io::Error),
+    Folder(io::Error),
     /// The TLS library refuses.
     #[error("cannot set up TLS: {0}")]
-    Setup(#[from] rustls::Error),
+    Setup(rustls::Error),
+}
+
+// By hand, as what is said in an error's own words is not also its source: it would be printed twice.
+impl From<IssueFault> for EstError {
+    fn from(fault: IssueFault) -> Self {
+        Self::Issued(fault)
+    }
+}
+
+impl From<io::Error> for EstError {
+    fn from(error: io::Error) -> Self {
+        Self::Folder(error)
+    }
+}
+
+impl From<rustls::Error> for EstError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Setup(error)
+    }
 }
 
 impl EstError {
     /// Whether it may well go away by itself; otherwise somebody has to do something, and is told so.
     pub const fn passes(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Slow { .. } | Self::Busy { .. } | Self::Folder(_) => true,
+            Self::Unreachable { .. }
+            | Self::NotNow { .. }
+            | Self::Slow { .. }
+            | Self::Busy { .. }
+            | Self::Folder(_) => true,
             Self::NotTrusted { .. }
             | Self::CertificateRefused { .. }
             | Self::Http(_)
@@ -142,15 +177,17 @@ impl EstError {
         match self {
             Self::Unreachable { .. }
             | Self::NotTrusted { .. }
+            | Self::NotNow { .. }
             | Self::CertificateRefused { .. }
             | Self::Http(_)
             | Self::Slow { .. }
             | Self::Busy { .. }
-            | Self::TokenRefused
             | Self::Folder(_)
             | Self::Setup(_) => true,
             Self::NothingThere
             | Self::Redirect { .. }
+            // What was asked for may have been the reason: another token goes with another request.
+            | Self::TokenRefused
             | Self::Forbidden { .. }
             | Self::NoSuchPath
             | Self::NotAccepted { .. }

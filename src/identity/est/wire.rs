@@ -10,6 +10,8 @@ use super::{EstError, MAX_BODY, Request, Response};
 /// Status line and headers.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
+/// Interim words before the response.
+const MAX_INTERIM: u32 = 8;
 /// The most that is read: a head, a body, and what chunks add.
 pub const MAX_READ: usize = MAX_HEAD + 2 * MAX_BODY;
 
@@ -46,13 +48,17 @@ enum Framing {
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: Vec<u8>,
+    /// All that has arrived, also what is gone by now.
+    arrived: usize,
+    interim: u32,
     head: Option<(Response, Framing, usize)>,
 }
 
 impl Reader {
     /// Takes what has arrived; `is_end`: nothing follows. The response once it is whole.
     pub fn take(&mut self, arrived: &[u8], is_end: bool) -> Result<Option<Response>, EstError> {
-        if self.bytes.len() + arrived.len() > MAX_READ {
+        self.arrived = self.arrived.saturating_add(arrived.len());
+        if self.arrived > MAX_READ {
             return Err(EstError::Http("it is too long"));
         }
         self.bytes.extend(arrived);
@@ -66,6 +72,10 @@ impl Reader {
             let (response, framing) = head(self.bytes.get(..end).unwrap_or_default())?;
             if (100..200).contains(&response.status) {
                 // An interim word (RFC 9110 section 15.2); the response follows.
+                self.interim += 1;
+                if self.interim > MAX_INTERIM {
+                    return Err(EstError::Http("it says wait and nothing else"));
+                }
                 self.bytes.drain(..end + END.len());
             } else {
                 self.head = Some((response, framing, end + END.len()));
@@ -252,6 +262,10 @@ mod tests {
                 read = reader.take(&[b'a'; 1_000], false).map(|_| ());
             }
         }
+        let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";
+        let whole = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        assert!(read(&format!("{}{whole}", interim.repeat(8))).is_ok());
+        assert!(read(&format!("{}{whole}", interim.repeat(9))).unwrap_err().contains("says wait"));
         let many = "X: y\r\n".repeat(MAX_HEADERS + 1);
         let error = read(&format!("HTTP/1.1 200 OK\r\n{many}\r\n")).unwrap_err();
         assert!(error.contains("too many headers"), "{error}");

@@ -197,7 +197,99 @@ fn the_server_is_remembered_with_what_it_named() {
     let (given, named) = (certificate(&pending(), 1), certificate(&pending(), 2));
     let address: Address = "https://pki.example:8443/est".parse().unwrap();
     folder.keep_server(&Server { address: address.clone(), authorities: vec![given.clone()] }).unwrap();
+    let believed = || folder.server().unwrap().unwrap();
+    assert_eq!((believed().address, believed().authorities), (address, vec![given.clone()]));
     folder.keep_authorities(std::slice::from_ref(&named)).unwrap();
-    let server = folder.server().unwrap().unwrap();
-    assert_eq!((server.address, server.authorities), (address, vec![given, named]));
+    assert_eq!(believed().authorities, [named], "those that were named last, alone");
+    let again = Server { authorities: vec![given.clone()], ..believed() };
+    folder.keep_server(&again).unwrap();
+    assert_eq!(believed().authorities, [given], "a person's word");
+}
+
+#[test]
+fn a_folder_that_others_can_enter_is_refused_with_the_way_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (_place, folder) = folder();
+    for mode in [0o755, 0o710, 0o770, 0o701] {
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let error = folder.make().unwrap_err().to_string();
+        assert!(error.contains("chmod 700") && error.contains(&format!("{mode:04o}")), "{error}");
+    }
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    folder.make().unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(folder.path(), Some(1), None).unwrap();
+        let error = folder.make().unwrap_err().to_string();
+        assert!(error.contains("user 1 ") && error.contains("chown"), "{error}");
+    }
+}
+
+#[test]
+fn a_damaged_pair_is_set_aside_for_the_next_one_or_for_none() {
+    let (_place, folder) = folder();
+    let (first, second, other) = (pending(), pending(), pending());
+    let aside = || std::fs::read(folder.path().join(DAMAGED)).unwrap();
+    // Torn, with nothing to take its place.
+    atomic_file::write(&folder.path().join(CURRENT), b"torn").unwrap();
+    assert!(!folder.recover().unwrap());
+    assert_eq!((aside().as_slice(), folder.current().unwrap().is_none()), (&b"torn"[..], true));
+    // A key of another certificate, with a next pair.
+    let mixed = other.pair_pem(&[certificate(&first, 1)]).unwrap();
+    atomic_file::write(&folder.path().join(CURRENT), &mixed).unwrap();
+    folder.keep_next(&second, &[certificate(&second, 2)]).unwrap();
+    assert!(folder.recover().unwrap());
+    assert_eq!(aside(), *mixed);
+    assert!(folder.current().unwrap().unwrap().has_key(second.point()) && folder.next().unwrap().is_none());
+    // Both.
+    atomic_file::write(&folder.path().join(CURRENT), b"torn").unwrap();
+    atomic_file::write(&folder.path().join(NEXT), b"torn too").unwrap();
+    assert!(!folder.recover().unwrap() && folder.current().unwrap().is_none());
+}
+
+#[test]
+fn one_at_a_time_is_at_the_folder() {
+    let (_place, folder) = folder();
+    let held = folder.lock().unwrap().expect("nobody is at it");
+    assert!(folder.lock().unwrap().is_none());
+    drop(held);
+    assert!(folder.lock().unwrap().is_some());
+    let missing = Folder::new(folder.path().join("missing"));
+    assert_eq!(missing.lock().unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn what_is_known_of_time_is_kept_and_what_cannot_be_read_is_nothing() {
+    use std::time::Duration;
+
+    let (_place, folder) = folder();
+    let of = |draw| Lifetime { from: Wall::from_millis(0), until: Wall::from_millis(86_400_000), draw };
+    assert_eq!((folder.renewed(), folder.age(of(1))), (None, Duration::ZERO));
+    let renewed = crate::identity::gate::Renewed::new(of(1), crate::time::Now::default());
+    folder.keep_renewed(&renewed).unwrap();
+    folder.keep_age(of(1), Duration::from_secs(70)).unwrap();
+    assert_eq!((folder.renewed(), folder.age(of(1)).as_secs()), (Some(renewed), 70));
+    assert_eq!(folder.age(of(2)), Duration::ZERO, "another certificate");
+    for name in ["renewed.json", "age.json"] {
+        atomic_file::write(&folder.path().join(name), b"{").unwrap();
+    }
+    assert_eq!((folder.renewed(), folder.age(of(1))), (None, Duration::ZERO));
+}
+
+#[test]
+fn a_next_pair_that_has_run_out_is_removed_where_the_clock_is_good() {
+    use crate::time::{ClockSync, Now};
+
+    let (_place, folder) = folder();
+    let request = pending();
+    folder.keep_next(&request, &[certificate(&request, 1)]).unwrap();
+    let at = |text, sync| Now { wall: Wall::read(text).unwrap(), sync, ..Now::default() };
+    for (text, sync, is_there) in [
+        ("2026-03-31", ClockSync::Synced, true),
+        ("2026-04-02", ClockSync::Unsynced, true),
+        ("2026-04-02", ClockSync::Synced, false),
+    ] {
+        assert_eq!(folder.next_in_time(at(text, sync)).unwrap().is_some(), is_there, "{text}");
+        assert_eq!(folder.next().unwrap().is_some(), is_there, "{text}");
+    }
 }

@@ -88,7 +88,9 @@ fn the_server_is_not_asked_in_a_hurry_and_its_own_time_is_kept() {
         (failed(true, None), 100_000, 100),
         (failed(true, Some(500)), 0, 500),
         (failed(false, None), 0, 3_600),
-        (Asked::Later(Duration::from_secs(7)), 0, 7),
+        (Asked::Later(Duration::from_secs(7)), 0, 60),
+        (Asked::Later(Duration::from_secs(600)), 100_000, 700),
+        (failed(true, Some(4_000)), 100_000, 4_100),
     ] {
         let mut renewal = Renewal::new(middle(), None);
         renewal.asked(asked, now.mono, &mut Draw(draw));
@@ -157,4 +159,77 @@ fn who_was_enrolled_again_by_hand_begins_anew() {
     assert_eq!(renewal.step(now), Step::Try);
     renewal.found(lifetime(0), None);
     assert_eq!((renewal.present(), renewal.step(at(1, 0))), (lifetime(0), Step::Rest(LOOK)));
+}
+
+/// Day 0 of the certificate, by time since boot, with another wall.
+fn never_set(days: i64) -> Now {
+    Now { wall: Wall::from_millis(0), sync: ClockSync::Unsynced, ..at(days, 0) }
+}
+
+#[test]
+fn a_clock_before_the_certificate_does_not_rest_for_ever() {
+    let mut renewal = Renewal::new(middle(), None);
+    renewal.handle_look(never_set(1), (None, Duration::ZERO), &mut Draw(0));
+    assert_eq!(renewal.step(never_set(60)), Step::Rest(LOOK));
+    assert_eq!(renewal.step(never_set(61)), Step::Ask);
+    assert_eq!(renewal.state(never_set(61)), State::Due);
+    // What was known of it before a start counts.
+    let mut renewal = Renewal::new(middle(), None);
+    renewal.handle_look(never_set(1), (None, Duration::from_secs(59 * DAY)), &mut Draw(0));
+    assert_eq!(renewal.step(never_set(1)), Step::Rest(LOOK));
+    assert_eq!(renewal.step(never_set(2)), Step::Ask);
+    // Another certificate is young again.
+    renewal.found(lifetime(6 * DAY * 1_000 + 1), None);
+    assert_eq!(renewal.step(never_set(2)), Step::Rest(LOOK));
+}
+
+#[test]
+fn a_certificate_that_is_due_at_its_issue_makes_no_storm() {
+    let (mut now, mut asked) = (at(61, 0), 0);
+    let mut renewal = Renewal::new(middle(), None);
+    let mut renewed = None;
+    let end = at(62, 0).mono;
+    while now.mono < end {
+        renewal.handle_look(now, (renewed, Duration::ZERO), &mut Draw(0));
+        let rest = match renewal.step(now) {
+            Step::Rest(rest) => rest,
+            Step::Ask => {
+                asked += 1;
+                renewed = Some(Renewed::new(middle(), now));
+                renewal.asked(Asked::Issued(middle()), now.mono, &mut Draw(0));
+                Duration::from_millis(100)
+            }
+            Step::Try => {
+                assert_eq!(renewal.tried(&Trial::Won, now.mono, &mut Draw(0)), Verdict::Promote);
+                // Its lifetime lies as far back as that of the one before.
+                renewal.found(middle(), None);
+                Duration::from_millis(100)
+            }
+        };
+        now = Now {
+            mono: now.mono + rest,
+            wall: Wall::from_millis(now.wall.as_millis() + rest_ms(rest)),
+            ..now
+        };
+    }
+    assert!((2..=4).contains(&asked), "{asked} certificates in a day");
+}
+
+fn rest_ms(rest: Duration) -> i64 {
+    i64::try_from(rest.as_millis()).unwrap()
+}
+
+#[test]
+fn a_server_that_always_wants_time_is_asked_less_and_less() {
+    let (mut now, mut waits) = (at(61, 0), Vec::new());
+    let mut renewal = Renewal::new(middle(), None);
+    for number in 0..8 {
+        renewal.asked(Asked::Later(Duration::from_secs(1)), now.mono, &mut Draw(0));
+        assert_eq!(renewal.is_first_wait(), number == 0);
+        let State::Waiting { until } = renewal.state(now) else { panic!("{:?}", renewal.state(now)) };
+        waits.push(until.since(now.mono).as_secs());
+        now = Now { mono: until, ..now };
+        assert_eq!(renewal.step(now), Step::Ask);
+    }
+    assert_eq!(waits, [60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
 }

@@ -67,6 +67,7 @@ impl Papers {
             authorities: self.authorities(),
             certificate,
             key,
+            revocation: uplink::tls::Lists::default(),
             payload,
             subscriber: Subscriber::Optional,
             window: WINDOW,

@@ -53,6 +53,7 @@ impl Running {
         let pump = Pump {
             reports: waiting,
             changes: mpsc::channel(1).1,
+            events: mpsc::channel(1).1,
             clock: Arc::clone(&clock) as Arc<dyn crate::time::Clock>,
             runtime: tokio::runtime::Handle::current(),
             heart: Heartbeat::new("intake", clock.now().mono),

@@ -287,6 +287,7 @@ fn beats(number: usize) -> uplink::Vitals {
             key_protection: "file",
             kek: "0".repeat(16),
             rotation_pending: false,
+            certificate: None,
             store: heartbeat::Store { id: "0".repeat(32), cap: 1 << 32, ..heartbeat::Store::default() },
             lanes: ["alarm", "vital", "bulk"].map(lane).to_vec(),
             uplink: heartbeat::Counters::default(),
@@ -405,7 +406,7 @@ impl Gateway for Daemon {
         let certificate = Certificate {
             not_after: Stamp(witness.not_after()),
             key_protection: "file".to_owned(),
-            chain: witness.chain().iter().map(|der| dsse::encode(der)).collect(),
+            chain: witness.chain().iter().map(|der| dsse::base64(der)).collect(),
         };
         let (listed, is_silent) = {
             let bedside = lock(&self.bedside);

@@ -12,7 +12,7 @@ fn alarm(code: &str, phase: Phase, is_of_the_past: bool) -> ReportBody {
 
 /// A pump that has proved who it is and whose link is up.
 fn gate(elements: Vec<&'static Metric>) -> Gatekeeper {
-    let quiet = Some(std::time::Duration::from_secs(10));
+    let quiet = Some(Duration::from_secs(10));
     let rule = DeviceRule {
         card: card("pump"),
         expects: identity("800-1"),

@@ -11,9 +11,13 @@
 //! - Subscriptions and notices go with it: like any other connection, the new one subscribes to what is wanted and gives
 //!   the broker what it is to keep.
 //!
+//! A certificate alone is shown in the same way; the settings name the old files again once it won its CONNACK, so
+//! that its files can take their place without another connection.
+//!
 //! What is not acknowledged by then is sent again by the new connection: at least once, as after any loss of a
 //! connection. Another name of the same broker is found out by the broker, which ends the old connection.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -28,8 +32,9 @@ use crate::uplink::Config;
 use crate::uplink::encode::Encoder;
 use crate::uplink::mqtt::{self, Job, Link, LinkEvent};
 use crate::uplink::post::{Inbox, Post};
-use crate::uplink::tls::{self, Files};
+use crate::uplink::tls::{self, TlsError};
 use crate::uplink::topic::Topics;
+use crate::uplink::trouble::LinkError;
 
 /// How long what is in flight is waited for before the old connection is left. What is not acknowledged by then is
 /// sent again.
@@ -43,8 +48,65 @@ pub struct Handle(mpsc::Sender<Command>);
 
 /// What is asked.
 pub(super) struct Command {
-    config: Config,
-    reply: oneshot::Sender<Result<(), String>>,
+    wanted: Wanted,
+    reply: Reply,
+}
+
+type Reply = oneshot::Sender<Result<(), NotTaken>>;
+
+/// What the uplink is to go over to.
+enum Wanted {
+    /// Other settings.
+    Settings(Box<Config>),
+    /// The key and chain of another file, where the settings name this place.
+    Pair { pair: PathBuf, place: PathBuf },
+}
+
+/// Why a change was not made. The old settings are in force.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// The broker answers, and does not take what it was shown.
+    #[error("{0}")]
+    Refused(String),
+    /// It was not found out whether it would.
+    #[error("{0}")]
+    Untried(String),
+}
+
+impl NotTaken {
+    fn untried(why: &impl ToString) -> Self {
+        Self::Untried(why.to_string())
+    }
+}
+
+impl From<&LinkError> for NotTaken {
+    fn from(error: &LinkError) -> Self {
+        if error.is_refusal() { Self::Refused(error.to_string()) } else { Self::untried(error) }
+    }
+}
+
+impl From<&TlsError> for NotTaken {
+    fn from(error: &TlsError) -> Self {
+        match error {
+            // No broker would take it.
+            TlsError::Expired { .. } | TlsError::KeyMismatch { .. } => Self::Refused(error.to_string()),
+            TlsError::Unreadable { .. }
+            | TlsError::Exposed(_)
+            | TlsError::NotPem { .. }
+            | TlsError::NotYetValid { .. }
+            | TlsError::Setup(_) => Self::untried(error),
+        }
+    }
+}
+
+impl From<&Trouble> for NotTaken {
+    fn from(trouble: &Trouble) -> Self {
+        match trouble {
+            Trouble::Tls(error) => error.into(),
+            Trouble::Link(error) => error.into(),
+            Trouble::Stalled { .. } => Self::untried(trouble),
+        }
+    }
 }
 
 impl Handle {
@@ -57,10 +119,21 @@ impl Handle {
     /// Comes back when the broker has taken the connection, or when the old one is in force again; the error
     /// says why, and what to do.
     pub async fn change(&self, config: Config) -> Result<(), String> {
+        self.ask(Wanted::Settings(Box::new(config))).await.map_err(|why| why.to_string())
+    }
+
+    /// Shows the broker the key and chain of `pair` in place of those of `place`, which the settings must name as
+    /// both. When the broker takes them the connection stays, and the settings name `place` as before: the caller
+    /// then puts the pair there.
+    pub async fn show(&self, pair: &Path, place: &Path) -> Result<(), NotTaken> {
+        self.ask(Wanted::Pair { pair: pair.to_owned(), place: place.to_owned() }).await
+    }
+
+    async fn ask(&self, wanted: Wanted) -> Result<(), NotTaken> {
         const ENDS: &str = "the uplink is about to end";
         let (reply, answer) = oneshot::channel();
-        self.0.send(Command { config, reply }).await.map_err(|_| ENDS.to_owned())?;
-        answer.await.unwrap_or_else(|_| Err(ENDS.to_owned()))
+        self.0.send(Command { wanted, reply }).await.map_err(|_| NotTaken::untried(&ENDS))?;
+        answer.await.unwrap_or_else(|_| Err(NotTaken::untried(&ENDS)))
     }
 }
 
@@ -70,7 +143,9 @@ pub(super) struct Prepared {
     topics: Topics,
     /// A connection of its own, and what CONNACK said.
     pub(super) link: Option<Ready>,
-    reply: oneshot::Sender<Result<(), String>>,
+    /// Whether it is a certificate alone.
+    is_pair: bool,
+    reply: Reply,
 }
 
 /// A connection whose CONNACK came.
@@ -83,21 +158,22 @@ pub(super) struct Ready {
 /// What is tried, and the way back.
 struct Trial {
     before: (Config, Topics),
-    reply: oneshot::Sender<Result<(), String>>,
+    is_pair: bool,
+    reply: Reply,
 }
 
 /// Where a change has got to. One at a time.
 pub(super) struct Turn {
     /// `None`: nobody can ask any more.
     commands: Option<mpsc::Receiver<Command>>,
-    preparing: Option<BoxFuture<'static, Option<Prepared>>>,
+    preparing: Option<BoxFuture<'static, Option<Box<Prepared>>>>,
     trial: Option<Trial>,
 }
 
 /// What happens to it.
 pub(super) enum News {
     Asked(Command),
-    Prepared(Option<Prepared>),
+    Prepared(Option<Box<Prepared>>),
 }
 
 impl Turn {
@@ -126,31 +202,51 @@ impl Driver {
     /// Takes what happened to a change; gives what may be gone over to.
     pub(super) fn handle_news(&mut self, news: News) -> Option<Prepared> {
         match news {
-            News::Asked(command) => {
+            News::Asked(Command { wanted, reply }) => {
+                let is_pair = matches!(wanted, Wanted::Pair { .. });
+                let Some(config) = self.settings_with(wanted) else {
+                    let why = "the settings of the uplink name another certificate by now";
+                    let _ = reply.send(Err(NotTaken::untried(&why)));
+                    return None;
+                };
                 let now = self.clock.now();
                 let present = (self.config.gateway.clone(), self.broker());
                 let inbox = self.mail.post().map(Post::inbox);
-                let work = prepare(command, present, (self.jobs.clone(), self.run.clone(), inbox), now);
-                self.turn.preparing = Some(work.boxed());
+                let around = (self.jobs.clone(), self.run.clone(), inbox);
+                self.turn.preparing = Some(prepare(config, (is_pair, reply), present, around, now).boxed());
                 None
             }
-            News::Prepared(prepared) => prepared,
+            News::Prepared(prepared) => prepared.map(|prepared| *prepared),
+        }
+    }
+
+    /// `None`: the pair is not for what the settings name.
+    fn settings_with(&self, wanted: Wanted) -> Option<Config> {
+        let present = &self.config;
+        match wanted {
+            Wanted::Settings(config) => Some(*config),
+            Wanted::Pair { pair, place } => (present.certificate == place && present.key == place)
+                .then(|| Config { certificate: pair.clone(), key: pair, ..present.clone() }),
         }
     }
 
     /// Goes over to what was prepared, and gives its connection if it has one. The old one is left by now.
     pub(super) fn go_over(&mut self, prepared: Prepared) -> Option<Ready> {
-        let Prepared { config, topics, link, reply } = prepared;
+        let Prepared { config, topics, link, is_pair, reply } = prepared;
         let before = (self.config.clone(), self.topics.clone());
         tracing::info!(broker = self.broker(), "leaving the broker for other settings of the uplink");
-        self.turn.trial = Some(Trial { before, reply });
+        self.turn.trial = Some(Trial { before, is_pair, reply });
         self.adopt(config, topics);
         link
     }
 
     /// CONNACK came: what is in force is good.
     pub(super) fn handle_good(&mut self) {
-        if let Some(Trial { reply, .. }) = self.turn.trial.take() {
+        if let Some(Trial { before: (before, _), is_pair, reply }) = self.turn.trial.take() {
+            if is_pair {
+                // From here on the place is good again: with the old pair or, in a moment, with the new one.
+                (self.config.certificate, self.config.key) = (before.certificate, before.key);
+            }
             // Who asked may have given up.
             let _ = reply.send(Ok(()));
         }
@@ -158,10 +254,12 @@ impl Driver {
 
     /// The connection failed. Goes back when what is in force was only tried; true when so.
     pub(super) fn go_back(&mut self, trouble: &Trouble) -> bool {
-        let Some(Trial { before: (config, topics), reply }) = self.turn.trial.take() else { return false };
+        let Some(Trial { before: (config, topics), reply, .. }) = self.turn.trial.take() else {
+            return false;
+        };
         tracing::error!(%trouble, "the new settings of the uplink do not work: back to the old ones");
         self.adopt(config, topics);
-        let _ = reply.send(Err(trouble.to_string()));
+        let _ = reply.send(Err(trouble.into()));
         true
     }
 
@@ -179,10 +277,15 @@ impl Driver {
 type Around = (mpsc::Sender<Job>, String, Option<Inbox>);
 
 /// Tries what can be tried while the old connection is there. `None`: it was told why not.
-async fn prepare(command: Command, present: (String, String), around: Around, now: Now) -> Option<Prepared> {
-    let Command { config, reply } = command;
+async fn prepare(
+    config: Config,
+    (is_pair, reply): (bool, Reply),
+    present: (String, String),
+    around: Around,
+    now: Now,
+) -> Option<Box<Prepared>> {
     match try_out(&config, present, around, now).await {
-        Ok((topics, link)) => Some(Prepared { config, topics, link, reply }),
+        Ok((topics, link)) => Some(Box::new(Prepared { config, topics, link, is_pair, reply })),
         Err(why) => {
             let _ = reply.send(Err(why));
             None
@@ -195,30 +298,28 @@ async fn try_out(
     (gateway, broker): (String, String),
     (jobs, run, inbox): Around,
     now: Now,
-) -> Result<(Topics, Option<Ready>), String> {
+) -> Result<(Topics, Option<Ready>), NotTaken> {
     if config.gateway != gateway {
-        return Err("the gateway's id cannot change while it runs".to_owned());
+        return Err(NotTaken::untried(&"the gateway's id cannot change while it runs"));
     }
     let topics = Topics::new(&config.organisation, &config.group, &config.gateway)
-        .map_err(|error| error.to_string())?;
-    let files =
-        Files { authorities: &config.authorities, certificate: &config.certificate, key: &config.key };
-    let tls = tls::client_config(files, now).map_err(|error| error.to_string())?;
+        .map_err(|error| NotTaken::untried(&error))?;
+    let tls = tls::of(config, now).map_err(|error| NotTaken::from(&error))?;
     if format!("{}:{}", config.host, config.port) == broker {
-        mqtt::probe(config, tls).await.map_err(|error| error.to_string())?;
+        mqtt::probe(config, tls).await.map_err(|error| NotTaken::from(&error))?;
         return Ok((topics, None));
     }
     let (mut link, job) =
-        mqtt::connect(config, &topics, tls, &run, inbox).map_err(|error| error.to_string())?;
+        mqtt::connect(config, &topics, tls, &run, inbox).map_err(|error| NotTaken::untried(&error))?;
     // The receiver lives as long as the task that polls; without it no event comes.
     let _ = jobs.send(job).await;
     match timeout(CONNACK_WITHIN, link.events.recv()).await {
         Ok(Some(LinkEvent::Up { receive_maximum, max_packet })) => {
             Ok((topics, Some(Ready { link, receive_maximum, max_packet })))
         }
-        Ok(Some(LinkEvent::Down(Some(error)))) => Err(error.to_string()),
+        Ok(Some(LinkEvent::Down(Some(error)))) => Err((&error).into()),
         Ok(Some(LinkEvent::Down(None)) | None) | Err(_) => {
-            Err(format!("broker {}:{} does not answer", config.host, config.port))
+            Err(NotTaken::Untried(format!("broker {}:{} does not answer", config.host, config.port)))
         }
     }
 }

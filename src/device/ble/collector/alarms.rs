@@ -80,6 +80,13 @@ impl Collector {
         self.open.edge_at = None;
     }
 
+    /// Those that were told to be on were told under another entry of the allowlist: one that is still on is told to
+    /// begin.
+    pub(super) fn drop_told_alarms(&mut self) {
+        self.open.on.clear();
+        self.forget_alarms();
+    }
+
     /// What is to be remembered of a device, as far as there is room; for how many there was none.
     pub(super) fn put_alarms(&self, out: &mut Vec<u8>, owner: u64) -> usize {
         let mut left_out = 0;

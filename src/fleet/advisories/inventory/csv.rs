@@ -1,9 +1,12 @@
-//! The inventory as a table (RFC 4180).
+//! Inventories as a table (RFC 4180).
 
-use super::{Published, PublishedDevice};
+use super::{Entry, PublishedDevice};
+use crate::fleet::advisories::cyclonedx::moment;
+use crate::fleet::advisories::told::Told;
 
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 19] = [
     "kind",
+    "gateway",
     "id",
     "make",
     "model",
@@ -17,15 +20,22 @@ const COLUMNS: [&str; 15] = [
     "build",
     "sbom_sha256",
     "hardware",
+    "kernel",
     "key_protection",
+    "proven",
+    "advisories",
 ];
 
-pub(super) fn write(published: &Published) -> String {
-    let gateway = &published.gateway;
+pub(super) fn write(entries: &[Entry<'_>]) -> String {
+    entries.iter().fold(row(COLUMNS), |table, entry| table + &rows(entry))
+}
+
+fn rows(entry: &Entry<'_>) -> String {
+    let gateway = &entry.published.gateway;
     let sbom = gateway.sbom.map(|digest| digest.to_string()).unwrap_or_default();
-    let mut table = row(COLUMNS);
-    table += &row([
+    let mut table = row([
         "gateway",
+        &gateway.id,
         &gateway.id,
         "",
         "",
@@ -34,25 +44,35 @@ pub(super) fn write(published: &Published) -> String {
         &gateway.version,
         "",
         "",
-        "",
+        &moment(entry.published.at),
         "",
         &gateway.build,
         &sbom,
         &gateway.hardware,
+        &gateway.kernel,
         gateway.key_protection.name(),
+        proof(entry),
+        "",
     ]);
-    for device in &published.devices {
-        table += &device_row(device);
+    for device in &entry.published.devices {
+        table += &device_row(entry, device);
     }
     table
 }
 
-fn device_row(device: &PublishedDevice) -> String {
+const fn proof(entry: &Entry<'_>) -> &'static str {
+    if entry.is_proven { "yes" } else { "no" }
+}
+
+fn device_row(entry: &Entry<'_>, device: &PublishedDevice) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let moment = |stamp: Option<_>| stamp.map(super::super::cyclonedx::moment).unwrap_or_default();
+    let moment = |stamp: Option<_>| stamp.map(moment).unwrap_or_default();
     let day = device.end_of_support.map(|day| day.to_string()).unwrap_or_default();
+    let findings = entry.findings.iter().filter(|one| one.device == device.id);
+    let findings: Vec<String> = findings.map(finding).collect();
     row([
         "device",
+        &entry.published.gateway.id,
         &device.id,
         &text(&device.make),
         &text(&device.model),
@@ -67,7 +87,14 @@ fn device_row(device: &PublishedDevice) -> String {
         "",
         "",
         "",
+        "",
+        proof(entry),
+        &findings.join("; "),
     ])
+}
+
+fn finding(told: &Told) -> String {
+    format!("{} {} {}", told.advisory, told.verdict.as_str(), told.action.as_str())
 }
 
 fn row(fields: [&str; COLUMNS.len()]) -> String {

@@ -4,9 +4,11 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 use super::super::inventory::{
-    Day, Device, Disclosure, Gateway, Inventory, KeyProtection, Published, SerialNumber, Support,
+    Day, Device, Disclosure, Entry, Gateway, Inventory, KeyProtection, Published, SerialNumber, Support,
+    to_csv,
 };
-use super::super::{Action, Finding, Measure, Policy, Scope, Verdict, Waiver, cyclonedx, judge};
+use super::super::told::{Done, Told, Word};
+use super::super::{Action, Finding, Policy, Quarantine, Scope, Verdict, Waiver, cyclonedx, judge};
 use super::{advisory, device};
 use crate::fleet::documents::{Digest, Stamp};
 use crate::time::Wall;
@@ -24,7 +26,8 @@ fn inventory() -> Inventory {
         build: "8a87377".to_owned(),
         sbom: Some(Digest([7; 32])),
         hardware: "Board, Model B \"4\"".to_owned(),
-        key_protection: KeyProtection::HostTpm2,
+        kernel: "6.12.25+rpt-rpi-v8".to_owned(),
+        key_protection: KeyProtection::Credential,
     };
     let known = Device {
         id: "pump-1".to_owned(),
@@ -42,8 +45,33 @@ fn publish(disclosure: &Disclosure) -> Published {
     inventory().publish(disclosure, at("2026-11-22T12:00:00Z"))
 }
 
+fn told() -> Told {
+    Told {
+        device: "pump-1".to_owned(),
+        advisory: "ICSMA-17-017-02".to_owned(),
+        version: "1".to_owned(),
+        verdict: Word::Affected,
+        action: Done::Warned,
+        until: None,
+        cvss: Some("7.7".to_owned()),
+        cves: vec!["CVE-2016-8375".to_owned()],
+        reason: "version 9.7".to_owned(),
+    }
+}
+
+fn table(published: &Published) -> String {
+    to_csv(&[Entry { published, is_proven: true, findings: &[told()] }])
+}
+
+fn bom(published: &Published) -> String {
+    let stranger = Told { device: "not-listed".to_owned(), ..told() };
+    let findings = [told(), stranger];
+    cyclonedx::to_json("icu-3", published.at, &[Entry { published, is_proven: false, findings: &findings }])
+        .unwrap()
+}
+
 fn exports(published: &Published) -> [String; 3] {
-    [published.to_json().unwrap(), published.to_csv(), cyclonedx::to_json(published).unwrap()]
+    [published.to_json().unwrap(), table(published), bom(published)]
 }
 
 #[test]
@@ -79,13 +107,11 @@ fn the_retained_topic_has_all_of_it_and_is_read_again() {
     assert_eq!(serde_json::from_str::<Published>(&text).unwrap(), published);
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["at"], "2026-11-22T12:00:00Z");
-    assert_eq!(value["gateway"]["key_protection"], "host+tpm2");
+    assert_eq!(value["gateway"]["key_protection"], "credential");
     assert_eq!(value["gateway"]["sbom"], "07".repeat(32));
     assert_eq!(value["devices"][0]["end_of_support"], "2027-05-01");
     assert_eq!(value["devices"][1], json!({ "id": "silent" }));
-    for kind in
-        [KeyProtection::File, KeyProtection::HostCredential, KeyProtection::HostTpm2, KeyProtection::Pkcs11]
-    {
+    for kind in [KeyProtection::File, KeyProtection::Credential, KeyProtection::Pkcs11] {
         assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
     }
     for text in ["2027-5-1", "2027-02-30", "2027-05-01T00:00:00Z", ""] {
@@ -97,50 +123,61 @@ fn the_retained_topic_has_all_of_it_and_is_read_again() {
 fn the_table_is_quoted_and_runs_nothing() {
     let digest = "07".repeat(32);
     let expected = [
-        "kind,id,make,model,serial,serial_pseudonym,version,driver,first_seen,last_seen,end_of_support,build,\
-         sbom_sha256,hardware,key_protection"
+        "kind,gateway,id,make,model,serial,serial_pseudonym,version,driver,first_seen,last_seen,end_of_support,build,\
+         sbom_sha256,hardware,kernel,key_protection,proven,advisories"
             .to_owned(),
-        format!("gateway,gw-7,,,,,0.1.0,,,,,8a87377,{digest},\"Board, Model B \"\"4\"\"\",host+tpm2"),
-        "device,pump-1,Alaris,Asena GH,,,'=cmd(),alaris-asena,2026-01-02T03:04:05Z,2026-11-22T03:04:05Z,\
-         2027-05-01,,,,"
+        format!("gateway,gw-7,gw-7,,,,,0.1.0,,,2026-11-22T12:00:00Z,,8a87377,{digest},\"Board, Model B \"\"4\"\"\",6.12.25+rpt-rpi-v8,credential,yes,"),
+        "device,gw-7,pump-1,Alaris,Asena GH,,,'=cmd(),alaris-asena,2026-01-02T03:04:05Z,2026-11-22T03:04:05Z,\
+         2027-05-01,,,,,,yes,ICSMA-17-017-02 affected warned"
             .to_owned(),
-        "device,silent,,,,,,,,,,,,,".to_owned(),
+        "device,gw-7,silent,,,,,,,,,,,,,,,yes,".to_owned(),
         String::new(),
     ];
-    assert_eq!(publish(&Disclosure::Withheld).to_csv(), expected.join("\r\n"));
+    assert_eq!(table(&publish(&Disclosure::Withheld)), expected.join("\r\n"));
 }
 
 #[test]
 fn cyclonedx_has_the_names_of_the_specification() {
-    let bom: Value =
-        serde_json::from_str(&cyclonedx::to_json(&publish(&Disclosure::Withheld)).unwrap()).unwrap();
+    let bom: Value = serde_json::from_str(&bom(&publish(&Disclosure::Withheld))).unwrap();
     let property = |name: &str, value: &str| json!({ "name": name, "value": value });
     let expected = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": { "timestamp": "2026-11-22T12:00:00Z", "component": {
+            "type": "platform", "bom-ref": "group:icu-3", "name": "icu-3",
+        } },
+        "components": [{
             "type": "device", "bom-ref": "gateway:gw-7", "name": "gw-7", "version": "0.1.0",
             "properties": [
+                property("wardline:gateway:proven", "no"),
+                property("wardline:gateway:at", "2026-11-22T12:00:00Z"),
                 property("wardline:gateway:build", "8a87377"),
                 property("wardline:gateway:sbom-sha256", &"07".repeat(32)),
                 property("wardline:gateway:hardware", "Board, Model B \"4\""),
-                property("wardline:gateway:key-protection", "host+tpm2"),
+                property("wardline:gateway:kernel", "6.12.25+rpt-rpi-v8"),
+                property("wardline:gateway:key-protection", "credential"),
             ],
-        } },
-        "components": [{
-            "type": "device", "bom-ref": "device:pump-1", "manufacturer": { "name": "Alaris" }, "name": "Asena GH",
-            "version": "=cmd()",
-            "properties": [
-                property("wardline:device:id", "pump-1"),
-                property("wardline:device:driver", "alaris-asena"),
-                property("wardline:device:first-seen", "2026-01-02T03:04:05Z"),
-                property("wardline:device:last-seen", "2026-11-22T03:04:05Z"),
-                property("wardline:device:end-of-support", "2027-05-01"),
-            ],
-        }, {
-            "type": "device", "bom-ref": "device:silent", "name": "silent",
-            "properties": [property("wardline:device:id", "silent")],
+            "components": [{
+                "type": "device", "bom-ref": "device:gw-7/pump-1", "manufacturer": { "name": "Alaris" },
+                "name": "Asena GH", "version": "=cmd()",
+                "properties": [
+                    property("wardline:device:id", "pump-1"),
+                    property("wardline:device:driver", "alaris-asena"),
+                    property("wardline:device:first-seen", "2026-01-02T03:04:05Z"),
+                    property("wardline:device:last-seen", "2026-11-22T03:04:05Z"),
+                    property("wardline:device:end-of-support", "2027-05-01"),
+                ],
+            }, {
+                "type": "device", "bom-ref": "device:gw-7/silent", "name": "silent",
+                "properties": [property("wardline:device:id", "silent")],
+            }],
+        }],
+        "vulnerabilities": [{
+            "bom-ref": "advisory:ICSMA-17-017-02:affected", "id": "ICSMA-17-017-02",
+            "references": [{ "id": "CVE-2016-8375", "source": { "name": "CVE" } }],
+            "analysis": { "state": "exploitable", "detail": "version 9.7" },
+            "affects": [{ "ref": "device:gw-7/pump-1" }],
         }],
     });
     assert_eq!(bom, expected);
@@ -181,30 +218,48 @@ fn waiver(scope: Scope, until: &str) -> Waiver {
     }
 }
 
+fn isolated(scope: Scope) -> Quarantine {
+    let (reason, by) = ("isolated".to_owned(), "M. Weber".to_owned());
+    Quarantine { advisory: Some("ICSMA-17-017-02".to_owned()), scope, also_review: false, reason, by }
+}
+
+fn quarantined() -> Action {
+    Action::Quarantine { reason: "isolated".to_owned(), by: "M. Weber".to_owned() }
+}
+
 #[test]
-fn policy_says_what_is_done() {
+fn an_advisory_alone_takes_nothing_away() {
     let (device, mut finding) = affected();
     let now = Some(at("2026-11-22"));
     let mut policy = Policy::default();
-    assert_eq!(policy.decide(&finding, &device, now), Action::Quarantine);
-    policy.affected = Measure::Warn;
     assert_eq!(policy.decide(&finding, &device, now), Action::Warn);
+    policy.quarantine = vec![isolated(Scope::Device("device-1".to_owned()))];
+    assert_eq!(policy.decide(&finding, &device, now), quarantined());
     finding.verdict = Verdict::Review;
     assert_eq!(policy.decide(&finding, &device, now), Action::Warn);
-    policy.review = Measure::Quarantine;
-    assert_eq!(policy.decide(&finding, &device, now), Action::Quarantine);
+    policy.quarantine[0].also_review = true;
+    assert_eq!(policy.decide(&finding, &device, now), quarantined());
+    policy.quarantine[0].advisory = Some("ICSMA-19-164-01".to_owned());
+    assert_eq!(policy.decide(&finding, &device, now), Action::Warn);
+    policy.quarantine[0].advisory = None;
+    assert_eq!(policy.decide(&finding, &device, now), quarantined());
     finding.verdict = Verdict::Clear;
     assert_eq!(policy.decide(&finding, &device, now), Action::Nothing);
+    assert!(policy.check().is_ok());
+    policy.quarantine[0].reason = " ".to_owned();
+    assert!(policy.check().unwrap_err().contains("quarantine of \"any\" has a reason of 1 bytes"));
     assert_eq!(serde_json::from_str::<Policy>("{}").unwrap(), Policy::default());
-    assert!(serde_json::from_str::<Policy>(r#"{"afected":"warn"}"#).is_err());
+    assert!(serde_json::from_str::<Policy>(r#"{"quarantines":[]}"#).is_err());
 }
 
 #[test]
 fn a_waiver_counts_until_its_end_and_for_what_it_names() {
     let (device, finding) = affected();
     let now = Some(at("2026-11-22"));
-    let by =
-        |waivers: Vec<Waiver>, now| Policy { waivers, ..Policy::default() }.decide(&finding, &device, now);
+    let by = |waivers: Vec<Waiver>, now| {
+        let quarantine = vec![isolated(Scope::Device("device-1".to_owned()))];
+        Policy { quarantine, waivers }.decide(&finding, &device, now)
+    };
     let mine = |until| waiver(Scope::Device("device-1".to_owned()), until);
     let waived = |waiver: &Waiver| Action::Waived {
         until: waiver.until,
@@ -214,15 +269,17 @@ fn a_waiver_counts_until_its_end_and_for_what_it_names() {
     assert_eq!(by(vec![mine("2026-11-23")], now), waived(&mine("2026-11-23")));
     // At its end, and behind it; and while nobody knows the time.
     for until in ["2026-11-22", "2026-11-21"] {
-        assert_eq!(by(vec![mine(until)], now), Action::Quarantine);
+        assert_eq!(by(vec![mine(until)], now), quarantined());
     }
-    assert_eq!(by(vec![mine("2026-11-23")], None), Action::Quarantine);
+    // A clock that was not set yet takes nothing away.
+    assert_eq!(by(vec![mine("2026-11-23")], None), Action::Warn);
+    assert_eq!(by(Vec::new(), None), quarantined());
     // An expired one does not hide one that runs.
     assert_eq!(by(vec![mine("2026-11-21"), mine("2026-12-01")], now), waived(&mine("2026-12-01")));
     let model = |name: &str| waiver(Scope::Model(name.to_owned()), "2026-12-01");
     assert_eq!(by(vec![model("ALARIS PC unit 8015")], now), waived(&model("")));
     for other in ["Alaris", "8015", "", " "] {
-        assert_eq!(by(vec![model(other)], now), Action::Quarantine, "{other}");
+        assert_eq!(by(vec![model(other)], now), quarantined(), "{other}");
     }
     let other_device = waiver(Scope::Device("device-2".to_owned()), "2026-12-01");
     let other_advisory = Waiver { advisory: "ICSMA-19-164-01".to_owned(), ..mine("2026-12-01") };
@@ -234,7 +291,7 @@ fn a_waiver_counts_until_its_end_and_for_what_it_names() {
             .contains("a by of 1 bytes")
     );
     assert!(Policy { waivers: vec![mine("2026-12-01")], ..Policy::default() }.check().is_ok());
-    assert_eq!(by(vec![other_device, other_advisory, unsigned], now), Action::Quarantine);
+    assert_eq!(by(vec![other_device, other_advisory, unsigned], now), quarantined());
     let text = r#"{"waivers":[{"advisory":"ICSMA-17-017-02","for":{"device":"device-1"},"until":"2026-11-23T00:00:00Z",
         "reason":"no network in this bay","by":"M. Weber, biomedical engineering"}]}"#;
     assert_eq!(serde_json::from_str::<Policy>(text).unwrap().waivers, [mine("2026-11-23")]);

@@ -2,6 +2,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 
 use super::*;
+use crate::fleet::dsse::{Envelope, EnvelopeFault};
 
 /// A P-256 key's certificate and `SubjectPublicKeyInfo`, a payload and its signature, all by OpenSSL 3.0:
 /// `openssl dgst -sha256 -sign` over `DSSEv1 41 <type> <length> <payload>`.

@@ -71,6 +71,49 @@ fn what_is_not_the_gateways_own_is_unproven() {
 }
 
 #[test]
+fn the_newest_proven_report_stays_whatever_comes_after_it() {
+    let mut view = view();
+    let of = |minute: &str, version: &str| {
+        report(|text| text.replace("12:00:00", minute).replace("\"version\":7", version))
+    };
+    take(&mut view, TOPIC, &of("12:05:00", "\"version\":6"), true);
+    let held = |view: &View| {
+        let row = row(view, "gw-1", 7, Digest::of(b""));
+        (row.running, row.proven, row.unproven.is_some())
+    };
+    // An older one of its own, said again.
+    take(&mut view, TOPIC, &of("12:04:59", "\"version\":5"), true);
+    assert_eq!(held(&view), (Some(6), Some(true), false));
+    // A forged one lies beside it, and is told.
+    let forged = report(|text| text.replace("00112233", "ff112233").replace("12:00:00", "12:09:00"));
+    take(&mut view, TOPIC, &forged, true);
+    assert_eq!(held(&view), (Some(6), Some(true), true));
+    take(&mut view, TOPIC, b"", true);
+    assert_eq!(held(&view), (Some(6), Some(true), false));
+    take(&mut view, TOPIC, &of("12:06:00", "\"version\":8"), false);
+    assert_eq!(held(&view), (Some(8), Some(true), false));
+    // A clock that was far ahead once does not lock out what comes when it was set right.
+    take(&mut view, "c/v1/st-anna/gw/gw-1/reported", &of("23:59:00", "\"version\":9"), true);
+    assert_eq!(held(&view), (Some(8), Some(true), false));
+}
+
+#[test]
+fn what_a_clock_far_ahead_says_is_no_sign_of_life_and_a_heartbeat_is_none_that_is_signed() {
+    let mut view = view();
+    let beat = |time: &str| format!("{{\"version\":\"0.1.0\",\"time\":\"{time}\"}}").into_bytes();
+    let topic = "s/v1/st-anna/icu-3/gw-1/heartbeat";
+    take(&mut view, topic, &beat("2099-01-01T00:00:00Z"), false);
+    assert_eq!(row(&view, "gw-1", 7, Digest::of(b"")).seconds, None);
+    take(&mut view, topic, &beat("2026-11-22T12:20:00Z"), false);
+    assert_eq!(row(&view, "gw-1", 7, Digest::of(b"")).seconds, Some(0), "ten minutes ahead is now");
+    take(&mut view, TOPIC, &report(|text| text.replace("00112233", "ff112233")), false);
+    let member = |view: &View| view.of("gw-1").unwrap().member("gw-1").signed;
+    assert_eq!(member(&view), None);
+    take(&mut view, TOPIC, &report(|text| text), false);
+    assert_eq!(member(&view), Some(at("2026-11-22T12:00:00Z")));
+}
+
+#[test]
 fn a_heartbeat_is_a_sign_of_life_and_fills_in_what_no_report_says() {
     let mut view = view();
     let beat = br#"{"schema":"wardline-heartbeat/1","version":"0.1.0","time":"2026-11-22T12:09:00.5Z",
@@ -80,10 +123,10 @@ fn a_heartbeat_is_a_sign_of_life_and_fills_in_what_no_report_says() {
     let shown = row(&view, "gw-2", 7, Digest::of(b""));
     assert_eq!((shown.spool, shown.spool_seconds, shown.certificate_days), (Some(5), Some(2), Some(80)));
     assert_eq!((shown.seconds, shown.version.as_deref()), (Some(59), Some("0.1.0")));
-    // One that comes in now counts from now, whatever its clock says; and no clock is ahead of now.
+    // One that comes in now counts from now, whatever its clock says; and no clock makes it younger than now.
     take(&mut view, "s/v1/st-anna/icu-3/gw-2/heartbeat", &beat.replace_time("01:00:00.500Z"), true);
     assert_eq!(row(&view, "gw-2", 7, Digest::of(b"")).seconds, Some(0));
-    take(&mut view, "s/v1/st-anna/icu-4/gw-9/heartbeat", &beat.replace_time("23:00:00.500Z"), false);
+    take(&mut view, "s/v1/st-anna/icu-4/gw-9/heartbeat", &beat.replace_time("12:15:00.500Z"), false);
     assert_eq!(row(&view, "gw-9", 7, Digest::of(b"")).seconds, Some(0));
 }
 

@@ -1,4 +1,5 @@
-//! Whatever changes in whatever order: a record is stored under the card under which it was read, or not at all.
+//! Whatever changes in whatever order: a record is stored under the card under which it was read, or not at all, and
+//! what the gate itself says of a place that ends is stored under the card of that place.
 
 use std::time::Duration;
 
@@ -6,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::device::decimal::Decimal;
-use crate::device::nomenclature::{PERCENT, SPO2};
-use crate::device::observation::{Kind, Lane, Observation, Quality, Status, Value};
+use crate::device::nomenclature::{DIMENSIONLESS, EVT_OCCL, PERCENT, SPO2};
+use crate::device::observation::{Alarm, Kind, Lane, Observation, Phase, Priority, Quality, Status, Value};
 use crate::device::{Identity, Report, ReportBody};
 use crate::envelope::block::{BlockHeader, PlainBlock};
 use crate::envelope::record::Entry;
@@ -15,11 +16,12 @@ use crate::policy::{DeviceCard, Gatekeeper, Trust};
 use crate::store::{Seq, StoreError};
 use crate::time::BootId;
 
-/// What was stored: id, pseudonym, number and value of each record, as a consumer decodes them.
+/// What was stored: id, pseudonym, number and value of each record, as a consumer decodes them; and the edges.
 #[derive(Default)]
 struct Stored {
     is_full: bool,
     records: Vec<(String, String, u64, i64)>,
+    edges: Vec<(String, String, u64, (String, Phase))>,
 }
 
 impl Durable for Stored {
@@ -31,9 +33,18 @@ impl Durable for Stored {
         for entry in entries {
             let Entry::Observation(record) = entry else { panic!("{entry:?}") };
             let card = &header.devices[usize::from(record.device)];
-            let Value::Decimal(value) = record.observation.value else { panic!("{record:?}") };
-            let value = value.to_string().parse().unwrap();
-            self.records.push((card.id.clone(), card.pseudonym.clone(), record.seq, value));
+            let (id, pseudonym) = (card.id.clone(), card.pseudonym.clone());
+            match record.observation.value {
+                Value::Decimal(value) => {
+                    self.records.push((id, pseudonym, record.seq, value.to_string().parse().unwrap()));
+                }
+                Value::Alarm(alarm) => {
+                    self.edges.push((id, pseudonym, record.seq, (alarm.code, alarm.phase)));
+                }
+                other @ (Value::Absent(_) | Value::Text(_) | Value::Bits(_) | Value::Samples(_)) => {
+                    panic!("{other:?}")
+                }
+            }
         }
         Ok(Seq { lane, segment: 1, block: 0 })
     }
@@ -48,6 +59,10 @@ impl Durable for Stored {
 enum Step {
     /// A session reports, whether or not it should have ended.
     Report(prop::sample::Index),
+    /// An alarm of it begins or ends.
+    Alarm(prop::sample::Index, bool),
+    /// It is looked who is silent.
+    Look,
     /// Some end; these ids begin, or begin anew where they are listed.
     Change(Vec<prop::sample::Index>, Vec<u8>),
     /// Time passes.
@@ -60,6 +75,8 @@ fn step() -> impl Strategy<Value = Step> {
     let who = any::<prop::sample::Index>;
     prop_oneof![
         8 => who().prop_map(Step::Report),
+        4 => (who(), any::<bool>()).prop_map(|(who, begins)| Step::Alarm(who, begins)),
+        2 => Just(Step::Look),
         2 => (prop::collection::vec(who(), 0..3), prop::collection::vec(0u8..5, 0..3))
             .prop_map(|(end, begin)| Step::Change(end, begin)),
         2 => Just(Step::Linger),
@@ -72,6 +89,15 @@ struct Entered {
     id: u8,
     is_listed: bool,
     said: u64,
+    measured: u64,
+    /// The edges that must be stored of it.
+    edges: Vec<Phase>,
+}
+
+impl Entered {
+    const fn new(id: u8) -> Self {
+        Self { id, is_listed: true, said: 0, measured: 0, edges: Vec::new() }
+    }
 }
 
 fn rule(place: usize, id: u8) -> DeviceRule {
@@ -86,10 +112,22 @@ fn rule(place: usize, id: u8) -> DeviceRule {
         card,
         expects: Identity::default(),
         trust: Trust::LinkOnly,
-        elements: vec![&SPO2],
+        elements: vec![&SPO2, &EVT_OCCL],
         behind: None,
-        quiet: None,
+        quiet: Some(Duration::from_secs(3)),
     }
+}
+
+/// Its code is the place's number.
+fn alarm_report(place: usize, ticket: u64, phase: Phase, now: Now) -> Report {
+    let mut report = report(place, ticket, now);
+    let code = place.to_string();
+    let alarm = Alarm { code, text: String::new(), phase, priority: Priority::High, is_silenced: false };
+    if let ReportBody::Observation(_, observation) = &mut report.body {
+        (observation.metric, observation.unit, observation.kind) = (&EVT_OCCL, &DIMENSIONLESS, Kind::Alarm);
+        observation.value = Value::Alarm(alarm);
+    }
+    report
 }
 
 fn report(place: usize, ticket: u64, now: Now) -> Report {
@@ -123,7 +161,7 @@ impl Ward {
         let told = rules.iter().map(|_| watch::Sender::default()).collect();
         let linger = Duration::from_millis(100);
         let intake = Intake::new(Gatekeeper::new(rules), Stored::default(), &header, linger, told);
-        let entered = [0, 1].map(|id| Entered { id, is_listed: true, said: 0 }).into();
+        let entered = [0, 1].map(Entered::new).into();
         Self { intake, entered, now: Now::default() }
     }
 
@@ -134,9 +172,22 @@ impl Ward {
                 let place = who.index(self.entered.len());
                 let entered = &mut self.entered[place];
                 entered.said += u64::from(entered.is_listed);
+                entered.measured += u64::from(entered.is_listed);
                 let ticket = entered.said;
                 self.intake.handle_report(report(place, ticket, self.now), self.now);
             }
+            Step::Alarm(who, begins) => {
+                let place = who.index(self.entered.len());
+                let entered = &mut self.entered[place];
+                let phase = if *begins { Phase::Start } else { Phase::End };
+                if entered.is_listed {
+                    entered.said += 1;
+                    entered.edges.push(phase);
+                }
+                let ticket = entered.said;
+                self.intake.handle_report(alarm_report(place, ticket, phase, self.now), self.now);
+            }
+            Step::Look => self.intake.handle_silence(self.now),
             Step::Change(ends, begins) => self.change(ends, begins),
             Step::Linger => {
                 self.now.mono = self.now.mono + Duration::from_secs(2);
@@ -156,6 +207,9 @@ impl Ward {
             let ends = picked.contains(&place) || begins.contains(&entered.id);
             if entered.is_listed && ends {
                 entered.is_listed = false;
+                if entered.edges.last() == Some(&Phase::Start) {
+                    entered.edges.push(Phase::End);
+                }
                 retired.push(DeviceIndex(u16::try_from(place).unwrap()));
             }
         }
@@ -165,7 +219,7 @@ impl Ward {
         let listed = listed.collect();
         let change = Change { retired, first: DeviceIndex(u16::try_from(first).unwrap()), listed };
         self.intake.handle_change(change, self.now).unwrap();
-        self.entered.extend(begins.iter().map(|id| Entered { id: *id, is_listed: true, said: 0 }));
+        self.entered.extend(begins.iter().map(|id| Entered::new(*id)));
     }
 }
 
@@ -181,7 +235,29 @@ proptest! {
         let Ward { intake, entered, .. } = ward;
         let mut numbers: std::collections::BTreeMap<String, Vec<u64>> = std::collections::BTreeMap::new();
         let mut counts = vec![0; entered.len()];
-        for (id, pseudonym, seq, value) in intake.into_store().records {
+        let Stored { records, edges, .. } = intake.into_store();
+        let mut told = vec![Vec::new(); entered.len()];
+        let mut silences = vec![Vec::new(); entered.len()];
+        for (id, pseudonym, seq, (code, phase)) in edges {
+            let place = usize::from_str_radix(&pseudonym, 16).unwrap();
+            prop_assert_eq!(&id, &format!("dev-{}", entered[place].id));
+            numbers.entry(id).or_default().push(seq);
+            if code == "wardline:silent" {
+                silences[place].push(phase);
+            } else {
+                prop_assert_eq!(code, place.to_string());
+                told[place].push(phase);
+            }
+        }
+        for (place, entered) in entered.iter().enumerate() {
+            // All edges that were told, and the end of what was on when its entry went.
+            prop_assert_eq!(&told[place], &entered.edges);
+            let edges = &silences[place];
+            prop_assert!(edges.iter().step_by(2).all(|phase| *phase == Phase::Start), "{:?}", edges);
+            prop_assert!(edges.iter().skip(1).step_by(2).all(|phase| *phase == Phase::End), "{:?}", edges);
+            prop_assert!(entered.is_listed || edges.len() % 2 == 0, "it waits for its end for ever");
+        }
+        for (id, pseudonym, seq, value) in records {
             let place = usize::try_from(value).unwrap();
             prop_assert_eq!(&id, &format!("dev-{}", entered[place].id));
             prop_assert_eq!(pseudonym, format!("{place:032x}"));
@@ -189,8 +265,9 @@ proptest! {
             counts[place] += 1;
         }
         // All that was said while it was listed, nothing of before or after.
-        prop_assert_eq!(counts, entered.iter().map(|entered| entered.said).collect::<Vec<_>>());
-        for (id, seqs) in numbers {
+        prop_assert_eq!(counts, entered.iter().map(|entered| entered.measured).collect::<Vec<_>>());
+        for (id, mut seqs) in numbers {
+            seqs.sort_unstable();
             prop_assert!((1u64..).zip(&seqs).all(|(wanted, seq)| wanted == *seq), "{} counts {:?}", id, seqs);
         }
     }

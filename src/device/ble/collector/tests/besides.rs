@@ -367,6 +367,29 @@ fn an_alarm_outlives_a_restart() {
     assert_eq!(again("PUMP 2", NO_ANNUNCIATION).0, [""; 0]);
 }
 
+/// Under another name, or after it was told to be over there: it begins anew if it is on, and there is nothing to end.
+#[test]
+fn an_alarm_does_not_outlive_the_entry_under_which_it_was_told() {
+    let on = PUMP_STATE[2].1;
+    let mut story = Story::of(&["insulin-delivery"]);
+    let memo = pump_connects(&mut story, "PUMP", on, Some(&mut 0)).1.expect("what is on is remembered");
+    let again = |memo: &[u8], is_same: bool, annunciation| {
+        let mut story = Story::of(&["insulin-delivery"]);
+        story.collector.recall(memo);
+        if !is_same {
+            story.collector.handle_other_entry();
+        }
+        pump_connects(&mut story, "PUMP", annunciation, Some(&mut 0))
+    };
+    assert_eq!(again(&memo, false, NO_ANNUNCIATION).0, [""; 0]);
+    let (begun, told) = again(&memo, false, on);
+    assert!(begun.len() == 1 && begun[0].starts_with("start "), "{begun:?}");
+    // What is remembered from here on is of the entry as it is.
+    let told = told.expect("what is on is remembered");
+    assert_eq!(again(&told, true, on).0, [""; 0]);
+    assert_eq!(again(&told, true, NO_ANNUNCIATION).0, ["end it was on before this connection"]);
+}
+
 /// Its alarms are known again when it is back after another one, or after it was taken for another one.
 #[test]
 fn an_alarm_outlives_a_device_that_was_refused() {

@@ -1,0 +1,144 @@
+//! Where the advisories of the bundle that runs lie: whoever fetches documents puts them here, and whoever takes stock
+//! reads them here.
+//!
+//! In: a bundle, documents from anywhere. Out: which documents are still wanted, what they say of devices. Behind a
+//! lock that is held for as long as one document is read or all devices are judged; the line from the devices to the
+//! store never asks for it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::fleet::advisories::Policy;
+use crate::fleet::advisories::inventory::Device;
+use crate::fleet::advisories::library::{Entry, Judged, Library, NotTaken};
+use crate::fleet::documents::inventory::Advisories;
+use crate::fleet::documents::{Bundle, Digest};
+use crate::fleet::topics::{Topic, What};
+use crate::time::Wall;
+
+/// The advisories of one gateway. Every copy is the same desk.
+#[derive(Clone, Default)]
+pub struct Desk(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    library: Library,
+    policy: Policy,
+    organisation: String,
+    /// Where documents are kept; none: nowhere.
+    folder: Option<PathBuf>,
+    generation: u64,
+}
+
+impl Desk {
+    /// A desk that keeps its documents in the fleet's folder.
+    pub fn in_folder(folder: PathBuf) -> Self {
+        Self(Arc::new(Mutex::new(State { folder: Some(folder), ..State::default() })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A document that panics its reader has not been taken.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on this bundle runs. Reads what the folder keeps of its advisories, so it blocks. Gives what is wrong
+    /// with the folder, in words.
+    pub fn handle_bundle(&self, bundle: &Bundle) -> Vec<String> {
+        let mut state = self.lock();
+        state.library.name(&bundle.advisories);
+        state.policy = bundle.advisory_policy.clone();
+        state.organisation.clone_from(&bundle.organisation);
+        state.generation = state.generation.saturating_add(1);
+        let Some(folder) = state.folder.clone() else { return Vec::new() };
+        state.library.load(&folder)
+    }
+
+    /// Which documents are still to be fetched, at most so many: by digest, and the topic that each is retained on. On
+    /// a stick each is `advisory/{sha256}.json`.
+    pub fn wanted(&self, most: usize) -> Vec<(Digest, String)> {
+        let state = self.lock();
+        let topic = |digest| {
+            let topic = Topic::new(&state.organisation, What::Advisory(digest))?;
+            Some((digest, topic.to_string()))
+        };
+        state.library.wanted().filter_map(topic).take(most).collect()
+    }
+
+    /// Takes a document, wherever it comes from, and keeps it. `true`: it is new. Blocks while it is written.
+    pub fn handle_document(&self, bytes: &[u8]) -> io::Result<Result<bool, NotTaken>> {
+        let mut state = self.lock();
+        let taken = match state.folder.clone() {
+            Some(folder) => state.library.keep(&folder, bytes),
+            None => Ok(state.library.handle_document(bytes)),
+        };
+        // One that cannot be kept, or cannot be read, is something new all the same.
+        if !matches!(taken, Ok(Ok(false) | Err(NotTaken::Unnamed(_) | NotTaken::TooLong(_)))) {
+            state.generation = state.generation.saturating_add(1);
+        }
+        taken
+    }
+
+    /// Goes up with everything that may change a judgement.
+    pub fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    /// What the advisories say of devices, and which have been looked into.
+    pub fn judge(&self, devices: &[Device], now: Option<Wall>) -> (Vec<Judged>, Advisories) {
+        let state = self.lock();
+        let mut advisories = Advisories::default();
+        for (digest, entry) in state.library.entries() {
+            match entry {
+                Entry::Missing => advisories.missing.push(digest),
+                Entry::Unreadable(_) => advisories.unreadable.push(digest),
+                Entry::Read(_) => advisories.read.push(digest),
+            }
+        }
+        (state.library.judge(devices, &state.policy, now), advisories)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::documents::Document as _;
+
+    const PUMP: &[u8] = include_bytes!("../../tests/data/csaf/icsma-17-017-02.json");
+
+    fn bundle() -> Bundle {
+        let bundle = serde_json::json!({
+            "schema": 1, "organisation": "st-anna", "group": "icu-3", "version": 7, "min_agent": "0.1.0",
+            "not_before": "2026-11-01T00:00:00Z", "expires": "2027-11-01T00:00:00Z", "members": ["gw-1"],
+            "advisories": [Digest::of(PUMP).to_string()],
+        });
+        Bundle::read(&serde_json::to_vec(&bundle).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_a_bundle_names_is_asked_for_by_topic_and_known_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = Desk::in_folder(folder.path().to_owned());
+        assert_eq!(desk.handle_bundle(&bundle()), Vec::<String>::new());
+        let topic = format!("c/v1/st-anna/advisory/{}", Digest::of(PUMP));
+        assert_eq!(desk.wanted(5), [(Digest::of(PUMP), topic)]);
+        assert!(desk.wanted(0).is_empty());
+        let before = desk.generation();
+        assert!(desk.handle_document(b"{}").unwrap().is_err());
+        assert_eq!(desk.generation(), before);
+        assert_eq!(desk.handle_document(PUMP).unwrap(), Ok(true));
+        assert_ne!(desk.generation(), before);
+        assert!(desk.wanted(5).is_empty());
+        let again = Desk::in_folder(folder.path().to_owned());
+        assert_eq!(again.handle_bundle(&bundle()), Vec::<String>::new());
+        let device = Device {
+            id: "pc".to_owned(),
+            make: Some("Alaris".to_owned()),
+            model: Some("8015 PC unit".to_owned()),
+            firmware: Some("9.7".to_owned()),
+            ..Device::default()
+        };
+        let (judged, advisories) = again.judge(&[device], None);
+        assert_eq!((judged.len(), advisories.read.len()), (1, 1));
+    }
+}
