@@ -179,6 +179,10 @@ async fn daemon(
 }
 
 /// Opens everything, then starts it, left to right.
+#[expect(
+    clippy::too_many_lines,
+    reason = "every stage and every channel once, to be read from left to right"
+)]
 async fn start(
     config: Config,
     reread: Reread,

@@ -440,6 +440,7 @@ fn a_rollout_that_does_harm_is_paused_by_itself() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn the_wards_are_exported_and_a_forged_inventory_is_marked() {
     let site = Site::new(None);
     let pump = json!({

@@ -10,6 +10,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use wardline::gateway::sessions::{Links, RealLinks};
 use wardline::lab::sim::{SIMS, Start, Trouble};
+#[cfg(feature = "operator")]
+use wardline::lab::swarm;
 use wardline::lab::{bench, demo, outage, power, reconnects, samples, ward, window};
 use zeroizing_alloc::ZeroAlloc;
 
@@ -68,6 +70,9 @@ enum Command {
     PowerCuts(power::Options),
     /// Connect to a BLE device again and again, and count what is left behind at the bus and in memory
     Reconnects(reconnects::Options),
+    /// A thousand gateways of one fleet at one broker: bundles good and bad, and a broker that dies
+    #[cfg(feature = "operator")]
+    Swarm(swarm::Options),
     /// One measurement of the benchmark, in a process of its own
     #[command(hide = true, subcommand)]
     BenchPart(bench::Part),
@@ -113,6 +118,8 @@ fn lab() -> anyhow::Result<ExitCode> {
         }
         Command::PowerCuts(options) => power::start(&options),
         Command::Reconnects(options) => reconnects::run(&options),
+        #[cfg(feature = "operator")]
+        Command::Swarm(options) => swarm::run(&options),
         Command::BenchPart(part) => {
             part.run()?;
             Ok(ExitCode::SUCCESS)

@@ -255,8 +255,12 @@ impl Member {
             What::Root(version) if is_own => Some(Which::Root(*version)),
             What::Timestamp { group: of } if is_own && of == group => Some(Which::Timestamp),
             What::Bundle { group: of, version } if is_own && of == group => Some(Which::Bundle(*version)),
-            What::Root(_) | What::Timestamp { .. } | What::Bundle { .. } => None,
-            What::Reported { .. } | What::Inventory { .. } | What::Advisory(_) => None,
+            What::Root(_)
+            | What::Timestamp { .. }
+            | What::Bundle { .. }
+            | What::Reported { .. }
+            | What::Inventory { .. }
+            | What::Advisory(_) => None,
         }
     }
 

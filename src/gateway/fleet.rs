@@ -129,7 +129,8 @@ impl Gateway for Seen {
         let Err(refused) = self.changer.change(config.clone()).await else { return Ok(()) };
         let why = refused.to_string();
         match refused {
-            Refused::Ending => Err(Fault::Ending),
+            // The daemon ends, over this or anyway.
+            Refused::Ending | Refused::Misplaced(_) => Err(Fault::Ending),
             Refused::NeedsRestart { .. } => Err(Fault::Bundle(why)),
             Refused::Uplink(_) if is_way_back => {
                 // The devices do not wait for the broker.
@@ -147,8 +148,6 @@ impl Gateway for Seen {
             | Refused::OtherWard
             | Refused::NoPlace(_)
             | Refused::StoreWaits => Err(Fault::Gateway(why)),
-            // The daemon ends over it.
-            Refused::Misplaced(_) => Err(Fault::Ending),
         }
     }
 

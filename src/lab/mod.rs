@@ -20,6 +20,8 @@ pub mod reconnects;
 pub mod samples;
 pub mod sim;
 pub mod stage;
+#[cfg(feature = "operator")]
+pub mod swarm;
 pub mod ward;
 pub mod window;
 

@@ -152,7 +152,10 @@ impl Bench {
         let folder = self.path("gateway");
         stage::configure(&folder, &self.pki, &pair, self.port, &device).unwrap();
         for (key, path) in [("certificate", pair.certificate), ("key", pair.key)] {
-            self.set(&format!("{key} = {path:?}"), &format!("{key} = \"identity/current.pem\""));
+            self.set(
+                &format!("{key} = \"{}\"", path.display()),
+                &format!("{key} = \"identity/current.pem\""),
+            );
         }
         self.identity().make().unwrap();
     }

@@ -237,6 +237,7 @@ fn what_is_aborted_comes_back_as_a_new_bundle() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn the_next_root_is_signed_by_the_old_and_by_its_own() {
     let fleet = Fleet::published();
     let file = fleet.path("passphrases.toml");

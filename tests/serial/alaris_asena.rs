@@ -122,8 +122,9 @@ async fn a_pump_that_loses_power_within_a_reply_comes_back_under_its_stable_path
     for round in 1..=3 {
         let port_before = std::fs::read_link(&link).unwrap();
         bench.control.trouble(Trouble::Torn);
-        bench.control.trouble(Trouble::PowerCycle(Duration::from_millis(300)));
-        // Something else takes the number that the port had: it must come back elsewhere.
+        // Something else takes the number that the port had, and needs time for that: it must come back elsewhere.
+        let off = Duration::from_millis(if round == 2 { 1_500 } else { 300 });
+        bench.control.trouble(Trouble::PowerCycle(off));
         let _squatters = if round == 2 { squat(&link, &port_before).await } else { Vec::new() };
         let ups = |record: &Record| record.all().iter().filter(|(_, told)| matches!(told, Told::Up)).count();
         bench.record.until("the way back", |record| ups(record) > round).await;

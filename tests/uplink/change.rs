@@ -169,7 +169,7 @@ fn one_file(certificates: &Certificates, name: &str, pair: &Pair) -> std::path::
     use std::os::unix::fs::PermissionsExt as _;
     let texts = [&pair.key, &pair.certificate].map(|path| std::fs::read_to_string(path).unwrap());
     let path = certificates.path().join(name);
-    std::fs::write(&path, texts.concat()).unwrap();
+    wardline::host::atomic_file::write(&path, texts.concat().as_bytes()).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     path
 }

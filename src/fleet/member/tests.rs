@@ -117,7 +117,7 @@ impl Bench {
         let Membership::Member(enrolled) = membership else { panic!("locked: {:?}", self.told) };
         let import = Some(self.place.path().join("stick"));
         self.member = Some(enrolled.into_member(self.load(), import, &self.now));
-        self.turn(|member, signs, now| member.handle_time(signs, now));
+        self.turn(Member::handle_time);
     }
 
     fn signs(&self) -> Signs {
@@ -184,7 +184,7 @@ impl Bench {
         for _ in 0..seconds {
             self.now.mono = self.now.mono + Duration::from_secs(1);
             self.now.wall = Wall::from_millis(self.now.wall.as_millis() + 1_000);
-            self.turn(|member, signs, now| member.handle_time(signs, now));
+            self.turn(Member::handle_time);
         }
     }
 

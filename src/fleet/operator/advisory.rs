@@ -8,7 +8,7 @@
 //! Kept at the signing: a file that is edited afterwards changes nothing of what was signed.
 
 use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use super::folder::Fleet;
 use super::{at, refused};
@@ -67,16 +67,17 @@ fn beside(folder: &Path) -> Result<Vec<(Digest, Vec<u8>)>, Failure> {
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let is_json = Path::new(&name).extension().is_some_and(|end| end == "json");
-        if is_json && !name.starts_with("bundle-") {
-            if let Ok(bytes) = read(folder, &name) {
-                found.push((Digest::of(&bytes), bytes));
-            }
+        if is_json
+            && !name.starts_with("bundle-")
+            && let Ok(bytes) = read(folder, &name)
+        {
+            found.push((Digest::of(&bytes), bytes));
         }
     }
     Ok(found)
 }
 
-fn read_kept(path: &PathBuf, digest: Digest) -> Result<Option<Vec<u8>>, Failure> {
+fn read_kept(path: &Path, digest: Digest) -> Result<Option<Vec<u8>>, Failure> {
     match atomic_file::read(path, MAX_DOCUMENT) {
         Ok(bytes) if Digest::of(&bytes) == digest => Ok(Some(bytes)),
         Ok(_) => Err(refused(format!("{} was changed: remove it and sign again", path.display()))),

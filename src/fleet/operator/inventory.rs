@@ -47,7 +47,7 @@ pub(super) struct Inventory {
     /// Print a table (RFC 4180).
     #[arg(long, conflicts_with_all = ["cyclonedx", "json"])]
     csv: bool,
-    /// Print a CycloneDX 1.6 document.
+    /// Print a `CycloneDX` 1.6 document.
     #[arg(long, conflicts_with = "json")]
     cyclonedx: bool,
     /// Print JSON: an array with one object a gateway.
@@ -140,7 +140,12 @@ fn from_broker(broker: &mut Broker, organisation: &str) -> Result<BTreeMap<Strin
     let retained = broker.retained(&[topics::every_inventory(organisation)])?;
     let named = retained.into_iter().filter_map(|(topic, bytes)| match Topic::read(&topic)?.what() {
         What::Inventory { gateway } if !bytes.is_empty() => Some((gateway.clone(), bytes)),
-        _ => None,
+        What::Inventory { .. }
+        | What::Root(_)
+        | What::Bundle { .. }
+        | What::Timestamp { .. }
+        | What::Reported { .. }
+        | What::Advisory(_) => None,
     });
     Ok(named.collect())
 }

@@ -8,6 +8,8 @@
 mod advisory;
 mod broker;
 mod bundle;
+#[cfg(feature = "lab")]
+mod desk;
 mod diff;
 mod draft;
 mod folder;
@@ -47,6 +49,9 @@ use crate::host::clock::SystemClock;
 use crate::host::{atomic_file, process};
 use crate::time::{Clock as _, ClockSync, Now, Wall};
 use passphrase::Passphrases;
+
+#[cfg(feature = "lab")]
+pub(crate) use desk::Desk;
 
 const PROGRAM: &str = "wardline-fleet";
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;

@@ -97,7 +97,7 @@ fn a_driver_says_who_made_it_and_what_a_revision_is_of() {
     let mut model = |driver, stated: &Identity| {
         tracker.look([Sight { driver, ..sight("pump", Some(stated), None) }], at(1));
         let device = tracker.devices().remove(0);
-        [device.make, device.model, device.firmware].map(|text| text.unwrap_or_default())
+        [device.make, device.model, device.firmware].map(Option::unwrap_or_default)
     };
     let silent = |firmware: &str| Identity { firmware: Some(firmware.to_owned()), ..Identity::default() };
     assert_eq!(model("alaris-asena", &silent("2.3")), ["Alaris", "Asena", ""]);

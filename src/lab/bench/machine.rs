@@ -143,9 +143,14 @@ pub(in crate::lab) fn disk_bytes(folder: &Path) -> u64 {
         .sum()
 }
 
-/// Processor time of this process in seconds: fields 14 and 15 of `/proc/self/stat`, in hundredths.
+/// Processor time of this process in seconds.
 pub(in crate::lab) fn processor_seconds() -> f64 {
-    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    processor_seconds_of("self")
+}
+
+/// The same of another process, by its number: fields 14 and 15 of `/proc/self/stat`, in hundredths.
+pub(in crate::lab) fn processor_seconds_of(process: &str) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // The name in parentheses may hold blanks.
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks: u64 =

@@ -27,13 +27,13 @@ const COLUMNS: [&str; 19] = [
 ];
 
 pub(super) fn write(entries: &[Entry<'_>]) -> String {
-    entries.iter().fold(row(COLUMNS), |table, entry| table + &rows(entry))
+    entries.iter().fold(row(&COLUMNS), |table, entry| table + &rows(entry))
 }
 
 fn rows(entry: &Entry<'_>) -> String {
     let gateway = &entry.published.gateway;
     let sbom = gateway.sbom.map(|digest| digest.to_string()).unwrap_or_default();
-    let mut table = row([
+    let mut table = row(&[
         "gateway",
         &gateway.id,
         &gateway.id,
@@ -70,7 +70,7 @@ fn device_row(entry: &Entry<'_>, device: &PublishedDevice) -> String {
     let day = device.end_of_support.map(|day| day.to_string()).unwrap_or_default();
     let findings = entry.findings.iter().filter(|one| one.device == device.id);
     let findings: Vec<String> = findings.map(finding).collect();
-    row([
+    row(&[
         "device",
         &entry.published.gateway.id,
         &device.id,
@@ -97,7 +97,7 @@ fn finding(told: &Told) -> String {
     format!("{} {} {}", told.advisory, told.verdict.as_str(), told.action.as_str())
 }
 
-fn row(fields: [&str; COLUMNS.len()]) -> String {
+fn row(fields: &[&str; COLUMNS.len()]) -> String {
     fields.map(field).join(",") + "\r\n"
 }
 
