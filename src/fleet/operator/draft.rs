@@ -234,16 +234,18 @@ mod tests {
         assert_eq!(read(&with("[\"other.json\"]"), "st-anna").unwrap_err(), "other.json is not there");
         let twice = read(&with(&format!("[\"icsma.json\", \"{}\"]", Digest::of(b"icsma"))), "st-anna");
         assert!(twice.unwrap_err().contains("names an advisory twice"));
-        let rule = "\n[[advisory_policy.quarantine]]\nfor = { maker = \"BD\" }\nreason = \"isolated\"\nby = \"M. Weber\"\n";
+        let rule = "\n[[advisory_policy.waivers]]\nadvisory = \"ICSMA-17-017-02\"\nfor = { maker = \"BD\" }\nuntil = \"2027-05-01T00:00:00Z\"\n\
+            reason = \"no network\"\nby = \"M. Weber\"\n";
         let bundle = read(&format!("{text}{rule}"), "st-anna").unwrap();
-        assert_eq!(bundle.advisory_policy.quarantine.len(), 1);
+        assert_eq!(bundle.advisory_policy.waivers.len(), 1);
         let again = restored(&bundle, &head(&["gw-1".to_owned()], 2)).unwrap();
         assert_eq!(read(&again, "st-anna").unwrap(), Bundle { version: 2, ..bundle });
-        assert!(
-            read(&format!("{text}{}", rule.replace("isolated", " ")), "st-anna")
-                .unwrap_err()
-                .contains("reason")
-        );
+        let nameless = read(&format!("{text}{}", rule.replace("no network", " ")), "st-anna");
+        assert!(nameless.unwrap_err().contains("reason"));
+        let quarantine =
+            "\n[[advisory_policy.quarantine]]\nfor = { maker = \"BD\" }\nreason = \"r\"\nby = \"M. Weber\"\n";
+        let refused = read(&format!("{text}{quarantine}"), "st-anna").unwrap_err();
+        assert!(refused.contains("cannot enforce yet"), "{refused}");
     }
 
     #[test]
