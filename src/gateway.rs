@@ -263,21 +263,10 @@ async fn start(
         fleet,
     };
     let (asks, requests) = Changer::new();
-    let seen =
-        Daemon { changer: asks.clone(), sources: Arc::new(sources), hearts: hearts.clone(), in_force: holds };
+    let seen = Daemon { changer: asks, sources: Arc::new(sources), hearts: hearts.clone(), in_force: holds };
     start_status(&mut supervisor, (socket, Arc::clone(&seen.sources)), stop_uplink.subscribe());
     start_fleet(&mut supervisor, enlisted, seen, stop_uplink.subscribe());
-    Ok(Running {
-        supervisor,
-        stop_uplink,
-        hearts,
-        clock,
-        reports: Some(reports),
-        present,
-        requests,
-        changer: asks,
-        reread,
-    })
+    Ok(Running { supervisor, stop_uplink, hearts, clock, reports: Some(reports), present, requests, reread })
 }
 
 /// The sessions of the devices that are listed at the start.

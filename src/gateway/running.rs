@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::change::Plan;
-use super::changer::{Changer, Means, Ready, Refused, Request, Work, carry_out};
+use super::changer::{Means, Ready, Refused, Request, Work, carry_out};
 use super::pump::{Ordered, Shown};
 use super::reading::read_settled;
 use super::roster::Roster;
@@ -41,8 +41,6 @@ pub(super) struct Running {
     pub(super) reports: Option<mpsc::Sender<Report>>,
     pub(super) present: Present,
     pub(super) requests: mpsc::Receiver<Request>,
-    /// Kept, so that there can always be a request.
-    pub(super) changer: Changer,
     pub(super) reread: Reread,
 }
 
@@ -144,12 +142,6 @@ impl Present {
 }
 
 impl Running {
-    /// Asks this daemon to change.
-    #[expect(dead_code, reason = "whoever asks is given its own when the daemon starts")]
-    pub(super) fn changer(&self) -> Changer {
-        self.changer.clone()
-    }
-
     /// Runs until a signal comes or an essential part ends.
     pub(super) async fn until_told(&mut self, signals: &mut Signals) -> Result<(), GatewayError> {
         // Fed twice as often as asked for, as the manual advises.

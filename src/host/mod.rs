@@ -6,6 +6,7 @@ pub mod atomic_file;
 pub mod audit;
 pub mod clock;
 pub mod heartbeat;
+pub mod lock;
 pub mod log;
 pub mod machine;
 pub mod notify;

@@ -16,7 +16,7 @@
 //! from a pair to the next is a rename. Every step is durable before the next is taken, and after each of them
 //! the folder holds a pair that can be used. Files are for their owner alone.
 
-mod lock;
+mod private;
 mod upkeep;
 
 use std::io;
@@ -37,9 +37,8 @@ use super::est::address::Address;
 use super::est::key::{Pending, to_pem};
 use super::renewal::Lifetime;
 use crate::host::atomic_file;
+use crate::host::lock::{self, Lock, NotHeld};
 use crate::time::Wall;
-
-pub use lock::Lock;
 
 /// The file that `uplink.certificate` and `uplink.key` name.
 pub const CURRENT: &str = "current.pem";
@@ -200,12 +199,16 @@ impl Folder {
     /// Makes the folder where there is none; an error where others than its owner can go there.
     pub fn make(&self) -> io::Result<()> {
         atomic_file::create_folder(&self.0)?;
-        lock::check_private(&self.0)
+        private::check_private(&self.0)
     }
 
     /// Keeps everybody else out of the folder; `None`: somebody is at it.
     pub fn lock(&self) -> io::Result<Option<Lock>> {
-        lock::lock(&self.0.join(LOCK))
+        match lock::take(&self.0.join(LOCK), &format!("process {}", std::process::id())) {
+            Ok(held) => Ok(Some(held)),
+            Err(NotHeld::Busy(_)) => Ok(None),
+            Err(NotHeld::Io(error)) => Err(error),
+        }
     }
 
     /// Keeps whom to ask. A person's word takes the place of what a server named.

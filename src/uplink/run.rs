@@ -445,8 +445,8 @@ impl Driver {
                 () = &mut deadline => break,
             }
         }
-        // Where the daemon ends the writing side is closed by now: these are the last heads. Its answer is not waited for, but
-        // that of what is sent after it is.
+        // Where the daemon ends the writing side is closed by now: these are the last heads. Its answer is not waited
+        // for, but that of what is sent after it is.
         drop(self.beat(&link));
         if let Some(death) = link.announce(&self.topics, &self.run, "offline") {
             death.await;

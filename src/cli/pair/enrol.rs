@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::ledger::{Ledger, Lock};
+use super::ledger::Ledger;
 use super::typed::Typed;
 use crate::cli::exit::Exit;
 use crate::cli::out::remark;
 use crate::config::Device;
 use crate::device::Identity;
 use crate::device::catalogue::BleProfile;
+use crate::host::lock::Lock;
 use crate::link::ble::Address;
 use crate::link::ble::pairing::agent::{Reply, SharedGate};
 use crate::link::ble::pairing::proof::{Bond, Proof};

@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::hold::Hold;
+use super::hold;
 use super::walk;
 use super::{at, refused};
 use crate::cli::exit::{Exit, Failure};
 use crate::fleet::documents::{Bundle, Document as _, Root, Timestamp, is_name};
 use crate::fleet::dsse::Envelope;
 use crate::host::atomic_file;
+use crate::host::lock::Lock;
 
 /// The register's name.
 pub(super) const REGISTER: &str = "fleet.toml";
@@ -37,7 +38,7 @@ pub(super) struct Fleet {
     path: PathBuf,
     register: Register,
     /// Nobody else writes while it is held.
-    _hold: Option<Hold>,
+    _hold: Option<Lock>,
 }
 
 /// What a person reads and may edit.
@@ -103,7 +104,7 @@ impl Fleet {
     pub(super) fn open_to_write(path: &Path, what: &str) -> Result<Self, Failure> {
         // First looked at: a folder that is none of a fleet gets no lock.
         Self::open(path)?;
-        let hold = Hold::take(path, what)?;
+        let hold = hold::take(path, what)?;
         // And read again: what was read before may have changed until it was held.
         Ok(Self { _hold: Some(hold), ..Self::open(path)? })
     }

@@ -15,7 +15,7 @@
 //! that its files can take their place without another connection.
 //!
 //! What is not acknowledged by then is sent again by the new connection: at least once, as after any loss of a
-//! connection. Another name of the same broker is found out by the broker, which ends the old connection.
+//! connection. So does a block of which only a part was published: it goes to the new one whole. Another name of the same broker is found out by the broker, which ends the old connection.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
