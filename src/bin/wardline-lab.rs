@@ -101,6 +101,7 @@ fn lab() -> anyhow::Result<ExitCode> {
         }
         Command::SamplePayloads { folder } => {
             samples::sample_payloads(&folder)?;
+            wardline::lab::sample_inventory(&folder.join("cyclonedx"))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Sim { driver, port, identity, baud, parts, trouble } => {

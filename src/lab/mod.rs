@@ -17,6 +17,7 @@ pub mod payload;
 pub mod pki;
 pub mod power;
 pub mod reconnects;
+mod sample_inventory;
 pub mod samples;
 pub mod sim;
 pub mod stage;
@@ -25,4 +26,5 @@ pub mod swarm;
 pub mod ward;
 pub mod window;
 
+pub use sample_inventory::sample_inventory;
 pub use samples::sample_payloads;
