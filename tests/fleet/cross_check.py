@@ -4,14 +4,18 @@
     cross_check.py verify PUBLISHED              every document, by the keys and thresholds of its root
     cross_check.py sign PUBLISHED KEYS OUT       the next bundle and timestamp, with keys of wardline-fleet
     cross_check.py sign-one PUBLISHED KEYS OUT   the same, the bundle by one key alone
-    cross_check.py type PASSPHRASE COMMAND...    types it at a terminal of its own when the command asks
+    cross_check.py digest FILE                   the SHA-256 of what a document signs
+    cross_check.py type PASSPHRASE COMMAND...    types it at a terminal of its own when the command asks;
+                                                 a command that then asks for more is stopped after a minute
 """
 
 import hashlib
 import json
 import os
 import pty
+import select
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -88,6 +92,9 @@ def typed(passphrase: str, command: list[str]) -> None:
         os.execvp(command[0], command)
     shown, asked = b"", False
     while True:
+        if not select.select([terminal], [], [], 60)[0]:
+            os.kill(child, signal.SIGKILL)
+            raise SystemExit(f"waits for more than the passphrase: {shown.decode(errors='replace')}")
         try:
             part = os.read(terminal, 4096)
         except OSError:  # EIO: the other end is closed.
@@ -113,6 +120,8 @@ def main() -> None:
             sign(Path(published), Path(folder), Path(out), ["config-2", "config-3"])
         case ["sign-one", published, folder, out]:
             sign(Path(published), Path(folder), Path(out), ["config-2"])
+        case ["digest", file]:
+            print(hashlib.sha256(read(Path(file)).payload).hexdigest())
         case ["type", passphrase, *command]:
             typed(passphrase, command)
         case _:
