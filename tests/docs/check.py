@@ -238,6 +238,24 @@ def check_operating(problems):
             wants(f"the word of {file}", word, "`{}`")
 
 
+# --- what docs/network.md says of listeners ---------------------------------------------------------------------
+
+CONNECTS = {"src/uplink/mqtt/probe.rs", "src/identity/est/client.rs"}
+
+
+def check_network(problems):
+    """No listener but the lab's, and TCP connections from the named places alone."""
+    for path in sorted((ROOT / "src").rglob("*.rs")):
+        name = str(path.relative_to(ROOT))
+        if name.startswith("src/lab/"):
+            continue
+        code = "\n".join(line.split("//", 1)[0] for line in tests_off(path.read_text(encoding="utf-8")).splitlines())
+        for word in re.findall(r"\b(TcpListener|TcpSocket|UdpSocket|UnixDatagram)\b", code):
+            problems.append(f"{name}: names {word}: docs/network.md says that no port is opened")
+        if re.search(r"\bTcpStream::connect", code) and name not in CONNECTS:
+            problems.append(f"{name}: connects by itself: docs/network.md names who does")
+
+
 # --- configurations ---------------------------------------------------------------------------------------------
 
 GATEWAY = """[gateway]
@@ -299,7 +317,7 @@ def main(arguments):
         problems = check_config(arguments[1])
     elif not arguments:
         problems = []
-        for check in (check_links, check_tests, check_paths, check_operating):
+        for check in (check_links, check_tests, check_paths, check_operating, check_network):
             check(problems)
         if not problems:
             print(f"{len(pages())} pages: links, tests, paths and the operating manual are as the tree")
