@@ -2,11 +2,13 @@
 """Whether the documents say what the tree is: links, tests and files that they name, and everything a person can meet.
 
     tests/docs/check.py                  links and anchors, tests, paths, and that the operating manual leaves nothing out
-    tests/docs/check.py config PROGRAM   every TOML block of docs/devices.md, as a configuration, to `PROGRAM check`
+    tests/docs/check.py config PROGRAM   every TOML block of docs/devices.md, as a configuration, to `PROGRAM check`;
+                                         every driver and profile of `PROGRAM drivers` has one
 
 Standard library only. Ends with 1 and one line for each finding.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -136,7 +138,7 @@ def check_links(problems):
                     problems.append(f"{shown}:{number}: {path or shown} has no heading #{anchor}")
 
 
-# Chapters that the index names and that another hand brings.
+# Chapters that the index names and that need not be there yet; once they are, they are looked at like the others.
 LATER = {"fleet-in-ten-minutes.md"}
 
 
@@ -307,9 +309,19 @@ def check_config(program):
     for begins, block in found:
         judged(str(begins), [block])
     judged("all blocks together", [block for _, block in found])
+    problems += uncovered(program, "\n".join(block for _, block in found))
     if not problems:
         print(f"{len(found)} configurations of docs/devices.md are valid, each alone and all together")
     return problems
+
+
+def uncovered(program, entries):
+    """Drivers and profiles of the program of which the page has no entry."""
+    ran = subprocess.run([program, "drivers", "--json"], capture_output=True, text=True, timeout=60, check=True)
+    known = json.loads(ran.stdout)
+    for name in sorted(row["name"] for rows in known.values() for row in rows):
+        if f'"{name}"' not in entries:
+            yield f"docs/devices.md: has no entry with {name!r}"
 
 
 def main(arguments):
