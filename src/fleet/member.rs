@@ -15,6 +15,7 @@
 //! in force again; anything but [`Order::Apply`] reaches the devices.
 
 pub mod boot;
+pub mod events;
 pub mod import;
 mod report;
 pub mod run;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::watch;
 
 use super::change::Plan;
@@ -24,6 +25,7 @@ use crate::fleet::member::{About, Fault, Load, Signs, Told, View};
 use crate::host::heartbeat::{Heartbeat, standing_still};
 use crate::host::process;
 use crate::host::supervisor::blocking;
+use crate::policy::event::Event;
 use crate::policy::{DeviceRule, DeviceState};
 use crate::time::{Mono, Now};
 use crate::uplink::post::{Post, PostOffice};
@@ -53,6 +55,8 @@ pub(super) struct Daemon {
     pub(super) sources: Arc<Sources>,
     pub(super) hearts: Vec<Heartbeat>,
     pub(super) in_force: watch::Receiver<Arc<Config>>,
+    /// Where security events go.
+    pub(super) events: mpsc::Sender<Event>,
 }
 
 /// A fleet's part with its two channels: to the uplink, and to the status.
@@ -80,7 +84,7 @@ impl Enlisted {
     /// The task, to be run until the daemon ends.
     pub(super) async fn run(self, daemon: Daemon) {
         let Self { fleet: Fleet { membership, load }, office, view } = self;
-        let Daemon { changer, sources, hearts, in_force } = daemon;
+        let Daemon { changer, sources, hearts, in_force, events } = daemon;
         let clock = Arc::clone(&sources.clock);
         let who = match membership {
             Membership::Member(enrolled) => {
@@ -90,8 +94,16 @@ impl Enlisted {
             }
             Membership::Locked(locked) => Who::Locked(locked),
         };
-        let gateway =
-            Seen { changer, sources, hearts, in_force, taken: (0, None), witness: None, unsigned: None };
+        let gateway = Seen {
+            changer,
+            sources,
+            hearts,
+            in_force,
+            events,
+            taken: (0, None),
+            witness: None,
+            unsigned: None,
+        };
         Task { gateway, office, clock, view }.run(who).await;
     }
 }
@@ -115,6 +127,7 @@ struct Seen {
     sources: Arc<Sources>,
     hearts: Vec<Heartbeat>,
     in_force: watch::Receiver<Arc<Config>>,
+    events: mpsc::Sender<Event>,
     /// How much the broker has taken, and when that was seen to grow.
     taken: (u64, Option<Mono>),
     /// Signs what was asked about last; when it was read.
@@ -207,7 +220,12 @@ impl Gateway for Seen {
         Some(Signed { key, signature })
     }
 
+    /// What of it concerns safety is raised; the rest is for the log.
     fn tell(&mut self, _: &Told) {}
+
+    fn raise(&mut self, event: &Event) -> bool {
+        !matches!(self.events.try_send(event.clone()), Err(TrySendError::Full(_)))
+    }
 }
 
 impl Seen {

@@ -33,6 +33,7 @@ use crate::lab::memory::{Ahead, MemoryStore};
 use crate::lab::pki::Pair;
 use crate::lab::samples::measured;
 use crate::policy::DeviceCard;
+use crate::policy::event::Event;
 use crate::time::{Clock, Mono, Now};
 use crate::uplink::heartbeat::{self, Heartbeat};
 use crate::uplink::tls::Witness;
@@ -432,6 +433,11 @@ impl Gateway for Daemon {
 
     fn tell(&mut self, told: &Told) {
         self.tally.note(self.number, What::Told(told.clone()));
+    }
+
+    /// The store of the swarm holds readings only.
+    fn raise(&mut self, _: &Event) -> bool {
+        true
     }
 }
 
