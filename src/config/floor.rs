@@ -34,6 +34,12 @@ pub struct Floor {
     /// Whether a bundle may name ports that are not below `/dev/serial`: any file of the gateway, as far as its user
     /// may open it.
     pub unstable_ports: bool,
+    /// Whether a bundle may have a BLE device read without a bond, by whoever answers to its address.
+    pub open_links: bool,
+    /// Whether a bundle may ask for less than a bond whose keys somebody compared or typed in.
+    pub weak_bonds: bool,
+    /// Whether a bundle may let the link alone vouch for a device that could say who it is.
+    pub link_only: bool,
     /// The most devices that a bundle may take off the allowlist at once, in percent; unless it is 0, one device
     /// may always go.
     pub removed: u8,
@@ -58,6 +64,9 @@ impl Default for Floor {
             log: LogLevel::Info,
             trial: Duration::from_secs(5 * 60),
             unstable_ports: false,
+            open_links: false,
+            weak_bonds: false,
+            link_only: false,
             removed: 50,
         }
     }
@@ -141,14 +150,42 @@ pub(super) fn refuse(name: &str, settings: &Dict, floor: &Floor, problems: &mut 
     }
 }
 
-/// Reports what of a bundle's device may not be set from afar.
+/// Whether `floor.toml` lets it.
+type Let = fn(&Floor) -> bool;
+
+/// What a table of a device may not say from afar unless `floor.toml` does: the key, which of its values, and the key
+/// of `floor.toml`. Where the key is not written, what holds is the strictest.
+const LOWERED: [(&str, fn(&Value) -> bool, &str, Let); 5] = [
+    (
+        "allow_unstable_port",
+        |value| value.to_bool() == Some(true),
+        "unstable_ports",
+        |floor| floor.unstable_ports,
+    ),
+    ("security", |value| value.as_str() != Some("bonded"), "open_links", |floor| floor.open_links),
+    (
+        "pairing",
+        |value| !matches!(value.as_str(), Some("passkey" | "numeric")),
+        "weak_bonds",
+        |floor| floor.weak_bonds,
+    ),
+    ("minimum_class", |value| value.as_str() != Some("A"), "weak_bonds", |floor| floor.weak_bonds),
+    ("trust", |value| value.as_str() != Some("reported-identity"), "link_only", |floor| floor.link_only),
+];
+
+/// Reports what of a bundle's device, and of what stands at its places, may not be set from afar.
 pub(super) fn refuse_device(name: &str, device: &Dict, floor: &Floor, problems: &mut Problems) {
-    let is_unstable = device.get("allow_unstable_port").and_then(Value::to_bool) == Some(true);
-    if is_unstable && !floor.unstable_ports {
-        let id = device.get("id").and_then(Value::as_str).unwrap_or("device");
-        let reason =
-            format!("of {id} is not set from afar while {FLOOR_FILE} does not say unstable_ports = true");
-        problems.push(name, "allow_unstable_port", reason);
+    let parts = device.get("part").and_then(Value::as_array).unwrap_or_default();
+    for table in std::iter::once(device).chain(parts.iter().filter_map(Value::as_dict)) {
+        let id = table.get("id").and_then(Value::as_str).unwrap_or("device");
+        for (key, lowers, allowed_by, is_let) in LOWERED {
+            if table.get(key).is_some_and(lowers) && !is_let(floor) {
+                let reason = format!(
+                    "of {id} is not set from afar while {FLOOR_FILE} does not say {allowed_by} = true"
+                );
+                problems.push(name, key, reason);
+            }
+        }
     }
 }
 
@@ -182,6 +219,9 @@ pub(super) fn judge(scope: &mut Scope<'_>) -> Option<Floor> {
         log: log?,
         trial: trial?,
         unstable_ports: raw.unstable_ports.unwrap_or(default.unstable_ports),
+        open_links: raw.open_links.unwrap_or(default.open_links),
+        weak_bonds: raw.weak_bonds.unwrap_or(default.weak_bonds),
+        link_only: raw.link_only.unwrap_or(default.link_only),
         removed: removed?,
     })
 }
@@ -287,6 +327,9 @@ mod tests {
             log: LogLevel::Info,
             trial: Duration::from_secs(300),
             unstable_ports: false,
+            open_links: false,
+            weak_bonds: false,
+            link_only: false,
             removed: 50,
         }
     }
@@ -386,14 +429,47 @@ mod tests {
         }
     }
 
+    /// Key by key: what lowers a device, what does not, and the one line of `floor.toml` that lets it.
     #[test]
-    fn a_port_that_could_be_any_file_is_not_named_from_afar() {
-        let device = |value: bool| Dict::from([("allow_unstable_port".to_owned(), Value::from(value))]);
-        for (is_let, value, count) in [(false, true, 1), (false, false, 0), (true, true, 0)] {
+    fn no_device_is_lowered_from_afar_unless_the_floor_says_so() {
+        let lets: [(&str, fn(&mut Floor)); 4] = [
+            ("unstable_ports", |floor| floor.unstable_ports = true),
+            ("open_links", |floor| floor.open_links = true),
+            ("weak_bonds", |floor| floor.weak_bonds = true),
+            ("link_only", |floor| floor.link_only = true),
+        ];
+        let keys: [(&str, Value, Value, &str); 7] = [
+            ("allow_unstable_port", true.into(), false.into(), "unstable_ports"),
+            ("security", "open".into(), "bonded".into(), "open_links"),
+            ("security", 0.into(), "bonded".into(), "open_links"),
+            ("pairing", "just-works".into(), "numeric".into(), "weak_bonds"),
+            ("pairing", "new-and-unknown".into(), "passkey".into(), "weak_bonds"),
+            ("minimum_class", "D".into(), "A".into(), "weak_bonds"),
+            ("trust", "link-only".into(), "reported-identity".into(), "link_only"),
+        ];
+        let refused = |floor: &Floor, key: &str, value: &Value, is_part: bool| {
+            let table = Dict::from([("id".to_owned(), "ox-1".into()), (key.to_owned(), value.clone())]);
+            let rack = Dict::from([("part".to_owned(), Value::from(vec![Value::from(table.clone())]))]);
             let mut problems = Problems::default();
-            let floor = Floor { unstable_ports: is_let, ..floor() };
-            refuse_device("bundle 7", &device(value), &floor, &mut problems);
-            assert_eq!(problems.count(), count, "{is_let} {value}");
+            refuse_device("bundle 7", if is_part { &rack } else { &table }, floor, &mut problems);
+            problems.iter().map(ToString::to_string).collect::<String>()
+        };
+        assert!(LOWERED.iter().all(|(key, ..)| keys.iter().any(|(known, ..)| known == key)), "all are tried");
+        for (key, lower, good, line) in keys {
+            for is_part in [false, true] {
+                let problem = refused(&floor(), key, &lower, is_part);
+                assert!(
+                    problem.contains(&format!("bundle 7: {key}: of ox-1")) && problem.contains(line),
+                    "{key}: {problem}"
+                );
+                assert_eq!(refused(&floor(), key, &good, is_part), "", "{key}");
+                for (other, set) in lets {
+                    let mut floor = floor();
+                    set(&mut floor);
+                    let is_refused = !refused(&floor, key, &lower, is_part).is_empty();
+                    assert_eq!(is_refused, other != line, "{key} with {other}");
+                }
+            }
         }
     }
 
