@@ -94,16 +94,7 @@ impl Enlisted {
             }
             Membership::Locked(locked) => Who::Locked(locked),
         };
-        let gateway = Seen {
-            changer,
-            sources,
-            hearts,
-            in_force,
-            events,
-            taken: (0, None),
-            witness: None,
-            unsigned: None,
-        };
+        let gateway = Seen { changer, sources, hearts, in_force, events, witness: None, unsigned: None };
         Task { gateway, office, clock, view }.run(who).await;
     }
 }
@@ -128,8 +119,6 @@ struct Seen {
     hearts: Vec<Heartbeat>,
     in_force: watch::Receiver<Arc<Config>>,
     events: mpsc::Sender<Event>,
-    /// How much the broker has taken, and when that was seen to grow.
-    taken: (u64, Option<Mono>),
     /// Signs what was asked about last; when it was read.
     witness: Option<(Arc<(Witness, String)>, Mono)>,
     /// Why it last could not be read.
@@ -166,17 +155,15 @@ impl Gateway for Seen {
 
     fn signs(&mut self, now: &Now) -> Signs {
         let uplink = self.sources.uplink.borrow().clone();
-        let taken = taken(&uplink);
-        if taken != self.taken.0 {
-            self.taken = (taken, Some(now.mono));
-        }
         let shown = self.sources.shown.borrow().clone();
         let count = |of: fn(&DeviceState) -> u64| {
             shown.devices.iter().fold(0, |sum: u64, (_, state)| sum.saturating_add(of(state)))
         };
         let vitals = Vitals {
             is_uplink_up: uplink.state == State::Online,
-            since_puback: self.taken.1.map(|at| now.mono.since(at)),
+            taken: taken(&uplink),
+            kept: shown.durable.iter().fold(0, |sum: u64, records| sum.saturating_add(*records)),
+            read: uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.published)),
             is_store_sound: shown.store_error.is_none() && uplink.store_trouble.is_none(),
             devices: shown.devices.iter().map(|(rule, state)| vitals_of(rule, state, now.mono)).collect(),
             decoded: count(DeviceState::admitted),

@@ -104,15 +104,11 @@ impl Events {
     }
 }
 
-/// How often a kind is told within [`WINDOW`].
-const fn most(detection: Detection) -> u32 {
-    match detection {
-        // Whoever may write to the topics makes as many as they like.
-        Detection::FleetRefused => 1,
-        // A trial takes its time, and its event is what the store is tried with.
-        Detection::FleetTrial => u32::MAX,
-        _ => 8,
-    }
+/// How often a kind is told within [`WINDOW`]: whoever may write to the topics makes as many bad documents as they
+/// like; a trial takes its time, and its event is what the store is tried with.
+fn most(detection: Detection) -> u32 {
+    let special = [(Detection::FleetRefused, 1), (Detection::FleetTrial, u32::MAX)];
+    special.into_iter().find(|(of, _)| *of == detection).map_or(8, |(_, most)| most)
 }
 
 /// What begins or is over with it.
@@ -145,10 +141,8 @@ fn edges(told: &Told) -> Vec<(Kind, Phase)> {
 /// What came too early or in another order, and what wants a newer program, is no attack and no damage.
 fn refused(Refusal { document, why }: &Refusal) -> Option<(Kind, Phase)> {
     let attack = why.attack();
-    let is_damaged = matches!(
-        why,
-        Why::Shape(_) | Why::Envelope(EnvelopeFault::Shape(_) | EnvelopeFault::Base64(_))
-    );
+    let is_damaged =
+        matches!(why, Why::Shape(_) | Why::Envelope(EnvelopeFault::Shape(_) | EnvelopeFault::Base64(_)));
     let kind = (Detection::FleetRefused, *document, attack.unwrap_or_default());
     (attack.is_some() || is_damaged).then_some((kind, Phase::Start))
 }
