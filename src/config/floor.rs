@@ -17,6 +17,7 @@ use super::{LogLevel, peel, raw, suggest, units};
 pub const FLOOR_FILE: &str = "floor.toml";
 
 /// What a bundle may not go beyond.
+#[expect(clippy::struct_excessive_bools, reason = "each is one line of floor.toml, none excludes another")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floor {
     /// Brokers that a bundle may name end in this; none: the broker is not set from afar.

@@ -104,7 +104,7 @@ fn the_floor_is_this_gateways_own() {
     for (floor, words) in [
         ("cap = \"much\"", "floor.toml: cap: \"much\" is not a size"),
         ("lg = \"info\"", "floor.toml: lg: is not a key that is known here"),
-        ("link_only = \"yes\"", "floor.toml: link_only: is \"yes\", but must be true or false"),
+        ("link_only = \"yes\"", "floor.toml: link_only: is the text \"yes\", but must be true or false"),
         ("removed = 101", "floor.toml: removed: 101 is not from 0 to 100"),
         ("[", "floor.toml: is not TOML"),
     ] {

@@ -51,7 +51,8 @@ async fn a_mark_that_is_broken_is_an_event_and_is_offered_until_there_is_room() 
     let reading = async {
         let mut offered = Vec::new();
         for _ in 0..3 {
-            let (refuses, event) = told.recv().await.unwrap();
+            let patience = Duration::from_secs(60);
+            let (refuses, event) = tokio::time::timeout(patience, told.recv()).await.unwrap().unwrap();
             assert!(event.detail.contains("no copy of the state"), "{event:?}");
             offered.push((refuses, event.detection.as_str()));
         }
