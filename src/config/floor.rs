@@ -151,39 +151,59 @@ pub(super) fn refuse(name: &str, settings: &Dict, floor: &Floor, problems: &mut 
     }
 }
 
-/// Whether `floor.toml` lets it.
-type Let = fn(&Floor) -> bool;
+/// What a table of a device may not say from afar unless `floor.toml` does. Where the key is not written, what holds is
+/// the strictest.
+struct Lowered {
+    key: &'static str,
+    /// The values that lower nothing.
+    good: &'static [&'static str],
+    /// The key of `floor.toml`.
+    let_by: &'static str,
+    is_let: fn(&Floor) -> bool,
+}
 
-/// What a table of a device may not say from afar unless `floor.toml` does: the key, which of its values, and the key
-/// of `floor.toml`. Where the key is not written, what holds is the strictest.
-const LOWERED: [(&str, fn(&Value) -> bool, &str, Let); 5] = [
-    (
-        "allow_unstable_port",
-        |value| value.to_bool() == Some(true),
-        "unstable_ports",
-        |floor| floor.unstable_ports,
-    ),
-    ("security", |value| value.as_str() != Some("bonded"), "open_links", |floor| floor.open_links),
-    (
-        "pairing",
-        |value| !matches!(value.as_str(), Some("passkey" | "numeric")),
-        "weak_bonds",
-        |floor| floor.weak_bonds,
-    ),
-    ("minimum_class", |value| value.as_str() != Some("A"), "weak_bonds", |floor| floor.weak_bonds),
-    ("trust", |value| value.as_str() != Some("reported-identity"), "link_only", |floor| floor.link_only),
+const LOWERED: [Lowered; 5] = [
+    Lowered {
+        key: "allow_unstable_port",
+        good: &["false"],
+        let_by: "unstable_ports",
+        is_let: |floor| floor.unstable_ports,
+    },
+    Lowered { key: "security", good: &["bonded"], let_by: "open_links", is_let: |floor| floor.open_links },
+    Lowered {
+        key: "pairing",
+        good: &["passkey", "numeric"],
+        let_by: "weak_bonds",
+        is_let: |floor| floor.weak_bonds,
+    },
+    Lowered { key: "minimum_class", good: &["A"], let_by: "weak_bonds", is_let: |floor| floor.weak_bonds },
+    Lowered {
+        key: "trust",
+        good: &["reported-identity"],
+        let_by: "link_only",
+        is_let: |floor| floor.link_only,
+    },
 ];
+
+impl Lowered {
+    /// What is of no known type is not known to be good.
+    fn is_lowered_by(&self, value: &Value) -> bool {
+        let word =
+            value.to_bool().map(|is_so| if is_so { "true" } else { "false" }).or_else(|| value.as_str());
+        word.is_none_or(|word| !self.good.contains(&word))
+    }
+}
 
 /// Reports what of a bundle's device, and of what stands at its places, may not be set from afar.
 pub(super) fn refuse_device(name: &str, device: &Dict, floor: &Floor, problems: &mut Problems) {
     let parts = device.get("part").and_then(Value::as_array).unwrap_or_default();
     for table in std::iter::once(device).chain(parts.iter().filter_map(Value::as_dict)) {
         let id = table.get("id").and_then(Value::as_str).unwrap_or("device");
-        for (key, lowers, allowed_by, is_let) in LOWERED {
-            if table.get(key).is_some_and(lowers) && !is_let(floor) {
-                let reason = format!(
-                    "of {id} is not set from afar while {FLOOR_FILE} does not say {allowed_by} = true"
-                );
+        for lowered in LOWERED {
+            let Lowered { key, let_by, is_let, .. } = lowered;
+            if table.get(key).is_some_and(|value| lowered.is_lowered_by(value)) && !is_let(floor) {
+                let reason =
+                    format!("of {id} is not set from afar while {FLOOR_FILE} does not say {let_by} = true");
                 problems.push(name, key, reason);
             }
         }
@@ -433,7 +453,8 @@ mod tests {
     /// Key by key: what lowers a device, what does not, and the one line of `floor.toml` that lets it.
     #[test]
     fn no_device_is_lowered_from_afar_unless_the_floor_says_so() {
-        let lets: [(&str, fn(&mut Floor)); 4] = [
+        type Set = fn(&mut Floor);
+        let lets: [(&str, Set); 4] = [
             ("unstable_ports", |floor| floor.unstable_ports = true),
             ("open_links", |floor| floor.open_links = true),
             ("weak_bonds", |floor| floor.weak_bonds = true),
@@ -455,7 +476,10 @@ mod tests {
             refuse_device("bundle 7", if is_part { &rack } else { &table }, floor, &mut problems);
             problems.iter().map(ToString::to_string).collect::<String>()
         };
-        assert!(LOWERED.iter().all(|(key, ..)| keys.iter().any(|(known, ..)| known == key)), "all are tried");
+        assert!(
+            LOWERED.iter().all(|lowered| keys.iter().any(|(known, ..)| *known == lowered.key)),
+            "all are tried"
+        );
         for (key, lower, good, line) in keys {
             for is_part in [false, true] {
                 let problem = refused(&floor(), key, &lower, is_part);

@@ -79,11 +79,11 @@ impl Events {
             return;
         }
         count.told = count.told.saturating_add(1);
-        let mut words = shortened(&told.to_string());
-        match std::mem::take(&mut count.untold) {
-            0 => {}
-            untold => words.push_str(&format!(" ({untold} more were not told)")),
-        }
+        let words = shortened(&told.to_string());
+        let words = match std::mem::take(&mut count.untold) {
+            0 => words,
+            untold => format!("{words} ({untold} more were not told)"),
+        };
         let lasts = matches!(
             detection,
             Detection::FleetTrial | Detection::FleetExpired | Detection::FleetNotReturned

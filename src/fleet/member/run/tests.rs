@@ -10,7 +10,7 @@ use crate::uplink::post::post;
 /// A gateway without room at first.
 struct Full {
     refuses: u32,
-    raised: mpsc::UnboundedSender<(u32, Event)>,
+    raised: mpsc::Sender<(u32, Event)>,
 }
 
 impl Gateway for Full {
@@ -34,7 +34,7 @@ impl Gateway for Full {
 
     fn raise(&mut self, event: &Event) -> bool {
         let has_room = self.refuses == 0;
-        self.raised.send((self.refuses, event.clone())).unwrap();
+        self.raised.try_send((self.refuses, event.clone())).unwrap();
         self.refuses = self.refuses.saturating_sub(1);
         has_room
     }
@@ -42,7 +42,7 @@ impl Gateway for Full {
 
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_is_broken_is_an_event_and_is_offered_until_there_is_room() {
-    let (raised, mut told) = mpsc::unbounded_channel();
+    let (raised, mut told) = mpsc::channel(8);
     let ((office, _post), view) = (post(), watch::Sender::new(View::default()));
     let gateway = Full { refuses: 2, raised };
     let task = Task { gateway, office, clock: Arc::new(SystemClock::default()), view };
