@@ -335,9 +335,9 @@ async fn a_push_adds_a_device_and_bad_ones_go_back_by_themselves() {
         .iter()
         .all(|(activity, rule)| events.iter().any(|event| event.contains(activity) && event.contains(rule)))
     };
-    if tokio::time::timeout(PATIENCE, site.consumer.wait_for(told)).await.is_err() {
-        panic!("waited in vain for the events: {:?}", site.consumer.with(|ledger| ledger.events.clone()));
-    }
+    let is_told = tokio::time::timeout(PATIENCE, site.consumer.wait_for(told)).await.is_ok();
+    let events = site.consumer.with(|ledger| ledger.events.clone());
+    assert!(is_told, "waited in vain for the events: {events:?}");
 
     // Nobody is at this port: the broker that is known stays.
     site.push(&(site.entry(0, None) + &site.entry(1, None)), "[settings.uplink]\nport = 1\n");
