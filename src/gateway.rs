@@ -219,7 +219,7 @@ async fn start(
         .with_audit(AuditLog::beside(&config.store.folder));
     let shown = parts.intake(intake, waiting, (changes, told_events))?;
     let ends = stop_uplink.subscribe();
-    parts.certificate(&config.uplink, (&uplink, &uplink_shown), (standing, events), ends);
+    parts.certificate(&config.uplink, (&uplink, &uplink_shown), (standing, events.clone()), ends);
     let hearts = parts.hearts;
 
     let shared = Shared {
@@ -263,7 +263,8 @@ async fn start(
         fleet,
     };
     let (asks, requests) = Changer::new();
-    let seen = Daemon { changer: asks, sources: Arc::new(sources), hearts: hearts.clone(), in_force: holds };
+    let (sources, hearts_of) = (Arc::new(sources), hearts.clone());
+    let seen = Daemon { changer: asks, sources, hearts: hearts_of, in_force: holds, events };
     start_status(&mut supervisor, (socket, Arc::clone(&seen.sources)), stop_uplink.subscribe());
     start_fleet(&mut supervisor, enlisted, seen, stop_uplink.subscribe());
     Ok(Running { supervisor, stop_uplink, hearts, clock, reports: Some(reports), present, requests, reread })

@@ -324,6 +324,21 @@ async fn a_push_adds_a_device_and_bad_ones_go_back_by_themselves() {
     assert_eq!((report.standing.word.as_str(), bad.version), ("failed", 3));
     assert!(bad.reason.contains("coming has given nothing"), "{}", bad.reason);
 
+    // What the fleet did to the gateway is a matter of its safety.
+    let told = |ledger: &wardline::lab::ledger::Ledger| {
+        let events = ledger.events.iter().map(|event| format!("{event:?}")).collect::<Vec<_>>();
+        [
+            ("Create", "fleet-bundle-tried"),
+            ("Close", "fleet-bundle-tried"),
+            ("Create", "fleet-bundle-taken-back"),
+        ]
+        .iter()
+        .all(|(activity, rule)| events.iter().any(|event| event.contains(activity) && event.contains(rule)))
+    };
+    let is_told = tokio::time::timeout(PATIENCE, site.consumer.wait_for(told)).await.is_ok();
+    let events = site.consumer.with(|ledger| ledger.events.clone());
+    assert!(is_told, "waited in vain for the events: {events:?}");
+
     // Nobody is at this port: the broker that is known stays.
     site.push(&(site.entry(0, None) + &site.entry(1, None)), "[settings.uplink]\nport = 1\n");
     let status = site

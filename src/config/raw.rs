@@ -105,6 +105,9 @@ pub(super) struct Floor {
     pub(super) log: Option<String>,
     pub(super) trial: Option<String>,
     pub(super) unstable_ports: Option<bool>,
+    pub(super) open_links: Option<bool>,
+    pub(super) weak_bonds: Option<bool>,
+    pub(super) link_only: Option<bool>,
     pub(super) removed: Option<i64>,
 }
 

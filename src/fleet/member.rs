@@ -15,6 +15,7 @@
 //! in force again; anything but [`Order::Apply`] reaches the devices.
 
 pub mod boot;
+pub mod events;
 pub mod import;
 mod report;
 pub mod run;
@@ -89,7 +90,7 @@ pub enum Order {
 /// What every turn is given.
 #[derive(Clone, Debug, Default)]
 pub struct Signs {
-    /// What is measured of the gateway; decoded and undecoded values since the daemon's start.
+    /// What is measured of the gateway; what is counted, since the daemon's start.
     pub vitals: Vitals,
     /// Whether any alarm is active; `None`: that is not known yet, and nothing begins.
     pub is_alarm_active: Option<bool>,
@@ -102,13 +103,23 @@ enum Course {
     Rest,
     /// The configuration of this bundle is to run, with these limits.
     Applying(Slot, Limits),
-    /// It runs. Values that were understood, and not, when it began.
-    Trying(Trial, (u64, u64)),
+    /// It runs. What was counted when it began.
+    Trying(Trial, Counted),
     /// It is to be taken back for this reason, which is not durable yet; whether its configuration runs.
     Ending(Verdict, bool),
     /// It was taken back, and the configuration of before is not in force yet: when that is tried again, or
     /// `None` while it is tried.
     Returning(Option<Mono>),
+}
+
+/// What the daemon had counted since its start when a trial began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    taken: u64,
+    kept: u64,
+    read: u64,
+    decoded: u64,
+    undecoded: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -170,9 +181,13 @@ impl Member {
     /// At a start. `trial`: a bundle is on trial, and these are its limits.
     pub fn new(parts: Parts, trial: Option<Limits>, now: &Now) -> Self {
         let Parts { recipient, folder, trust, load, effective, import, trouble } = parts;
-        let course = match (folder.change().baseline(), trial) {
-            (Some(baseline), Some(limits)) => {
-                Course::Trying(Trial::new(baseline.clone(), limits, now.mono), (0, 0))
+        let change = folder.change();
+        let mut orders = VecDeque::new();
+        let course = match (change.baseline(), change.on_trial(), trial) {
+            (Some(baseline), Some(slot), Some(limits)) => {
+                // It begins anew, and with it the record that it is proven by.
+                orders.push_back(Order::Tell(Told::Began(slot.version, limits.trial)));
+                Course::Trying(Trial::new(baseline.clone(), limits, now.mono), Counted::default())
             }
             _ => Course::Rest,
         };
@@ -185,7 +200,7 @@ impl Member {
             effective,
             course,
             unsaved: Unsaved::default(),
-            orders: VecDeque::new(),
+            orders,
             asks: [0; 3],
             wanted: Vec::new(),
             import,

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::watch;
 
 use super::change::Plan;
@@ -24,6 +25,7 @@ use crate::fleet::member::{About, Fault, Load, Signs, Told, View};
 use crate::host::heartbeat::{Heartbeat, standing_still};
 use crate::host::process;
 use crate::host::supervisor::blocking;
+use crate::policy::event::Event;
 use crate::policy::{DeviceRule, DeviceState};
 use crate::time::{Mono, Now};
 use crate::uplink::post::{Post, PostOffice};
@@ -53,6 +55,8 @@ pub(super) struct Daemon {
     pub(super) sources: Arc<Sources>,
     pub(super) hearts: Vec<Heartbeat>,
     pub(super) in_force: watch::Receiver<Arc<Config>>,
+    /// Where security events go.
+    pub(super) events: mpsc::Sender<Event>,
 }
 
 /// A fleet's part with its two channels: to the uplink, and to the status.
@@ -80,7 +84,7 @@ impl Enlisted {
     /// The task, to be run until the daemon ends.
     pub(super) async fn run(self, daemon: Daemon) {
         let Self { fleet: Fleet { membership, load }, office, view } = self;
-        let Daemon { changer, sources, hearts, in_force } = daemon;
+        let Daemon { changer, sources, hearts, in_force, events } = daemon;
         let clock = Arc::clone(&sources.clock);
         let who = match membership {
             Membership::Member(enrolled) => {
@@ -90,8 +94,7 @@ impl Enlisted {
             }
             Membership::Locked(locked) => Who::Locked(locked),
         };
-        let gateway =
-            Seen { changer, sources, hearts, in_force, taken: (0, None), witness: None, unsigned: None };
+        let gateway = Seen { changer, sources, hearts, in_force, events, witness: None, unsigned: None };
         Task { gateway, office, clock, view }.run(who).await;
     }
 }
@@ -115,8 +118,7 @@ struct Seen {
     sources: Arc<Sources>,
     hearts: Vec<Heartbeat>,
     in_force: watch::Receiver<Arc<Config>>,
-    /// How much the broker has taken, and when that was seen to grow.
-    taken: (u64, Option<Mono>),
+    events: mpsc::Sender<Event>,
     /// Signs what was asked about last; when it was read.
     witness: Option<(Arc<(Witness, String)>, Mono)>,
     /// Why it last could not be read.
@@ -153,17 +155,15 @@ impl Gateway for Seen {
 
     fn signs(&mut self, now: &Now) -> Signs {
         let uplink = self.sources.uplink.borrow().clone();
-        let taken = taken(&uplink);
-        if taken != self.taken.0 {
-            self.taken = (taken, Some(now.mono));
-        }
         let shown = self.sources.shown.borrow().clone();
         let count = |of: fn(&DeviceState) -> u64| {
             shown.devices.iter().fold(0, |sum: u64, (_, state)| sum.saturating_add(of(state)))
         };
         let vitals = Vitals {
             is_uplink_up: uplink.state == State::Online,
-            since_puback: self.taken.1.map(|at| now.mono.since(at)),
+            taken: taken(&uplink),
+            kept: shown.durable.iter().fold(0, |sum: u64, records| sum.saturating_add(*records)),
+            read: uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.published)),
             is_store_sound: shown.store_error.is_none() && uplink.store_trouble.is_none(),
             devices: shown.devices.iter().map(|(rule, state)| vitals_of(rule, state, now.mono)).collect(),
             decoded: count(DeviceState::admitted),
@@ -207,7 +207,12 @@ impl Gateway for Seen {
         Some(Signed { key, signature })
     }
 
+    /// What of it concerns safety is raised; the rest is for the log.
     fn tell(&mut self, _: &Told) {}
+
+    fn raise(&mut self, event: &Event) -> bool {
+        !matches!(self.events.try_send(event.clone()), Err(TrySendError::Full(_)))
+    }
 }
 
 impl Seen {

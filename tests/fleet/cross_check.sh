@@ -37,7 +37,7 @@ asset = "P-1"
 driver = "alaris-asena"
 port = "/dev/serial/by-path/one"
 elements = "all"
-trust = "link-only"
+expects = { serial = "1" }
 DEVICE
 "$program" bundle sign --group icu-3 --key config-1 "${secret[@]}" fleet >/dev/null
 digest=$("$python" "$here/cross_check.py" digest fleet/g/icu-3/bundle-1.json)

@@ -134,6 +134,31 @@ async fn another_certificate_at_the_same_broker_costs_one_connection_and_no_reco
     assert_eq!(running.stop().await.connections, 2);
 }
 
+/// A gateway that is sent to another ward: from then on nothing goes to the topics of the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_group_at_the_same_broker_moves_the_topics_and_costs_no_record() {
+    let certificates = Certificates::new();
+    let broker = Mosquitto::start(&certificates);
+    let (seen, mut tasks) = (consumer::Shared::default(), JoinSet::new());
+    consume(&certificates, broker.port, &seen, &mut tasks).await;
+    let mut ward = Ward::new(2, Ahead::No);
+    let config = certificates.config(broker.port);
+    let running = Running::start(config.clone(), &ward);
+    ward.read(40, 100);
+    soon("the first records", seen.wait_for(|ledger| ledger.records >= 300)).await;
+    assert_ne!(config.group, "icu-9");
+    running.handle.change(Config { group: "icu-9".to_owned(), ..config.clone() }).await.unwrap();
+    let of = |group: &str| seen.with(|ledger| ledger.groups.get(group).copied().unwrap_or_default());
+    let before = of(&config.group);
+    ward.read(10, 100);
+    all_arrived(&ward, &seen).await;
+    let (old, new) = (of(&config.group), of("icu-9"));
+    assert!(before >= 300 && new >= 20, "{before} {new}");
+    assert_eq!(old + new, ward.total());
+    seen.with(|ledger| assert_eq!(ledger.sum(|tally| tally.duplicates), 0));
+    running.stop().await;
+}
+
 /// The broker takes the handshake and then refuses CONNECT: that is only seen when the old connection is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_connect_leads_back_to_the_old_settings() {

@@ -39,6 +39,10 @@ pub enum Told {
     ClockContradicts(Wall),
     /// Nothing is heard from the fleet any more: the last word has expired.
     Stale(Wall),
+    /// The fleet is heard again.
+    Heard,
+    /// What was kept of the fleet is not to be believed, for this reason: nothing is taken.
+    Locked(String),
     /// The bundle that is current is not believed.
     Unbelieved(u64, String),
     /// The bundle that is current does not list this gateway.
@@ -69,6 +73,7 @@ impl Told {
             | Self::Began(..)
             | Self::Committed(..)
             | Self::Returned
+            | Self::Heard
             | Self::Transferred(_) => Loudness::Info,
             Self::Dropped(..)
             | Self::LongLock(_)
@@ -80,6 +85,7 @@ impl Told {
             | Self::NotReturned(_)
             | Self::ClockContradicts(_)
             | Self::Unbelieved(..)
+            | Self::Locked(_)
             | Self::Disk(_) => Loudness::Error,
         }
     }
@@ -131,6 +137,8 @@ impl fmt::Display for Told {
                 f,
                 "the last word of the fleet expired at {at}: what runs goes on, nothing new is taken until a timestamp comes"
             ),
+            Self::Heard => f.write_str("the fleet is heard again"),
+            Self::Locked(why) => write!(f, "nothing is taken from the fleet, the files run: {why}"),
             Self::Unbelieved(version, why) => {
                 write!(f, "bundle {version}, which is current, is not believed: {why}")
             }
@@ -178,6 +186,10 @@ impl Last {
             | Standing::Failed(..) => None,
         };
         if told != self.standing {
+            let is_stale = |told: &Option<Told>| matches!(told, Some(Told::Stale(_)));
+            if is_stale(&self.standing) && !is_stale(&told) {
+                orders.push_back(Order::Tell(Told::Heard));
+            }
             orders.extend(told.clone().map(Order::Tell));
             self.standing = told;
         }

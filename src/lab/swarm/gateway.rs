@@ -33,6 +33,7 @@ use crate::lab::memory::{Ahead, MemoryStore};
 use crate::lab::pki::Pair;
 use crate::lab::samples::measured;
 use crate::policy::DeviceCard;
+use crate::policy::event::Event;
 use crate::time::{Clock, Mono, Now};
 use crate::uplink::heartbeat::{self, Heartbeat};
 use crate::uplink::tls::Witness;
@@ -184,7 +185,6 @@ pub(super) fn start(
         store: store.clone(),
         uplink: parts.handle,
         status: status.clone(),
-        taken: (0, None),
         witness: Witnessed::read(pair)?,
         tally: ward.tally.clone(),
         clock: Arc::clone(&ward.clock),
@@ -353,7 +353,6 @@ struct Daemon {
     store: MemoryStore,
     uplink: uplink::Handle,
     status: watch::Receiver<Status>,
-    taken: (u64, Option<Mono>),
     witness: Arc<Witnessed>,
     tally: Tally,
     clock: Arc<dyn Clock>,
@@ -371,24 +370,25 @@ impl Gateway for Daemon {
     }
 
     fn signs(&mut self, now: &Now) -> Signs {
-        let (is_up, taken, store_trouble, days) = {
+        let (is_up, taken, read, store_trouble, days) = {
             let status = self.status.borrow();
             let records: u64 = status.lanes.values().map(|lane| lane.acknowledged).sum();
             let taken = records.saturating_add(status.heartbeats);
             (
                 status.state == State::Online,
                 taken,
+                status.lanes.values().map(|lane| lane.published).sum(),
                 status.store_trouble.is_some(),
                 status.certificate_days_left,
             )
         };
-        if taken != self.taken.0 {
-            self.taken = (taken, Some(now.mono));
-        }
         let devices: Vec<DeviceVitals> = lock(&self.bedside).vitals(now.mono).into_iter().collect();
         let vitals = Vitals {
             is_uplink_up: is_up,
-            since_puback: self.taken.1.map(|at| now.mono.since(at)),
+            taken,
+            // A store in memory: what was read of it was in it.
+            kept: read,
+            read,
             is_store_sound: !store_trouble,
             devices,
             decoded: taken,
@@ -432,6 +432,11 @@ impl Gateway for Daemon {
 
     fn tell(&mut self, told: &Told) {
         self.tally.note(self.number, What::Told(told.clone()));
+    }
+
+    /// The store of the swarm holds readings only.
+    fn raise(&mut self, _: &Event) -> bool {
+        true
     }
 }
 
