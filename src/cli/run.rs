@@ -59,7 +59,8 @@ fn run(folder: &Folder, clock: SystemClock) -> Result<(), Failure> {
     }
     let again = folder.clone();
     let reread = Arc::new(move || again.load_with(effective.pushed().as_ref()).map(|loaded| loaded.config));
-    gateway::run(loaded.config, reread, fleet, Arc::new(clock)).map_err(|error| Failure::new(exit(&error), error))
+    gateway::run(loaded.config, reread, fleet, Arc::new(clock))
+        .map_err(|error| Failure::new(exit(&error), error))
 }
 
 /// What the daemon begins with.

@@ -185,6 +185,7 @@ impl Told {
             | News::FellBack { .. }
             | News::GaveUp
             | News::Aged { .. }
+            | News::Stray { .. }
             | News::Folder { .. } => None,
         }
     }

@@ -20,6 +20,7 @@ use super::folder::{Folder, Pair};
 use super::name::Name;
 use super::renewal::{Alarm, Asked, LOOK, Lifetime, MAX_REFUSALS, Renewal, State, Step, Trial, Verdict};
 use crate::backoff::Random;
+use crate::envelope::keys::Protection;
 use crate::time::{Clock, Wall};
 
 /// Between two steps.
@@ -70,6 +71,11 @@ pub enum News {
         /// Until when it is, or was, valid.
         until: Wall,
     },
+    /// A key in the token that is of no use any more could not be destroyed.
+    Stray {
+        /// Why.
+        reason: String,
+    },
     /// The folder cannot be used.
     Folder {
         /// Why.
@@ -105,6 +111,9 @@ impl fmt::Display for News {
             Self::Aged { until, .. } => {
                 write!(f, "the certificate is valid only until {until}: see why it is not renewed")
             }
+            Self::Stray { reason } => {
+                write!(f, "a key that is not used any more was not destroyed in its token: {reason}")
+            }
             Self::Folder { reason } => write!(f, "the identity's folder cannot be used: {reason}"),
         }
     }
@@ -119,6 +128,8 @@ pub struct Status {
     pub until: Option<Wall>,
     /// How worrying its age is.
     pub alarm: Alarm,
+    /// How its key is protected; none: there is no certificate.
+    pub protection: Option<Protection>,
     /// What went wrong last; none since all is well.
     pub trouble: Option<String>,
 }
@@ -159,7 +170,7 @@ impl<B: Broker> Keeper<B> {
 
     /// One step, and how long to rest after it.
     async fn turn(&mut self, renewal: &mut Option<Renewal>) -> Duration {
-        let _lock = match self.folder.lock() {
+        let lock = match self.folder.lock() {
             Ok(Some(lock)) => Some(lock),
             Ok(None) => return BUSY,
             // There is no folder, or nobody could write there: nobody is at it.
@@ -181,6 +192,9 @@ impl<B: Broker> Keeper<B> {
             }
         };
         let Some(renewal) = renewal else { return LOOK };
+        if lock.is_some() {
+            self.sweep();
+        }
         // Before a server is asked that may take its time.
         self.tell(renewal);
         let step = renewal.step(self.clock.now());
@@ -211,6 +225,7 @@ impl<B: Broker> Keeper<B> {
             }
             None => *renewal = Some(Renewal::new(present.lifetime(), next)),
         }
+        self.status.send_modify(|status| status.protection = Some(present.protection()));
         if let Some(renewal) = renewal {
             self.look_at_time(renewal);
         }
@@ -296,6 +311,16 @@ impl<B: Broker> Keeper<B> {
         Ok(())
     }
 
+    /// Destroys the keys in the token that are of no use any more.
+    fn sweep(&self) {
+        match self.folder.sweep() {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "keys in the token that are not used any more were destroyed"),
+            // They are known by name, and it is tried again at the next look.
+            Err(error) => self.trouble(News::Stray { reason: error.to_string() }),
+        }
+    }
+
     fn tell(&self, renewal: &Renewal) {
         let now = self.clock.now();
         let (present, before) = (renewal.present(), self.status.borrow().alarm);
@@ -326,6 +351,7 @@ impl<B: Broker> Keeper<B> {
             | News::GaveUp
             | News::DueAtOnce { .. }
             | News::Aged { .. }
+            | News::Stray { .. }
             | News::Folder { .. } => tracing::warn!("{news}"),
         }
         let _ = self.news.try_send(news);

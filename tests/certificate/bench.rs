@@ -208,9 +208,13 @@ impl Bench {
     }
 
     pub(crate) fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    pub(crate) fn start_with(&self, variables: &[(&str, &str)]) -> Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wardline"));
         command.args(["run", EARLIER]).env_remove("NOTIFY_SOCKET").env("WARDLINE_UPLINK__HEARTBEAT", "1s");
-        command.env("LD_PRELOAD", self.path("synced.so"));
+        command.env("LD_PRELOAD", self.path("synced.so")).envs(variables.iter().copied());
         Daemon::start(command, &self.path("gateway")).unwrap()
     }
 
