@@ -227,8 +227,7 @@ fn identity_folder(config: &Config) -> Result<Folder, Failure> {
     Folder::named_by(certificate, key).ok_or_else(|| {
         let error = anyhow!(
             "a certificate that is renewed and its key are in one file: let uplink.certificate and uplink.key both name \
-             /var/lib/wardline/identity/{CURRENT} (now: {} and {key}); \
-             or let uplink.key be the pkcs11: URI of a token",
+             /var/lib/wardline/identity/{CURRENT}, or uplink.key a token by its pkcs11: URI (now: {} and {key})",
             certificate.display()
         );
         Failure::new(Exit::Config, error)

@@ -185,7 +185,6 @@ impl Told {
             | News::FellBack { .. }
             | News::GaveUp
             | News::Aged { .. }
-            | News::Stray { .. }
             | News::Folder { .. } => None,
         }
     }

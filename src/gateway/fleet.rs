@@ -203,8 +203,12 @@ impl Gateway for Seen {
     async fn sign(&mut self, message: Vec<u8>) -> Option<Signed> {
         let (held, _) = self.witness.as_ref()?;
         let (held, key) = (Arc::clone(held), held.1.clone());
-        let signature = blocking(move || held.0.sign(&message)).await??;
-        Some(Signed { key, signature })
+        let signature = blocking(move || held.0.sign(&message)).await.flatten();
+        if signature.is_none() {
+            // A key in a token is destroyed there once another is in use: the next report reads which.
+            self.witness = None;
+        }
+        Some(Signed { key, signature: signature? })
     }
 
     fn tell(&mut self, _: &Told) {}

@@ -71,11 +71,6 @@ pub enum News {
         /// Until when it is, or was, valid.
         until: Wall,
     },
-    /// A key in the token that is of no use any more could not be destroyed.
-    Stray {
-        /// Why.
-        reason: String,
-    },
     /// The folder cannot be used.
     Folder {
         /// Why.
@@ -111,9 +106,6 @@ impl fmt::Display for News {
             Self::Aged { until, .. } => {
                 write!(f, "the certificate is valid only until {until}: see why it is not renewed")
             }
-            Self::Stray { reason } => {
-                write!(f, "a key that is not used any more was not destroyed in its token: {reason}")
-            }
             Self::Folder { reason } => write!(f, "the identity's folder cannot be used: {reason}"),
         }
     }
@@ -128,6 +120,8 @@ pub struct Status {
     pub until: Option<Wall>,
     /// How worrying its age is.
     pub alarm: Alarm,
+    /// Why a key that is not used any more is still in its token, if so.
+    pub stray: Option<String>,
     /// How its key is protected; none: there is no certificate.
     pub protection: Option<Protection>,
     /// What went wrong last; none since all is well.
@@ -303,6 +297,8 @@ impl<B: Broker> Keeper<B> {
         if let Some(pair) = self.folder.current()? {
             renewal.found(pair.lifetime(), None);
             self.say(News::Renewed { until: pair.lifetime().until });
+            // The one before is of no use any more.
+            self.sweep();
             let due = pair.lifetime().due();
             if due <= self.clock.now().wall {
                 self.trouble(News::DueAtOnce { due });
@@ -313,12 +309,20 @@ impl<B: Broker> Keeper<B> {
 
     /// Destroys the keys in the token that are of no use any more.
     fn sweep(&self) {
-        match self.folder.sweep() {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "keys in the token that are not used any more were destroyed"),
+        let stray = match self.folder.sweep() {
+            Ok(count) => {
+                if count > 0 {
+                    tracing::info!(count, "keys in the token that are not used any more were destroyed");
+                }
+                None
+            }
             // They are known by name, and it is tried again at the next look.
-            Err(error) => self.trouble(News::Stray { reason: error.to_string() }),
+            Err(error) => Some(error.to_string()),
+        };
+        if let (Some(why), true) = (&stray, self.status.borrow().stray != stray) {
+            tracing::warn!(why, "a key that is not used any more is still in its token");
         }
+        self.status.send_modify(|status| status.stray = stray);
     }
 
     fn tell(&self, renewal: &Renewal) {
@@ -351,7 +355,6 @@ impl<B: Broker> Keeper<B> {
             | News::GaveUp
             | News::DueAtOnce { .. }
             | News::Aged { .. }
-            | News::Stray { .. }
             | News::Folder { .. } => tracing::warn!("{news}"),
         }
         let _ = self.news.try_send(news);

@@ -6,12 +6,12 @@
 //! read it signs something, and that is verified by the certificate.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
-use std::sync::Arc;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 
