@@ -113,8 +113,8 @@ mod tests {
             (base.fresh(&SystemRandom::new()).unwrap(), base.fresh(&SystemRandom::new()).unwrap());
         assert_eq!((one.object.as_deref(), one.id.as_ref().map(Vec::len)), (Some("o"), Some(ID_BYTES)));
         assert_ne!(one.id, other.id);
-        let bare = of("pkcs11:token=t;id=%01?module-path=/m.so").fresh(&SystemRandom::new()).unwrap_err();
-        assert!(bare.to_string().contains("no `object`"), "{bare}");
+        let nameless = of("pkcs11:token=t;id=%01?module-path=/m.so").fresh(&SystemRandom::new()).unwrap_err();
+        assert!(nameless.to_string().contains("no `object`"), "{nameless}");
         let long = TokenKey {
             object: Some("%".repeat(255)),
             token: super::super::TokenName {

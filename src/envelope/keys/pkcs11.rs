@@ -188,12 +188,12 @@ fn log_in(session: &Session, token: &TokenInfo, key: &TokenKey) -> Result<(), Tr
         return Err(Trouble::LastTry);
     }
     let pin = read_pin(source)?;
-    let taken = session.login_with_raw(UserType::User, &pin);
+    let answer = session.login_with_raw(UserType::User, &pin);
     // By another session of this process: the token knows one user at a time.
-    if matches!(taken, Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _))) {
+    if matches!(answer, Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _))) {
         return Ok(());
     }
-    taken.map_err(|error| match error {
+    answer.map_err(|error| match error {
         Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _) => {
             Trouble::PinRefused
         }

@@ -223,7 +223,12 @@ fn encoded(text: &str) -> String {
 }
 
 fn percent(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("%{byte:02X}")).collect()
+    let digits = hex(bytes).to_ascii_uppercase();
+    digits
+        .as_bytes()
+        .chunks(2)
+        .flat_map(|two| std::iter::once('%').chain(two.iter().map(|c| char::from(*c))))
+        .collect()
 }
 
 /// The parts of a path and of a query that mean something here.

@@ -303,9 +303,9 @@ fn a_name_in_place_of_the_key_is_a_pair_that_only_its_token_can_show() {
     let place = tempfile::tempdir().unwrap();
     let current = place.path().join(CURRENT);
     let (in_file, in_token) = (KeyPlace::File(current.clone()), KeyPlace::Token(base.clone()));
-    let bare = Folder::named_by(&current, &in_file).unwrap();
+    let without = Folder::named_by(&current, &in_file).unwrap();
     let folder = Folder::named_by(&current, &in_token).unwrap();
-    assert_eq!((bare.token(), folder.token()), (None, Some(&base)));
+    assert_eq!((without.token(), folder.token()), (None, Some(&base)));
     for (certificate, key) in [
         (current.clone(), KeyPlace::File(place.path().join("other.pem"))),
         (current.clone(), KeyPlace::Credential(current.clone())),
@@ -325,7 +325,7 @@ fn a_name_in_place_of_the_key_is_a_pair_that_only_its_token_can_show() {
     assert!(!folder.recover().unwrap());
     folder.keep_made(&mine).unwrap();
     assert_eq!(folder.sweep().unwrap(), 0);
-    let error = bare.current().unwrap().unwrap().certified().unwrap_err().to_string();
+    let error = without.current().unwrap().unwrap().certified().unwrap_err().to_string();
     assert!(error.contains("let uplink.key be the pkcs11: URI"), "{error}");
     // What nothing names is: here there is no token to do it, so it stays known.
     folder.keep_made(&TokenKey { id: Some(vec![3]), ..base }).unwrap();
