@@ -134,13 +134,18 @@ pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 
 /// Runs the daemon until it is told to stop (SIGTERM, SIGINT). With SIGHUP it takes what `reread` gives, and as a
 /// member of a fleet what that pushes.
-pub fn run(config: Config, reread: Reread, fleet: Option<Fleet>) -> Result<(), GatewayError> {
-    block_on(daemon(config, reread, Arc::new(RealLinks), fleet))
+pub fn run(
+    config: Config,
+    reread: Reread,
+    fleet: Option<Fleet>,
+    clock: Arc<dyn Clock>,
+) -> Result<(), GatewayError> {
+    block_on(daemon(config, reread, Arc::new(RealLinks), fleet, clock))
 }
 
 /// Runs the daemon with links of the caller's making.
 pub fn run_with(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<(), GatewayError> {
-    block_on(daemon(config, reread, links, None))
+    block_on(daemon(config, reread, links, None, Arc::new(SystemClock::default())))
 }
 
 fn block_on(daemon: impl Future<Output = Result<(), GatewayError>>) -> Result<(), GatewayError> {
@@ -161,9 +166,10 @@ async fn daemon(
     reread: Reread,
     links: Arc<dyn Links>,
     fleet: Option<Fleet>,
+    clock: Arc<dyn Clock>,
 ) -> Result<(), GatewayError> {
     let mut signals = Signals::new()?;
-    let mut running = start(config, reread, links, fleet).await?;
+    let mut running = start(config, reread, links, fleet, clock).await?;
     notify::ready("running");
     tracing::info!("running");
     let ended = running.until_told(&mut signals).await;
@@ -188,8 +194,8 @@ async fn start(
     reread: Reread,
     links: Arc<dyn Links>,
     fleet: Option<Fleet>,
+    clock: Arc<dyn Clock>,
 ) -> Result<Running, GatewayError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (started, boot) = (clock.now(), boot_id());
     let (ring, ward, keys) = load_keys(&config.keys)?;
     let (writer, reader, recovery) =

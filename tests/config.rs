@@ -25,6 +25,7 @@ use wardline::device::nomenclature::{
 };
 use wardline::device::settings::{Setting, Settings, Values};
 use wardline::device::{DeviceIndex, Part};
+use wardline::envelope::keys::KeyPlace;
 use wardline::envelope::keys::KeySource as _;
 use wardline::link::ble::pairing::{BondClass, BondRule, Method};
 use wardline::link::{AllowSet, Characteristic, Line, Parity};
@@ -255,7 +256,7 @@ fn the_least_that_is_needed_is_enough_and_defaults_fill_the_rest() {
     assert_eq!(config.uplink.port, 8883);
     assert_eq!(config.uplink.authorities, folder.path().join("ca.pem"), "relative to the folder");
     assert_eq!(config.uplink.certificate, PathBuf::from("/etc/own.pem"));
-    assert_eq!(config.uplink.key, PathBuf::from("/run/credentials/wardline.service/tls-key"));
+    assert_eq!(config.uplink.key, KeyPlace::Credential("/run/credentials/wardline.service/tls-key".into()));
     assert_eq!(config.store.cap, 4 << 30);
     assert_eq!(config.store.linger, Duration::from_millis(250));
     assert_eq!((config.log, config.shutdown_grace), (LogLevel::Info, Duration::from_secs(20)));
@@ -308,7 +309,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         .unwrap();
     let uplink = loaded.config.uplink;
     assert_eq!((uplink.port, uplink.window, uplink.gateway.as_str()), (2000, 7, "0012"));
-    assert_eq!(uplink.key, PathBuf::from("/run/credentials/other/tls-key"));
+    assert_eq!(uplink.key, KeyPlace::Credential("/run/credentials/other/tls-key".into()));
     let source = |key: &str| {
         loaded
             .settings

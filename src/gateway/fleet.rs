@@ -189,7 +189,7 @@ impl Gateway for Seen {
         About {
             boot: snapshot.boot.replace('-', ""),
             group,
-            certificate: self.witness.as_ref().map(|(held, _)| certificate_of(&held.0, self.protection())),
+            certificate: self.witness.as_ref().map(|(held, _)| certificate_of(&held.0)),
             spool: Spool {
                 records: snapshot.lanes.iter().map(|lane| lane.records).sum(),
                 oldest: oldest.map(|ms| ms / 1_000),
@@ -203,8 +203,12 @@ impl Gateway for Seen {
     async fn sign(&mut self, message: Vec<u8>) -> Option<Signed> {
         let (held, _) = self.witness.as_ref()?;
         let (held, key) = (Arc::clone(held), held.1.clone());
-        let signature = blocking(move || held.0.sign(&message)).await??;
-        Some(Signed { key, signature })
+        let signature = blocking(move || held.0.sign(&message)).await.flatten();
+        if signature.is_none() {
+            // A key in a token is destroyed there once another is in use: the next report reads which.
+            self.witness = None;
+        }
+        Some(Signed { key, signature: signature? })
     }
 
     /// What of it concerns safety is raised; the rest is for the log.
@@ -216,11 +220,6 @@ impl Gateway for Seen {
 }
 
 impl Seen {
-    /// How the key of the certificate is protected.
-    fn protection(&self) -> &'static str {
-        if self.in_force.borrow().uplink.key.starts_with("/run/credentials") { "credential" } else { "file" }
-    }
-
     /// Reads the certificate and its key, which may have been renewed since.
     async fn read_witness(&mut self, now: Mono) {
         let (certificate, key) = {
@@ -248,14 +247,14 @@ impl Seen {
     }
 }
 
-fn certificate_of(witness: &Witness, protection: &str) -> reported::Certificate {
+fn certificate_of(witness: &Witness) -> reported::Certificate {
     let mut chain: Vec<String> = witness.chain().iter().map(|der| dsse::base64(der)).collect();
     while chain.iter().map(String::len).sum::<usize>() > MAX_CHAIN {
         // The authorities' own are known where the report is read.
         chain.pop();
     }
     let not_after = Stamp(witness.not_after());
-    reported::Certificate { not_after, key_protection: protection.to_owned(), chain }
+    reported::Certificate { not_after, key_protection: witness.protection().to_string(), chain }
 }
 
 /// Everything that the broker ever took of this run.

@@ -218,6 +218,7 @@ fn certificate(standing: &keeper::Status, now: Mono) -> Option<status::Certifica
         due: due.map(|due| due.to_string()),
         next_attempt_ms: next.map(|next| millis(now, next)),
         alarm: standing.alarm.as_str().to_owned(),
+        key_protection: standing.protection.map_or("", Protection::as_str).to_owned(),
         trouble: standing.trouble.clone(),
     })
 }

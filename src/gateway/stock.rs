@@ -22,7 +22,7 @@ use super::desk::Desk;
 use super::inventory::{Looked, MAX_FILE, Sight, Tracker};
 use super::pump::Shown;
 use crate::config::{Config, InventoryLevel};
-use crate::envelope::keys::Protection;
+use crate::envelope::keys::{KeyPlace, Protection};
 use crate::fleet::advisories::inventory::{Disclosure, Gateway, Inventory, KeyProtection};
 use crate::fleet::advisories::library::Judged;
 use crate::fleet::advisories::told::Told;
@@ -79,7 +79,7 @@ struct Place {
     level: InventoryLevel,
     file: PathBuf,
     certificate: PathBuf,
-    key: PathBuf,
+    key: KeyPlace,
     gateway: Gateway,
 }
 
@@ -314,7 +314,7 @@ fn look(tracker: &mut Tracker, shown: &Shown, now: Now) -> Looked {
 }
 
 /// The signed document, with the chain of the certificate that is there now: it is renewed every few weeks.
-fn sign(mut document: Inventoried, certificate: &Path, key: &Path) -> Result<Vec<u8>, String> {
+fn sign(mut document: Inventoried, certificate: &Path, key: &KeyPlace) -> Result<Vec<u8>, String> {
     let identity = tls::Identity::read(certificate, key).map_err(|error| error.to_string())?;
     let shown = identity.resolve(&[], &[]).ok_or("there is no certificate")?;
     document.chain = shown.cert.iter().map(|one| base64(one)).collect();

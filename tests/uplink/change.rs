@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use wardline::envelope::keys::KeyPlace;
 use wardline::lab::broker::{Behaviour, Broker};
 use wardline::lab::consumer;
 use wardline::lab::memory::Ahead;
@@ -96,11 +97,18 @@ async fn what_does_not_get_through_leaves_the_connection_as_it_is() {
         (Config { host: "no-such-host.invalid".to_owned(), ..config.clone() }, "cannot reach"),
         (Config { authorities: stranger.authorities(), ..config.clone() }, "not trusted"),
         (
-            Config { certificate: foreign.certificate, key: foreign.key.clone(), ..config.clone() },
+            Config {
+                certificate: foreign.certificate,
+                key: KeyPlace::File(foreign.key.clone()),
+                ..config.clone()
+            },
             "refuses this gateway's certificate",
         ),
-        (Config { certificate: expired.certificate, key: expired.key, ..config.clone() }, "expired"),
-        (Config { key: foreign.key, ..config.clone() }, "does not belong"),
+        (
+            Config { certificate: expired.certificate, key: KeyPlace::File(expired.key), ..config.clone() },
+            "expired",
+        ),
+        (Config { key: KeyPlace::File(foreign.key), ..config.clone() }, "does not belong"),
         (Config { gateway: "gw-2".to_owned(), ..config.clone() }, "id cannot change"),
         (Config { group: "NOT A TOPIC".to_owned(), ..config.clone() }, "NOT A TOPIC"),
     ];
@@ -126,7 +134,7 @@ async fn another_certificate_at_the_same_broker_costs_one_connection_and_no_reco
     ward.read(40, 100);
     soon("the first records", seen.wait_for(|ledger| ledger.records >= 300)).await;
     let renewed = certificates.pki.client("gw-1-renewed", Validity::Now).unwrap();
-    let changed = Config { certificate: renewed.certificate, key: renewed.key, ..config };
+    let changed = Config { certificate: renewed.certificate, key: KeyPlace::File(renewed.key), ..config };
     running.handle.change(changed).await.unwrap();
     ward.read(10, 100);
     all_arrived(&ward, &seen).await;
@@ -177,7 +185,7 @@ async fn a_refused_connect_leads_back_to_the_old_settings() {
     running.until("a connection", |status| status.state == State::Online).await;
     behaviour.send_modify(|behaviour| behaviour.deny = true);
     let other = certificates.pki.client("gw-1-other", Validity::Now).unwrap();
-    let attempt = Config { certificate: other.certificate.clone(), key: other.key, ..config };
+    let attempt = Config { certificate: other.certificate.clone(), key: KeyPlace::File(other.key), ..config };
     let refused = running.handle.change(attempt).await.unwrap_err();
     assert!(refused.contains("refuses the connection: not authorised"), "{refused}");
     // Whoever still goes by the new settings finds nothing.
@@ -212,7 +220,11 @@ async fn a_pair_that_won_its_connack_takes_the_place_of_the_old_one_without_anot
     consume(&certificates, port, &seen, &mut tasks).await;
     let mut ward = Ward::new(2, Ahead::No);
     let current = one_file(&certificates, "current.pem", &certificates.gateway);
-    let config = Config { certificate: current.clone(), key: current.clone(), ..certificates.config(port) };
+    let config = Config {
+        certificate: current.clone(),
+        key: KeyPlace::File(current.clone()),
+        ..certificates.config(port)
+    };
     let running = Running::start(config, &ward);
     running.until("a connection", |status| status.state == State::Online).await;
     let next = certificates.pki.client("gw-1-next", Validity::Now).unwrap();

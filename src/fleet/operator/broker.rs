@@ -34,6 +34,7 @@ use super::{PROGRAM, refused};
 use crate::backoff::Random as _;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out;
+use crate::envelope::keys::KeyPlace;
 use crate::host::clock::SystemClock;
 use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
@@ -177,11 +178,9 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn connect(settings: &Settings) -> Result<Self, Failure> {
-        let files = Files {
-            authorities: &settings.authorities,
-            certificate: &settings.certificate,
-            key: &settings.key,
-        };
+        let key = KeyPlace::File(settings.key.clone());
+        let files =
+            Files { authorities: &settings.authorities, certificate: &settings.certificate, key: &key };
         let tls = tls::client_config(files, SystemClock::default().now())
             .map_err(|error| Failure::new(Exit::Keys, error))?;
         let name = format!("{}:{}", settings.host, settings.port);

@@ -69,7 +69,7 @@ pub(in crate::gateway) fn config(devices: Vec<Device>) -> Config {
             gateway: "gw".to_owned(),
             authorities: "/ca".into(),
             certificate: "/cert".into(),
-            key: "/key".into(),
+            key: file("/key"),
             revocation: uplink::tls::Lists::default(),
             payload: Payload::Fhir,
             subscriber: Subscriber::Required,

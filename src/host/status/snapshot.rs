@@ -206,6 +206,8 @@ pub struct Certificate {
     pub next_attempt_ms: Option<u64>,
     /// How worrying its age is: `none`, `soon`, `urgent` or `expired`.
     pub alarm: String,
+    /// How its key is protected: `file` or `pkcs11`.
+    pub key_protection: String,
     /// What went wrong last, with the way out; `null` since all is well.
     pub trouble: Option<String>,
 }

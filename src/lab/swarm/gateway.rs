@@ -16,6 +16,7 @@ use crate::device::decimal::Decimal;
 use crate::device::nomenclature as n;
 use crate::device::observation::{Lane, Value};
 use crate::envelope::block::BlockHeader;
+use crate::envelope::keys::KeyPlace;
 use crate::envelope::record::{Entry, Record};
 use crate::fleet::documents::Stamp;
 use crate::fleet::documents::reported::{Certificate, ReportKey, Spool};
@@ -337,7 +338,7 @@ struct Witnessed {
 
 impl Witnessed {
     fn read(pair: &Pair) -> anyhow::Result<Arc<Self>> {
-        let witness = Witness::read(&pair.certificate, &pair.key)?;
+        let witness = Witness::read(&pair.certificate, &KeyPlace::File(pair.key.clone()))?;
         let own = witness.chain().first().context("a certificate file without a certificate")?;
         let key = ReportKey::of_certificate(own)?.id().to_owned();
         Ok(Arc::new(Self { witness, key }))
