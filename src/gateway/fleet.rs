@@ -3,6 +3,7 @@
 //! In: another configuration, the question how the gateway is. Out: the configuration in force or the reason why
 //! not, what is measured, a signature. Nothing is decided here.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::report::Sources;
 use super::running::HEART_STANDS_STILL;
 use crate::config::{Config, Loaded, Problems, Pushed};
 use crate::device::FaultKind;
+use crate::fleet::advisories::desk::Desk;
 use crate::fleet::documents::Stamp;
 use crate::fleet::documents::reported::{self, ReportKey, Spool};
 use crate::fleet::dsse;
@@ -53,6 +55,7 @@ pub(super) struct Daemon {
     pub(super) sources: Arc<Sources>,
     pub(super) hearts: Vec<Heartbeat>,
     pub(super) in_force: watch::Receiver<Arc<Config>>,
+    pub(super) desk: Desk,
 }
 
 /// A fleet's part with its two channels: to the uplink, and to the status.
@@ -60,6 +63,17 @@ pub(super) struct Enlisted {
     fleet: Fleet,
     office: PostOffice,
     view: watch::Sender<View>,
+}
+
+/// The advisories of the bundle that runs, as far as the folder keeps them.
+pub(super) fn desk(folder: Option<PathBuf>, fleet: Option<&Fleet>) -> Desk {
+    let desk = folder.map(Desk::in_folder).unwrap_or_default();
+    if let Some(Fleet { membership: Membership::Member(enrolled), .. }) = fleet {
+        for why in enrolled.brief(&desk) {
+            tracing::warn!(why, "an advisory cannot be used");
+        }
+    }
+    desk
 }
 
 /// Makes the channels, where there is a fleet: its part, the uplink's end, the status' end.
@@ -80,13 +94,13 @@ impl Enlisted {
     /// The task, to be run until the daemon ends.
     pub(super) async fn run(self, daemon: Daemon) {
         let Self { fleet: Fleet { membership, load }, office, view } = self;
-        let Daemon { changer, sources, hearts, in_force } = daemon;
+        let Daemon { changer, sources, hearts, in_force, desk } = daemon;
         let clock = Arc::clone(&sources.clock);
         let who = match membership {
             Membership::Member(enrolled) => {
                 let import = in_force.borrow().import.clone();
                 let load = as_running(load, in_force.clone());
-                Who::Member(Box::new(enrolled.into_member(load, import, &clock.now())))
+                Who::Member(Box::new(enrolled.into_member(load, import, desk, &clock.now())))
             }
             Membership::Locked(locked) => Who::Locked(locked),
         };
@@ -259,12 +273,12 @@ fn taken(uplink: &uplink::Status) -> u64 {
     records.saturating_add(uplink.heartbeats).saturating_add(uplink.correspondence.notices)
 }
 
-/// One that may be quiet for any time proves nothing by its silence.
+/// One that may be quiet for any time proves nothing by its silence, nor does one in quarantine.
 fn vitals_of(rule: &DeviceRule, state: &DeviceState, now: Mono) -> DeviceVitals {
     DeviceVitals {
         id: rule.card.id.clone(),
         since_reading: state.last_reading().map(|at| now.since(at.mono)),
-        quiet: rule.quiet.unwrap_or(Duration::MAX),
+        quiet: rule.quiet.filter(|_| state.hold().is_none()).unwrap_or(Duration::MAX),
     }
 }
 
