@@ -188,7 +188,8 @@ impl Gateway for Seen {
         };
         let is_any = shown.devices.iter().any(|(_, state)| state.is_in_alarm());
         let is_known = now.mono.since(self.sources.origin.started.mono) >= HEARD_WITHIN
-            || shown.devices.iter().all(|(_, state)| state.last_reading().is_some());
+            // One in quarantine gives none, and its alarms count for nothing here.
+            || shown.devices.iter().all(|(_, state)| state.last_reading().is_some() || state.hold().is_some());
         Signs { vitals, is_alarm_active: (is_any || is_known).then_some(is_any) }
     }
 
