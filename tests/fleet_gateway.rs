@@ -168,9 +168,14 @@ impl Site {
         self.operator("bundle new --group ward-7 fleet");
         let draft = self.path("fleet/g/ward-7/draft.toml");
         let text = fs::read_to_string(&draft).unwrap();
+        // What the bundle before had of settings and advisories is not carried over.
         let head = text.split("[[device]]").next().unwrap().split("[settings").next().unwrap();
-        let head: String =
-            head.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+        let head = head.split("[[advisory_policy").next().unwrap().split("[advisory_policy").next().unwrap();
+        let head: String = head
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.starts_with("advisories"))
+            .map(|line| format!("{line}\n"))
+            .collect();
         let devices = devices.replace("[[device]]\n", "[[device]]\ngateways = [\"gw-lab\"]\n");
         fs::write(&draft, head + settings + &devices).unwrap();
         let signs = |step: &str| {
