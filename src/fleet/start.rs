@@ -208,6 +208,7 @@ pub(super) fn bundle(folder: &Folder, slot: Slot) -> Result<Bundle, Fault> {
     Bundle::read(envelope.payload()).map_err(does_not_load)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
 fn does_not_load(fault: String) -> Fault {
     Fault::Bundle(format!("it does not load: {fault}"))
 }

@@ -289,12 +289,7 @@ impl Gatekeeper {
                 .map_or_else(|| state::handle_pin(rule, pin, report.at), Verdict::Refuse),
             ReportBody::Observation(_, observation) => {
                 let verdict = match doubt {
-                    Some(refusal) => {
-                        if hold::is_hold(&refusal) {
-                            state.keep_back(rule, &observation);
-                        }
-                        state.refuse(refusal)
-                    }
+                    Some(refusal) => state.refuse_observation(rule, refusal, &observation),
                     None => state.handle_observation(
                         rule,
                         flag_implausible(observation),

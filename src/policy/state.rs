@@ -380,11 +380,7 @@ impl DeviceState {
         at: Now,
     ) -> Verdict {
         if let Some(refusal) = self.doubt(rule) {
-            if hold::is_hold(&refusal) {
-                self.note_alarm(&observation);
-                self.keep_back(rule, &observation);
-            }
-            return self.refuse(refusal);
+            return self.refuse_observation(rule, refusal, &observation);
         }
         // An alarm at a bed is one, whether it is passed on or not.
         self.note_alarm(&observation);
@@ -397,6 +393,20 @@ impl DeviceState {
         self.worth_logging = false;
         self.open.handle_admitted(&observation);
         Verdict::Admit(self.numbered(observation, device, at))
+    }
+
+    /// What is refused by an advisory may be an alarm at a bed: that is kept in mind.
+    pub(super) fn refuse_observation(
+        &mut self,
+        rule: &DeviceRule,
+        refusal: Refusal,
+        observation: &Observation,
+    ) -> Verdict {
+        if hold::is_hold(&refusal) {
+            self.note_alarm(observation);
+            self.keep_back(rule, observation);
+        }
+        self.refuse(refusal)
     }
 
     /// What a device tells of the past is no alarm now.
