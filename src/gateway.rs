@@ -15,7 +15,6 @@
 mod certificate;
 pub mod change;
 pub mod changer;
-pub mod desk;
 pub mod fleet;
 pub mod heartbeat;
 pub mod intake;
@@ -49,6 +48,7 @@ use crate::host::supervisor::Supervisor;
 use crate::identity::keeper;
 use crate::link::ble::pairing::Proofs;
 use crate::policy::event::Event;
+use crate::policy::hold::Holds;
 use crate::policy::{DeviceRule, Gatekeeper, Misplaced};
 use crate::store::{self, StoreError, StoreId};
 use crate::time::{Clock, Now};
@@ -58,7 +58,6 @@ use crate::uplink::{self, Stop};
 
 use change::groups;
 pub use changer::{Changer, Refused};
-use desk::Desk;
 pub use fleet::Fleet;
 use fleet::{Daemon, Enlisted};
 use heartbeat::Beats;
@@ -207,6 +206,8 @@ async fn start(
     let mut roster = Roster::default();
     let Seating { rules, seats, .. } = roster.seat(&groups(&config), &ward)?;
     let (rules, told): (Vec<DeviceRule>, Vec<_>) = rules.into_iter().unzip();
+    let desk = fleet::desk(config.fleet.clone(), fleet.as_ref());
+    let known = stock::prepare(&config, &rules, &desk, started);
     let cards = rules.iter().map(|rule| rule.card.clone()).collect();
     let header = BlockHeader { boot, run: SystemRandomness::new().next_u64(), devices: cards };
     let mut supervisor = Supervisor::new();
@@ -221,9 +222,12 @@ async fn start(
 
     let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
     let ((to_intake, changes), (events, told_events)) = (mpsc::channel(1), mpsc::channel(EVENTS_WAITING));
-    let intake = Intake::new(Gatekeeper::new(rules), writer, &header, config.store.linger, told)
+    let (holds, held) = watch::channel(known.holds());
+    let mut gate = Gatekeeper::new(rules);
+    gate.handle_holds(known.holds(), started);
+    let intake = Intake::new(gate, writer, &header, config.store.linger, told)
         .with_audit(AuditLog::beside(&config.store.folder));
-    let shown = parts.intake(intake, waiting, (changes, told_events))?;
+    let shown = parts.intake(intake, waiting, (changes, told_events, held))?;
     let ends = stop_uplink.subscribe();
     parts.certificate(&config.uplink, (&uplink, &uplink_shown), (standing, events.clone()), ends);
     let hearts = parts.hearts;
@@ -237,15 +241,19 @@ async fn start(
     };
     let sessions = first_sessions(&mut supervisor, (shared, links), &config.devices, seats);
 
+    let (in_force, holds_now) = watch::channel(Arc::new(config.clone()));
     let means = stock::Means {
         clock: Arc::clone(&clock),
         shown: shown.clone(),
-        desk: config.fleet.clone().map(Desk::in_folder).unwrap_or_default(),
+        desk: desk.clone(),
         notices: enlisted.as_ref().map(Enlisted::notices),
+        fleet: fleet.clone(),
+        in_force: holds_now.clone(),
+        events: events.clone(),
+        holds,
         stop: stop_uplink.subscribe(),
     };
-    let findings = stock::start(&mut supervisor, &config, keys.protection, means);
-    let (in_force, holds) = watch::channel(Arc::new(config.clone()));
+    let findings = stock::start(&mut supervisor, known, keys.protection, means);
     let present = Present {
         config,
         roster,
@@ -269,8 +277,14 @@ async fn start(
         fleet,
     };
     let (asks, requests) = Changer::new();
-    let (sources, hearts_of) = (Arc::new(sources), hearts.clone());
-    let seen = Daemon { changer: asks, sources, hearts: hearts_of, in_force: holds, events };
+    let seen = Daemon {
+        changer: asks,
+        sources: Arc::new(sources),
+        hearts: hearts.clone(),
+        in_force: holds_now,
+        desk,
+        events,
+    };
     start_status(&mut supervisor, (socket, Arc::clone(&seen.sources)), stop_uplink.subscribe());
     start_fleet(&mut supervisor, enlisted, seen, stop_uplink.subscribe());
     Ok(Running { supervisor, stop_uplink, hearts, clock, reports: Some(reports), present, requests, reread })
@@ -408,13 +422,14 @@ impl Parts<'_> {
         &mut self,
         intake: Intake<store::Writer>,
         reports: mpsc::Receiver<Report>,
-        (changes, events): (mpsc::Receiver<Ordered>, mpsc::Receiver<Event>),
+        (changes, events, holds): (mpsc::Receiver<Ordered>, mpsc::Receiver<Event>, watch::Receiver<Holds>),
     ) -> Result<watch::Receiver<Shown>, GatewayError> {
         let (sender, shown) = watch::channel(Shown::default());
         let pump = Pump {
             reports,
             changes,
             events,
+            holds,
             clock: Arc::clone(self.clock),
             runtime: tokio::runtime::Handle::current(),
             heart: self.heart(INTAKE),

@@ -1018,6 +1018,34 @@ fn what_is_not_set_for_a_driver_has_its_default() {
 }
 
 #[test]
+fn the_end_of_support_of_a_device_is_a_day_and_nothing_else() {
+    let ends = |text: &str| {
+        let config = Folder::new(GATEWAY, &[("a.toml", text)]).load().unwrap().config;
+        config
+            .devices
+            .iter()
+            .map(|device| device.end_of_support.map(|day| day.to_string()))
+            .collect::<Vec<_>>()
+    };
+    let day = || Some("2027-01-31".to_owned());
+    assert_eq!(ends(PUMP_DEVICE), [None]);
+    assert_eq!(ends(&format!("{PUMP_DEVICE}end_of_support = \"2027-01-31\"")), [day()]);
+    let upper = "at = \"upper\"\nend_of_support = \"2027-01-31\"";
+    assert_eq!(
+        ends(&RACK_DEVICE.replace("at = \"upper\"", upper)).iter().filter(|one| **one == day()).count(),
+        1
+    );
+    for given in ["2027-02-30", "31.1.2027", "2027-01-31T00:00:00Z", ""] {
+        assert_refused(
+            PUMP_DEVICE,
+            "elements",
+            &format!("end_of_support = {given:?}\nelements"),
+            &format!("end_of_support: {given:?} is not a day: write \"2027-01-31\""),
+        );
+    }
+}
+
+#[test]
 fn how_long_a_device_may_be_quiet_is_its_drivers_word_or_its_own() {
     let quiet = |text: &str| {
         let config = Folder::new(GATEWAY, &[("a.toml", text)]).load().unwrap().config;

@@ -17,6 +17,7 @@
 pub mod boot;
 pub mod events;
 pub mod import;
+mod reading;
 mod report;
 pub mod run;
 pub mod told;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::advisories::desk::Desk;
 use super::agent::{Agent, Which};
 use super::change::Slot;
 use super::documents::Digest;
@@ -157,6 +159,8 @@ pub struct Member {
     told: told::Last,
     /// Why something else runs than what stood its trial.
     trouble: Option<String>,
+    /// The advisories of the bundle that runs.
+    reading: reading::Reading,
 }
 
 /// What a member is made of.
@@ -175,12 +179,14 @@ pub struct Parts {
     pub import: Option<PathBuf>,
     /// Why something else runs than what stood its trial.
     pub trouble: Option<String>,
+    /// Where the advisories lie.
+    pub desk: Desk,
 }
 
 impl Member {
     /// At a start. `trial`: a bundle is on trial, and these are its limits.
     pub fn new(parts: Parts, trial: Option<Limits>, now: &Now) -> Self {
-        let Parts { recipient, folder, trust, load, effective, import, trouble } = parts;
+        let Parts { recipient, folder, trust, load, effective, import, trouble, desk } = parts;
         let change = folder.change();
         let mut orders = VecDeque::new();
         let course = match (change.baseline(), change.on_trial(), trial) {
@@ -208,6 +214,7 @@ impl Member {
             waits_for: Vec::new(),
             told: told::Last::default(),
             trouble,
+            reading: reading::Reading::new(desk),
         }
     }
 
@@ -221,6 +228,8 @@ impl Member {
         self.heed(signs, now);
         if let Some(which) = self.which(topic) {
             self.agent.handle_document(which, bytes, self.folder.change(), now);
+        } else if self.is_advisory(topic) {
+            self.handle_advisory(bytes);
         }
         self.act(signs, now);
     }
@@ -228,15 +237,23 @@ impl Member {
     /// Documents were lost on the way: everything is asked for anew.
     pub fn handle_lost(&mut self) {
         self.asks.iter_mut().for_each(|ask| *ask += 1);
+        self.reading.handle_lost();
         self.want();
     }
 
     /// Looks for documents that somebody brought, until none of them is new.
     pub fn handle_import(&mut self, signs: &Signs, now: &Now) {
         let Some(folder) = self.import.clone() else { return };
+        self.import_documents(&folder, signs, now);
+        // By now the bundle that names them may be there.
+        self.import_advisories(&folder);
+        self.act(signs, now);
+    }
+
+    fn import_documents(&mut self, folder: &Path, signs: &Signs, now: &Now) {
         // A chain of roots is walked at once; a step for each of the three documents is the least.
         for _ in 0..import::MOST_STEPS {
-            let Some((topic, bytes)) = self.brought(&folder) else { return };
+            let Some((topic, bytes)) = self.brought(folder) else { return };
             self.handle_letter(&topic, &bytes, signs, now);
         }
     }
@@ -244,6 +261,9 @@ impl Member {
     fn brought(&mut self, folder: &Path) -> Option<(String, Vec<u8>)> {
         for (topic, ask) in self.wanted.clone() {
             let parsed = Topic::read(&topic)?;
+            if matches!(parsed.what(), What::Advisory(_)) {
+                continue;
+            }
             let read = import::read(folder, &parsed);
             let bytes = match read {
                 Ok(Some(bytes)) => bytes,
@@ -302,6 +322,7 @@ impl Member {
                 };
                 Some((self.topic(which)?, ask))
             })
+            .chain(self.reading.wanted())
             .collect();
         if wanted != self.wanted {
             self.imported.retain(|topic, _| wanted.iter().any(|(other, _)| other == topic));

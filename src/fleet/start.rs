@@ -205,10 +205,19 @@ fn is_uplink_another(before: &Loaded, loaded: &Loaded) -> bool {
 /// A bundle that was verified when it came. Who signed it is not asked again: a key that was dropped since
 /// does not take a ward's devices away, and the digest in the state says that these are the bytes.
 pub(super) fn read(folder: &Folder, slot: Slot, gateway: &str) -> Result<Pushed, Fault> {
+    share::of(&bundle(folder, slot)?, gateway).map_err(does_not_load)
+}
+
+/// The whole of such a bundle.
+pub(super) fn bundle(folder: &Folder, slot: Slot) -> Result<Bundle, Fault> {
     let bytes = folder.bundle(slot).map_err(|error| Fault::Gateway(error.to_string()))?;
-    let bundle = |fault: String| Fault::Bundle(format!("it does not load: {fault}"));
-    let envelope = Envelope::parse(&bytes, Bundle::CAP).map_err(|fault| bundle(fault.to_string()))?;
-    share::of(&Bundle::read(envelope.payload()).map_err(bundle)?, gateway).map_err(bundle)
+    let envelope = Envelope::parse(&bytes, Bundle::CAP).map_err(|fault| does_not_load(fault.to_string()))?;
+    Bundle::read(envelope.payload()).map_err(does_not_load)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
+fn does_not_load(fault: String) -> Fault {
+    Fault::Bundle(format!("it does not load: {fault}"))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::certificate;
 use crate::config::{Config, Device};
+use crate::fleet::advisories::inventory::Day;
 use crate::policy::DeviceRule;
 
 /// What must happen so that a daemon that has one configuration has another. Devices by their id.
@@ -24,7 +25,8 @@ pub struct Plan {
     pub changed: Vec<String>,
     /// Anything of the uplink is another now.
     pub uplink: bool,
-    /// Something is another now that is only looked up: the grace of a shutdown, the fleet's bounds.
+    /// Something is another now that is only looked up: the grace of a shutdown, the fleet's bounds, until
+    /// when the makers of devices look after them.
     pub others: bool,
     /// Keys whose change needs another start of the daemon.
     pub restart: Vec<&'static str>,
@@ -50,7 +52,8 @@ impl Plan {
             uplink: old.uplink != new.uplink,
             others: old.shutdown_grace != new.shutdown_grace
                 || old.floor != new.floor
-                || old.trial != new.trial,
+                || old.trial != new.trial
+                || support(old) != support(new),
             restart: needs_restart(old, new),
         }
     }
@@ -120,10 +123,16 @@ fn is_same_group(one: &Group<'_>, other: &Group<'_>) -> bool {
     without_place(one.host) == without_place(other.host) && by_id(one) == by_id(other)
 }
 
-/// Its place in a list says nothing of a device.
+/// Its place in a list says nothing of a device, and until when its maker looks after it nothing of its session.
 fn without_place(device: &Device) -> Device {
     let device = device.clone();
-    Device { rule: DeviceRule { behind: None, ..device.rule }, ..device }
+    Device { rule: DeviceRule { behind: None, ..device.rule }, end_of_support: None, ..device }
+}
+
+/// Until when the makers of the devices look after them.
+fn support(config: &Config) -> BTreeMap<&str, Day> {
+    let devices = config.devices.iter();
+    devices.filter_map(|device| Some((device.rule.card.id.as_str(), device.end_of_support?))).collect()
 }
 
 /// What is opened once, or names the gateway.

@@ -3,6 +3,7 @@
 //! In: another configuration, the question how the gateway is. Out: the configuration in force or the reason why
 //! not, what is measured, a signature. Nothing is decided here.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::report::Sources;
 use super::running::HEART_STANDS_STILL;
 use crate::config::{Config, Loaded, Problems, Pushed};
 use crate::device::FaultKind;
+use crate::fleet::advisories::desk::Desk;
 use crate::fleet::documents::Stamp;
 use crate::fleet::documents::reported::{self, ReportKey, Spool};
 use crate::fleet::dsse;
@@ -57,6 +59,7 @@ pub(super) struct Daemon {
     pub(super) in_force: watch::Receiver<Arc<Config>>,
     /// Where security events go.
     pub(super) events: mpsc::Sender<Event>,
+    pub(super) desk: Desk,
 }
 
 /// A fleet's part with its two channels: to the uplink, and to the status.
@@ -64,6 +67,17 @@ pub(super) struct Enlisted {
     fleet: Fleet,
     office: PostOffice,
     view: watch::Sender<View>,
+}
+
+/// The advisories of the bundle that runs, as far as the folder keeps them.
+pub(super) fn desk(folder: Option<PathBuf>, fleet: Option<&Fleet>) -> Desk {
+    let desk = folder.map(Desk::in_folder).unwrap_or_default();
+    if let Some(Fleet { membership: Membership::Member(enrolled), .. }) = fleet {
+        for why in enrolled.brief(&desk) {
+            tracing::warn!(why, "an advisory cannot be used");
+        }
+    }
+    desk
 }
 
 /// Makes the channels, where there is a fleet: its part, the uplink's end, the status' end.
@@ -84,13 +98,13 @@ impl Enlisted {
     /// The task, to be run until the daemon ends.
     pub(super) async fn run(self, daemon: Daemon) {
         let Self { fleet: Fleet { membership, load }, office, view } = self;
-        let Daemon { changer, sources, hearts, in_force, events } = daemon;
+        let Daemon { changer, sources, hearts, in_force, events, desk } = daemon;
         let clock = Arc::clone(&sources.clock);
         let who = match membership {
             Membership::Member(enrolled) => {
                 let import = in_force.borrow().import.clone();
                 let load = as_running(load, in_force.clone());
-                Who::Member(Box::new(enrolled.into_member(load, import, &clock.now())))
+                Who::Member(Box::new(enrolled.into_member(load, import, desk, &clock.now())))
             }
             Membership::Locked(locked) => Who::Locked(locked),
         };
@@ -174,7 +188,8 @@ impl Gateway for Seen {
         };
         let is_any = shown.devices.iter().any(|(_, state)| state.is_in_alarm());
         let is_known = now.mono.since(self.sources.origin.started.mono) >= HEARD_WITHIN
-            || shown.devices.iter().all(|(_, state)| state.last_reading().is_some());
+            // One in quarantine gives none, and its alarms count for nothing here.
+            || shown.devices.iter().all(|(_, state)| state.last_reading().is_some() || state.hold().is_some());
         Signs { vitals, is_alarm_active: (is_any || is_known).then_some(is_any) }
     }
 
@@ -263,12 +278,12 @@ fn taken(uplink: &uplink::Status) -> u64 {
     records.saturating_add(uplink.heartbeats).saturating_add(uplink.correspondence.notices)
 }
 
-/// One that may be quiet for any time proves nothing by its silence.
+/// One that may be quiet for any time proves nothing by its silence, nor does one in quarantine.
 fn vitals_of(rule: &DeviceRule, state: &DeviceState, now: Mono) -> DeviceVitals {
     DeviceVitals {
         id: rule.card.id.clone(),
         since_reading: state.last_reading().map(|at| now.since(at.mono)),
-        quiet: rule.quiet.unwrap_or(Duration::MAX),
+        quiet: rule.quiet.filter(|_| state.hold().is_none()).unwrap_or(Duration::MAX),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::device::{DeviceIndex, Report, ReportBody, Settled, Ticket};
 use crate::envelope::block::{BlockBuilder, BlockHeader, PlainBlock};
 use crate::host::audit::AuditLog;
 use crate::policy::event::{Detection, Event, Word};
+use crate::policy::hold::Holds;
 use crate::policy::{Admitted, Gatekeeper, Verdict, should_log};
 use crate::store::{Seq, StoreError};
 use crate::time::{Mono, Now};
@@ -141,6 +142,12 @@ impl<S: Durable> Intake<S> {
     /// Looks for devices that are silent. To be called when no report waits to be taken.
     pub fn handle_silence(&mut self, now: Now) {
         self.gate.handle_silence(now);
+        self.take_words(now);
+    }
+
+    /// From here on nothing passes of these devices.
+    pub fn handle_holds(&mut self, holds: Holds, now: Now) {
+        self.gate.handle_holds(holds, now);
         self.take_words(now);
     }
 

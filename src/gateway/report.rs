@@ -8,7 +8,6 @@ use super::pump::Shown;
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::envelope::keys::{KekId, Protection};
-use crate::fleet::advisories::told::Told;
 use crate::fleet::member::View;
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
 use crate::identity::keeper;
@@ -64,8 +63,8 @@ pub struct Sources {
     pub certificate: watch::Receiver<keeper::Status>,
     /// The radios.
     pub centrals: watch::Receiver<Vec<Handle>>,
-    /// What the advisories say of the devices.
-    pub findings: watch::Receiver<Vec<Told>>,
+    /// What a person should know of devices and advisories, in lines.
+    pub findings: watch::Receiver<Vec<String>>,
     /// Where it stands with its fleet, if it is in one.
     pub fleet: Option<watch::Receiver<View>>,
 }
@@ -106,7 +105,7 @@ impl Sources {
         };
         snapshot.warnings = Self::warnings(&snapshot, &uplink);
         // Behind what stops the line: there may be many.
-        snapshot.warnings.extend(self.findings.borrow().iter().map(Told::line));
+        snapshot.warnings.extend(self.findings.borrow().iter().cloned());
         snapshot.warnings.truncate(MAX_WARNINGS);
         snapshot
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::event::{Detection, Event, Word};
 use super::state::DeviceState;
-use super::{DeviceRule, Gatekeeper};
+use super::{DeviceRule, Gatekeeper, hold};
 use crate::device::DeviceIndex;
 use crate::device::observation::Phase;
 use crate::time::Now;
@@ -48,7 +48,13 @@ impl Gatekeeper {
         for rule in listed {
             let before = self.rules.iter().rposition(|before| before.card.id == rule.card.id);
             let before = before.and_then(|place| Some((self.rules.get(place)?, self.states.get(place)?)));
-            let state = DeviceState::listed(&rule, before.map(|(rule, state)| (rule.as_ref(), state)), now);
+            let mut state =
+                DeviceState::listed(&rule, before.map(|(rule, state)| (rule.as_ref(), state)), now);
+            let goes_on =
+                before.filter(|(before, _)| expects_the_same(before, &rule)).map(|(_, state)| state);
+            if state.inherit(self.hold_of(&rule), goes_on) {
+                self.words.push_back(hold::told(&rule, Phase::Start, now));
+            }
             self.rules.push(Arc::new(rule));
             self.states.push(state);
         }
@@ -69,6 +75,9 @@ impl Gatekeeper {
         if next.is_none_or(|next| !expects_the_same(rule, next)) && state.forget_quarantine() {
             let detail = "its entry in the allowlist was taken away or expects another device";
             self.words.push_back(event(Detection::Identity, detail));
+        }
+        if next.is_none() && state.forget_hold() {
+            self.words.push_back(hold::told(rule, Phase::End, now));
         }
         if next.is_none() && state.forget_insecure() {
             let detail = "its entry in the allowlist was taken away";

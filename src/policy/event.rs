@@ -71,6 +71,12 @@ detections! {
     Firmware = 3, "firmware-changed", Low, "a device has another firmware than before";
     /// Other services or characteristics than before: its readings go on.
     GattDatabase = 4, "gatt-database-changed", Medium, "a device offers other services than before";
+    /// An advisory of the fleet says that a device is affected: its readings go on.
+    Advisory = 5, "advisory-affects", High, "a device is affected by a security advisory";
+    /// By a rule of the fleet nothing passes of a device that an advisory is about.
+    Quarantine = 6, "advisory-quarantine", High, "a device is in quarantine by a security advisory";
+    /// Its maker no longer looks after it.
+    Support = 7, "support-ended", Medium, "the maker's support of a device has ended";
     /// It is valid for less than 14 days, or for less than three.
     CertificateAge = 16, "certificate-age", Medium, "the gateway's certificate is about to expire";
     /// Readings are collected and kept, and nothing can be sent.

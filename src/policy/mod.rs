@@ -14,11 +14,15 @@
 //! device is another one, and that the right one is there again, is an [`Event`]: it
 //! goes to a topic of the gateway, as nothing may leave under the name of a device that is not there.
 //!
+//! A device may be in quarantine by an advisory (see [`hold`]): then nothing of it passes, alarms neither, and each
+//! alarm that is kept back is told.
+//!
 //! A value outside what is plausible is flagged and passes: dropping it would hide the moment at
 //! which a person should look.
 
 mod change;
 pub mod event;
+pub mod hold;
 mod identity;
 mod open;
 mod silence;
@@ -37,6 +41,7 @@ use crate::time::Now;
 
 pub use change::Misplaced;
 use event::{Event, Word};
+use hold::Holds;
 pub use identity::{Mismatch, mismatch};
 pub use state::{DeviceState, LinkState, RefusalKind, should_log};
 
@@ -165,6 +170,16 @@ pub enum Refusal {
         /// Its number.
         part: u8,
     },
+    /// It is in quarantine by an advisory. Everything from it is refused until that is lifted.
+    #[error("{device} is in quarantine by advisory {advisory}, nothing of it passes: {reason}")]
+    Held {
+        /// The device's id.
+        device: String,
+        /// The advisory.
+        advisory: String,
+        /// Who wants it so, and why.
+        reason: String,
+    },
     /// The element is not in the device's list.
     #[error("{device} may not report {reference}: add it to the device's `elements` if it should")]
     Element {
@@ -180,7 +195,8 @@ impl Refusal {
     /// refused must not count as taken, or whoever sent it forgets it.
     pub const fn is_of_identity(&self) -> bool {
         match self {
-            Self::Unidentified { .. } | Self::Mismatch { .. } => true,
+            // A quarantine is lifted one day: what a device keeps until then is not lost.
+            Self::Unidentified { .. } | Self::Mismatch { .. } | Self::Held { .. } => true,
             Self::Part { .. } | Self::Element { .. } => false,
         }
     }
@@ -192,6 +208,7 @@ impl Refusal {
             Self::Mismatch { .. } => RefusalKind::Mismatch,
             Self::Part { .. } => RefusalKind::Part,
             Self::Element { .. } => RefusalKind::Element,
+            Self::Held { .. } => RefusalKind::Held,
         }
     }
 }
@@ -207,6 +224,8 @@ pub struct Gatekeeper {
     begun: Option<Now>,
     /// The gate's own words that were not fetched yet.
     words: VecDeque<Word>,
+    /// Devices in quarantine by an advisory.
+    holds: Holds,
 }
 
 impl Gatekeeper {
@@ -214,7 +233,15 @@ impl Gatekeeper {
     pub fn new(rules: Vec<DeviceRule>) -> Self {
         let states = rules.iter().map(|_| DeviceState::default()).collect();
         let rules = rules.into_iter().map(Arc::new).collect();
-        Self { rules, states, unlisted: 0, worth_logging: false, begun: None, words: VecDeque::new() }
+        Self {
+            rules,
+            states,
+            unlisted: 0,
+            worth_logging: false,
+            begun: None,
+            words: VecDeque::new(),
+            holds: Holds::new(),
+        }
     }
 
     /// The cards of all devices, in the order of their index.
@@ -262,7 +289,7 @@ impl Gatekeeper {
                 .map_or_else(|| state::handle_pin(rule, pin, report.at), Verdict::Refuse),
             ReportBody::Observation(_, observation) => {
                 let verdict = match doubt {
-                    Some(refusal) => state.refuse(refusal),
+                    Some(refusal) => state.refuse_observation(rule, refusal, &observation),
                     None => state.handle_observation(
                         rule,
                         flag_implausible(observation),
@@ -307,6 +334,7 @@ impl Gatekeeper {
             let told = state.handle_silence(rule, begun, (DeviceIndex(place), now));
             self.words.extend(told.map(Word::Of));
         }
+        self.handle_kept_back(now);
     }
 
     /// The gate's own words: the edges of a device's silence, and events. To be asked after every report and

@@ -1,5 +1,6 @@
 mod alarms;
 mod events;
+mod holds;
 
 use proptest::prelude::*;
 

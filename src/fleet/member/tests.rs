@@ -1,5 +1,7 @@
 //! A member with a real folder and real files, by simulated time.
 
+mod advisories;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -74,6 +76,7 @@ struct Bench {
     wanted: Vec<(String, u64)>,
     /// The configurations that were to run: their devices, and whether it was the way back.
     applied: Vec<(Vec<String>, bool)>,
+    desk: Desk,
 }
 
 fn ids(config: &Config) -> Vec<String> {
@@ -101,9 +104,16 @@ impl Bench {
             told: Vec::new(),
             wanted: Vec::new(),
             applied: Vec::new(),
+            desk: Desk::default(),
         };
+        bench.restart_desk();
         bench.start();
         bench
+    }
+
+    /// What it says after a start, of what its folder keeps.
+    fn restart_desk(&mut self) {
+        self.desk = Desk::in_folder(self.place.path().join("fleet"));
     }
 
     fn load(&self) -> Load {
@@ -126,7 +136,7 @@ impl Bench {
         self.devices = devices.into_iter().collect();
         let Membership::Member(enrolled) = membership else { panic!("locked: {:?}", self.told) };
         let import = Some(self.place.path().join("stick"));
-        self.member = Some(enrolled.into_member(self.load(), import, &self.now));
+        self.member = Some(enrolled.into_member(self.load(), import, self.desk.clone(), &self.now));
         self.turn(Member::handle_time);
     }
 

@@ -1,10 +1,11 @@
 //! What a member tells to people, each thing once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
 use super::Order;
+use crate::fleet::advisories::library::MAX_DOCUMENTS;
 use crate::fleet::agent::{Standing, Withdrawn};
 use crate::fleet::folder::FolderError;
 use crate::fleet::refusal::Refusal;
@@ -51,6 +52,8 @@ pub enum Told {
     Disk(String),
     /// The import folder cannot be read.
     Import(String),
+    /// A document that came for an advisory is none that can be used, or its file is wrong; in words.
+    Advisory(String),
 }
 
 /// How loud something is told.
@@ -80,7 +83,8 @@ impl Told {
             | Self::Refused(_)
             | Self::Stale(_)
             | Self::NotListed(..)
-            | Self::Import(_) => Loudness::Warning,
+            | Self::Import(_)
+            | Self::Advisory(_) => Loudness::Warning,
             Self::TakenBack(..)
             | Self::NotReturned(_)
             | Self::ClockContradicts(_)
@@ -147,6 +151,7 @@ impl fmt::Display for Told {
             }
             Self::Disk(error) => write!(f, "the fleet's state cannot be kept, it is tried again: {error}"),
             Self::Import(error) => write!(f, "the import folder cannot be read: {error}"),
+            Self::Advisory(why) => write!(f, "an advisory cannot be used: {why}"),
         }
     }
 }
@@ -166,6 +171,7 @@ pub(super) struct Last {
     standing: Option<Told>,
     disk: Option<String>,
     import: Option<String>,
+    advisories: BTreeSet<String>,
 }
 
 impl Last {
@@ -201,6 +207,14 @@ impl Last {
         if self.disk.as_ref() != Some(&words) {
             orders.push_back(Order::Tell(Told::Disk(words.clone())));
             self.disk = Some(words);
+        }
+    }
+
+    /// A document that came for an advisory cannot be used: told once, for so many documents.
+    pub(super) fn advisory(&mut self, orders: &mut VecDeque<Order>, why: &str) {
+        // A broker may hand out rubbish for ever.
+        if self.advisories.len() < MAX_DOCUMENTS && self.advisories.insert(why.to_owned()) {
+            orders.push_back(Order::Tell(Told::Advisory(why.to_owned())));
         }
     }
 

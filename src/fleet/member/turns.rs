@@ -94,6 +94,7 @@ impl Member {
             }
             self.agent.handle_time(self.folder.change(), now);
         }
+        self.look_into_advisories(now);
         self.want();
         let standing = self.agent.standing(self.folder.change(), now);
         self.told.standing(&mut self.orders, standing);

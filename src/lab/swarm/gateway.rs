@@ -18,6 +18,7 @@ use crate::device::observation::{Lane, Value};
 use crate::envelope::block::BlockHeader;
 use crate::envelope::keys::KeyPlace;
 use crate::envelope::record::{Entry, Record};
+use crate::fleet::advisories::desk::Desk;
 use crate::fleet::documents::Stamp;
 use crate::fleet::documents::reported::{Certificate, ReportKey, Spool};
 use crate::fleet::dsse;
@@ -190,7 +191,7 @@ pub(super) fn start(
         tally: ward.tally.clone(),
         clock: Arc::clone(&ward.clock),
     };
-    let member = enrolled.into_member(load, None, &ward.clock.now());
+    let member = enrolled.into_member(load, None, Desk::default(), &ward.clock.now());
     member_task(supervisor, daemon, (office, shown), Who::Member(Box::new(member)));
     let tally = ward.tally.clone();
     supervisor.task("watch", watch_uplink(number, status, tally));
