@@ -58,9 +58,8 @@ impl Heard {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, waited).await.is_err() {
-            panic!("waited in vain for {what}: {:?}; the daemon said:\n{}", self.findings(), site.log());
-        }
+        let in_time = tokio::time::timeout(PATIENCE, waited).await.is_ok();
+        assert!(in_time, "waited in vain for {what}: {:?}; the daemon said:\n{}", self.findings(), site.log());
     }
 
     async fn told(&self, site: &Site, rule: &str, activity: &str, device: &str) {
@@ -73,9 +72,9 @@ impl Heard {
 fn absent(site: &Site) -> String {
     format!(
         "[[device]]\nid = \"pc-unit\"\nasset = \"PC-1\"\ndriver = \"masimo-ascii1\"\nport = {:?}\n\
-         allow_unstable_port = true\nelements = \"all\"\ntrust = \"link-only\"\nend_of_support = \"2099-01-31\"\n\
+         allow_unstable_port = true\nelements = \"all\"\nend_of_support = \"2099-01-31\"\n\
          expects = {{ maker = \"BD\", model = \"Alaris 8015 PC unit\", firmware = \"9.7\" }}\n",
-        site.path("nobody")
+        site.path("nobody").display().to_string()
     )
 }
 

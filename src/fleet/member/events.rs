@@ -134,7 +134,8 @@ fn edges(told: &Told) -> Vec<(Kind, Phase)> {
         | Told::LongLock(_)
         | Told::Transferred(_)
         | Told::NotListed(..)
-        | Told::Import(_) => Vec::new(),
+        | Told::Import(_)
+        | Told::Advisory(_) => Vec::new(),
     }
 }
 
