@@ -96,13 +96,12 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(site: &Site, arguments: &str, size: (u16, u16), no_colour: bool) -> Self {
+    fn start(site: &Site, arguments: &str, (columns, rows): (u16, u16), no_colour: bool) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
         let slave = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        let (columns, rows) = size;
         tcsetwinsize(&master, winsize(columns, rows)).unwrap();
         let end = || Stdio::from(slave.try_clone().unwrap());
         // The terminal becomes the one that Ctrl-C comes from.
@@ -297,7 +296,7 @@ fn who_wants_no_colours_sees_the_trouble_too() {
     let site = Site::new(None);
     let ward = Ward::new(&site, 3);
     ward.says(1, |report| {
-        report["standing"] = json!({ "word": "failed", "detail": "bundle 2 was taken back" })
+        report["standing"] = json!({ "word": "failed", "detail": "bundle 2 was taken back" });
     });
     let mut terminal = Terminal::start(&site, "watch fleet", (80, 24), true);
     let page = terminal.until("all are there", |page| page[0].contains("5 gateways: 3 in trouble"));
