@@ -4,7 +4,6 @@
 
 use std::path::{Component, Path};
 
-use base64ct::{Base64, Encoding as _};
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_cert::crl::CertificateList;
@@ -29,7 +28,7 @@ pub(super) fn lists(folder: &Path, entry: &str, now: Wall) -> Result<Vec<String>
         Some(der) => vec![der],
         None => read(folder, entry).map_err(wrong)?,
     };
-    let judged = lists.into_iter().map(|der| judge(&der, now).map(|()| Base64::encode_string(&der)));
+    let judged = lists.into_iter().map(|der| judge(&der, now).map(|()| dsse::base64(&der)));
     judged.collect::<Result<_, String>>().map_err(wrong)
 }
 
