@@ -296,6 +296,7 @@ fn a_push_that_silences_a_device_goes_back_by_itself_and_says_why() {
     let again = crate::fleet::documents::reported::Reported::read(&report.to_payload()).unwrap();
     let bad = again.bad.unwrap();
     assert_eq!((again.standing.word.as_str(), bad.version, again.running.unwrap().version), ("failed", 8, 7));
+    assert_eq!(bad.sha256, Some(Digest::of(&second.bundle.1)), "another bundle 8 would be another matter");
     assert!(bad.reason.contains("pump-2 has given nothing"), "{}", bad.reason);
     // It is never tried again.
     bench.deliver(&second);

@@ -31,7 +31,7 @@ fn stamp() -> Timestamp {
 fn report(word: Word, runs: bool, bad: bool) -> Reported {
     let text = include_str!("../../documents/testdata/reported.json");
     let running = Running { version: 8, sha256: Digest::of(if runs { b"8" } else { b"7" }) };
-    let bad = bad.then(|| Bad { version: 8, reason: "x".to_owned() });
+    let bad = bad.then(|| Bad { version: 8, sha256: None, reason: "x".to_owned() });
     let standing = Standing { word, detail: None };
     Reported { running: Some(running), bad, standing, ..Reported::read(text.as_bytes()).unwrap() }
 }
@@ -150,6 +150,25 @@ fn a_forged_failure_leaves_what_is_proven() {
     assert_eq!((shares[0].run, &shares[0].failed_unproven[..]), (1, &["gw-0".to_owned()][..]));
     let proven = Member { unproven: Some(&runs), ..said_by("gw-0", &fails, true) };
     assert_eq!(state(&head, &proven), State::Failed);
+}
+
+#[test]
+fn another_bundle_of_the_same_number_that_was_taken_back_is_no_failure_of_this_one() {
+    let judged = |sha256: Option<Digest>| {
+        let mut said = report(Word::Waits, false, true);
+        if let Some(bad) = said.bad.as_mut() {
+            bad.sha256 = sha256;
+        }
+        let one = Member { unproven: Some(&said), ..said_by("gw-0", &said, true) };
+        let judge = Judge { except: &[], now: after(5), heartbeat: None };
+        let forged =
+            progress(&stamp(), &[Member { proven: None, ..one }], &judge).shares[0].failed_unproven.len();
+        (state(&stamp().head, &said_by("gw-0", &said, true)), forged)
+    };
+    assert_eq!(judged(Some(Digest::of(b"8"))), (State::Failed, 1));
+    assert_eq!(judged(Some(Digest::of(b"another 8"))), (State::Waits, 0));
+    // A program that did not tell it yet.
+    assert_eq!(judged(None), (State::Failed, 1));
 }
 
 #[test]
