@@ -59,7 +59,12 @@ impl Heard {
             }
         };
         let in_time = tokio::time::timeout(PATIENCE, waited).await.is_ok();
-        assert!(in_time, "waited in vain for {what}: {:?}; the daemon said:\n{}", self.findings(), site.log());
+        assert!(
+            in_time,
+            "waited in vain for {what}: {:?}; the daemon said:\n{}",
+            self.findings(),
+            site.log()
+        );
     }
 
     async fn told(&self, site: &Site, rule: &str, activity: &str, device: &str) {

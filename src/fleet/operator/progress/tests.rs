@@ -190,7 +190,7 @@ fn a_trial_is_under_way_until_it_is_over() {
 fn a_failure_of_the_bundle_before_says_nothing_of_this_one() {
     for (version, is_failure) in [(7, false), (8, true), (9, false)] {
         let mut runs = report(Word::Current, true, true);
-        runs.bad = Some(Bad { version, reason: "x".to_owned() });
+        runs.bad = Some(Bad { version, sha256: None, reason: "x".to_owned() });
         let found = state(&stamp().head, &said_by("gw-0", &runs, true));
         assert_eq!(matches!(found, State::Failed), is_failure, "{version}");
     }
