@@ -17,6 +17,7 @@ pub mod change;
 pub mod changer;
 pub mod desk;
 pub mod fleet;
+mod handover;
 pub mod heartbeat;
 pub mod intake;
 pub mod inventory;
@@ -35,7 +36,7 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Random;
-use crate::config::{Config, Device, Keys, Problems};
+use crate::config::{Config, Keys, Problems};
 use crate::device::Report;
 use crate::envelope::block::BlockHeader;
 use crate::envelope::keys::{Kek, KeyError, KeyRing, KeySource as _, WardKey};
@@ -229,7 +230,7 @@ async fn start(
         proofs: Proofs::beside(&config.store.folder),
         drained: stop_uplink.subscribe(),
     };
-    let sessions = first_sessions(&mut supervisor, (shared, links), &config.devices, seats);
+    let sessions = first_sessions(&mut supervisor, (shared, links), seats);
 
     let means = stock::Means {
         clock: Arc::clone(&clock),
@@ -273,14 +274,10 @@ async fn start(
 fn first_sessions(
     supervisor: &mut Supervisor,
     (shared, links): (Shared, Arc<dyn Links>),
-    devices: &[Device],
     seats: Vec<Seat>,
 ) -> Sessions {
     let mut sessions = Sessions::new(shared, links);
-    sessions.list(supervisor, devices);
-    for seat in seats {
-        sessions.start(supervisor, seat);
-    }
+    sessions.change(supervisor, &[], seats);
     sessions
 }
 

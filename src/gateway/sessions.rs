@@ -139,7 +139,15 @@ pub struct Sessions {
     links: Arc<dyn Links>,
     ports: watch::Sender<Arc<[PathBuf]>>,
     radios: Radios,
-    running: BTreeMap<String, Stopper>,
+    /// By the device's id.
+    running: BTreeMap<String, Seated>,
+}
+
+/// A device that has a session.
+struct Seated {
+    device: Device,
+    /// `None`: its session was not begun.
+    stopper: Option<Stopper>,
 }
 
 /// Ends one session.
@@ -151,6 +159,16 @@ pub struct Stopper {
 }
 
 impl Stopper {
+    /// Of the session of a device: says that it shall end, and holds its task.
+    pub fn new(device: &str, stop: watch::Sender<bool>, leash: Leash) -> Self {
+        Self { device: device.to_owned(), stop, leash }
+    }
+
+    /// Whose session it is.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
     /// Tells it to end and waits until it has. One that hangs is cut off where it waits; what it may still say
     /// names a place that nothing is taken of any more.
     pub async fn end(mut self) {
@@ -190,16 +208,32 @@ impl Sessions {
         self.radios.handles()
     }
 
-    /// Has every port and every radio that the devices need, and no other. To be called when the sessions of
-    /// devices that are not listed any more have ended, and before new ones begin.
-    pub fn list(&mut self, supervisor: &mut Supervisor, devices: &[Device]) {
-        self.ports.send_replace(devices.iter().filter_map(|device| port_of(device).cloned()).collect());
-        let over_air = devices.iter().filter(|device| self.links.replay(device).is_none());
+    /// The sessions of some devices have ended; those of others begin, each with a link of its own. Ports and radios
+    /// are those of all that have a session then; no radio ends before [`Sessions::settle`].
+    pub fn change(&mut self, supervisor: &mut Supervisor, gone: &[String], seats: Vec<Seat>) {
+        for id in gone {
+            self.running.remove(id);
+        }
+        for Seat { device, .. } in &seats {
+            let seated = Seated { device: device.clone(), stopper: None };
+            self.running.insert(device.rule.card.id.clone(), seated);
+        }
+        let devices = || self.running.values().map(|seated| &seated.device);
+        self.ports.send_replace(devices().filter_map(|device| port_of(device).cloned()).collect());
+        let over_air = devices().filter(|device| self.links.replay(device).is_none());
         self.radios.list(supervisor, over_air, &self.shared);
+        for seat in seats {
+            self.start(supervisor, seat);
+        }
     }
 
-    /// Starts the session of a device that has a link of its own.
-    pub fn start(&mut self, supervisor: &mut Supervisor, seat: Seat) {
+    /// Nobody ends or begins for now: radios that no device names end.
+    pub fn settle(&mut self) {
+        let devices = self.running.values().map(|seated| &seated.device);
+        self.radios.settle(devices.filter(|device| self.links.replay(device).is_none()));
+    }
+
+    fn start(&mut self, supervisor: &mut Supervisor, seat: Seat) {
         let device = seat.device.clone();
         let stop = watch::Sender::new(false);
         let maker = self.maker(seat, &stop);
@@ -247,7 +281,9 @@ impl Sessions {
             }
         };
         let device = device.rule.card.id;
-        self.running.insert(device.clone(), Stopper { device, stop, leash });
+        if let Some(seated) = self.running.get_mut(&device) {
+            seated.stopper = Some(Stopper::new(&device, stop, leash));
+        }
     }
 
     fn maker(&self, seat: Seat, stop: &watch::Sender<bool>) -> Maker {
@@ -275,17 +311,12 @@ impl Sessions {
 
     /// What ends the sessions of these devices.
     pub fn stoppers<'a>(&self, ids: impl Iterator<Item = &'a str>) -> Vec<Stopper> {
-        ids.filter_map(|id| self.running.get(id).cloned()).collect()
-    }
-
-    /// Their sessions have ended.
-    pub fn forget<'a>(&mut self, ids: impl Iterator<Item = &'a str>) {
-        ids.for_each(|id| drop(self.running.remove(id)));
+        ids.filter_map(|id| self.running.get(id)?.stopper.clone()).collect()
     }
 
     /// Tells all to end and takes no more reports of its own.
     pub fn stop_all(&mut self) {
-        for stopper in self.running.values() {
+        for stopper in self.running.values().filter_map(|seated| seated.stopper.as_ref()) {
             stopper.stop.send_replace(true);
         }
     }
