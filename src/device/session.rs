@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::memo::Notebook;
 use super::{
@@ -27,11 +28,18 @@ use crate::time::{Clock, Mono, Now};
 /// gateway does not wait for ever.
 const SETTLE_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long a session that is stopped waits for its reports to be taken, all of them together. What is not taken by
+/// then is lost, and counted.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
 /// How long a link may take to hang up, with all that it does for it: BlueZ was seen to take two to three seconds.
 const HANG_UP_LIMIT: Duration = Duration::from_secs(10);
 
 /// No session takes longer to end than this, whatever its link does.
-pub const ENDS_WITHIN: Duration = HANG_UP_LIMIT.saturating_add(SETTLE_LIMIT);
+pub const ENDS_WITHIN: Duration = HANG_UP_LIMIT.saturating_add(SETTLE_LIMIT).saturating_add(DRAIN_LIMIT);
+
+/// Told of each observation that nobody took before the session had to end.
+pub type Lost = Box<dyn Fn() + Send + Sync>;
 
 /// What a session needs besides its link and driver.
 pub struct Context {
@@ -62,6 +70,8 @@ pub struct Context {
     pub notebook: Box<dyn Notebook>,
     /// Turns true when the session shall end.
     pub stop: watch::Receiver<bool>,
+    /// Where it is counted what was lost.
+    pub lost: Lost,
 }
 
 /// One driver on one link.
@@ -78,6 +88,8 @@ pub struct Session<L> {
     told: Settled,
     /// A report was not taken before the end.
     has_lost: bool,
+    /// When a session that is stopped has waited long enough for its reports to be taken.
+    drained_by: Option<Instant>,
 }
 
 /// Why a connection ended.
@@ -99,6 +111,7 @@ impl<L: Link> Session<L> {
             heard: Mono::default(),
             told: Settled::default(),
             has_lost: false,
+            drained_by: None,
         }
     }
 
@@ -416,11 +429,16 @@ impl<L: Link> Session<L> {
     }
 
     /// Passes a report on. When nobody takes it in time the link is closed, so that what it says in
-    /// the meantime is not told later as if it were new; the report itself waits on.
+    /// the meantime is not told later as if it were new; the report itself waits on. One that waits when the session
+    /// is stopped, and what the driver says behind it, has a last while to be taken.
     async fn report(&mut self, at: Now, device: DeviceIndex, body: ReportBody) -> ControlFlow<Ended> {
         let report = Report { device, at, body };
         let reports = self.context.reports.clone();
-        match tokio::time::timeout(self.context.patience, reports.reserve()).await {
+        let patience = match self.drained_by {
+            Some(by) => by.saturating_duration_since(Instant::now()).min(self.context.patience),
+            None => self.context.patience,
+        };
+        match tokio::time::timeout(patience, reports.reserve()).await {
             Ok(Ok(permit)) => {
                 permit.send(report);
                 return ControlFlow::Continue(());
@@ -430,21 +448,39 @@ impl<L: Link> Session<L> {
         }
         let since = self.context.clock.now().mono;
         let mut stop = self.context.stop.clone();
-        tokio::select! {
+        let waited = tokio::select! {
             biased;
-            permit = reports.reserve() => match permit {
-                Ok(permit) => permit.send(report),
-                Err(_) => return ControlFlow::Break(Ended::Stopped),
-            },
+            permit = reports.reserve() => Some(permit),
             () = stopped(&mut stop) => {
-                self.has_lost = true;
-                return ControlFlow::Break(Ended::Stopped);
+                let by = *self.drained_by.get_or_insert_with(|| Instant::now() + DRAIN_LIMIT);
+                tokio::time::timeout_at(by, reports.reserve()).await.ok()
             }
+        };
+        match waited {
+            Some(Ok(permit)) => permit.send(report),
+            Some(Err(_)) => return ControlFlow::Break(Ended::Stopped),
+            None => self.lose(&report.body),
         }
         let waited = (self.context.clock.now().mono.since(since) + self.context.patience).as_secs();
         let reason =
             format!("its readings were not taken for {waited} s: what it said meanwhile is not told");
         ControlFlow::Break(Ended::Link(LinkError::Lost { what: "the link".to_owned(), reason }))
+    }
+
+    /// Nobody takes it any more.
+    fn lose(&mut self, body: &ReportBody) {
+        self.has_lost = true;
+        match body {
+            ReportBody::Observation(..) | ReportBody::Pin(..) => (self.context.lost)(),
+            // How the link is and what was wrong with it is of no use to anybody by then.
+            ReportBody::Up
+            | ReportBody::Insecure
+            | ReportBody::Commit
+            | ReportBody::Down(_)
+            | ReportBody::Identity(_)
+            | ReportBody::Fault(_)
+            | ReportBody::Unlisted(_) => {}
+        }
     }
 }
 

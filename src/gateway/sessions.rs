@@ -5,8 +5,8 @@ mod radios;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -31,7 +31,7 @@ use crate::link::ble::{BleLink, Demand, Handle};
 use crate::link::gatt::Consent;
 use crate::link::replay::ReplayLink;
 use crate::link::serial::SerialLink;
-use crate::policy::DeviceRule;
+use crate::policy::{DeviceRule, should_log};
 use crate::time::Clock;
 use crate::uplink::Stop;
 
@@ -53,7 +53,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// How long a session may take to end: what a device was told is confirmed is waited for (see
 /// [`Session::run`]), and then its link hangs up.
-const ENDS_WITHIN: Duration = Duration::from_secs(15);
+const ENDS_WITHIN: Duration = Duration::from_secs(16);
 
 const _: () = assert!(
     ENDS_WITHIN.as_secs() > session::ENDS_WITHIN.as_secs(),
@@ -79,12 +79,41 @@ pub struct Shared {
     pub proofs: Proofs,
     /// What every session had to say is on disk.
     pub drained: watch::Receiver<Stop>,
+    /// What nobody took before their sessions ended.
+    pub losses: Losses,
+}
+
+/// How many observations were lost as nobody took them before their sessions had to end, by the device's name.
+#[derive(Clone, Debug, Default)]
+pub struct Losses(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Losses {
+    fn count(&self, device: &str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(device.to_owned()).or_default();
+        *count += 1;
+        if should_log(*count) {
+            let lost = *count;
+            tracing::error!(
+                device,
+                lost,
+                "what it said last was not taken when its session ended, and is lost"
+            );
+        }
+    }
+
+    /// What was lost so far.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What makes the [`Context`] of one device's session, as often as it is needed.
 #[derive(Clone)]
 struct Maker {
     device: DeviceIndex,
+    /// The device's name.
+    id: String,
     parts: BTreeMap<Part, DeviceIndex>,
     quiet: Option<Duration>,
     /// The device's entry, where its driver may have something to remember.
@@ -113,6 +142,10 @@ impl Maker {
                 None => Box::new(Blank),
             },
             stop: self.stop.clone(),
+            lost: {
+                let (losses, id) = (self.shared.losses.clone(), self.id.clone());
+                Box::new(move || losses.count(&id))
+            },
         }
     }
 }
@@ -290,6 +323,7 @@ impl Sessions {
         let Seat { device, place, parts, settled } = seat;
         Maker {
             device: place,
+            id: device.rule.card.id.clone(),
             parts,
             quiet: match device.connection {
                 Connection::Serial { .. } => device.rule.quiet,

@@ -90,8 +90,10 @@ impl Driver for Echo {
             }
             LinkEvent::Bytes(bytes) => {
                 let text = String::from_utf8_lossy(bytes);
-                let faults = text.split(',').map(|word| Action::Report(Fault::new(FaultKind::Framing, word)));
-                self.0.extend(faults);
+                self.0.extend(text.split(',').map(|word| match word {
+                    "reading" => Action::Observe(Part::WHOLE, reading()),
+                    word => Action::Report(Fault::new(FaultKind::Framing, word)),
+                }));
             }
             LinkEvent::Value(..)
             | LinkEvent::ReadDone(..)
@@ -158,6 +160,7 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
         settled: settled_out,
         notebook: Box::new(Blank),
         stop: stop_out,
+        lost: Box::new(|| {}),
     };
     Bench { reports, performed, settled, stop, session: Session::new(link, Box::<Echo>::default(), context) }
 }
@@ -536,6 +539,43 @@ async fn a_session_that_waits_for_its_report_to_be_taken_can_be_stopped() {
         bench.stop.send(true).unwrap();
     };
     tokio::join!(bench.session.run(), story);
+}
+
+#[tokio::test]
+async fn what_waits_when_a_session_is_stopped_is_taken_and_what_its_driver_holds_behind_it() {
+    let mut bench = bench(vec![Ok(vec![bytes("a,b,c")])]);
+    let (reports_in, mut reports) = mpsc::channel(2);
+    bench.session.context.reports = reports_in;
+    bench.session.context.lost = Box::new(|| panic!("all of it was taken"));
+    let story = async {
+        // `Up` and the identity fill the channel, `a` waits.
+        assert_eq!(bench.performed.recv().await.as_deref(), Some("abandon"));
+        bench.stop.send(true).unwrap();
+        tokio::task::yield_now().await;
+        said(&mut reports, 5).await
+    };
+    let ((), said) = tokio::join!(bench.session.run(), story);
+    assert_eq!(said, ["up", "identity", "a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_takes_from_a_session_that_is_stopped_is_counted_and_does_not_hold_it_up() {
+    let mut bench = bench(vec![Ok(vec![bytes("reading,word,reading,reading")])]);
+    let (reports_in, _reports) = mpsc::channel(2);
+    bench.session.context.reports = reports_in;
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    bench.session.context.lost = Box::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    let story = async {
+        assert_eq!(bench.performed.recv().await.as_deref(), Some("abandon"));
+        bench.stop.send(true).unwrap();
+        Instant::now()
+    };
+    let ((), stopped) = tokio::join!(bench.session.run(), story);
+    assert!(stopped.elapsed() < DRAIN_LIMIT * 2, "{:?}", stopped.elapsed());
+    assert_eq!(count.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

@@ -133,6 +133,7 @@ impl Seat {
             settled: self.settled.subscribe(),
             notebook: Box::new(self.page.clone()),
             stop: common.stop.clone(),
+            lost: Box::new(|| {}),
         };
         let driver = Box::new(Collector::with(self.profiles.clone(), &self.settings()));
         let session = Session::new(AirLink(self.air.clone()), driver, context);

@@ -90,6 +90,7 @@ impl Port {
             settled,
             notebook: Box::new(Blank),
             stop: stop.clone(),
+            lost: Box::new(|| {}),
         };
         let driver = (model.driver)(&Settings::defaults(model.settings));
         let session = Session::new(MemoryLink::new(running.remote.path(), model.requests), driver, context);
