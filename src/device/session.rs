@@ -7,22 +7,25 @@
 //! reports any more. Of a device whose driver remembers something the last of what it said is waited for before
 //! that, until it is durable and remembered: otherwise it would be given again after the start.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod context;
+
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
+
+pub use self::context::{Context, Inheritance, Lost};
 
 use super::memo::Notebook;
 use super::{
     Action, DeviceIndex, Driver, Fault, FaultKind, Identity, Part, Report, ReportBody, Settled, Ticket,
 };
-use crate::backoff::{Backoff, Bounds, Random};
+use crate::backoff::Backoff;
 use crate::link::{Link, LinkCommand, LinkError, LinkEvent};
-use crate::time::{Clock, Mono, Now};
+use crate::time::{Mono, Now};
 
 /// How long a session that is stopped waits for what was said last: a commit takes a moment, and what stops the
 /// gateway does not wait for ever.
@@ -37,42 +40,6 @@ const HANG_UP_LIMIT: Duration = Duration::from_secs(10);
 
 /// No session takes longer to end than this, whatever its link does.
 pub const ENDS_WITHIN: Duration = HANG_UP_LIMIT.saturating_add(SETTLE_LIMIT).saturating_add(DRAIN_LIMIT);
-
-/// Told of each observation that nobody took before the session had to end.
-pub type Lost = Box<dyn Fn() + Send + Sync>;
-
-/// What a session needs besides its link and driver.
-pub struct Context {
-    /// Which device of the allowlist.
-    pub device: DeviceIndex,
-    /// The listed parts of it, each a device of the allowlist.
-    pub parts: BTreeMap<Part, DeviceIndex>,
-    /// Says what time it is.
-    pub clock: Arc<dyn Clock>,
-    /// For the jitter of the back-off.
-    pub random: Box<dyn Random>,
-    /// How to come back after the link failed.
-    pub backoff: Bounds,
-    /// How long a report may wait to be taken. Longer, and what the link holds meanwhile would be
-    /// stamped with a time at which it was not said.
-    pub patience: Duration,
-    /// How long the device may be connected and say neither who it is nor a reading. Longer, and its link is
-    /// opened again, which cures an adapter whose reads hang.
-    pub quiet: Option<Duration>,
-    /// Where reports go. When it is full the session waits, and with it the device.
-    pub reports: mpsc::Sender<Report>,
-    /// The last ticket that was given: it goes on counting when a session that panicked is made
-    /// anew.
-    pub tickets: Arc<AtomicU64>,
-    /// What became of the observations of the device itself (not of its parts).
-    pub settled: watch::Receiver<Settled>,
-    /// Where what the driver wants remembered is kept.
-    pub notebook: Box<dyn Notebook>,
-    /// Turns true when the session shall end.
-    pub stop: watch::Receiver<bool>,
-    /// Where it is counted what was lost.
-    pub lost: Lost,
-}
 
 /// One driver on one link.
 pub struct Session<L> {
@@ -117,25 +84,37 @@ impl<L: Link> Session<L> {
 
     /// Opens, listens, closes and opens again until stopped.
     pub async fn run(mut self) {
+        if let Some(told) = self.context.told.take() {
+            self.driver.handle_told(told);
+        }
         self.connections().await;
+        let remembers = self.context.notebook.keeps() || self.driver.told().is_some();
         // What is behind a reading that nobody took would be remembered as if that were durable.
-        if self.context.notebook.keeps() && !self.has_lost {
-            let _ = tokio::time::timeout(SETTLE_LIMIT, self.settle()).await;
+        if !remembers || self.has_lost {
+            return;
+        }
+        let is_settled = tokio::time::timeout(SETTLE_LIMIT, self.settle()).await == Ok(true);
+        if is_settled
+            && !self.has_lost
+            && let Some(told) = self.driver.told()
+        {
+            self.context.told.put(told);
         }
     }
 
-    /// The link is closed for good: what the driver still holds is said, becomes durable and is remembered.
-    async fn settle(&mut self) {
+    /// The link is closed for good: what the driver still holds is said, becomes durable and is remembered. True when
+    /// all of it is.
+    async fn settle(&mut self) -> bool {
         let at = self.context.clock.now();
         self.driver.handle_event(&LinkEvent::Down(LinkError::HungUp), at);
         let down = Ended::Link(LinkError::HungUp);
         if matches!(self.last_words(at, down).await, Ended::Stopped) {
-            return;
+            return false;
         }
         let last = Ticket(self.context.tickets.load(Ordering::Relaxed));
         let commit = Report { device: self.context.device, at, body: ReportBody::Commit };
         if self.context.reports.send(commit).await.is_err() {
-            return;
+            return false;
         }
         loop {
             let Self { driver, context, told, .. } = self;
@@ -143,10 +122,10 @@ impl<L: Link> Session<L> {
             tell(driver.as_mut(), told, settled, context.clock.now());
             remember_only(driver.as_mut(), context.notebook.as_mut()).await;
             if told.through >= last {
-                return;
+                return true;
             }
             if context.settled.changed().await.is_err() {
-                return;
+                return false;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A session for every device of the allowlist: made, made anew when it panics, and ended alone.
 
+mod heir;
 mod radios;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
+use self::heir::is_heir;
 use self::radios::Radios;
 use super::notebook::Shelf;
 use super::roster::Seat;
@@ -20,7 +22,7 @@ use crate::config::{Connection, Device};
 use crate::device::ble::{CONSENT_CODE, CONSENT_USER, Collector};
 use crate::device::catalogue::BleProfile;
 use crate::device::memo::Blank;
-use crate::device::session::{self, Context, Session};
+use crate::device::session::{self, Context, Inheritance, Session};
 use crate::device::settings::Settings;
 use crate::device::{DeviceIndex, Part, Report, Settled};
 use crate::envelope::keys::open_secret;
@@ -122,6 +124,7 @@ struct Maker {
     tickets: Arc<AtomicU64>,
     settled: watch::Receiver<Settled>,
     stop: watch::Receiver<bool>,
+    told: Inheritance,
 }
 
 impl Maker {
@@ -146,6 +149,7 @@ impl Maker {
                 let (losses, id) = (self.shared.losses.clone(), self.id.clone());
                 Box::new(move || losses.count(&id))
             },
+            told: self.told.clone(),
         }
     }
 }
@@ -181,6 +185,8 @@ struct Seated {
     device: Device,
     /// `None`: its session was not begun.
     stopper: Option<Stopper>,
+    /// What its session leaves to the next one.
+    told: Inheritance,
 }
 
 /// Ends one session.
@@ -244,12 +250,13 @@ impl Sessions {
     /// The sessions of some devices have ended; those of others begin, each with a link of its own. Ports and radios
     /// are those of all that have a session then; no radio ends before [`Sessions::settle`].
     pub fn change(&mut self, supervisor: &mut Supervisor, gone: &[String], seats: Vec<Seat>) {
-        for id in gone {
-            self.running.remove(id);
-        }
+        let mut before: BTreeMap<String, Seated> =
+            gone.iter().filter_map(|id| self.running.remove_entry(id)).collect();
         for Seat { device, .. } in &seats {
-            let seated = Seated { device: device.clone(), stopper: None };
-            self.running.insert(device.rule.card.id.clone(), seated);
+            let id = device.rule.card.id.clone();
+            let before = before.remove(&id).filter(|before| is_heir(device, &before.device));
+            let told = before.map(|before| before.told).unwrap_or_default();
+            self.running.insert(id, Seated { device: device.clone(), stopper: None, told });
         }
         let devices = || self.running.values().map(|seated| &seated.device);
         self.ports.send_replace(devices().filter_map(|device| port_of(device).cloned()).collect());
@@ -321,6 +328,7 @@ impl Sessions {
 
     fn maker(&self, seat: Seat, stop: &watch::Sender<bool>) -> Maker {
         let Seat { device, place, parts, settled } = seat;
+        let told = self.running.get(&device.rule.card.id).map(|seated| seated.told.clone());
         Maker {
             device: place,
             id: device.rule.card.id.clone(),
@@ -335,6 +343,7 @@ impl Sessions {
             tickets: Arc::default(),
             settled,
             stop: stop.subscribe(),
+            told: told.unwrap_or_default(),
         }
     }
 

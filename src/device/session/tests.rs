@@ -1,15 +1,19 @@
 //! A scripted link and a scripted driver tell the session's story.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
 use super::*;
+use crate::backoff::{Bounds, Random};
 use crate::device::memo::{Blank, Doing, Memo};
 use crate::device::nomenclature::{DIMENSIONLESS, SPO2};
 use crate::device::observation::{Kind, Observation, Quality, Status, Value};
-use crate::time::Mono;
+use crate::time::{Clock, Mono};
 
 /// Time goes on by a millisecond with each look.
 #[derive(Default)]
@@ -161,6 +165,7 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
         notebook: Box::new(Blank),
         stop: stop_out,
         lost: Box::new(|| {}),
+        told: Inheritance::default(),
     };
     Bench { reports, performed, settled, stop, session: Session::new(link, Box::<Echo>::default(), context) }
 }
@@ -576,6 +581,58 @@ async fn what_nobody_takes_from_a_session_that_is_stopped_is_counted_and_does_no
     let ((), stopped) = tokio::join!(bench.session.run(), story);
     assert!(stopped.elapsed() < DRAIN_LIMIT * 2, "{:?}", stopped.elapsed());
     assert_eq!(count.load(Ordering::Relaxed), 3);
+}
+
+/// Leaves the lengths of what it heard to the next one, behind those that were left to it.
+#[derive(Default)]
+struct Leaving(Echo, Vec<u64>);
+
+impl Driver for Leaving {
+    fn handle_event(&mut self, event: &LinkEvent, now: Now) {
+        if let LinkEvent::Bytes(bytes) = event {
+            self.1.push(u64::try_from(bytes.len()).unwrap());
+        }
+        self.0.handle_event(event, now);
+    }
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn told(&self) -> Option<Vec<u64>> {
+        Some(self.1.clone())
+    }
+
+    fn handle_told(&mut self, keys: Vec<u64>) {
+        self.1 = keys;
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        None
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.0.poll_action()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_told_is_left_to_the_next_session_when_all_of_it_is_durable() {
+    for (is_durable, left) in [(true, Some(vec![9, 7])), (false, None)] {
+        let mut bench = bench(vec![Ok(vec![bytes("reading")])]);
+        bench.session.driver = Box::<Leaving>::default();
+        let told = Inheritance::default();
+        told.put(vec![9]);
+        bench.session.context.told = told.clone();
+        let story = async {
+            said(&mut bench.reports, 3).await;
+            bench.stop.send(true).unwrap();
+            said(&mut bench.reports, 1).await;
+            if is_durable {
+                bench.settled.send(Settled { through: Ticket(1), refused: Ticket(0) }).unwrap();
+            }
+        };
+        tokio::join!(bench.session.run(), story);
+        assert_eq!(told.take(), left);
+    }
 }
 
 #[tokio::test]
