@@ -15,7 +15,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 pub use self::context::{Context, Inheritance, Lost};
 
@@ -56,7 +55,7 @@ pub struct Session<L> {
     /// A report was not taken before the end.
     has_lost: bool,
     /// When a session that is stopped has waited long enough for its reports to be taken.
-    drained_by: Option<Instant>,
+    drained_by: Option<Mono>,
 }
 
 /// Why a connection ended.
@@ -413,10 +412,7 @@ impl<L: Link> Session<L> {
     async fn report(&mut self, at: Now, device: DeviceIndex, body: ReportBody) -> ControlFlow<Ended> {
         let report = Report { device, at, body };
         let reports = self.context.reports.clone();
-        let patience = match self.drained_by {
-            Some(by) => by.saturating_duration_since(Instant::now()).min(self.context.patience),
-            None => self.context.patience,
-        };
+        let patience = self.left_to_drain(self.context.patience);
         match tokio::time::timeout(patience, reports.reserve()).await {
             Ok(Ok(permit)) => {
                 permit.send(report);
@@ -431,8 +427,8 @@ impl<L: Link> Session<L> {
             biased;
             permit = reports.reserve() => Some(permit),
             () = stopped(&mut stop) => {
-                let by = *self.drained_by.get_or_insert_with(|| Instant::now() + DRAIN_LIMIT);
-                tokio::time::timeout_at(by, reports.reserve()).await.ok()
+                self.drained_by.get_or_insert_with(|| self.context.clock.now().mono + DRAIN_LIMIT);
+                tokio::time::timeout(self.left_to_drain(DRAIN_LIMIT), reports.reserve()).await.ok()
             }
         };
         match waited {
@@ -444,6 +440,16 @@ impl<L: Link> Session<L> {
         let reason =
             format!("its readings were not taken for {waited} s: what it said meanwhile is not told");
         ControlFlow::Break(Ended::Link(LinkError::Lost { what: "the link".to_owned(), reason }))
+    }
+
+    /// How long a report may wait, `most` at most. Where nobody took one that waited for the last while, the others need
+    /// not wait.
+    fn left_to_drain(&self, most: Duration) -> Duration {
+        match self.drained_by {
+            Some(_) if self.has_lost => Duration::ZERO,
+            Some(by) => by.since(self.context.clock.now().mono).min(most),
+            None => most,
+        }
     }
 
     /// Nobody takes it any more.

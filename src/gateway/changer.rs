@@ -42,6 +42,9 @@ use crate::uplink;
 /// How many changes may wait for the one that is carried out.
 const WAITING: usize = 4;
 
+/// How many steps of a change may wait for whoever starts their sessions.
+const STEPS: usize = 4;
+
 /// After this long, and again and again, it is said what is waited for.
 const LONG: Duration = Duration::from_secs(5);
 
@@ -160,7 +163,7 @@ pub(super) struct Ready {
 /// A change on its way.
 pub(super) struct Work {
     done: BoxFuture<'static, Result<Ready, Refused>>,
-    steps: mpsc::UnboundedReceiver<Step>,
+    steps: mpsc::Receiver<Step>,
 }
 
 /// How far it has got.
@@ -168,12 +171,12 @@ pub(super) enum Progress {
     /// Others begin in the place of some.
     Step(Step),
     /// It is at its end: no step follows.
-    Done(Result<Ready, Refused>),
+    Done(Result<Box<Ready>, Refused>),
 }
 
 impl Work {
     pub(super) fn new(plan: Plan, config: Config, means: Means) -> Self {
-        let (sender, steps) = mpsc::unbounded_channel();
+        let (sender, steps) = mpsc::channel(STEPS);
         Self { done: carry_out(plan, config, means, sender).boxed(), steps }
     }
 
@@ -182,7 +185,7 @@ impl Work {
         tokio::select! {
             biased;
             Some(step) = self.steps.recv() => Progress::Step(step),
-            done = &mut self.done => Progress::Done(done),
+            done = &mut self.done => Progress::Done(done.map(Box::new)),
         }
     }
 
@@ -198,7 +201,7 @@ async fn carry_out(
     plan: Plan,
     config: Config,
     means: Means,
-    steps: mpsc::UnboundedSender<Step>,
+    steps: mpsc::Sender<Step>,
 ) -> Result<Ready, Refused> {
     let Means { roster, swaps, ward, mark, uplink, stoppers, intake, shown, notebooks, audit, clock } = means;
     may_begin(&plan, &shown.borrow())?;

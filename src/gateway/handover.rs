@@ -46,7 +46,7 @@ pub(super) struct Handover<'a> {
     pub(super) intake: mpsc::Sender<Ordered>,
     pub(super) notebooks: Shelf,
     /// Who starts the sessions.
-    pub(super) steps: mpsc::UnboundedSender<Step>,
+    pub(super) steps: mpsc::Sender<Step>,
 }
 
 /// The end of one session, for everybody who waits for it.
@@ -71,7 +71,7 @@ impl Handover<'_> {
         while let Some(swaps) = ready.next().await {
             let step = self.carry_out(swaps).await?;
             // Nobody to start them: the daemon ends.
-            self.steps.send(step).map_err(|_| Refused::Ending)?;
+            self.steps.send(step).await.map_err(|_| Refused::Ending)?;
         }
         Ok(self.roster)
     }

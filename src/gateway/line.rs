@@ -74,8 +74,8 @@ impl<'a> Parts<'a> {
         let stats = writer.stats();
         let (standing, certificate) = watch::channel(keeper::Status::default());
         let beats = Beats::new(Arc::clone(origin), stats.clone(), certificate.clone());
-        let (status, uplink_shown) = watch::channel(uplink::Status::default());
-        let uplink = self.uplink(config, reader, (status, beats, self.stop.subscribe(), post))?;
+        let (says, uplink_shown) = watch::channel(uplink::Status::default());
+        let uplink = self.uplink(config, reader, (says, beats, self.stop.subscribe(), post))?;
 
         let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
         let (to_intake, changes) = mpsc::channel(1);

@@ -75,8 +75,8 @@ enum Underway {
 
 /// What came of it.
 enum Came {
-    Read(Option<Result<Config, Problems>>),
-    Changed(Result<Ready, Refused>),
+    Read(Option<Result<Box<Config>, Problems>>),
+    Changed(Result<Box<Ready>, Refused>),
 }
 
 impl Underway {
@@ -88,7 +88,7 @@ impl Underway {
     async fn next(&mut self) -> Result<Step, Came> {
         match self {
             Self::Nothing => std::future::pending().await,
-            Self::Reading(reading) => Err(Came::Read(reading.await)),
+            Self::Reading(reading) => Err(Came::Read(reading.await.map(|read| read.map(Box::new)))),
             Self::Changing(work, _) => match work.next().await {
                 Progress::Step(step) => Ok(step),
                 Progress::Done(done) => Err(Came::Changed(done)),
@@ -226,7 +226,7 @@ impl Running {
             Underway::Nothing | Underway::Reading(_) => None,
         };
         match came {
-            Came::Read(Some(Ok(config))) => return Ok(self.begin(config, None)),
+            Came::Read(Some(Ok(config))) => return Ok(self.begin(*config, None)),
             Came::Read(Some(Err(problems))) => {
                 for problem in problems.to_string().lines() {
                     tracing::error!(problem, "the configuration is not valid");
@@ -238,7 +238,7 @@ impl Running {
                 tracing::error!("the configuration could not be read again: the one of before holds");
             }
             Came::Changed(Ok(ready)) => {
-                let plan = self.present.finish(ready);
+                let plan = self.present.finish(*ready);
                 answer(Ok(plan), asker);
             }
             Came::Changed(Err(Refused::Misplaced(misplaced))) => {

@@ -564,6 +564,7 @@ async fn what_waits_when_a_session_is_stopped_is_taken_and_what_its_driver_holds
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the time of the test")]
 async fn what_nobody_takes_from_a_session_that_is_stopped_is_counted_and_does_not_hold_it_up() {
     let mut bench = bench(vec![Ok(vec![bytes("reading,word,reading,reading")])]);
     let (reports_in, _reports) = mpsc::channel(2);
@@ -576,7 +577,7 @@ async fn what_nobody_takes_from_a_session_that_is_stopped_is_counted_and_does_no
     let story = async {
         assert_eq!(bench.performed.recv().await.as_deref(), Some("abandon"));
         bench.stop.send(true).unwrap();
-        Instant::now()
+        tokio::time::Instant::now()
     };
     let ((), stopped) = tokio::join!(bench.session.run(), story);
     assert!(stopped.elapsed() < DRAIN_LIMIT * 2, "{:?}", stopped.elapsed());

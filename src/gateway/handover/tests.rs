@@ -30,6 +30,7 @@ fn at(mut device: Device, port: &str) -> Device {
 
 /// Carries the change out where the session of each device ends after so long; the others never end by
 /// themselves.
+#[expect(clippy::disallowed_methods, reason = "the time of the test")]
 async fn carried_out(old: &Config, new: &Config, ends: &[(&str, Duration)]) -> Steps {
     let plan = Plan::between(old, new);
     let (_folder, ward) = ward();
@@ -65,7 +66,7 @@ async fn carried_out(old: &Config, new: &Config, ends: &[(&str, Duration)]) -> S
         }
         Ok(())
     });
-    let (steps, mut came) = mpsc::unbounded_channel();
+    let (steps, mut came) = mpsc::channel(4);
     let starts = plan.starts();
     let coming =
         groups(new).into_iter().filter_map(|group| Some((*starts.get(group.id())?, group))).collect();
@@ -77,7 +78,8 @@ async fn carried_out(old: &Config, new: &Config, ends: &[(&str, Duration)]) -> S
         let mut all = Steps::new();
         while let Some(Step { mut gone, seats }) = came.recv().await {
             let mut seats: Vec<String> = seats.into_iter().map(|seat| seat.device.rule.card.id).collect();
-            (gone.sort_unstable(), seats.sort_unstable());
+            gone.sort_unstable();
+            seats.sort_unstable();
             all.push((begun.elapsed(), gone, seats));
         }
         all

@@ -30,7 +30,7 @@ impl Goodbyes {
     /// Resolves with the next end; never, where nobody leaves.
     pub(super) async fn next(&mut self) {
         if self.0.next().await.is_none() {
-            future::pending().await
+            future::pending::<()>().await;
         }
     }
 
