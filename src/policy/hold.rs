@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Detection, Event, Word};
 use super::open::Open;
 use super::state::DeviceState;
-use super::{DeviceRule, Gatekeeper, Refusal};
+use super::{DeviceRule, Gatekeeper, Place, Refusal};
 use crate::device::DeviceIndex;
 use crate::device::observation::{Observation, Phase, Value};
 use crate::time::{Mono, Now};
@@ -159,8 +159,7 @@ impl Gatekeeper {
     /// From here on nothing passes of these devices, and of all others what their rules say.
     pub fn handle_holds(&mut self, holds: Holds, now: Now) {
         self.holds = holds;
-        for (rule, state) in self.rules.iter().zip(&mut self.states).filter(|(_, state)| !state.is_retired())
-        {
+        for Place { rule, state } in self.places.values_mut().filter(|place| !place.state.is_retired()) {
             let told = state.handle_hold(rule, self.holds.get(&rule.card.id), now);
             self.words.extend(told.map(Word::Event));
         }
@@ -169,15 +168,11 @@ impl Gatekeeper {
 
     /// Tells of alarms that are kept back, and passes on those that are not any more. To be called now and then.
     pub(super) fn handle_kept_back(&mut self, now: Now) {
-        for place in 0..self.rules.len() {
-            let of_place = self.doubt_of_place(place);
-            let (Some(rule), Some(state)) = (self.rules.get(place), self.states.get_mut(place)) else {
-                continue;
-            };
-            if state.is_retired() {
-                continue;
-            }
-            let device = DeviceIndex(u16::try_from(place).unwrap_or(u16::MAX));
+        let listed = self.places.iter().filter(|(_, place)| !place.state.is_retired());
+        let listed: Vec<_> = listed.map(|(device, _)| *device).collect();
+        for device in listed {
+            let of_place = self.doubt_of_place(device);
+            let Some(Place { rule, state }) = self.places.get_mut(&device) else { continue };
             let words = match (of_place.or_else(|| state.doubt(rule)), state.kept_back.is_active) {
                 (Some(doubt), false) if is_hold(&doubt) => state.begin_to_keep((device, now)),
                 (None, true) => state.let_go((device, now)),

@@ -119,12 +119,16 @@ pub(super) fn handle_pin(rule: &DeviceRule, pin: Pin, at: Now) -> Verdict {
 }
 
 impl DeviceState {
-    /// Of a device that is put on the allowlist while the gate is open. `before`: the last entry of the same id
-    /// in this run, and what was known of it.
-    pub(super) fn listed(rule: &DeviceRule, before: Option<(&DeviceRule, &Self)>, now: Now) -> Self {
-        let fresh = Self { watch: Watch::listed(now), ..Self::default() };
+    /// Of a device that is put on the allowlist while the gate is open. `before`: the last entry of the same id that
+    /// is not forgotten, and what is known of it. `counted`: how many observations were admitted of those that are.
+    pub(super) fn listed(
+        rule: &DeviceRule,
+        (before, counted): (Option<(&DeviceRule, &Self)>, u64),
+        now: Now,
+    ) -> Self {
+        let fresh = Self { watch: Watch::listed(now), admitted: counted, ..Self::default() };
         let Some((before, known)) = before else { return fresh };
-        let fresh = Self { admitted: known.admitted, is_insecure: known.is_insecure, ..fresh };
+        let fresh = Self { admitted: known.admitted.max(counted), is_insecure: known.is_insecure, ..fresh };
         if !expects_the_same(before, rule) {
             return fresh;
         }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wardline::envelope::keys::KeyPlace;
+use wardline::host::clock::SystemClock;
 use wardline::lab::broker::{Behaviour, Broker};
 use wardline::lab::consumer;
 use wardline::lab::memory::Ahead;
 use wardline::lab::pki::Pair;
 use wardline::lab::pki::{Pki, Validity};
+use wardline::time::Clock as _;
 use wardline::uplink::tls::{Lists, Rule};
 use wardline::uplink::{Config, NotTaken, Payload, State};
 
@@ -74,6 +76,58 @@ async fn another_broker_is_gone_over_to_and_every_record_is_at_one_of_the_two() 
     for seen in [&here, &there] {
         seen.with(|ledger| assert_eq!(ledger.complaints, [""; 0]));
     }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_does_not_wait_until_the_old_broker_has_answered() {
+    const LATE: Duration = Duration::from_secs(4);
+    let certificates = Certificates::new();
+    let mut tasks = JoinSet::new();
+    let (here, there) = (consumer::Shared::default(), consumer::Shared::default());
+    let (behaviour, behaves) = watch::channel(Behaviour::default());
+    let first =
+        Broker::bind(certificates.pki.authorities(), certificates.server.clone(), behaves).await.unwrap();
+    let first_port = first.port().unwrap();
+    tasks.spawn(async move { first.run().await.unwrap() });
+    let second = Mosquitto::start(&certificates);
+    for (port, seen) in [(first_port, &here), (second.port, &there)] {
+        seen.with(|ledger| ledger.keep = true);
+        consume(&certificates, port, seen, &mut tasks).await;
+    }
+    let mut ward = Ward::new(3, Ahead::No);
+    ward.read(5, 20);
+    let patient = |port| Config { stalled_after: Duration::from_secs(30), ..certificates.config(port) };
+    let running = Running::start(patient(first_port), &ward);
+    soon("the first records", here.wait_for(|ledger| ledger.records >= 100)).await;
+    soon("the first answers", ward.store.drained()).await;
+    // From here on it answers late, and something of it is in flight.
+    behaviour.send_modify(|behaviour| behaviour.delay = LATE);
+    ward.read(5, 20);
+    running.until("something in flight", |status| status.in_flight > 0).await;
+    let clock = SystemClock::default();
+    let begun = clock.now().mono;
+    let waited = || clock.now().mono.since(begun);
+    let handle = running.handle.clone();
+    let change = handle.change(patient(second.port));
+    tokio::pin!(change);
+    let mut alarms = 0;
+    loop {
+        tokio::select! {
+            changed = &mut change => break changed.unwrap(),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                ward.alarm();
+                alarms += 1;
+            }
+        }
+    }
+    assert!(waited() < LATE, "gone over after {:?}", waited());
+    assert!(alarms > 0);
+    soon("the alarms", there.wait_for(|ledger| !ledger.alarms.is_empty())).await;
+    assert!(waited() < LATE, "the alarm waited {:?}", waited());
+    soon("everything acknowledged to the store", ward.store.drained()).await;
+    let all: BTreeSet<_> = numbers(&here).1.union(&numbers(&there).1).cloned().collect();
+    assert_eq!(u64::try_from(all.len()).unwrap(), ward.total(), "a record is at neither");
     running.stop().await;
 }
 

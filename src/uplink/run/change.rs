@@ -4,7 +4,7 @@
 //! new is known to work, as far as the protocol allows:
 //!
 //! - To another broker a second connection is made. When it has its CONNACK, what is in flight on the old one is
-//!   awaited, the old one says goodbye, and the new one begins.
+//!   awaited, but not where there is an alarm; the new one begins, and the old one says goodbye.
 //! - At the same broker a second connection with the same client id would end the first (MQTT 5, section
 //!   3.1.4). So files, name, network and TLS are tried first, without CONNECT; then the old one is finished as
 //!   above, and the new one made. When that one gets no CONNACK, the old settings are gone back to.
