@@ -1406,7 +1406,7 @@ fn the_floor_that_the_shipped_file_shows_is_the_built_in_one() {
     let text = std::fs::read_to_string(shipped().join("floor.toml")).unwrap();
     let shown = text.lines().filter_map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")));
     let shown: Vec<&str> = shown.filter(|line| !line.starts_with("host_suffix")).collect();
-    assert_eq!(shown.len(), 7, "{shown:?}");
+    assert_eq!(shown.len(), 10, "{shown:?}");
     let folder = Folder::new(GATEWAY, &[("a.toml", PUMP_DEVICE)]);
     let built_in = folder.load().unwrap().config.floor;
     folder.put("floor.toml", shown.join("\n"));

@@ -317,7 +317,7 @@ fn a_broker_that_refuses_is_named_with_what_it_refuses() {
         "its authority is not among `authorities`",
     );
     fs::remove_file(site.path("fleet/broker.toml")).unwrap();
-    site.refused("push --group icu-3 fleet", 3, "has no authorities: add it, or say --tls-authorities");
+    site.refused("push --group icu-3 fleet", 3, "fleet/broker.toml: is not there: it names the broker");
 }
 
 #[test]
