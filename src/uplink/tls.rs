@@ -4,6 +4,7 @@
 //! each time with the thing and the way out. What never happens: a check is left out, or an older
 //! version of TLS is spoken.
 
+mod look;
 mod revocation;
 mod witness;
 
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::envelope::keys::{KeyError, open_secret};
 use crate::time::{ClockSync, Now, Wall};
+pub use look::{Chain, check_pair};
 pub use revocation::{Lists, Outdated, Revocation, Rule};
 pub use witness::Witness;
 
