@@ -197,7 +197,7 @@ fn signed(days: i64) -> (Vec<u8>, Vec<u8>) {
     let root = Root::new("lab".into(), 1, Stamp(at(300)), [role(1), role(2), role(3)]).unwrap();
     let timestamp = json!({
         "schema": 1, "organisation": "lab", "group": "ward-7", "version": 4,
-        "issued_at": at(days - 2).to_string(), "expires": at(days).to_string(),
+        "issued_at": Stamp(at(days - 2)), "expires": Stamp(at(days)),
         "head": { "version": 1, "sha256": "0".repeat(64), "root": 1 },
         "rollout": { "id": "r-1" },
     });
@@ -245,8 +245,11 @@ async fn nothing_that_was_planted_is_in_a_bundle() {
     let bench = Bench::new(&Change { states: Some(stranger), ..Change::default() });
     let visitor = "F3:0C:A0:A1:00:03";
     bench.bluez.add(wardline::lab::bluez::Emulated::heart_rate(visitor, "HRM-CANARY-9999"));
-    fs::rename(bench.gateway().join("devices.d/ward.toml"), bench.gateway().join("devices.d/canary-mueller.toml"))
-        .unwrap();
+    fs::rename(
+        bench.gateway().join("devices.d/ward.toml"),
+        bench.gateway().join("devices.d/canary-mueller.toml"),
+    )
+    .unwrap();
     let mut daemon = bench.start();
     let all = |of: &wardline::host::status::Snapshot| {
         let is_stranger = of.devices.iter().any(|device| device.quarantine.is_some());
@@ -268,9 +271,22 @@ async fn nothing_that_was_planted_is_in_a_bundle() {
     let private = private.lines().nth(1).unwrap();
     let mut needles = Vec::new();
     for text in [
-        stranger, SERIAL, BELT, BELT_SERIAL, visitor, "HRM-CANARY-9999", "canary-bed-8", "canary-belt",
-        "ASSET-canary-bed-8", "canary-mueller", "canary-in-the-spool", "canary-in-the-environment", &kek, &ward,
-        private, "BEGIN CERTIFICATE",
+        stranger,
+        SERIAL,
+        BELT,
+        BELT_SERIAL,
+        visitor,
+        "HRM-CANARY-9999",
+        "canary-bed-8",
+        "canary-belt",
+        "ASSET-canary-bed-8",
+        "canary-mueller",
+        "canary-in-the-spool",
+        "canary-in-the-environment",
+        &kek,
+        &ward,
+        private,
+        "BEGIN CERTIFICATE",
     ] {
         needles.extend(needle::text(text));
     }
@@ -289,7 +305,8 @@ async fn nothing_that_was_planted_is_in_a_bundle() {
 
     let file = bench.path("bundle.tar.gz");
     fs::write(&file, &output.stdout).unwrap();
-    let unpack = std::process::Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(bench.path("")).status();
+    let unpack =
+        std::process::Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(bench.path("")).status();
     assert!(unpack.unwrap().success());
     let read = |name: &str| fs::read_to_string(bench.path("wardline-diag").join(name)).unwrap();
     assert!(manifest.contains("Left out:") && manifest.contains(read("MANIFEST").trim_end()), "{manifest}");

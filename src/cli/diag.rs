@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::exit::{Exit, Failure};
 use super::{doctor, out, version};
-use crate::config::{Config, Loaded};
+use crate::config::{Config, DEVICES_FOLDER, Loaded};
 use crate::doctor::Check;
 use crate::doctor::bundle::{self, Part, archive, mask::Mask};
 use crate::host::clock::SystemClock;
@@ -93,7 +93,10 @@ impl Diag {
         let (facts, loaded) = self.look.facts(&wanted)?;
         let config = loaded.as_ref().map(|loaded| &loaded.config);
         let snapshot = config.and_then(|config| ask(&config.socket).ok());
-        let mask = bundle::mask_of(config, snapshot.as_ref());
+        let mut mask = bundle::mask_of(config, snapshot.as_ref());
+        for (place, file) in children(&self.look.folder.config.join(DEVICES_FOLDER)).iter().enumerate() {
+            mask.hide(&name_of(file), &format!("file-{}.toml", place + 1));
+        }
         let findings = facts.judge(&wanted);
         let mut parts = vec![
             Part::json("version.json", "this program", &version::told(), &Mask::default()),
@@ -115,7 +118,7 @@ impl Diag {
         let folder = &self.look.folder.config;
         let mut lines = vec![line(folder, "(configuration)")];
         lines.extend(children(folder).iter().map(|path| line(path, &name_of(path))));
-        let devices = children(&folder.join("devices.d"));
+        let devices = children(&folder.join(DEVICES_FOLDER));
         // Such a file may be called by what stands at a bed.
         lines.extend(
             devices

@@ -48,6 +48,8 @@ pub struct Facts {
     pub client: String,
     /// Whether only the places beside the topics of the gateway's own words were tried.
     pub is_sparing: bool,
+    /// Why the connection ended before everything was answered, if it did.
+    pub ended: Option<String>,
     /// Whether the daemon lost its connection while the doctor had one.
     pub has_disturbed: bool,
 }
@@ -194,7 +196,8 @@ pub fn judge_rights(facts: &Facts) -> Says {
                 );
             }
             None => {
-                let why = format!("no answer came in time to: {verb} {topic}");
+                let ended = facts.ended.as_deref().unwrap_or("it took too long");
+                let why = format!("no answer came to: {verb} {topic} ({ended})");
                 says = says.unseen(&Unseen::with(why, "see broker-puback"));
             }
         }
@@ -239,6 +242,7 @@ mod tests {
             ])),
             client: "g-doctor".into(),
             is_sparing: true,
+            ended: None,
             has_disturbed: false,
         }
     }

@@ -9,7 +9,7 @@ pub mod mask;
 
 use serde_json::{Value, json};
 
-use crate::config::{Config, Connection, Setting};
+use crate::config::{Config, Connection, DEVICES_FOLDER, Setting};
 use crate::host::status::Snapshot;
 use mask::Mask;
 
@@ -146,7 +146,9 @@ pub fn configuration(config: Option<&Config>, settings: &[Setting]) -> Value {
     let shown: Vec<Value> = settings
         .iter()
         .map(|Setting { key, value, source }| {
-            let value = if HARMLESS.contains(&key.as_str()) { value.as_str() } else { "[left out]" };
+            let value = if HARMLESS.contains(&key.as_str()) { value.trim_matches('"') } else { "[left out]" };
+            // Such a file may be called by what stands at a bed.
+            let source = if source.starts_with(DEVICES_FOLDER) { DEVICES_FOLDER } else { source };
             json!({ "key": key, "value": value, "source": source })
         })
         .collect();

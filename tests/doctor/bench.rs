@@ -91,7 +91,8 @@ impl Bench {
         let client: Pair = self.certificates.pki.client("gw-lab", validity).unwrap();
         let devices = stage::serial_device("canary-bed-8", "masimo-ascii1", &self.oximeter.path(), SERIAL)
             + &stage::ble_device("canary-belt", "heart-rate", BELT, BELT_SERIAL);
-        stage::configure(&self.gateway(), &self.certificates.pki, &client, self.broker.port, &devices).unwrap();
+        stage::configure(&self.gateway(), &self.certificates.pki, &client, self.broker.port, &devices)
+            .unwrap();
     }
 
     /// The files of a Raspberry Pi on which everything is as it should be.
@@ -216,7 +217,10 @@ impl Report {
         let check = checks.iter().find(|check| check["check"] == name).unwrap();
         let said: Vec<&Value> =
             check["says"].as_array().unwrap().iter().filter(|said| said["verdict"] == "wrong").collect();
-        assert!(said.iter().all(|said| said["remedy"].as_str().is_some_and(|text| !text.is_empty())), "{said:?}");
+        assert!(
+            said.iter().all(|said| said["remedy"].as_str().is_some_and(|text| !text.is_empty())),
+            "{said:?}"
+        );
         assert!(said.iter().any(|said| said["text"].as_str().unwrap().contains(words)), "{words}: {said:?}");
     }
 

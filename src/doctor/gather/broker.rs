@@ -37,6 +37,7 @@ pub(super) async fn facts(
         visit: Err(Unseen::new("not tried")),
         client: format!("{}-{OURS}", uplink.gateway),
         is_sparing: !place.every_topic,
+        ended: None,
         has_disturbed: false,
     };
     let mut letters = Letters::new();
@@ -54,7 +55,7 @@ pub(super) async fn facts(
     if matches!(facts.tls, Ok(Ok(())))
         && place.wants(&[Check::BrokerPuback, Check::TopicRights, Check::Fleet])
     {
-        (facts.visit, letters) = visit(place, config, &facts.client, (client, trust)).await;
+        (facts.visit, letters, facts.ended) = visit(place, config, &facts.client, (client, trust)).await;
         facts.has_disturbed = has_disturbed(place, config, daemon).await;
     }
     (facts, letters)
@@ -119,7 +120,7 @@ fn is_past(place: &Place, config: &Config) -> bool {
     place.now.sync == ClockSync::Unsynced && days.is_ok_and(|days| days < 0)
 }
 
-type Visited = (Result<Result<Vec<Answer>, String>, Unseen>, Letters);
+type Visited = (Result<Result<Vec<Answer>, String>, Unseen>, Letters, Option<String>);
 
 async fn visit(
     place: &Place,
@@ -129,7 +130,7 @@ async fn visit(
 ) -> Visited {
     let needs = match needs(place, config, trust) {
         Ok(needs) => needs,
-        Err(why) => return (Err(Unseen::new(why)), Letters::new()),
+        Err(why) => return (Err(Unseen::new(why)), Letters::new(), None),
     };
     let asks: Vec<Ask> = needs
         .iter()
@@ -139,12 +140,12 @@ async fn visit(
         })
         .collect();
     match mqtt::visit(&config.uplink, tls, client, &asks, place.limit).await {
-        Ok(mqtt::Visit { codes, letters }) => {
+        Ok(mqtt::Visit { codes, letters, ended }) => {
             let answers = needs.into_iter().zip(codes);
             let answers = answers.map(|((need, topic), code)| Answer { need, topic, code }).collect();
-            (Ok(Ok(answers)), letters)
+            (Ok(Ok(answers)), letters, ended.map(|error| error.to_string()))
         }
-        Err(error) => (Ok(Err(error.to_string())), Letters::new()),
+        Err(error) => (Ok(Err(error.to_string())), Letters::new(), None),
     }
 }
 

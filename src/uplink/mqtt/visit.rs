@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use rumqttc::mqttbytes::v5::PublishProperties;
 use rumqttc::{PublishOptions, QoS};
 use rustls::ClientConfig;
@@ -45,9 +44,12 @@ pub struct Visit {
     pub codes: Vec<Option<u8>>,
     /// What is kept.
     pub letters: Letters,
+    /// Why the connection ended before everything was answered, if it did.
+    pub ended: Option<LinkError>,
 }
 
-/// Connects as `client`, asks everything at once and waits so long for the answers, and so long for the connection.
+/// Connects as `client` and asks one thing after the other; so long is waited for the connection and for each answer.
+/// A broker may end the connection when it refuses something: then the rest is asked over another one.
 pub async fn visit(
     config: &Config,
     tls: Arc<ClientConfig>,
@@ -55,15 +57,33 @@ pub async fn visit(
     asks: &[Ask],
     patience: Duration,
 ) -> Result<Visit, LinkError> {
-    let (office, post) = post();
-    office.want(wanted(asks));
-    let window = u16::try_from(asks.len()).unwrap_or(u16::MAX);
-    let config =
-        Config { window: config.window.max(window), stalled_after: CONNECT_TIMEOUT, ..config.clone() };
-    let (link, job) = start(options(&config, client, tls), &config, Some(post.inbox()))?;
-    // The job ends with the link, which is dropped when everything was asked.
-    let ((), visited) = tokio::join!(poll_job(job), ask(link, office, asks, patience, &config));
-    visited
+    let config = Config { stalled_after: CONNECT_TIMEOUT, ..config.clone() };
+    let mut visit = Visit::default();
+    while let Some(rest) = asks.get(visit.codes.len()..).filter(|rest| !rest.is_empty()) {
+        let (office, post) = post();
+        office.want(wanted(rest));
+        let options = options(&config, client, Arc::clone(&tls));
+        let (link, job) = start(options, &config, Some(post.inbox()))?;
+        // The job ends with the link, which is dropped when everything was asked.
+        let ((), asked) = tokio::join!(poll_job(job), ask(link, office, rest, patience, &config));
+        let Visit { codes, letters, ended } = match asked {
+            Err(error) if !visit.codes.is_empty() => {
+                visit.ended = Some(error);
+                break;
+            }
+            asked => asked?,
+        };
+        // At least one more of them has its answer, or none for good.
+        visit.codes.extend(codes);
+        visit.letters.extend(letters);
+        let is_over = ended.is_none();
+        visit.ended = ended.or(visit.ended);
+        if is_over {
+            break;
+        }
+    }
+    visit.codes.resize(asks.len(), None);
+    Ok(visit)
 }
 
 fn wanted(asks: &[Ask]) -> Vec<Wanted> {
@@ -74,6 +94,7 @@ fn wanted(asks: &[Ask]) -> Vec<Wanted> {
     topics.map(|topic| Wanted { topic, ask: 0 }).collect()
 }
 
+/// Over one connection, until it ends or an answer does not come.
 async fn ask(
     mut link: Link,
     mut office: PostOffice,
@@ -90,20 +111,36 @@ async fn ask(
         }
         Err(_) => return Err(LinkError::NoAnswer { broker }),
     }
-    let answers = asks.iter().map(|ask| answer(&link, ask, patience));
-    // All are sent by the time the first is waited for, in their order: what the broker keeps on a topic comes before
-    // the answer to what is asked after it (MQTT 5, section 4.6).
-    let codes = join_all(answers).await;
+    let mut codes = Vec::new();
+    for ask in asks {
+        let code = answer(&link, ask, patience).await;
+        // The first goes unanswered for good; another one may only have come after what ended the connection.
+        if code.is_some() || codes.is_empty() {
+            codes.push(code);
+        }
+        if code.is_none() {
+            break;
+        }
+    }
+    // What the broker keeps on a topic comes before the answer to what is asked after it (MQTT 5, section 4.6).
     let mut letters = Letters::new();
     while let Ok(event) = timeout(Duration::ZERO, office.next()).await {
         if let PostEvent::Letter(letter) = event {
             letters.push((letter.topic, letter.payload));
         }
     }
+    if codes.len() < asks.len() {
+        let ended = timeout(FAREWELL, link.events.recv()).await;
+        let ended = match ended {
+            Ok(Some(LinkEvent::Down(error))) => error,
+            Ok(Some(LinkEvent::Up { .. }) | None) | Err(_) => None,
+        };
+        return Ok(Visit { codes, letters, ended });
+    }
     link.disconnect(FAREWELL);
     // In order or not: what was to be learned is.
     let _ = timeout(FAREWELL, link.events.recv()).await;
-    Ok(Visit { codes, letters })
+    Ok(Visit { codes, letters, ended: None })
 }
 
 /// The reason code; none: no answer came.
