@@ -7,6 +7,8 @@
 pub mod archive;
 pub mod mask;
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::config::{Config, Connection, DEVICES_FOLDER, Setting};
@@ -56,11 +58,12 @@ const LEFT_OUT: [&str; 10] = [
 pub fn manifest(parts: &[Part], gateway: &str) -> String {
     let mut text = format!("Support bundle of gateway {gateway}\n\nIn it:\n");
     for Part { name, about, bytes } in parts {
-        text += &format!("  {name:<18} {:>8} bytes  {about}\n", bytes.len());
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {name:<18} {:>8} bytes  {about}", bytes.len());
     }
     text += "\nLeft out:\n";
     for what in LEFT_OUT {
-        text += &format!("  {what}\n");
+        let _ = writeln!(text, "  {what}");
     }
     text += "\nKept as it is: the names of gateway, group and organisation, the broker's name and addresses, paths.\n\
         In free text, what stands in quotes, and runs of six digits or more, are masked.\n";
@@ -82,7 +85,7 @@ pub fn mask_of(config: Option<&Config>, snapshot: Option<&Snapshot>) -> Mask {
         }
         match &device.connection {
             Connection::Serial { port, .. } => {
-                mask.hide(&port.display().to_string(), &format!("port-{}", place + 1))
+                mask.hide(&port.display().to_string(), &format!("port-{}", place + 1));
             }
             Connection::Ble { address, adapter, .. } => {
                 mask.hide(address, "[address]");

@@ -3,7 +3,7 @@
 use super::Says;
 use crate::config::show_size;
 
-/// What the kernel says of the file system below the store (statvfs(3), proc_pid_mountinfo(5)).
+/// What the kernel says of the file system below the store (statvfs(3), `/proc/PID/mountinfo`).
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The store's folder, or the nearest above it that is there.

@@ -87,7 +87,7 @@ fn judge_view(view: &View) -> Says {
     let detail = &view.detail;
     match view.standing.as_str() {
         "locked" => {
-            says = says.wrong(format!("the daemon takes nothing from the fleet: {detail}"), "wardline enrol")
+            says = says.wrong(format!("the daemon takes nothing from the fleet: {detail}"), "wardline enrol");
         }
         "stale" => {
             let text = format!("what the fleet says is too old: {detail}");
@@ -139,7 +139,7 @@ mod tests {
         };
         let standing = |word: &str| {
             of(&|facts| {
-                facts.view = Some(View { standing: word.into(), detail: "why".into(), ..View::default() })
+                facts.view = Some(View { standing: word.into(), detail: "why".into(), ..View::default() });
             })
         };
         let unseen = |word: &str| Facts { timestamp: Err(Unseen::new("none came")), ..standing(word) };

@@ -89,7 +89,7 @@ fn unquoted(text: &str) -> String {
         if place % 2 == 0 {
             out += part;
         } else if part.starts_with('/') {
-            out += &format!("\"{part}\"");
+            out.extend(["\"", part, "\""]);
         } else {
             out += "[quoted]";
         }

@@ -58,7 +58,7 @@ fn node(port: &Path) -> Node {
 fn this_user() -> User {
     let id = rustix::process::geteuid().as_raw();
     let groups = rustix::process::getgroups().unwrap_or_default();
-    let groups = groups.into_iter().map(|group| group.as_raw()).chain([rustix::process::getegid().as_raw()]);
+    let groups = groups.into_iter().map(rustix::fs::Gid::as_raw).chain([rustix::process::getegid().as_raw()]);
     User { name: format!("number {id}"), id, groups: groups.collect() }
 }
 
@@ -70,7 +70,7 @@ fn group_name(groups: &str, number: u32) -> Option<String> {
     })
 }
 
-/// Who has which character device open (proc_pid_fd(5)), as far as this user may see.
+/// Who has which character device open (`/proc/PID/fd`), as far as this user may see.
 fn holders(root: &Path) -> BTreeMap<String, Vec<Holder>> {
     let mut found: BTreeMap<String, Vec<Holder>> = BTreeMap::new();
     let own = std::process::id();

@@ -98,7 +98,7 @@ fn drop_ins(root: &Path, folder: &str) -> Vec<File> {
     let folder = format!("{folder}/{NAME}.d");
     let entries = std::fs::read_dir(root.join(&folder)).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.retain(|name| name.ends_with(".conf"));
+    names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "conf"));
     names.sort();
     let file = |name: String| {
         let path = format!("{folder}/{name}");

@@ -40,7 +40,7 @@ async fn list(bus: &Bus) -> Result<Option<Vec<RadioSeen>>, dbus::Error> {
     let asked = root.method_call("org.freedesktop.DBus.ObjectManager", "GetManagedObjects", ());
     let (all,): (HashMap<dbus::Path<'static>, Interfaces>,) = asked.await?;
     let mut found: Vec<RadioSeen> = all
-        .iter()
+        .into_iter()
         .filter_map(|(path, interfaces)| {
             let properties = interfaces.get(ADAPTER)?;
             let address = prop_cast::<String>(properties, "Address").and_then(|text| text.parse().ok());
