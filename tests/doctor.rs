@@ -239,6 +239,63 @@ async fn a_timestamp_of_the_fleet_that_has_run_out() {
     bench.doctor(&[]).await.assert_wrong("fleet", "the timestamp at the broker is not believed");
 }
 
+/// Everything that was planted, in every form.
+fn planted(bench: &Bench, more: &[&str]) -> Vec<needle::Needle> {
+    let kek = fs::read_to_string(bench.gateway().join("kek")).unwrap();
+    let ward = fs::read_to_string(bench.gateway().join("ward")).unwrap();
+    let private = fs::read_to_string(bench.path("gw-lab.key")).unwrap();
+    let private = private.lines().nth(1).unwrap();
+    let mut needles = Vec::new();
+    for text in [
+        SERIAL,
+        BELT,
+        BELT_SERIAL,
+        "HRM-CANARY-9999",
+        "canary-bed-8",
+        "canary-belt",
+        "ASSET-canary-bed-8",
+        "canary-mueller",
+        "canary-in-the-spool",
+        "canary-in-the-environment",
+        &kek,
+        &ward,
+        private,
+        "BEGIN CERTIFICATE",
+    ] {
+        needles.extend(needle::text(text));
+    }
+    for text in [&kek, &ward] {
+        let bytes: Vec<u8> =
+            (0..32).map(|at| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).unwrap()).collect();
+        needles.extend(needle::key("a key", &bytes.try_into().unwrap()));
+    }
+    needles.extend(more.iter().flat_map(|text| needle::text(text)));
+    needles
+}
+
+/// A bundle is of use: it can be unpacked, and says what support asks for first.
+fn assert_useful(bench: &Bench, bundle: &[u8], manifest: &str) {
+    let file = bench.path("bundle.tar.gz");
+    fs::write(&file, bundle).unwrap();
+    let unpack =
+        std::process::Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(bench.path("")).status();
+    assert!(unpack.unwrap().success());
+    let read = |name: &str| fs::read_to_string(bench.path("wardline-diag").join(name)).unwrap();
+    assert!(manifest.contains("Left out:") && manifest.contains(read("MANIFEST").trim_end()), "{manifest}");
+    for (name, words) in [
+        ("version.json", "\"version\""),
+        ("kernel.txt", "Raspberry Pi 4"),
+        ("doctor.json", "in the place of device-1"),
+        ("status.json", "\"is_another_device\": true"),
+        ("configuration.json", "\"localhost\""),
+        ("store.json", "\"lanes\""),
+        ("rights.txt", "100600 0:0"),
+        ("warnings.txt", ""),
+    ] {
+        assert!(read(name).contains(words), "{name}: {}", read(name));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_planted_is_in_a_bundle() {
     let stranger = "CANARYSN42";
@@ -265,37 +322,7 @@ async fn nothing_that_was_planted_is_in_a_bundle() {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let manifest = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{manifest}");
-    let kek = fs::read_to_string(bench.gateway().join("kek")).unwrap();
-    let ward = fs::read_to_string(bench.gateway().join("ward")).unwrap();
-    let private = fs::read_to_string(bench.path("gw-lab.key")).unwrap();
-    let private = private.lines().nth(1).unwrap();
-    let mut needles = Vec::new();
-    for text in [
-        stranger,
-        SERIAL,
-        BELT,
-        BELT_SERIAL,
-        visitor,
-        "HRM-CANARY-9999",
-        "canary-bed-8",
-        "canary-belt",
-        "ASSET-canary-bed-8",
-        "canary-mueller",
-        "canary-in-the-spool",
-        "canary-in-the-environment",
-        &kek,
-        &ward,
-        private,
-        "BEGIN CERTIFICATE",
-    ] {
-        needles.extend(needle::text(text));
-    }
-    for text in [&kek, &ward] {
-        let bytes: Vec<u8> =
-            (0..32).map(|at| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).unwrap()).collect();
-        needles.extend(needle::key("a key", &bytes.try_into().unwrap()));
-    }
-    let search = Search::new(needles);
+    let search = Search::new(planted(&bench, &[stranger, visitor]));
     for (what, hay) in [("the bundle", output.stdout.as_slice()), ("the manifest", manifest.as_bytes())] {
         let found: Vec<_> = search.find(hay).iter().map(|(at, needle)| (*at, needle.what.clone())).collect();
         assert!(found.is_empty(), "{what}: {found:?}");
@@ -303,25 +330,7 @@ async fn nothing_that_was_planted_is_in_a_bundle() {
     // The same search does find them in what it was made of.
     assert!(!search.find(quarantine.as_bytes()).is_empty());
 
-    let file = bench.path("bundle.tar.gz");
-    fs::write(&file, &output.stdout).unwrap();
-    let unpack =
-        std::process::Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(bench.path("")).status();
-    assert!(unpack.unwrap().success());
-    let read = |name: &str| fs::read_to_string(bench.path("wardline-diag").join(name)).unwrap();
-    assert!(manifest.contains("Left out:") && manifest.contains(read("MANIFEST").trim_end()), "{manifest}");
-    for (name, words) in [
-        ("version.json", "\"version\""),
-        ("kernel.txt", "Raspberry Pi 4"),
-        ("doctor.json", "in the place of device-1"),
-        ("status.json", "\"is_another_device\": true"),
-        ("configuration.json", "\"localhost\""),
-        ("store.json", "\"lanes\""),
-        ("rights.txt", "100600 0:0"),
-        ("warnings.txt", ""),
-    ] {
-        assert!(read(name).contains(words), "{name}: {}", read(name));
-    }
+    assert_useful(&bench, &output.stdout, &manifest);
     daemon.stop(Duration::from_secs(30)).await.unwrap();
 
     let twice = bench.path("once.tar");
