@@ -289,7 +289,7 @@ fn assert_useful(bench: &Bench, bundle: &[u8], manifest: &str) {
         ("status.json", "\"is_another_device\": true"),
         ("configuration.json", "\"localhost\""),
         ("store.json", "\"lanes\""),
-        ("rights.txt", "100600 0:0"),
+        ("rights.txt", "-0600 0:0 64"),
         ("warnings.txt", ""),
     ] {
         assert!(read(name).contains(words), "{name}: {}", read(name));

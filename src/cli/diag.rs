@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::exit::{Exit, Failure};
 use super::{doctor, out, version};
-use crate::config::{Config, DEVICES_FOLDER, Loaded};
+use crate::config::{Config, DEVICES_FOLDER, Loaded, show_size};
 use crate::doctor::Check;
 use crate::doctor::bundle::{self, Part, archive, mask::Mask};
 use crate::host::clock::SystemClock;
@@ -113,7 +113,7 @@ impl Diag {
         Ok((parts, manifest))
     }
 
-    /// `0400 0:0 32 kek`, a line for each file that the gateway needs.
+    /// `-0400 0:0 32 B kek`, a line for each file that the gateway needs.
     fn rights(&self, config: Option<&Config>) -> String {
         let folder = &self.look.folder.config;
         let mut lines = vec![line(folder, "(configuration)")];
@@ -177,7 +177,10 @@ fn name_of(path: &Path) -> String {
 
 fn line(path: &Path, name: &str) -> String {
     match std::fs::symlink_metadata(path) {
-        Ok(of) => format!("{:06o} {}:{} {} {name}", of.mode(), of.uid(), of.gid(), of.len()),
+        Ok(of) => {
+            let (mode, kind) = (of.mode() & 0o7777, if of.is_dir() { 'd' } else { '-' });
+            format!("{kind}{mode:04o} {}:{} {} {name}", of.uid(), of.gid(), show_size(of.len()))
+        }
         Err(error) => format!("- {name}: {}", error.kind()),
     }
 }
