@@ -36,6 +36,8 @@ pub mod uplink;
 pub mod cli;
 // What a person writes and what the program then knows: raw, then validated.
 pub mod config;
+// Whether the gateway is well, in words a person can act on; and what support needs to know of it.
+pub mod doctor;
 // The way back: what the fleet signs, and what a gateway does about it.
 pub mod fleet;
 // Who this gateway is: its certificate, asked for and renewed.

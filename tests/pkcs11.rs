@@ -148,7 +148,13 @@ const fn code(exit: Exit) -> i32 {
         Exit::Store => 5,
         Exit::Refused => 6,
         Exit::Pin => 8,
-        Exit::Ok | Exit::Failed | Exit::Usage | Exit::Config | Exit::NotRunning | Exit::Damaged => 0,
+        Exit::Ok
+        | Exit::Failed
+        | Exit::Usage
+        | Exit::Config
+        | Exit::NotRunning
+        | Exit::Damaged
+        | Exit::Unwell => 0,
     }
 }
 

@@ -86,7 +86,7 @@ impl Check {
 
 /// What the configuration names and this machine does not have. Not a mistake of the configuration,
 /// which may be checked on another machine than it is for.
-fn not_here(config: &Config) -> Vec<String> {
+pub(super) fn not_here(config: &Config) -> Vec<String> {
     let uplink = &config.uplink;
     let files =
         [("uplink.authorities", uplink.authorities.as_path()), ("uplink.certificate", &uplink.certificate)];

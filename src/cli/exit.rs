@@ -27,11 +27,13 @@ pub enum Exit {
     Pin,
     /// Something that was looked into is damaged.
     Damaged,
+    /// A check found something wrong, or could not be made.
+    Unwell,
 }
 
 impl Exit {
     /// Every code with what it means, in order.
-    pub const TABLE: [(Self, u8, &'static str); 10] = [
+    pub const TABLE: [(Self, u8, &'static str); 11] = [
         (Self::Ok, 0, "done"),
         (Self::Failed, 1, "failed while running; systemd starts the daemon again"),
         (Self::Usage, 2, "the command line is wrong"),
@@ -46,6 +48,7 @@ impl Exit {
         (Self::NotRunning, 7, "the daemon is not running (status)"),
         (Self::Pin, 8, "a token refused its PIN; systemd does not try again, a person must"),
         (Self::Damaged, 9, "damage was found (spool, audit)"),
+        (Self::Unwell, 10, "a check found something wrong, or could not be made (doctor)"),
     ];
 
     /// The number.

@@ -10,6 +10,8 @@ mod check;
 mod confirm;
 mod decode;
 mod devices;
+mod diag;
+mod doctor;
 mod drivers;
 mod enrol;
 pub mod exit;
@@ -47,6 +49,7 @@ const CONFIG_FOLDER: &str = "/etc/wardline";
         wardline check --config /etc/wardline      is the configuration valid?\n  \
         wardline run                               run the daemon\n  \
         wardline status                            how is it doing?\n  \
+        wardline doctor                            what is wrong, and what to do?\n  \
         wardline decode ble 2A37 \"16 48 40 03\"     what does this payload say?",
     after_long_help = long_help()
 )]
@@ -69,6 +72,10 @@ enum Command {
     Check(check::Check),
     /// Ask the running daemon how it is doing.
     Status(status::Status),
+    /// Say whether this gateway is well: named checks, what is wrong and what to do about it.
+    Doctor(doctor::Doctor),
+    /// Write what support needs to know, with no reading, key or name of a device in it.
+    Diag(diag::Diag),
     /// List the allowed devices, and what the running daemon has seen of them and of others.
     Devices(devices::Devices),
     /// Pair a BLE device of the allowlist, and prove that the bond holds.
@@ -183,6 +190,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Run(run)) => run.run(),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Status(status)) => status.run(),
+        Some(Command::Doctor(doctor)) => doctor.run(),
+        Some(Command::Diag(diag)) => diag.run(),
         Some(Command::Devices(devices)) => devices.run(),
         Some(Command::Pair(pair)) => pair.run(),
         Some(Command::Unpair(unpair)) => unpair.run(),

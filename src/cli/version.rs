@@ -1,6 +1,6 @@
 //! `wardline --version`, and with `--json` what a fleet's inventory wants to know of it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::exit::Failure;
 use super::out;
@@ -11,26 +11,30 @@ pub(super) const SUPPORTED_UNTIL: &str = "2028-12-31";
 
 pub(super) fn print(as_json: bool) -> Result<(), Failure> {
     let mut out = out::stdout();
-    let version = env!("CARGO_PKG_VERSION");
     if as_json {
-        let catalogue = Catalogue::shipped();
-        out.json(&json!({
-            "name": env!("CARGO_PKG_NAME"),
-            "version": version,
-            "architecture": std::env::consts::ARCH,
-            "system": std::env::consts::OS,
-            "license": env!("CARGO_PKG_LICENSE"),
-            "supported_until": SUPPORTED_UNTIL,
-            "disclosure": "SECURITY.md",
-            "lab": cfg!(feature = "lab"),
-            "serial_drivers": catalogue.serial.iter().map(|row| row.name).collect::<Vec<_>>(),
-            "ble_profiles": catalogue.ble.iter().map(|row| row.name).collect::<Vec<_>>(),
-        }))?;
+        out.json(&told())?;
     } else {
-        out.line(format_args!("wardline {version}"))?;
+        out.line(format_args!("wardline {}", env!("CARGO_PKG_VERSION")))?;
     }
     out.finish()?;
     Ok(())
+}
+
+/// What `--json` says.
+pub(super) fn told() -> Value {
+    let catalogue = Catalogue::shipped();
+    json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "architecture": std::env::consts::ARCH,
+        "system": std::env::consts::OS,
+        "license": env!("CARGO_PKG_LICENSE"),
+        "supported_until": SUPPORTED_UNTIL,
+        "disclosure": "SECURITY.md",
+        "lab": cfg!(feature = "lab"),
+        "serial_drivers": catalogue.serial.iter().map(|row| row.name).collect::<Vec<_>>(),
+        "ble_profiles": catalogue.ble.iter().map(|row| row.name).collect::<Vec<_>>(),
+    })
 }
 
 #[cfg(test)]

@@ -29,7 +29,8 @@ pub fn machine() -> Machine {
     under(Path::new("/"))
 }
 
-fn under(root: &Path) -> Machine {
+/// The one whose files are below `root`.
+pub fn under(root: &Path) -> Machine {
     let text = |path: &str| {
         let bytes = atomic_file::read(&root.join(path), MAX_TEXT).ok()?;
         // The device tree ends its texts with a NUL.

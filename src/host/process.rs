@@ -36,15 +36,16 @@ pub fn resident() -> Option<u64> {
 
 /// Why this process's memory may be written to a disk, in words; `None` when it cannot.
 pub fn swap_warning() -> Option<String> {
-    swap_warning_of(Path::new("/"))
+    swap_warning_of(Path::new("/"), "self")
 }
 
-fn swap_warning_of(root: &Path) -> Option<String> {
+/// The same of another process, by its number, on the machine whose files are below `root`.
+pub fn swap_warning_of(root: &Path, process: &str) -> Option<String> {
     let swaps = std::fs::read_to_string(root.join("proc/swaps")).unwrap_or_default();
     // The first line is a heading.
     let devices: Vec<&str> =
         swaps.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().next()).collect();
-    if devices.is_empty() || is_kept_from_swap(root) {
+    if devices.is_empty() || is_kept_from_swap(root, process) {
         return None;
     }
     Some(format!(
@@ -56,8 +57,9 @@ fn swap_warning_of(root: &Path) -> Option<String> {
 }
 
 /// Whether this process's control group, or one around it, allows no swap at all.
-fn is_kept_from_swap(root: &Path) -> bool {
-    let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+fn is_kept_from_swap(root: &Path, process: &str) -> bool {
+    let groups = root.join("proc").join(process).join("cgroup");
+    let groups = std::fs::read_to_string(groups).unwrap_or_default();
     // Version 2 has one line, `0::/path`; `memory.swap.max` exists nowhere else.
     let Some(path) = groups.lines().find_map(|line| line.strip_prefix("0::/")) else { return false };
     let path = PathBuf::from(path);
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn without_swap_there_is_nothing_to_say() {
-        assert_eq!(swap_warning_of(machine(HEADING, UNIT, &[]).path()), None);
+        assert_eq!(swap_warning_of(machine(HEADING, UNIT, &[]).path(), "self"), None);
     }
 
     #[test]
@@ -105,7 +107,7 @@ mod tests {
             // Version 1 alone has no such limit.
             ("4:memory:/system.slice/wardline.service\n", vec![("system.slice/wardline.service/", "0\n")]),
         ] {
-            let warning = swap_warning_of(machine(&swaps, group, &limits).path()).expect("a warning");
+            let warning = swap_warning_of(machine(&swaps, group, &limits).path(), "self").expect("a warning");
             assert!(
                 warning.contains("/var/swap, /dev/zram0") && warning.contains("MemorySwapMax=0"),
                 "{warning}"
@@ -118,7 +120,7 @@ mod tests {
         let swaps = format!("{HEADING}/var/swap file 102396 0 -2\n");
         for group in ["system.slice/wardline.service/", "system.slice/", ""] {
             let root = machine(&swaps, UNIT, &[(group, "0\n")]);
-            assert_eq!(swap_warning_of(root.path()), None, "{group}");
+            assert_eq!(swap_warning_of(root.path(), "self"), None, "{group}");
         }
     }
 }

@@ -31,6 +31,7 @@ mod keeper;
 mod objects;
 pub mod pairing;
 mod peripheral;
+mod radios;
 mod session;
 mod undelivered;
 mod watchdog;
@@ -40,6 +41,7 @@ use std::str::FromStr;
 
 pub use central::{Central, Handle, Presence, Status, Unlisted};
 pub use peripheral::{BleLink, Demand};
+pub use radios::{RadioSeen, radios};
 
 /// A device address: the public one, or the identity address behind a private one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

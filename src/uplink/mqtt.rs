@@ -16,8 +16,10 @@
 
 mod mail;
 mod probe;
+mod visit;
 
 pub use probe::probe;
+pub use visit::{Ask, Letters, Visit, visit};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,8 +98,20 @@ pub fn connect(
     run: &str,
     inbox: Option<Inbox>,
 ) -> Result<(Link, Job), LinkError> {
-    let broker = format!("{}:{}", config.host, config.port);
-    let mut options = MqttOptions::new(&config.gateway, (config.host.as_str(), config.port));
+    let mut options = options(config, &config.gateway, tls);
+    options.set_last_will(LastWill::new(
+        topics.status(),
+        status_payload(run, "offline"),
+        QoS::AtLeastOnce,
+        true,
+        None,
+    ));
+    start(options, config, inbox)
+}
+
+/// Under a client id, without a will.
+fn options(config: &Config, client: &str, tls: Arc<ClientConfig>) -> MqttOptions {
+    let mut options = MqttOptions::new(client, (config.host.as_str(), config.port));
     options
         .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)))
         .set_clean_start(true)
@@ -106,17 +120,15 @@ pub fn connect(
         .set_max_packet_size(Some(MAX_PACKET))
         .set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(MAX_PACKET))
         .set_connect_timeout(CONNECT_TIMEOUT.min(config.stalled_after))
-        .set_outgoing_inflight_upper_limit(config.window.max(1))
-        .set_last_will(LastWill::new(
-            topics.status(),
-            status_payload(run, "offline"),
-            QoS::AtLeastOnce,
-            true,
-            None,
-        ));
+        .set_outgoing_inflight_upper_limit(config.window.max(1));
     let mut network = options.network_options();
     network.set_tcp_nodelay(true);
     options.set_network_options(network);
+    options
+}
+
+fn start(options: MqttOptions, config: &Config, inbox: Option<Inbox>) -> Result<(Link, Job), LinkError> {
+    let broker = format!("{}:{}", config.host, config.port);
     let capacity = usize::from(config.window) + ROOM_FOR_CONTROL;
     let (client, event_loop) =
         AsyncClient::builder(options).capacity(capacity).try_build().map_err(|error| LinkError::Refused {

@@ -4,6 +4,7 @@
 //! each time with the thing and the way out. What never happens: a check is left out, or an older
 //! version of TLS is spoken.
 
+mod look;
 mod revocation;
 pub mod token;
 mod witness;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::envelope::keys::{KeyError, KeyPlace, Protection, TOKEN_SCHEME, TokenKey, UriError, open_secret};
 use crate::time::{ClockSync, Now, Wall};
+pub use look::{Chain, check_pair};
 pub use revocation::{Lists, Outdated, Revocation, Rule};
 pub use witness::Witness;
 

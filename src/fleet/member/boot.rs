@@ -140,6 +140,25 @@ pub fn boot(
     Ok(Boot { loaded, membership: Membership::Member(Box::new(enrolled)), remarks })
 }
 
+/// What is kept of a fleet.
+#[derive(Debug)]
+pub struct Kept {
+    /// What is believed.
+    pub trust: Trust,
+    /// What the bundle that is effective pushes; none: the files alone.
+    pub pushed: Option<Pushed>,
+    /// What was found on the way that somebody should know, in words.
+    pub remarks: Vec<String>,
+}
+
+/// What a daemon would go by, for whoever only looks: nothing is changed, no trial begins or ends.
+pub fn look(path: &Path, recipient: &Recipient) -> Result<Kept, FolderError> {
+    let (folder, trust) = Folder::open(path, recipient.clone())?;
+    let mut remarks = Vec::new();
+    let pushed = pushed(&folder, folder.change().effective(), recipient, &mut remarks);
+    Ok(Kept { trust, pushed, remarks })
+}
+
 fn pushed(
     folder: &Folder,
     slot: Option<Slot>,

@@ -32,6 +32,8 @@ const BUS: &str = "org.freedesktop.DBus";
 
 /// The bus answers in milliseconds; BlueZ answers a property as fast, unless it hangs.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// The same for others that only ask.
+pub(super) const LIMIT: Duration = CALL_LIMIT;
 
 /// What is to be sent to this connection. The values of characteristics are left out: the links
 /// have them from btleplug.

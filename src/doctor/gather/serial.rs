@@ -1,0 +1,96 @@
+//! Ports, looked at without being opened.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
+
+use super::bits;
+use crate::config::{Config, Connection};
+use crate::doctor::serial::{Facts, Holder, Node, Rights, User, user_of};
+
+/// The user that the unit names.
+const DAEMON: &str = "wardline";
+
+pub(super) fn ports(root: &Path, config: &Config) -> Vec<Facts> {
+    let users = bits::text(root, "etc/passwd").unwrap_or_default();
+    let groups = bits::text(root, "etc/group").unwrap_or_default();
+    // On a machine without the daemon's user, whoever asks runs it.
+    let user = user_of(DAEMON, &users, &groups).unwrap_or_else(this_user);
+    let ports: Vec<(&Path, &str)> = config
+        .devices
+        .iter()
+        .filter_map(|device| match &device.connection {
+            Connection::Serial { port, .. } => Some((port.as_path(), device.rule.card.id.as_str())),
+            Connection::Part { .. } | Connection::Ble { .. } => None,
+        })
+        .collect();
+    let holders = holders(root);
+    let look = |(port, device): (&Path, &str)| {
+        let node = node(port);
+        let group = match node {
+            Node::Device(_, rights) => group_name(&groups, rights.group),
+            Node::Absent | Node::Other => None,
+        };
+        let real = port.canonicalize().map(|real| real.display().to_string()).unwrap_or_default();
+        Facts {
+            port: port.display().to_string(),
+            device: device.to_owned(),
+            node,
+            user: user.clone(),
+            group,
+            holders: holders.get(&real).cloned().unwrap_or_default(),
+        }
+    };
+    ports.into_iter().map(look).collect()
+}
+
+fn node(port: &Path) -> Node {
+    match std::fs::metadata(port) {
+        Err(_) => Node::Absent,
+        Ok(found) if found.file_type().is_char_device() => {
+            let rights = Rights { mode: found.mode() & 0o7777, owner: found.uid(), group: found.gid() };
+            Node::Device(found.rdev(), rights)
+        }
+        Ok(_) => Node::Other,
+    }
+}
+
+fn this_user() -> User {
+    let id = rustix::process::geteuid().as_raw();
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let groups = groups.into_iter().map(rustix::fs::Gid::as_raw).chain([rustix::process::getegid().as_raw()]);
+    User { name: format!("number {id}"), id, groups: groups.collect() }
+}
+
+fn group_name(groups: &str, number: u32) -> Option<String> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_owned())
+    })
+}
+
+/// Who has which character device open (`/proc/PID/fd`), as far as this user may see.
+fn holders(root: &Path) -> BTreeMap<String, Vec<Holder>> {
+    let mut found: BTreeMap<String, Vec<Holder>> = BTreeMap::new();
+    let own = std::process::id();
+    for entry in std::fs::read_dir(root.join("proc")).into_iter().flatten().flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        if process == own {
+            continue;
+        }
+        let descriptors = std::fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
+        let targets = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok());
+        for target in targets.filter(|target| target.starts_with("/dev")) {
+            let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            let holder = Holder { process, program: comm.trim().to_owned() };
+            let of = found.entry(target.display().to_string()).or_default();
+            if !of.contains(&holder) {
+                of.push(holder);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,108 @@
+//! The board, its memory, and the unit's files.
+
+use std::path::Path;
+
+use super::bits;
+use crate::doctor::machine::{Memory, Pi};
+use crate::doctor::unit::{Facts, File};
+use crate::host::{machine, process};
+use crate::store::inspect::holder;
+
+const NAME: &str = "wardline.service";
+/// In the order in which they count (systemd.unit(5)): the administrator's, of this start, the vendor's.
+const FOLDERS: [&str; 4] =
+    ["etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
+/// Raspberry Pi: the firmware's driver, and the sensor of the kernel's own.
+const THROTTLED: [&str; 2] = [
+    "sys/devices/platform/soc/soc:firmware/get_throttled",
+    "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled",
+];
+
+pub(super) fn pi(root: &Path) -> Pi {
+    let hardware = machine::under(root).hardware;
+    if !hardware.contains("Raspberry Pi") {
+        return Pi::No(hardware);
+    }
+    let bits = THROTTLED.into_iter().find_map(|path| {
+        let text = bits::text(root, path)?;
+        u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()
+    });
+    match (bits, under_voltage(root)) {
+        (Some(bits), _) => Pi::Throttled(bits),
+        (None, Some(alarm)) => Pi::UnderVoltage(alarm),
+        (None, None) => Pi::Silent,
+    }
+}
+
+fn under_voltage(root: &Path) -> Option<bool> {
+    let sensors = std::fs::read_dir(root.join("sys/class/hwmon")).ok()?;
+    sensors.flatten().find_map(|sensor| {
+        let text = |name: &str| std::fs::read_to_string(sensor.path().join(name)).ok();
+        (text("name")?.trim() == "rpi_volt")
+            .then(|| text("in0_lcrit_alarm"))
+            .flatten()
+            .map(|text| text.trim() == "1")
+    })
+}
+
+/// Of the process that has the store open; without one, what the unit's files promise for it.
+pub(super) fn memory(root: &Path, store: Option<&Path>, unit: &Facts) -> Memory {
+    let daemon = store.and_then(holder).map(|process| process.to_string());
+    let Some(process) = daemon else {
+        let has_controller = bits::text(root, "sys/fs/cgroup/cgroup.controllers")
+            .is_some_and(|all| all.split_whitespace().any(|name| name == "memory"));
+        let is_limited = has_controller && is_limited(unit);
+        let swap = process::swap_warning_of(root, "self").filter(|_| !is_limited);
+        return Memory { swap, is_of_daemon: false, core_limit: None };
+    };
+    let limits = bits::text(root, &format!("proc/{process}/limits")).unwrap_or_default();
+    // `Max core file size        0        0        bytes`: the soft limit, then the hard one (proc_pid_limits(5)).
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
+    let core_limit = line.and_then(|line| line.split_whitespace().next()).map(str::to_owned);
+    Memory { swap: process::swap_warning_of(root, &process), is_of_daemon: true, core_limit }
+}
+
+fn is_limited(unit: &Facts) -> bool {
+    let files = unit.unit.iter().chain(&unit.drop_ins);
+    let lines = files.flat_map(|file| file.text.lines());
+    lines.filter_map(|line| line.trim().strip_prefix("MemorySwapMax=")).next_back() == Some("0")
+}
+
+pub(super) fn unit(root: &Path) -> Facts {
+    let mut facts = Facts::default();
+    for folder in FOLDERS {
+        let path = format!("{folder}/{NAME}");
+        let is_link_to_nothing =
+            std::fs::read_link(root.join(&path)).is_ok_and(|target| target == Path::new("/dev/null"));
+        if is_link_to_nothing {
+            facts.is_masked = true;
+            break;
+        }
+        if let Some(text) = bits::text(root, &path) {
+            facts.unit = Some(File { path: format!("/{path}"), text });
+            break;
+        }
+    }
+    let wants = std::fs::read_dir(root.join("etc/systemd/system")).into_iter().flatten().flatten();
+    facts.is_enabled = wants
+        .filter(|entry| entry.file_name().to_string_lossy().ends_with(".wants"))
+        .any(|entry| entry.path().join(NAME).symlink_metadata().is_ok());
+    // The vendor's first, so that the administrator's, which count, come last.
+    for folder in FOLDERS.into_iter().rev() {
+        facts.drop_ins.extend(drop_ins(root, folder));
+    }
+    facts
+}
+
+fn drop_ins(root: &Path, folder: &str) -> Vec<File> {
+    let folder = format!("{folder}/{NAME}.d");
+    let entries = std::fs::read_dir(root.join(&folder)).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "conf"));
+    names.sort();
+    let file = |name: String| {
+        let path = format!("{folder}/{name}");
+        bits::text(root, &path).map(|text| File { path: format!("/{path}"), text })
+    };
+    names.into_iter().filter_map(file).collect()
+}
