@@ -80,7 +80,7 @@ fn help_goes_to_standard_output_and_names_every_exit_code() {
     }
     let commands = [
         "run", "check", "status", "devices", "spool", "audit", "wipe", "drivers", "keys", "decode", "pair",
-        "unpair",
+        "unpair", "metrics",
     ];
     for command in commands {
         assert!(out.contains(command));
@@ -432,6 +432,33 @@ fn status_shows_what_the_daemon_says() {
         assert!(out.contains(part), "{part:?} is not in\n{out}");
     }
     assert!(!out.contains('\u{1b}'), "neither colours in a pipe nor a device's control characters");
+}
+
+#[test]
+fn metrics_are_a_page_for_each_reader_and_say_that_a_daemon_is_away() {
+    let folder = Folder::new(GATEWAY);
+    let config = folder.path().to_str().unwrap();
+    let (exit, out, err) = beside_a_daemon(&folder, wardline(&["metrics", "--config", config]));
+    assert_eq!((exit, err.as_str()), (code(Exit::Ok), ""));
+    assert!(out.contains("wardline_daemon_up 1\n") && out.ends_with("# EOF\n"), "{out}");
+    assert!(
+        out.contains("wardline_device_quarantined{device=\"pump-1\",driver=\"alaris-asena\"} 1\n"),
+        "{out}"
+    );
+
+    let page = folder.path().join("wardline.prom");
+    let to_page = ["metrics", "--config", config, "--textfile", page.to_str().unwrap()];
+    let (exit, out, _) = beside_a_daemon(&folder, wardline(&to_page));
+    assert_eq!((exit, out.as_str()), (code(Exit::Ok), ""));
+    assert!(fs::read_to_string(&page).unwrap().contains("wardline_device_admitted_observations_total{"));
+    // The exporter is another user, whatever mask this one has.
+    assert_eq!(fs::metadata(&page).unwrap().permissions().mode() & 0o777, 0o644);
+
+    let (exit, _, err) = output(&mut wardline(&to_page));
+    assert_eq!(exit, code(Exit::NotRunning));
+    assert!(err.contains("is it running?"), "{err}");
+    let away = fs::read_to_string(&page).unwrap();
+    assert!(away.ends_with("\nwardline_daemon_up 0\n") && away.lines().count() == 3, "{away}");
 }
 
 #[test]

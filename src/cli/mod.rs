@@ -14,6 +14,7 @@ mod drivers;
 mod enrol;
 pub mod exit;
 mod keys;
+mod metrics;
 pub(crate) mod out;
 mod pair;
 mod progress;
@@ -69,6 +70,8 @@ enum Command {
     Check(check::Check),
     /// Ask the running daemon how it is doing.
     Status(status::Status),
+    /// Show the daemon's figures for monitoring, as OpenMetrics or for the node exporter.
+    Metrics(metrics::Metrics),
     /// List the allowed devices, and what the running daemon has seen of them and of others.
     Devices(devices::Devices),
     /// Pair a BLE device of the allowlist, and prove that the bond holds.
@@ -183,6 +186,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Run(folder)) => run::run(&folder),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Status(status)) => status.run(),
+        Some(Command::Metrics(metrics)) => metrics.run(),
         Some(Command::Devices(devices)) => devices.run(),
         Some(Command::Pair(pair)) => pair.run(),
         Some(Command::Unpair(unpair)) => unpair.run(),

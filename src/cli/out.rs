@@ -48,6 +48,15 @@ impl<W: Write> Out<W> {
         self.forgive(written)
     }
 
+    /// Text with its own line ends.
+    pub(crate) fn text(&mut self, text: &str) -> io::Result<()> {
+        if self.gone {
+            return Ok(());
+        }
+        let written = self.writer.write_all(text.as_bytes());
+        self.forgive(written)
+    }
+
     /// A line of JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(value).map_err(io::Error::other)?;
