@@ -8,6 +8,7 @@
 mod audit;
 mod check;
 mod confirm;
+mod dashboard;
 mod decode;
 mod devices;
 mod drivers;
@@ -33,6 +34,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Catalogue, Environment, Loaded, Membership, Problems, Pushed, load_with, membership};
 use crate::host::process;
 use exit::{Exit, Failure};
+#[cfg(feature = "dashboard")]
+pub(crate) use status::Asked;
 
 /// Where the configuration is when nobody says.
 const CONFIG_FOLDER: &str = "/etc/wardline";
@@ -70,6 +73,8 @@ enum Command {
     Check(check::Check),
     /// Ask the running daemon how it is doing.
     Status(status::Status),
+    /// Show in a browser how this gateway is doing: on the loopback only, to look at and nothing else.
+    Dashboard(dashboard::Dashboard),
     /// Show the daemon's figures for monitoring, as OpenMetrics or for the node exporter.
     Metrics(metrics::Metrics),
     /// List the allowed devices, and what the running daemon has seen of them and of others.
@@ -186,6 +191,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Run(folder)) => run::run(&folder),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Status(status)) => status.run(),
+        Some(Command::Dashboard(dashboard)) => dashboard.run(),
         Some(Command::Metrics(metrics)) => metrics.run(),
         Some(Command::Devices(devices)) => devices.run(),
         Some(Command::Pair(pair)) => pair.run(),

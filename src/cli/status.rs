@@ -34,7 +34,7 @@ pub(super) struct Status {
 
 /// Which daemon is asked.
 #[derive(Clone, Debug, Args)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// The daemon's socket.
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     socket: PathBuf,
@@ -45,7 +45,7 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Its socket.
-    pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
+    fn socket(&self) -> Result<PathBuf, Failure> {
         match &self.config {
             Some(config) => Ok(Folder { config: config.clone() }.load_or_fail()?.config.socket),
             None => Ok(self.socket.clone()),
@@ -53,7 +53,7 @@ impl Asked {
     }
 
     /// Asks it once.
-    pub(super) fn ask(&self) -> Result<Snapshot, Failure> {
+    pub(crate) fn ask(&self) -> Result<Snapshot, Failure> {
         ask(&self.socket()?).map_err(failure)
     }
 }
