@@ -16,10 +16,13 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::CertificateServer;
-use wardline::fleet::documents::{Document as _, Role, Root, Stamp};
+use wardline::fleet::documents::{Digest, Document as _, Head, Role, Rollout, Root, Stamp, Timestamp};
 use wardline::fleet::dsse::Envelope;
+use wardline::fleet::folder::Folder;
 use wardline::fleet::key::PrivateKey;
-use wardline::time::Wall;
+use wardline::fleet::trust::Recipient;
+use wardline::host::clock::SystemClock;
+use wardline::time::{Clock as _, ClockSync, Now, Wall};
 
 struct Bench {
     server: CertificateServer,
@@ -42,10 +45,14 @@ impl Bench {
 
     /// Calls it with a token on standard input.
     fn enrol(&self, label: &str, token: &str, more: &[&str]) -> (i32, String, String) {
+        self.call(token, &[&["--server", &self.server.address(label)], more].concat())
+    }
+
+    fn call(&self, token: &str, arguments: &[&str]) -> (i32, String, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_wardline"))
-            .args(["enrol", "--server", &self.server.address(label), "--config"])
+            .args(["enrol", "--config"])
             .arg(self.place.path())
-            .args(more)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -116,7 +123,7 @@ fn a_certificate_that_has_run_out_by_any_clock_is_no_reason_to_refuse() {
     let (exit, out, err) = bench.enrol("ok", "sesame", &["--json"]);
     let report: Value = serde_json::from_str(&out).unwrap_or_default();
     // Where nobody vouches for the clock, the one that is there goes only once the broker took the other.
-    let is_vouched = wardline::host::clock::SystemClock::default().now().sync == ClockSync::Synced;
+    let is_vouched = SystemClock::default().now().sync == ClockSync::Synced;
     let outcome = if is_vouched { "issued" } else { "on-trial" };
     assert_eq!((exit, &report["outcome"]), (0, &outcome.into()), "{err}");
     assert_eq!(bench.current() == expired, !is_vouched);
@@ -235,4 +242,80 @@ fn the_fleets_root_is_taken_once_and_a_step_that_failed_is_repeated() {
     let (exit, out, err) = bench.enrol("ok", "again", &["--root", path, "--again"]);
     assert!(exit == 0 && err.contains("was not taken") && out.contains("version 1"), "{exit} {out} {err}");
     assert!(!bench.place.path().join("fleet/root-9.json").exists());
+}
+
+/// The first timestamp of a group, signed by the key of [`root`], as if it were so many hours ago.
+fn timestamp(group: &str, hours: i64) -> Vec<u8> {
+    let now = SystemClock::default().now().wall.as_millis();
+    let at = |hours: i64| Stamp(Wall::from_millis((now / 1_000) * 1_000 + hours * 3_600_000));
+    let timestamp = Timestamp {
+        schema: 1,
+        organisation: "st-anna".to_owned(),
+        group: group.to_owned(),
+        version: 5,
+        issued_at: at(-hours),
+        expires: at(48 - hours),
+        head: Head { version: 1, sha256: Digest::of(b"a bundle"), root: 1 },
+        rollout: Rollout { id: "r-1".to_owned(), canaries: Vec::new(), waves: Vec::new(), paused: false },
+    };
+    let key = PrivateKey::from_seed(&zeroize::Zeroizing::new([3; 32]));
+    let mut envelope = Envelope::new(Timestamp::PAYLOAD_TYPE, serde_json::to_vec(&timestamp).unwrap());
+    envelope.sign(&key);
+    envelope.to_bytes()
+}
+
+#[test]
+fn a_fleet_is_joined_without_a_certificate_server() {
+    let bench = Bench::new();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = bench.place.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let fleet = bench.place.path().join("fleet");
+    let known = |bytes: &[u8]| {
+        let recipient = Recipient { organisation: "st-anna".to_owned(), gateway: "gw-1".to_owned() };
+        let (_, mut trust) = Folder::open(&fleet, recipient).unwrap();
+        let now = Now { sync: ClockSync::Unsynced, ..SystemClock::default().now() };
+        trust.timestamp_offered(bytes, &now).map(drop).map_err(|refusal| refusal.to_string())
+    };
+    let root = file("root.json", &root(1));
+    let stamp = timestamp("icu-3", 1);
+    let ts = file("ts.json", &stamp);
+
+    // Nothing says what is wanted; and what is only for the server is not taken silently.
+    assert_eq!(bench.call("", &[]).0, 2);
+    assert_eq!(bench.call("", &["--root", &root, "--again"]).0, 2);
+    assert_eq!(bench.call("", &["--timestamp", &ts]).0, 2);
+
+    let (exit, out, err) = bench.call("", &["--root", &root, "--json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((exit, &report["outcome"], &report["fleet_root"]), (0, &"member".into(), &1.into()), "{err}");
+    assert!(bench.current().is_empty() && bench.server.saw("cacerts").is_empty());
+    assert!(known(&stamp).unwrap_err().contains("the clock follows no reference"));
+    // It is told that it was too late for it, and how to get there.
+    let (exit, _, err) = bench.call("", &["--root", &root, "--timestamp", &ts]);
+    assert!(exit == 0 && err.contains("ts.json was not taken") && err.contains("enrol it again"), "{err}");
+    std::fs::remove_dir_all(&fleet).unwrap();
+
+    // Of another ward, too old, from tomorrow, changed: nothing is left of it.
+    let mut changed = stamp.clone();
+    let last = changed.len() - 20;
+    changed[last] ^= 1;
+    for (bytes, words) in [
+        (timestamp("icu-4", 1), "icu-4"),
+        (timestamp("icu-3", 50), "expired"),
+        (timestamp("icu-3", -24), "was issued at"),
+        (changed, "ts.json"),
+    ] {
+        let ts = file("ts.json", &bytes);
+        let (exit, _, err) = bench.call("", &["--root", &root, "--timestamp", &ts]);
+        assert!(exit == 6 && err.contains(words) && !fleet.exists(), "{words}: {exit} {err}");
+    }
+    let ts = file("ts.json", &stamp);
+    let (exit, out, err) = bench.call("", &["--root", &root, "--timestamp", &ts]);
+    assert!(exit == 0 && out.contains("version 1, is trusted"), "{exit} {out} {err}");
+    known(&stamp).unwrap();
+    let older = known(&timestamp("icu-3", 3)).unwrap_err();
+    assert!(older.contains("timestamp"), "{older}");
 }

@@ -2,11 +2,13 @@
 //!
 //! `--json`: one object `{"outcome", "identity", "valid_until", "again_after_s", "fleet_root"}`. `outcome` is
 //! `issued` (the certificate is in use at the next connection), `on-trial` (the daemon shows it to the broker
-//! first) or `waiting` (the server decides later); what does not apply is `null`.
+//! first), `waiting` (the server decides later) or `member` (no certificate was asked for, only the fleet was
+//! joined); what does not apply is `null`.
 //!
 //! Every step can be repeated. What never happens: a certificate or a fleet's folder that is in use is
 //! overwritten; a token is taken from the command line.
 
+mod member;
 mod token;
 
 use std::os::unix::fs::MetadataExt as _;
@@ -21,9 +23,6 @@ use super::Folder as ConfigFolder;
 use super::exit::{Exit, Failure};
 use super::out;
 use crate::config::Config;
-use crate::fleet::documents::{Document as _, Root};
-use crate::fleet::folder::{Folder as FleetFolder, FolderError};
-use crate::fleet::trust::{Recipient, Trust};
 use crate::host::atomic_file;
 use crate::host::clock::SystemClock;
 use crate::host::lock::Lock;
@@ -41,11 +40,13 @@ const MAX_AUTHORITIES: usize = 1024 * 1024;
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Get this gateway its certificate from the hospital's certificate server (EST, RFC 7030).
+/// Get this gateway its certificate from the hospital's certificate server (EST, RFC 7030), and make it a member of
+/// its fleet.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     sudo -u wardline wardline enrol --server https://pki.st-anna.example\n  \
     sudo -u wardline wardline enrol --server https://pki.st-anna.example/.well-known/est/wards --root root.json\n  \
+    sudo -u wardline wardline enrol --root root.json    where certificates come from elsewhere\n  \
     sudo -u wardline wardline enrol --server https://pki.st-anna.example --token-file /run/token --json\n\n\
     The token is asked for, read as one line of standard input, or out of a file: it is never an argument.\n\
     The certificate and its key go into one file, which uplink.certificate and uplink.key both have to name, such as \
@@ -57,19 +58,23 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
     with 1 when it cannot be reached or takes its time.")]
 pub(super) struct Enrol {
     /// The certificate server: `https://HOST[:PORT][/PATH]`; without a path `/.well-known/est`.
-    #[arg(long, value_name = "URL")]
-    server: Address,
+    #[arg(long, value_name = "URL", required_unless_present = "root")]
+    server: Option<Address>,
     /// PEM file with the authorities that its certificate may come from; otherwise uplink.authorities.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "server")]
     authorities: Option<PathBuf>,
     /// A file with the one-time token that only its owner can read; otherwise it is asked for.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "server")]
     token_file: Option<PathBuf>,
     /// The fleet's root.json: whose orders this gateway takes from then on. It goes to fleet.folder.
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
+    /// The ward's newest ts.json, brought by hand with the root: by the person at the gateway this gateway's clock is
+    /// right now. Only where it follows no time server; without one it takes no first word of its fleet.
+    #[arg(long, value_name = "FILE", requires = "root")]
+    timestamp: Option<PathBuf>,
     /// Ask for another certificate although the present one is valid. The daemon shows it to the broker first.
-    #[arg(long)]
+    #[arg(long, requires = "server")]
     again: bool,
     #[command(flatten)]
     folder: ConfigFolder,
@@ -92,13 +97,14 @@ impl Enrol {
         let config = self.folder.load_or_fail()?.config;
         let name =
             Name { organisation: config.uplink.organisation.clone(), gateway: config.uplink.gateway.clone() };
+        let now = SystemClock::default().now();
+        let Some(address) = &self.server else { return self.join(&config, &name, now) };
         let folder = identity_folder(&config)?;
         own(folder.path())?;
-        let now = SystemClock::default().now();
-        let fleet_root = self.root.as_ref().map(|root| enrol_in_fleet(&config, root)).transpose()?;
+        let fleet_root = self.member(&config, now)?;
         // Said before the token is asked for, and looked at again once nobody else is at the folder.
         self.has_present(&folder, now)?;
-        let server = Server { address: self.server.clone(), authorities: self.read_authorities(&config)? };
+        let server = Server { address: address.clone(), authorities: self.read_authorities(&config)? };
         let token = token::read(self.token_file.as_deref())?;
         folder.make()?;
         let _lock = lock(&folder)?;
@@ -134,6 +140,20 @@ impl Enrol {
             }
         }
         self.print(&report, folder.path())
+    }
+
+    /// Becomes a member of the fleet and no more: certificates come from elsewhere.
+    fn join(&self, config: &Config, name: &Name, now: Now) -> Result<(), Failure> {
+        let fleet_root = self.member(config, now)?;
+        let (outcome, identity) = ("member", name.uri());
+        let report = Report { outcome, identity, valid_until: None, again_after_s: None, fleet_root };
+        self.print(&report, &config.uplink.certificate)
+    }
+
+    /// Makes the gateway a member, if a root is given; the version of the root that it trusts.
+    fn member(&self, config: &Config, now: Now) -> Result<Option<u64>, Failure> {
+        let enrol = |root: &PathBuf| member::enrol(config, root, self.timestamp.as_deref(), now);
+        self.root.as_ref().map(enrol).transpose()
     }
 
     /// Whether there is a certificate that must not be replaced before the broker took another.
@@ -268,37 +288,6 @@ fn own(folder: &Path) -> Result<(), Failure> {
             Err(Failure::new(Exit::Refused, error))
         }
         Some(_) | None => Ok(()),
-    }
-}
-
-/// Makes the gateway a member of its fleet; the version of the root that it trusts.
-fn enrol_in_fleet(config: &Config, root: &Path) -> Result<u64, Failure> {
-    let path = config.fleet.as_ref().ok_or_else(|| {
-        let error = anyhow!("fleet.folder is not set: it says where what the fleet signs is kept");
-        Failure::new(Exit::Config, error)
-    })?;
-    let refused = |error: FolderError| Failure::new(Exit::Refused, error);
-    let uplink = &config.uplink;
-    let recipient =
-        || Recipient { organisation: uplink.organisation.clone(), gateway: uplink.gateway.clone() };
-    let bytes = atomic_file::read(root, Root::CAP)?;
-    match FleetFolder::enrol(path, recipient(), uplink.group.clone(), &bytes) {
-        Ok((_, trust)) => Ok(trust.root().version),
-        Err(FolderError::Enrolled(_)) => {
-            let (_, trust) = FleetFolder::open(path, recipient()).map_err(refused)?;
-            let version = trust.root().version;
-            let same = Trust::enrol(recipient(), uplink.group.clone(), &bytes)
-                .is_ok_and(|other| other.root() == trust.root());
-            if !same {
-                out::remark(format_args!(
-                    "{} was not taken: {} trusts root version {version} already",
-                    root.display(),
-                    path.display()
-                ));
-            }
-            Ok(version)
-        }
-        Err(error) => Err(refused(error)),
     }
 }
 

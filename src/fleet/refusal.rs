@@ -160,7 +160,8 @@ pub enum Why {
     },
     /// The first document of all must be seen to be fresh.
     #[error(
-        "is the first that this gateway sees, and the clock follows no reference: it is taken once the time is known"
+        "is the first that this gateway sees, and the clock follows no reference: it is taken once the time is known, or \
+         when it is brought by `wardline enrol --timestamp`"
     )]
     ClockUnknown,
 }

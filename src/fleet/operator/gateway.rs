@@ -72,7 +72,10 @@ impl Add {
             "Gateway {id} of group {group}, organisation {organisation}.\n\n\
              1. Bring this folder to the gateway by hand: root.json says whose orders it takes from then on.\n\
              2. Put the lines of gateway.toml into the gateway's own gateway.toml.\n\
-             3. Compare the SHA-256 of root.json with whoever keeps the keys:\n   {}\n",
+             3. Compare the SHA-256 of root.json with whoever keeps the keys:\n   {}\n\
+             4. On the gateway, as the daemon's user: wardline enrol --root root.json\n   \
+                with --server URL where its certificate comes from there, and with --timestamp FILE, the newest\n   \
+                published/g/{group}/ts.json, where its clock follows no time server.\n",
             crate::fleet::documents::Digest::of(source.as_deref().unwrap_or_default())
         );
         let files = [
