@@ -237,7 +237,7 @@ fn run_with_a_store_that_cannot_be_used_ends_with_5() {
     for name in ["kek", "ward"] {
         let key = folder.path().join(name);
         fs::write(&key, name.repeat(32).as_bytes().get(..32).unwrap()).unwrap();
-        fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
     }
     fs::write(folder.path().join("store"), "not a folder").unwrap();
     let mut command = wardline(&["run", "--config", folder.path().to_str().unwrap()]);

@@ -10,7 +10,7 @@ use super::status::Asked;
 use crate::host::atomic_file;
 use crate::host::status::metrics::{Format, render};
 
-/// Show the daemon's figures for monitoring, as OpenMetrics or for the node exporter.
+/// Show the daemon's figures for monitoring: a page for Prometheus, or for the node exporter.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     wardline metrics\n  \
@@ -33,16 +33,13 @@ impl Metrics {
             Err(failure) if failure.exit == Exit::NotRunning => (None, Some(failure)),
             Err(failure) => return Err(failure),
         };
-        match &self.textfile {
-            Some(path) => {
-                let page = render(snapshot.as_ref(), Format::Textfile);
-                atomic_file::write_for_all(path, page.as_bytes())?;
-            }
-            None => {
-                let mut out = out::stdout();
-                out.text(&render(snapshot.as_ref(), Format::OpenMetrics))?;
-                out.finish()?;
-            }
+        if let Some(path) = &self.textfile {
+            let page = render(snapshot.as_ref(), Format::Textfile);
+            atomic_file::write_for_all(path, page.as_bytes())?;
+        } else {
+            let mut out = out::stdout();
+            out.text(&render(snapshot.as_ref(), Format::OpenMetrics))?;
+            out.finish()?;
         }
         away.map_or(Ok(()), Err)
     }

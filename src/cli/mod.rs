@@ -75,7 +75,7 @@ enum Command {
     Status(status::Status),
     /// Show in a browser how this gateway is doing: on the loopback only, to look at and nothing else.
     Dashboard(dashboard::Dashboard),
-    /// Show the daemon's figures for monitoring, as OpenMetrics or for the node exporter.
+    /// Show the daemon's figures for monitoring: a page for Prometheus, or for the node exporter.
     Metrics(metrics::Metrics),
     /// List the allowed devices, and what the running daemon has seen of them and of others.
     Devices(devices::Devices),

@@ -1,4 +1,4 @@
-//! The gateway's figures as a page that monitoring reads: OpenMetrics 1.0 over the status socket, and the text format
+//! The gateway's figures as a page that monitoring reads: `OpenMetrics` 1.0 over the status socket, and the text format
 //! of Prometheus (0.0.4) for the textfile collector of the node exporter, which knows no other.
 //!
 //! In: a [`Snapshot`], or that no daemon answers. Out: text. Pure. Names, labels and units are stable: families are
@@ -10,13 +10,13 @@ use std::fmt::Write as _;
 
 use super::{Device, Lane, Radio, Snapshot};
 
-/// The media type of the page over the socket (OpenMetrics 1.0, section "Content Type").
+/// The media type of the page over the socket (`OpenMetrics` 1.0, section "Content Type").
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Which of the two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// OpenMetrics 1.0.
+    /// `OpenMetrics` 1.0.
     OpenMetrics,
     /// Prometheus text 0.0.4.
     Textfile,
