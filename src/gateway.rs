@@ -1,4 +1,5 @@
-//! The composition root: the only file that names every stage and creates every channel.
+//! The composition root: the only place that names every stage and creates every channel (with [`line`], which holds
+//! what is between intake and broker).
 //!
 //! What runs can be given another configuration (see [`changer`]): by a [`Changer`], or by SIGHUP, upon which
 //! the files are read again.
@@ -15,11 +16,12 @@
 mod certificate;
 pub mod change;
 pub mod changer;
-pub mod desk;
 pub mod fleet;
+mod handover;
 pub mod heartbeat;
 pub mod intake;
 pub mod inventory;
+mod line;
 pub mod notebook;
 pub mod pump;
 mod reading;
@@ -35,46 +37,32 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Random;
-use crate::config::{Config, Device, Keys, Problems};
+use crate::config::{Config, Keys, Problems};
 use crate::device::Report;
 use crate::envelope::block::BlockHeader;
 use crate::envelope::keys::{Kek, KeyError, KeyRing, KeySource as _, WardKey};
-use crate::host::audit::AuditLog;
 use crate::host::clock::{SystemClock, boot_id};
-use crate::host::heartbeat::Heartbeat;
 use crate::host::notify;
 use crate::host::random::SystemRandomness;
 use crate::host::status::{StatusError, StatusSocket};
 use crate::host::supervisor::Supervisor;
-use crate::identity::keeper;
 use crate::link::ble::pairing::Proofs;
-use crate::policy::event::Event;
-use crate::policy::{DeviceRule, Gatekeeper, Misplaced};
+use crate::policy::{DeviceRule, Misplaced};
 use crate::store::{self, StoreError, StoreId};
-use crate::time::{Clock, Now};
-use crate::uplink::post::Post;
+use crate::time::{BootId, Clock, Now};
+use crate::uplink::Stop;
 use crate::uplink::topic::TopicError;
-use crate::uplink::{self, Stop};
 
 use change::groups;
 pub use changer::{Changer, Refused};
-use desk::Desk;
 pub use fleet::Fleet;
 use fleet::{Daemon, Enlisted};
-use heartbeat::Beats;
-use intake::Intake;
+use line::{Gate, Line, Parts};
 use notebook::Shelf;
-use pump::{Ordered, Pump, Shown};
 use report::{KeysInUse, Origin, Sources};
-use roster::{NoPlace, Roster, Seat, Seating};
+use roster::{NoPlace, Roster, Seating};
 use running::{Present, Running, Signals};
-use sessions::{Links, RealLinks, Sessions, Shared};
-
-/// How many reports may wait for the intake: some seconds of a busy ward, a few hundred KiB.
-const REPORTS_WAITING: usize = 4_096;
-
-/// How many events of the gateway itself may wait for the intake.
-const EVENTS_WAITING: usize = 32;
+use sessions::{Links, Losses, RealLinks, Sessions, Shared};
 
 /// The name of the one writer: when it has ended, everything is on disk.
 const INTAKE: &str = "intake";
@@ -134,13 +122,18 @@ pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 
 /// Runs the daemon until it is told to stop (SIGTERM, SIGINT). With SIGHUP it takes what `reread` gives, and as a
 /// member of a fleet what that pushes.
-pub fn run(config: Config, reread: Reread, fleet: Option<Fleet>) -> Result<(), GatewayError> {
-    block_on(daemon(config, reread, Arc::new(RealLinks), fleet))
+pub fn run(
+    config: Config,
+    reread: Reread,
+    fleet: Option<Fleet>,
+    clock: Arc<dyn Clock>,
+) -> Result<(), GatewayError> {
+    block_on(daemon(config, reread, Arc::new(RealLinks), fleet, clock))
 }
 
 /// Runs the daemon with links of the caller's making.
 pub fn run_with(config: Config, reread: Reread, links: Arc<dyn Links>) -> Result<(), GatewayError> {
-    block_on(daemon(config, reread, links, None))
+    block_on(daemon(config, reread, links, None, Arc::new(SystemClock::default())))
 }
 
 fn block_on(daemon: impl Future<Output = Result<(), GatewayError>>) -> Result<(), GatewayError> {
@@ -161,9 +154,10 @@ async fn daemon(
     reread: Reread,
     links: Arc<dyn Links>,
     fleet: Option<Fleet>,
+    clock: Arc<dyn Clock>,
 ) -> Result<(), GatewayError> {
     let mut signals = Signals::new()?;
-    let mut running = start(config, reread, links, fleet).await?;
+    let mut running = start(config, reread, links, fleet, clock).await?;
     notify::ready("running");
     tracing::info!("running");
     let ended = running.until_told(&mut signals).await;
@@ -179,17 +173,100 @@ async fn daemon(
 }
 
 /// Opens everything, then starts it, left to right.
-#[expect(
-    clippy::too_many_lines,
-    reason = "every stage and every channel once, to be read from left to right"
-)]
 async fn start(
     config: Config,
     reread: Reread,
     links: Arc<dyn Links>,
     fleet: Option<Fleet>,
+    clock: Arc<dyn Clock>,
 ) -> Result<Running, GatewayError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let Opened { started, boot, ward, keys, store, socket } = open(&config, &clock).await?;
+    let mut roster = Roster::default();
+    let Seating { rules, seats, .. } = roster.seat(&groups(&config), &ward)?;
+    let (rules, told): (Vec<DeviceRule>, Vec<_>) = rules.into_iter().unzip();
+    let desk = fleet::desk(config.fleet.clone(), fleet.as_ref());
+    let known = stock::prepare(&config, &rules, &desk, started);
+    let cards = rules.iter().map(|rule| rule.card.clone()).collect();
+    let header = BlockHeader { boot, run: SystemRandomness::new().next_u64(), devices: cards };
+    let origin = origin(&config, (&header, started), (store.1.store_id(), keys));
+
+    let mut supervisor = Supervisor::new();
+    let stop_uplink = watch::Sender::new(Stop::Run);
+    let (enlisted, post, fleet) = fleet::enlist(fleet);
+    let parts = Parts::new(&mut supervisor, &clock, &stop_uplink);
+    let gate = Gate { rules, told, holds: known.holds(), started };
+    let Line { uplink, uplink_shown, stats, certificate, reports, to_intake, events, holds, shown, hearts } =
+        parts.line(&config, store, (&header, gate), (&origin, post))?;
+
+    let around = (Arc::clone(&clock), reports.clone(), stop_uplink.subscribe());
+    let shared = shared(&config, origin.store, around);
+    let losses = shared.losses.clone();
+    let mut sessions = Sessions::new(shared, links);
+    sessions.change(&mut supervisor, &[], seats);
+
+    let (in_force, holds_now) = watch::channel(Arc::new(config.clone()));
+    let means = stock::Means {
+        clock: Arc::clone(&clock),
+        shown: shown.clone(),
+        desk: desk.clone(),
+        notices: enlisted.as_ref().map(Enlisted::notices),
+        fleet: fleet.clone(),
+        in_force: holds_now.clone(),
+        events: events.clone(),
+        holds,
+        stop: stop_uplink.subscribe(),
+    };
+    let findings = stock::start(&mut supervisor, known, keys.protection, means);
+    let centrals = sessions.radios();
+    let (clock_seen, shown_seen) = (Arc::clone(&clock), shown.clone());
+    let sources = Arc::new(Sources {
+        origin,
+        clock: clock_seen,
+        shown: shown_seen,
+        stats,
+        uplink: uplink_shown,
+        certificate,
+        centrals,
+        losses,
+        findings,
+        fleet,
+    });
+    start_status(&mut supervisor, (socket, Arc::clone(&sources)), stop_uplink.subscribe());
+    let (changer, requests) = Changer::new();
+    let seen = Daemon { changer, sources, hearts: hearts.clone(), in_force: holds_now, desk, events };
+    start_fleet(&mut supervisor, enlisted, seen, stop_uplink.subscribe());
+    let mark = changer::mark(&ward);
+    let present = Present { config, roster, sessions, mark, uplink, intake: to_intake, in_force, shown };
+    Ok(Running { supervisor, stop_uplink, hearts, clock, reports: Some(reports), present, requests, reread })
+}
+
+/// What all sessions have in common.
+fn shared(
+    config: &Config,
+    store: StoreId,
+    (clock, reports, drained): (Arc<dyn Clock>, mpsc::Sender<Report>, watch::Receiver<Stop>),
+) -> Shared {
+    Shared {
+        clock,
+        reports,
+        notebooks: Shelf::new(store::records_beside(&config.store.folder), store),
+        proofs: Proofs::beside(&config.store.folder),
+        drained,
+        losses: Losses::default(),
+    }
+}
+
+/// What is read and opened before anything runs.
+struct Opened {
+    started: Now,
+    boot: BootId,
+    ward: WardKey,
+    keys: KeysInUse,
+    store: (store::Writer, store::Reader),
+    socket: StatusSocket,
+}
+
+async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Opened, GatewayError> {
     let (started, boot) = (clock.now(), boot_id());
     let (ring, ward, keys) = load_keys(&config.keys)?;
     let (writer, reader, recovery) =
@@ -197,91 +274,7 @@ async fn start(
     tell(&recovery);
     certificate::recover(&config.uplink);
     let socket = StatusSocket::bind(&config.socket, config.socket_group.as_deref()).await?;
-
-    let mut roster = Roster::default();
-    let Seating { rules, seats, .. } = roster.seat(&groups(&config), &ward)?;
-    let (rules, told): (Vec<DeviceRule>, Vec<_>) = rules.into_iter().unzip();
-    let cards = rules.iter().map(|rule| rule.card.clone()).collect();
-    let header = BlockHeader { boot, run: SystemRandomness::new().next_u64(), devices: cards };
-    let mut supervisor = Supervisor::new();
-    let (stats, stop_uplink) = (writer.stats(), watch::Sender::new(Stop::Run));
-    let origin = origin(&config, (&header, started), (reader.store_id(), keys));
-    let mut parts = Parts { supervisor: &mut supervisor, clock: &clock, hearts: Vec::new() };
-    let (standing, certificate) = watch::channel(keeper::Status::default());
-    let beats = Beats::new(Arc::clone(&origin), stats.clone(), certificate.clone());
-    let (uplink_status, uplink_shown) = watch::channel(uplink::Status::default());
-    let (enlisted, post, fleet) = fleet::enlist(fleet);
-    let uplink = parts.uplink(&config, reader, (uplink_status, beats, stop_uplink.subscribe(), post))?;
-
-    let (reports, waiting) = mpsc::channel(REPORTS_WAITING);
-    let ((to_intake, changes), (events, told_events)) = (mpsc::channel(1), mpsc::channel(EVENTS_WAITING));
-    let intake = Intake::new(Gatekeeper::new(rules), writer, &header, config.store.linger, told)
-        .with_audit(AuditLog::beside(&config.store.folder));
-    let shown = parts.intake(intake, waiting, (changes, told_events))?;
-    let ends = stop_uplink.subscribe();
-    parts.certificate(&config.uplink, (&uplink, &uplink_shown), (standing, events), ends);
-    let hearts = parts.hearts;
-
-    let shared = Shared {
-        clock: Arc::clone(&clock),
-        reports: reports.clone(),
-        notebooks: Shelf::new(store::records_beside(&config.store.folder), origin.store),
-        proofs: Proofs::beside(&config.store.folder),
-        drained: stop_uplink.subscribe(),
-    };
-    let sessions = first_sessions(&mut supervisor, (shared, links), &config.devices, seats);
-
-    let means = stock::Means {
-        clock: Arc::clone(&clock),
-        shown: shown.clone(),
-        desk: config.fleet.clone().map(Desk::in_folder).unwrap_or_default(),
-        notices: enlisted.as_ref().map(Enlisted::notices),
-        stop: stop_uplink.subscribe(),
-    };
-    let findings = stock::start(&mut supervisor, &config, keys.protection, means);
-    let (in_force, holds) = watch::channel(Arc::new(config.clone()));
-    let present = Present {
-        config,
-        roster,
-        sessions,
-        mark: changer::mark(&ward),
-        uplink,
-        intake: to_intake,
-        in_force,
-        shown: shown.clone(),
-    };
-    let centrals = present.sessions.radios();
-    let sources = Sources {
-        origin,
-        clock: Arc::clone(&clock),
-        shown,
-        stats,
-        uplink: uplink_shown,
-        certificate,
-        centrals,
-        findings,
-        fleet,
-    };
-    let (asks, requests) = Changer::new();
-    let seen = Daemon { changer: asks, sources: Arc::new(sources), hearts: hearts.clone(), in_force: holds };
-    start_status(&mut supervisor, (socket, Arc::clone(&seen.sources)), stop_uplink.subscribe());
-    start_fleet(&mut supervisor, enlisted, seen, stop_uplink.subscribe());
-    Ok(Running { supervisor, stop_uplink, hearts, clock, reports: Some(reports), present, requests, reread })
-}
-
-/// The sessions of the devices that are listed at the start.
-fn first_sessions(
-    supervisor: &mut Supervisor,
-    (shared, links): (Shared, Arc<dyn Links>),
-    devices: &[Device],
-    seats: Vec<Seat>,
-) -> Sessions {
-    let mut sessions = Sessions::new(shared, links);
-    sessions.list(supervisor, devices);
-    for seat in seats {
-        sessions.start(supervisor, seat);
-    }
-    sessions
+    Ok(Opened { started, boot, ward, keys, store: (writer, reader), socket })
 }
 
 /// What stays the same for this run.
@@ -327,99 +320,6 @@ fn tell(recovery: &store::Recovery) {
     }
     for gap in gaps {
         tracing::error!(lane = %gap.lane, count = gap.count, reason = gap.reason, "readings were lost: a gap record tells the consumer");
-    }
-}
-
-/// What the stages that are started here have in common.
-struct Parts<'a> {
-    supervisor: &'a mut Supervisor,
-    clock: &'a Arc<dyn Clock>,
-    hearts: Vec<Heartbeat>,
-}
-
-impl Parts<'_> {
-    fn heart(&mut self, name: &'static str) -> Heartbeat {
-        let heart = Heartbeat::new(name, self.clock.now().mono);
-        self.hearts.push(heart.clone());
-        heart
-    }
-
-    fn uplink(
-        &mut self,
-        config: &Config,
-        reader: store::Reader,
-        (status, beats, stop, post): (
-            watch::Sender<uplink::Status>,
-            Beats,
-            watch::Receiver<Stop>,
-            Option<Post>,
-        ),
-    ) -> Result<uplink::Handle, GatewayError> {
-        let around = uplink::Surroundings {
-            clock: Arc::clone(self.clock),
-            random: Box::new(SystemRandomness::new()),
-            status,
-            alive: {
-                let heart = self.heart(FEEDER);
-                Box::new(move |now| heart.beat(now))
-            },
-            vitals: Some(Box::new(move |now| beats.beat(now))),
-            post,
-            stop,
-        };
-        let uplink = uplink::assemble(config.uplink.clone(), reader, around)?;
-        self.supervisor
-            .thread(FEEDER, move || {
-                uplink.feeder.run();
-                Ok(())
-            })
-            .map_err(|source| GatewayError::System { what: "a thread", source })?;
-        self.supervisor.task("connections", async move {
-            uplink.connections.run().await;
-            Ok(())
-        });
-        self.supervisor.task("uplink", async move {
-            uplink.driver.run().await;
-            Ok(())
-        });
-        Ok(uplink.handle)
-    }
-
-    fn certificate(
-        &mut self,
-        config: &uplink::Config,
-        (uplink, shown): (&uplink::Handle, &watch::Receiver<uplink::Status>),
-        (standing, events): (watch::Sender<keeper::Status>, mpsc::Sender<Event>),
-        stop: watch::Receiver<Stop>,
-    ) {
-        let (clock, uplink, shown) = (Arc::clone(self.clock), uplink.clone(), shown.clone());
-        let around = certificate::Around { clock, uplink, shown, standing, events, stop };
-        certificate::start(self.supervisor, config, around);
-    }
-
-    fn intake(
-        &mut self,
-        intake: Intake<store::Writer>,
-        reports: mpsc::Receiver<Report>,
-        (changes, events): (mpsc::Receiver<Ordered>, mpsc::Receiver<Event>),
-    ) -> Result<watch::Receiver<Shown>, GatewayError> {
-        let (sender, shown) = watch::channel(Shown::default());
-        let pump = Pump {
-            reports,
-            changes,
-            events,
-            clock: Arc::clone(self.clock),
-            runtime: tokio::runtime::Handle::current(),
-            heart: self.heart(INTAKE),
-            shown: sender,
-        };
-        self.supervisor
-            .thread(INTAKE, move || {
-                let writer = pump.run(intake)?;
-                writer.close().map_err(|error| error.to_string())
-            })
-            .map_err(|source| GatewayError::System { what: "a thread", source })?;
-        Ok(shown)
     }
 }
 

@@ -30,7 +30,7 @@ const OWNED: [(&str, &str); 17] = [
     ("dbus::", "src/link/ble"),
     ("tokio_serial", "src/link/serial.rs"),
     ("ring::aead", "src/envelope/seal.rs"),
-    ("cryptoki", "src/envelope/keys/pkcs11.rs"),
+    ("cryptoki", "src/envelope/keys/pkcs11"),
     ("zstd::", "src/envelope/pack.rs"),
     ("ed25519_dalek", "src/fleet/key.rs"),
     ("pkcs8::", "src/fleet/operator/keyfile.rs"),

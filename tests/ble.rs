@@ -91,9 +91,13 @@ struct Ward {
 }
 
 impl Ward {
-    #[expect(clippy::disallowed_methods, reason = "the test takes the supervisor's place")]
     fn new(bluez: Bluez) -> Self {
-        let (central, handle) = central("hci0", &[BELT, OXIMETER]);
+        Self::listing(bluez, &[BELT, OXIMETER])
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test takes the supervisor's place")]
+    fn listing(bluez: Bluez, listed: &[&str]) -> Self {
+        let (central, handle) = central("hci0", listed);
         tokio::spawn(central.run());
         Self { bluez, central: handle }
     }
@@ -745,6 +749,25 @@ on_a_private_bus! {
         open(&mut link).await.unwrap();
         link.perform(LinkCommand::Read(SERIAL)).await.unwrap();
         assert_eq!(next(&mut link).await, LinkEvent::ReadDone(SERIAL, Ok(Bytes::from_static(b"SN-1"))));
+        drop(before);
+    }
+
+    async fn a_connected_device_that_is_listed_while_the_scan_runs_is_taken_over_at_once(ward: Ward) {
+        let before = ward.subscribed_belt().await;
+        ward.bluez.set_advertising(BELT, false).unwrap();
+        // Its entry is taken away, and put back later: it is connected all the while and says nothing of itself.
+        let ward = Ward::listing(ward.bluez, &[OXIMETER]);
+        ward.bluez.add(Emulated::pulse_oximeter(OXIMETER, "SN-2"));
+        let mut oximeter = ward.oximeter();
+        open(&mut oximeter).await.unwrap();
+        ward.central.set_listed([address(OXIMETER), address(BELT)]);
+        let mut link = ward.belt();
+        open(&mut link).await.unwrap();
+        link.perform(LinkCommand::Read(SERIAL)).await.unwrap();
+        assert_eq!(next(&mut link).await, LinkEvent::ReadDone(SERIAL, Ok(Bytes::from_static(b"SN-1"))));
+        // The other saw nothing of it, and nobody else is taken over.
+        oximeter.perform(LinkCommand::Read(SERIAL)).await.unwrap();
+        assert_eq!(next(&mut oximeter).await, LinkEvent::ReadDone(SERIAL, Ok(Bytes::from_static(b"SN-2"))));
         drop(before);
     }
 

@@ -25,6 +25,7 @@ use wardline::device::nomenclature::{
 };
 use wardline::device::settings::{Setting, Settings, Values};
 use wardline::device::{DeviceIndex, Part};
+use wardline::envelope::keys::KeyPlace;
 use wardline::envelope::keys::KeySource as _;
 use wardline::link::ble::pairing::{BondClass, BondRule, Method};
 use wardline::link::{AllowSet, Characteristic, Line, Parity};
@@ -255,7 +256,7 @@ fn the_least_that_is_needed_is_enough_and_defaults_fill_the_rest() {
     assert_eq!(config.uplink.port, 8883);
     assert_eq!(config.uplink.authorities, folder.path().join("ca.pem"), "relative to the folder");
     assert_eq!(config.uplink.certificate, PathBuf::from("/etc/own.pem"));
-    assert_eq!(config.uplink.key, PathBuf::from("/run/credentials/wardline.service/tls-key"));
+    assert_eq!(config.uplink.key, KeyPlace::Credential("/run/credentials/wardline.service/tls-key".into()));
     assert_eq!(config.store.cap, 4 << 30);
     assert_eq!(config.store.linger, Duration::from_millis(250));
     assert_eq!((config.log, config.shutdown_grace), (LogLevel::Info, Duration::from_secs(20)));
@@ -308,7 +309,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         .unwrap();
     let uplink = loaded.config.uplink;
     assert_eq!((uplink.port, uplink.window, uplink.gateway.as_str()), (2000, 7, "0012"));
-    assert_eq!(uplink.key, PathBuf::from("/run/credentials/other/tls-key"));
+    assert_eq!(uplink.key, KeyPlace::Credential("/run/credentials/other/tls-key".into()));
     let source = |key: &str| {
         loaded
             .settings
@@ -1013,6 +1014,34 @@ fn what_is_not_set_for_a_driver_has_its_default() {
             panic!("serial")
         };
         assert_eq!((settings.number("poll"), settings.word("checksum")), (poll, checksum), "{given}");
+    }
+}
+
+#[test]
+fn the_end_of_support_of_a_device_is_a_day_and_nothing_else() {
+    let ends = |text: &str| {
+        let config = Folder::new(GATEWAY, &[("a.toml", text)]).load().unwrap().config;
+        config
+            .devices
+            .iter()
+            .map(|device| device.end_of_support.map(|day| day.to_string()))
+            .collect::<Vec<_>>()
+    };
+    let day = || Some("2027-01-31".to_owned());
+    assert_eq!(ends(PUMP_DEVICE), [None]);
+    assert_eq!(ends(&format!("{PUMP_DEVICE}end_of_support = \"2027-01-31\"")), [day()]);
+    let upper = "at = \"upper\"\nend_of_support = \"2027-01-31\"";
+    assert_eq!(
+        ends(&RACK_DEVICE.replace("at = \"upper\"", upper)).iter().filter(|one| **one == day()).count(),
+        1
+    );
+    for given in ["2027-02-30", "31.1.2027", "2027-01-31T00:00:00Z", ""] {
+        assert_refused(
+            PUMP_DEVICE,
+            "elements",
+            &format!("end_of_support = {given:?}\nelements"),
+            &format!("end_of_support: {given:?} is not a day: write \"2027-01-31\""),
+        );
     }
 }
 

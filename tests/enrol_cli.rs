@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::CertificateServer;
+use wardline::envelope::keys::KeyPlace;
 use wardline::fleet::documents::{Digest, Document as _, Head, Role, Rollout, Root, Stamp, Timestamp};
 use wardline::fleet::dsse::Envelope;
 use wardline::fleet::folder::Folder;
@@ -91,7 +92,7 @@ fn a_gateway_is_enrolled_and_nothing_is_overwritten() {
     );
     let first = bench.current();
     let path = bench.place.path().join("identity/current.pem");
-    wardline::uplink::tls::Identity::read(&path, &path).unwrap();
+    wardline::uplink::tls::Identity::read(&path, &KeyPlace::File(path.clone())).unwrap();
     assert!(String::from_utf8_lossy(&first).contains("PRIVATE KEY"));
 
     bench.server.token("gw-1", "again");
@@ -139,7 +140,7 @@ fn a_damaged_certificate_is_set_aside_and_another_is_there() {
     bench.server.token("gw-1", "again");
     let (exit, out, err) = bench.enrol("ok", "again", &[]);
     assert!(exit == 0 && out.contains("valid until") && err.contains("current.pem.damaged"), "{out}{err}");
-    wardline::uplink::tls::Identity::read(&path, &path).unwrap();
+    wardline::uplink::tls::Identity::read(&path, &KeyPlace::File(path.clone())).unwrap();
     assert_eq!(std::fs::read(path.with_file_name("current.pem.damaged")).unwrap(), b"torn");
 }
 

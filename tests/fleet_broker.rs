@@ -17,6 +17,8 @@ mod live;
 #[path = "uplink/mosquitto.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod mosquitto;
+#[path = "fleet_broker/screen.rs"]
+mod screen;
 #[path = "uplink/support.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod support;
@@ -400,7 +402,7 @@ fn the_whole_fleet_is_seen_and_a_forged_report_is_unproven() {
     );
     assert!(rows[1]["unproven"].as_str().unwrap().contains("is not signed by key"), "{rows}");
     let table = site.done("watch --once --group icu-3 fleet");
-    assert!(table.lines().any(|line| line.starts_with("gw-2") && line.contains("UNPROVEN")), "{table}");
+    assert!(table.lines().any(|line| line.starts_with("! gw-2") && line.contains("UNPROVEN")), "{table}");
     // A certificate of another authority proves nothing.
     let stranger = wardline::lab::pki::Pki::create(&site.path("stranger")).unwrap().authorities();
     let file = site.path("fleet/broker.toml");

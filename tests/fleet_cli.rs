@@ -11,6 +11,11 @@
     reason = "a test fails by panicking, its helpers too; its own files are read back at once"
 )]
 
+#[cfg(feature = "lab")]
+#[path = "fleet_cli/drafts.rs"]
+mod drafts;
+#[path = "fleet_cli/mistakes.rs"]
+mod mistakes;
 #[path = "fleet_cli/rollouts.rs"]
 mod rollouts;
 

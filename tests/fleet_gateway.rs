@@ -17,6 +17,8 @@
     reason = "a test fails by panicking, its helpers too; its own files are read back at once"
 )]
 
+#[path = "fleet/advisories.rs"]
+mod advisories;
 #[path = "uplink/mosquitto.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod mosquitto;
@@ -166,9 +168,14 @@ impl Site {
         self.operator("bundle new --group ward-7 fleet");
         let draft = self.path("fleet/g/ward-7/draft.toml");
         let text = fs::read_to_string(&draft).unwrap();
+        // What the bundle before had of settings and advisories is not carried over.
         let head = text.split("[[device]]").next().unwrap().split("[settings").next().unwrap();
-        let head: String =
-            head.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+        let head = head.split("[[advisory_policy").next().unwrap().split("[advisory_policy").next().unwrap();
+        let head: String = head
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.starts_with("advisories"))
+            .map(|line| format!("{line}\n"))
+            .collect();
         let devices = devices.replace("[[device]]\n", "[[device]]\ngateways = [\"gw-lab\"]\n");
         fs::write(&draft, head + settings + &devices).unwrap();
         let signs = |step: &str| {
@@ -224,16 +231,21 @@ impl Site {
         }
     }
 
-    /// What the gateway says of itself at the broker, proven, as soon as it fulfils a condition.
-    async fn report(&self, what: &str, is_so: impl Fn(&Reported) -> bool) -> Reported {
+    /// A connection to the broker for somebody who only reads.
+    fn reader(&self, name: &str) -> MqttOptions {
         let pair = &self.certificates.consumer;
-        let mut options = MqttOptions::new("reader", ("localhost", self.broker.port));
+        let mut options = MqttOptions::new(name, ("localhost", self.broker.port));
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Simple {
             ca: fs::read(self.certificates.pki.authorities()).unwrap(),
             alpn: None,
             client_auth: Some((fs::read(&pair.certificate).unwrap(), fs::read(&pair.key).unwrap())),
         }));
-        let (client, mut events) = AsyncClient::builder(options).capacity(8).build();
+        options
+    }
+
+    /// What the gateway says of itself at the broker, proven, as soon as it fulfils a condition.
+    async fn report(&self, what: &str, is_so: impl Fn(&Reported) -> bool) -> Reported {
+        let (client, mut events) = AsyncClient::builder(self.reader("reader")).capacity(8).build();
         let mut last = None;
         let read = async {
             loop {
@@ -323,6 +335,21 @@ async fn a_push_adds_a_device_and_bad_ones_go_back_by_themselves() {
     let bad = report.bad.unwrap();
     assert_eq!((report.standing.word.as_str(), bad.version), ("failed", 3));
     assert!(bad.reason.contains("coming has given nothing"), "{}", bad.reason);
+
+    // What the fleet did to the gateway is a matter of its safety.
+    let told = |ledger: &wardline::lab::ledger::Ledger| {
+        let events = ledger.events.iter().map(|event| format!("{event:?}")).collect::<Vec<_>>();
+        [
+            ("Create", "fleet-bundle-tried"),
+            ("Close", "fleet-bundle-tried"),
+            ("Create", "fleet-bundle-taken-back"),
+        ]
+        .iter()
+        .all(|(activity, rule)| events.iter().any(|event| event.contains(activity) && event.contains(rule)))
+    };
+    let is_told = tokio::time::timeout(PATIENCE, site.consumer.wait_for(told)).await.is_ok();
+    let events = site.consumer.with(|ledger| ledger.events.clone());
+    assert!(is_told, "waited in vain for the events: {events:?}");
 
     // Nobody is at this port: the broker that is known stays.
     site.push(&(site.entry(0, None) + &site.entry(1, None)), "[settings.uplink]\nport = 1\n");

@@ -21,7 +21,7 @@ use wardline::backoff::{Bounds, Random};
 use wardline::device::ble::Collector;
 use wardline::device::catalogue::{BleProfile, ble_profile};
 use wardline::device::observation::{Observation, Quality, Value};
-use wardline::device::session::{Context, Session};
+use wardline::device::session::{Context, Inheritance, Session};
 use wardline::device::settings::Settings;
 use wardline::device::{DeviceIndex, Fault, Report, ReportBody, Settled, Ticket};
 use wardline::gateway::notebook::Shelf;
@@ -186,6 +186,8 @@ impl Ward {
                 Shelf::new(self.folder.path().join("spool.records"), StoreId([1; 16])).of(device),
             ),
             stop,
+            lost: Box::new(|| {}),
+            told: Inheritance::default(),
         };
         let wanted = row.subscribes.to_vec();
         let link = BleLink::new(self.central.clone(), address(device_address(device)), wanted, Demand::Open);

@@ -35,6 +35,7 @@ mod against_mosquitto {
 
     use rustix::process::Signal;
     use tokio::task::JoinSet;
+    use wardline::envelope::keys::KeyPlace;
     use wardline::lab::consumer;
     use wardline::lab::memory::Ahead;
     use wardline::lab::pki::{Pki, Validity};
@@ -282,7 +283,7 @@ mod against_mosquitto {
         let (seen, _task) = consumer(&certificates, broker.port).await;
         let config = Config {
             certificate: old.certificate.clone(),
-            key: old.key.clone(),
+            key: KeyPlace::File(old.key.clone()),
             ..certificates.config(broker.port)
         };
         let running = Running::start(config, &ward);
@@ -308,8 +309,11 @@ mod against_mosquitto {
         let old = certificates.pki.client("old", Validity::Expired).unwrap();
         let mut ward = Ward::with_clock(1, Ahead::No, ClockSync::Unsynced);
         ward.read(3, 10);
-        let config =
-            Config { certificate: old.certificate, key: old.key, ..certificates.config(broker.port) };
+        let config = Config {
+            certificate: old.certificate,
+            key: KeyPlace::File(old.key),
+            ..certificates.config(broker.port)
+        };
         let running = Running::start(config, &ward);
         let status = running.until("the refusal", |status| status.trouble.is_some()).await;
         let words = status.trouble.unwrap();
@@ -328,7 +332,7 @@ mod against_mosquitto {
         ward.read(3, 10);
         let config = Config {
             certificate: stranger.certificate,
-            key: stranger.key,
+            key: KeyPlace::File(stranger.key),
             ..certificates.config(broker.port)
         };
         let running = Running::start(config, &ward);

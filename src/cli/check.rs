@@ -88,14 +88,15 @@ impl Check {
 /// which may be checked on another machine than it is for.
 fn not_here(config: &Config) -> Vec<String> {
     let uplink = &config.uplink;
-    let files = [
-        ("uplink.authorities", uplink.authorities.as_path()),
-        ("uplink.certificate", &uplink.certificate),
-        ("uplink.key", &uplink.key),
-    ];
+    let files =
+        [("uplink.authorities", uplink.authorities.as_path()), ("uplink.certificate", &uplink.certificate)];
     let Keys { kek, kek_previous, ward } = &config.keys;
-    let keys =
-        [("keys.kek", Some(kek)), ("keys.kek_previous", kek_previous.as_ref()), ("keys.ward", Some(ward))];
+    let keys = [
+        ("uplink.key", Some(&uplink.key)),
+        ("keys.kek", Some(kek)),
+        ("keys.kek_previous", kek_previous.as_ref()),
+        ("keys.ward", Some(ward)),
+    ];
     let key_files = keys
         .into_iter()
         .flat_map(|(key, place)| place.into_iter().flat_map(files_of).map(move |path| (key, path)));

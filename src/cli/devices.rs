@@ -188,7 +188,7 @@ mod tests {
                 behind,
                 quiet: None,
             };
-            Device { rule, asset: "A".to_owned(), location: None, connection }
+            Device { rule, asset: "A".to_owned(), location: None, connection, end_of_support: None }
         };
         let settings = Settings::default();
         let rack = Connection::Serial { port: "/dev/x".into(), line: model.line, model, settings };

@@ -51,10 +51,12 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
     The token is asked for, read as one line of standard input, or out of a file: it is never an argument.\n\
     The certificate and its key go into one file, which uplink.certificate and uplink.key both have to name, such as \
     /var/lib/wardline/identity/current.pem: beside it is what the daemon needs to renew it.\n\
+    Where uplink.key is the pkcs11: URI of a token (pkcs11:token=ward;object=wardline-client?module-path=...) each key \
+    is made in it and never leaves it, with that label and an id of its own; the file then holds the key's name.\n\
     The name is that of the configuration: urn:wardline:ORGANISATION:GATEWAY, and the gateway's id as common name.\n\
     A step that went wrong is repeated by the same command. A gateway whose certificate has expired is enrolled \
     again in the same way, with a new token.\n\
-    Ends with 6 when the server refuses the token or the gateway, or when there is a valid certificate already, and \
+    Ends with 4 when a key in a token cannot be made or used, with 8 when the token refuses its PIN, with 6 when the server refuses the token or the gateway, or when there is a valid certificate already, and \
     with 1 when it cannot be reached or takes its time.")]
 pub(super) struct Enrol {
     /// The certificate server: `https://HOST[:PORT][/PATH]`; without a path `/.well-known/est`.
@@ -138,6 +140,10 @@ impl Enrol {
                 report.valid_until = issued.map(|pair| pair.lifetime().until.to_string());
                 report.outcome = if has_present { "on-trial" } else { "issued" };
             }
+        }
+        // The key of what was replaced, if there was one, and that of an attempt that came to nothing.
+        if let Err(error) = folder.sweep() {
+            out::remark(format_args!("a key that is not used any more is still in the token: {error}"));
         }
         self.print(&report, folder.path())
     }
@@ -241,9 +247,8 @@ fn identity_folder(config: &Config) -> Result<Folder, Failure> {
     Folder::named_by(certificate, key).ok_or_else(|| {
         let error = anyhow!(
             "a certificate that is renewed and its key are in one file: let uplink.certificate and uplink.key both name \
-             /var/lib/wardline/identity/{CURRENT} (now: {} and {})",
-            certificate.display(),
-            key.display()
+             /var/lib/wardline/identity/{CURRENT}, or uplink.key a token by its pkcs11: URI (now: {} and {key})",
+            certificate.display()
         );
         Failure::new(Exit::Config, error)
     })
@@ -293,6 +298,8 @@ fn own(folder: &Path) -> Result<(), Failure> {
 
 fn failure(error: EstError) -> Failure {
     let exit = match &error {
+        EstError::Token(error) if error.must_not_be_tried_again() => Exit::Pin,
+        EstError::Token(_) => Exit::Keys,
         EstError::TokenRefused | EstError::Forbidden { .. } | EstError::CertificateRefused { .. } => {
             Exit::Refused
         }
@@ -309,6 +316,7 @@ fn failure(error: EstError) -> Failure {
         | EstError::Content { .. }
         | EstError::Issued(_)
         | EstError::Key(_)
+        | EstError::OtherTokenKey(_)
         | EstError::Folder(_)
         | EstError::Setup(_) => Exit::Failed,
     };

@@ -38,7 +38,7 @@ impl Metrics {
             atomic_file::write_for_all(path, page.as_bytes())?;
         } else {
             let mut out = out::stdout();
-            out.text(&render(snapshot.as_ref(), Format::OpenMetrics))?;
+            out.text(format_args!("{}", render(snapshot.as_ref(), Format::OpenMetrics)))?;
             out.finish()?;
         }
         away.map_or(Ok(()), Err)

@@ -68,7 +68,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon until it is told to stop.
-    Run(Folder),
+    Run(run::Run),
     /// Say everything that is wrong with the configuration, without running anything.
     Check(check::Check),
     /// Ask the running daemon how it is doing.
@@ -188,7 +188,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     })?;
     match cli.command {
         None => Err(Failure::new(Exit::Usage, anyhow::anyhow!("name a command: see wardline --help"))),
-        Some(Command::Run(folder)) => run::run(&folder),
+        Some(Command::Run(run)) => run.run(),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Status(status)) => status.run(),
         Some(Command::Dashboard(dashboard)) => dashboard.run(),

@@ -30,7 +30,7 @@ pub(crate) fn is_open_to_others() -> io::Result<bool> {
 }
 
 /// A colour of the terminal's own set.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colour {
     Good,
     Bad,
@@ -48,13 +48,23 @@ impl<W: Write> Out<W> {
         self.forgive(written)
     }
 
-    /// Text with its own line ends.
-    pub(crate) fn text(&mut self, text: &str) -> io::Result<()> {
+    /// Text with its own line ends, or none.
+    pub(crate) fn text(&mut self, text: Arguments<'_>) -> io::Result<()> {
         if self.gone {
             return Ok(());
         }
-        let written = self.writer.write_all(text.as_bytes());
+        let written = self.writer.write_fmt(text);
         self.forgive(written)
+    }
+
+    /// Writes out what is still in the buffer; `false`: nobody reads it any more.
+    #[cfg(feature = "operator")]
+    pub(crate) fn finish_while_read(mut self) -> io::Result<bool> {
+        if !self.gone {
+            let flushed = self.writer.flush();
+            self.forgive(flushed)?;
+        }
+        Ok(!self.gone)
     }
 
     /// A line of JSON.

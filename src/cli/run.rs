@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use clap::Args;
 use tracing::level_filters::LevelFilter;
 
 use super::exit::{Exit, Failure};
@@ -11,10 +12,39 @@ use crate::fleet::member::boot::{self, Boot, boot};
 use crate::fleet::member::{Effective, Load};
 use crate::fleet::trust::Recipient;
 use crate::gateway::{self, Fleet, GatewayError};
+use crate::host::clock::SystemClock;
 use crate::host::{log, process};
 
-/// Loads the configuration and runs the gateway with it until it is told to stop.
-pub(super) fn run(folder: &Folder) -> Result<(), Failure> {
+/// Run the daemon until it is told to stop.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    folder: Folder,
+    /// The lab's: the machine counts as started so many seconds earlier than it was.
+    #[cfg(feature = "lab")]
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 0)]
+    lab_started_earlier: u32,
+}
+
+impl Run {
+    /// Loads the configuration and runs the gateway with it until it is told to stop.
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        run(&self.folder, self.clock())
+    }
+
+    #[cfg(feature = "lab")]
+    fn clock(&self) -> SystemClock {
+        SystemClock::started_earlier(std::time::Duration::from_secs(self.lab_started_earlier.into()))
+    }
+
+    #[cfg(not(feature = "lab"))]
+    #[expect(clippy::unused_self, reason = "it has no more to say than its folder")]
+    fn clock(&self) -> SystemClock {
+        SystemClock::default()
+    }
+}
+
+fn run(folder: &Folder, clock: SystemClock) -> Result<(), Failure> {
     let Begun { loaded, fleet, effective, remarks } =
         begin(folder).map_err(|problems| Failure::new(Exit::Config, problems))?;
     for note in &loaded.notes {
@@ -29,7 +59,8 @@ pub(super) fn run(folder: &Folder) -> Result<(), Failure> {
     }
     let again = folder.clone();
     let reread = Arc::new(move || again.load_with(effective.pushed().as_ref()).map(|loaded| loaded.config));
-    gateway::run(loaded.config, reread, fleet).map_err(|error| Failure::new(exit(&error), error))
+    gateway::run(loaded.config, reread, fleet, Arc::new(clock))
+        .map_err(|error| Failure::new(exit(&error), error))
 }
 
 /// What the daemon begins with.

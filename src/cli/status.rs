@@ -167,7 +167,8 @@ fn print_uplink<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<(
 
 /// One that the daemon renews by itself.
 fn print_certificate<W: Write>(out: &mut Out<W>, certificate: &Certificate) -> io::Result<()> {
-    let Certificate { valid_until, renewal, due, next_attempt_ms, alarm, trouble } = certificate;
+    let Certificate { valid_until, renewal, due, next_attempt_ms, alarm, key_protection, trouble } =
+        certificate;
     let until = valid_until.as_deref().map_or_else(|| "-".to_owned(), clean);
     let colour = if alarm == "none" { Colour::Good } else { Colour::Bad };
     let until = out.paint(colour, &format!("valid until {until}"));
@@ -182,7 +183,8 @@ fn print_certificate<W: Write>(out: &mut Out<W>, certificate: &Certificate) -> i
         "failed" => format!("the renewal failed, tried again in {}", age(*next_attempt_ms)),
         other => clean(other),
     };
-    out.line(format_args!("         certificate: {until}; {renewal}"))?;
+    let key = if key_protection == "pkcs11" { "; its key is in a token" } else { "" };
+    out.line(format_args!("         certificate: {until}; {renewal}{key}"))?;
     match trouble {
         Some(trouble) => out.line(format_args!("         last trouble: {}", clean(trouble))),
         None => Ok(()),

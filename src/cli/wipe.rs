@@ -220,7 +220,7 @@ impl Work<'_> {
         put("copies_beside", json!(copies_beside(&self.target.folder)));
         put("errors", json!(errors));
         put("limits", json!(LIMITS));
-        put("left_alone", json!([self.config.keys.ward.to_string(), self.config.uplink.key]));
+        put("left_alone", json!([self.config.keys.ward.to_string(), self.config.uplink.key.to_string()]));
         let ended = self.note("wipe-end", &receipt);
         receipt.insert("audited".to_owned(), json!(begun.is_ok() && ended.is_ok()));
         Value::Object(receipt)

@@ -102,6 +102,7 @@ pub(super) fn judge(scope: &mut Scope<'_>, drivers: &mut Drivers<'_>) -> Judged 
     // What is worn comes and goes: nothing is said of it unless it is asked for.
     let usual = subject.as_ref().and_then(Subject::model).map(|model| model.quiet);
     let quiet = rule::quiet(scope, raw.quiet.as_deref(), usual);
+    let end_of_support = rule::end_of_support(scope, raw.end_of_support.as_deref());
     let parts = part::judge(scope, raw.part.as_deref(), subject.as_ref().and_then(Subject::model));
     claims.extend(parts.claims);
     let location = location(scope, &raw, subject.as_ref());
@@ -120,7 +121,7 @@ pub(super) fn judge(scope: &mut Scope<'_>, drivers: &mut Drivers<'_>) -> Judged 
             security: security?,
         };
         let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet };
-        Some(Device { rule, asset: asset?, location: location.ok()?, connection })
+        Some(Device { rule, asset: asset?, location: location.ok()?, connection, end_of_support })
     })();
     Judged { claims, device, parts: parts.devices, listed: raw.part.as_ref().map_or(0, Vec::len) }
 }

@@ -17,6 +17,7 @@ use super::{LogLevel, peel, raw, suggest, units};
 pub const FLOOR_FILE: &str = "floor.toml";
 
 /// What a bundle may not go beyond.
+#[expect(clippy::struct_excessive_bools, reason = "each is one line of floor.toml, none excludes another")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floor {
     /// Brokers that a bundle may name end in this; none: the broker is not set from afar.
@@ -34,6 +35,12 @@ pub struct Floor {
     /// Whether a bundle may name ports that are not below `/dev/serial`: any file of the gateway, as far as its user
     /// may open it.
     pub unstable_ports: bool,
+    /// Whether a bundle may have a BLE device read without a bond, by whoever answers to its address.
+    pub open_links: bool,
+    /// Whether a bundle may ask for less than a bond whose keys somebody compared or typed in.
+    pub weak_bonds: bool,
+    /// Whether a bundle may let the link alone vouch for a device that could say who it is.
+    pub link_only: bool,
     /// The most devices that a bundle may take off the allowlist at once, in percent; unless it is 0, one device
     /// may always go.
     pub removed: u8,
@@ -58,6 +65,9 @@ impl Default for Floor {
             log: LogLevel::Info,
             trial: Duration::from_secs(5 * 60),
             unstable_ports: false,
+            open_links: false,
+            weak_bonds: false,
+            link_only: false,
             removed: 50,
         }
     }
@@ -141,14 +151,62 @@ pub(super) fn refuse(name: &str, settings: &Dict, floor: &Floor, problems: &mut 
     }
 }
 
-/// Reports what of a bundle's device may not be set from afar.
+/// What a table of a device may not say from afar unless `floor.toml` does. Where the key is not written, what holds is
+/// the strictest.
+struct Lowered {
+    key: &'static str,
+    /// The values that lower nothing.
+    good: &'static [&'static str],
+    /// The key of `floor.toml`.
+    let_by: &'static str,
+    is_let: fn(&Floor) -> bool,
+}
+
+const LOWERED: [Lowered; 5] = [
+    Lowered {
+        key: "allow_unstable_port",
+        good: &["false"],
+        let_by: "unstable_ports",
+        is_let: |floor| floor.unstable_ports,
+    },
+    Lowered { key: "security", good: &["bonded"], let_by: "open_links", is_let: |floor| floor.open_links },
+    Lowered {
+        key: "pairing",
+        good: &["passkey", "numeric"],
+        let_by: "weak_bonds",
+        is_let: |floor| floor.weak_bonds,
+    },
+    Lowered { key: "minimum_class", good: &["A"], let_by: "weak_bonds", is_let: |floor| floor.weak_bonds },
+    Lowered {
+        key: "trust",
+        good: &["reported-identity"],
+        let_by: "link_only",
+        is_let: |floor| floor.link_only,
+    },
+];
+
+impl Lowered {
+    /// What is of no known type is not known to be good.
+    fn is_lowered_by(&self, value: &Value) -> bool {
+        let word =
+            value.to_bool().map(|is_so| if is_so { "true" } else { "false" }).or_else(|| value.as_str());
+        word.is_none_or(|word| !self.good.contains(&word))
+    }
+}
+
+/// Reports what of a bundle's device, and of what stands at its places, may not be set from afar.
 pub(super) fn refuse_device(name: &str, device: &Dict, floor: &Floor, problems: &mut Problems) {
-    let is_unstable = device.get("allow_unstable_port").and_then(Value::to_bool) == Some(true);
-    if is_unstable && !floor.unstable_ports {
-        let id = device.get("id").and_then(Value::as_str).unwrap_or("device");
-        let reason =
-            format!("of {id} is not set from afar while {FLOOR_FILE} does not say unstable_ports = true");
-        problems.push(name, "allow_unstable_port", reason);
+    let parts = device.get("part").and_then(Value::as_array).unwrap_or_default();
+    for table in std::iter::once(device).chain(parts.iter().filter_map(Value::as_dict)) {
+        let id = table.get("id").and_then(Value::as_str).unwrap_or("device");
+        for lowered in LOWERED {
+            let Lowered { key, let_by, is_let, .. } = lowered;
+            if table.get(key).is_some_and(|value| lowered.is_lowered_by(value)) && !is_let(floor) {
+                let reason =
+                    format!("of {id} is not set from afar while {FLOOR_FILE} does not say {let_by} = true");
+                problems.push(name, key, reason);
+            }
+        }
     }
 }
 
@@ -182,6 +240,9 @@ pub(super) fn judge(scope: &mut Scope<'_>) -> Option<Floor> {
         log: log?,
         trial: trial?,
         unstable_ports: raw.unstable_ports.unwrap_or(default.unstable_ports),
+        open_links: raw.open_links.unwrap_or(default.open_links),
+        weak_bonds: raw.weak_bonds.unwrap_or(default.weak_bonds),
+        link_only: raw.link_only.unwrap_or(default.link_only),
         removed: removed?,
     })
 }
@@ -287,6 +348,9 @@ mod tests {
             log: LogLevel::Info,
             trial: Duration::from_secs(300),
             unstable_ports: false,
+            open_links: false,
+            weak_bonds: false,
+            link_only: false,
             removed: 50,
         }
     }
@@ -386,14 +450,51 @@ mod tests {
         }
     }
 
+    /// Key by key: what lowers a device, what does not, and the one line of `floor.toml` that lets it.
     #[test]
-    fn a_port_that_could_be_any_file_is_not_named_from_afar() {
-        let device = |value: bool| Dict::from([("allow_unstable_port".to_owned(), Value::from(value))]);
-        for (is_let, value, count) in [(false, true, 1), (false, false, 0), (true, true, 0)] {
+    fn no_device_is_lowered_from_afar_unless_the_floor_says_so() {
+        type Set = fn(&mut Floor);
+        let lets: [(&str, Set); 4] = [
+            ("unstable_ports", |floor| floor.unstable_ports = true),
+            ("open_links", |floor| floor.open_links = true),
+            ("weak_bonds", |floor| floor.weak_bonds = true),
+            ("link_only", |floor| floor.link_only = true),
+        ];
+        let keys: [(&str, Value, Value, &str); 7] = [
+            ("allow_unstable_port", true.into(), false.into(), "unstable_ports"),
+            ("security", "open".into(), "bonded".into(), "open_links"),
+            ("security", 0.into(), "bonded".into(), "open_links"),
+            ("pairing", "just-works".into(), "numeric".into(), "weak_bonds"),
+            ("pairing", "new-and-unknown".into(), "passkey".into(), "weak_bonds"),
+            ("minimum_class", "D".into(), "A".into(), "weak_bonds"),
+            ("trust", "link-only".into(), "reported-identity".into(), "link_only"),
+        ];
+        let refused = |floor: &Floor, key: &str, value: &Value, is_part: bool| {
+            let table = Dict::from([("id".to_owned(), "ox-1".into()), (key.to_owned(), value.clone())]);
+            let rack = Dict::from([("part".to_owned(), Value::from(vec![Value::from(table.clone())]))]);
             let mut problems = Problems::default();
-            let floor = Floor { unstable_ports: is_let, ..floor() };
-            refuse_device("bundle 7", &device(value), &floor, &mut problems);
-            assert_eq!(problems.count(), count, "{is_let} {value}");
+            refuse_device("bundle 7", if is_part { &rack } else { &table }, floor, &mut problems);
+            problems.iter().map(ToString::to_string).collect::<String>()
+        };
+        assert!(
+            LOWERED.iter().all(|lowered| keys.iter().any(|(known, ..)| *known == lowered.key)),
+            "all are tried"
+        );
+        for (key, lower, good, line) in keys {
+            for is_part in [false, true] {
+                let problem = refused(&floor(), key, &lower, is_part);
+                assert!(
+                    problem.contains(&format!("bundle 7: {key}: of ox-1")) && problem.contains(line),
+                    "{key}: {problem}"
+                );
+                assert_eq!(refused(&floor(), key, &good, is_part), "", "{key}");
+                for (other, set) in lets {
+                    let mut floor = floor();
+                    set(&mut floor);
+                    let is_refused = !refused(&floor, key, &lower, is_part).is_empty();
+                    assert_eq!(is_refused, other != line, "{key} with {other}");
+                }
+            }
         }
     }
 

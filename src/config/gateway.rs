@@ -106,7 +106,7 @@ fn uplink(
     let port = scope.number("uplink.port", raw.port, (1, 65_535));
     let authorities = scope.path("uplink.authorities", raw.authorities.as_deref(), places);
     let certificate = scope.path("uplink.certificate", raw.certificate.as_deref(), places);
-    let key = scope.path("uplink.key", raw.key.as_deref(), places);
+    let key = scope.client_key("uplink.key", raw.key.as_deref(), places);
     let payload = scope.word(
         "uplink.payload",
         raw.payload.as_deref(),

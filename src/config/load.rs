@@ -67,6 +67,9 @@ pub fn load_with(
     }
     let (Some(parts), true) = (parts, problems.is_empty()) else { return Err(problems) };
     let mut uplink = parts.uplink;
+    if let Some(pushed) = pushed {
+        follow(pushed, &mut uplink.group, &mut settings);
+    }
     uplink.revocation.pushed = pushed.map(|pushed| pushed.revocations.clone()).unwrap_or_default();
     let config = Config {
         store: parts.store,
@@ -94,6 +97,15 @@ pub fn load_with(
     });
     let notes = notes(&config).into_iter().chain(unused).chain(unread).collect();
     Ok(Loaded { config, settings, notes, described: drivers.described() })
+}
+
+/// A bundle is of the group that its signers sent this gateway to: what is read under it goes to that group's topics.
+fn follow(pushed: &Pushed, own: &mut String, settings: &mut [Setting]) {
+    let Some(group) = &pushed.group else { return };
+    own.clone_from(group);
+    if let Some(shown) = settings.iter_mut().find(|setting| setting.key == "gateway.group") {
+        (shown.value, shown.source) = (format!("{group:?}"), pushed.name.clone());
+    }
 }
 
 /// Where a gateway keeps what its fleet says, and as whom.

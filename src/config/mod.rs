@@ -24,6 +24,7 @@
 //! trust = "link-only"                     # or expects = { model = "..." }: any part of what it states of itself
 //! settings = { poll = 10 }                # what its driver lets be set, each with a default
 //! quiet = "90s"                           # how long it may give no reading before that is told
+//! end_of_support = "2027-01-31"           # from when on its maker no longer looks after it
 //! [[device.part]]
 //! at = "A1"
 //! id = "pump-7a"
@@ -65,6 +66,7 @@ use crate::device::Part;
 use crate::device::catalogue::{BleProfile, Parts, SerialModel, ble_profiles, serial_models};
 use crate::device::settings::Settings;
 use crate::envelope::keys::KeyPlace;
+use crate::fleet::advisories::inventory::Day;
 use crate::link::Line;
 use crate::link::ble::pairing::BondRule;
 use crate::policy::DeviceRule;
@@ -228,6 +230,8 @@ pub struct Device {
     pub location: Option<String>,
     /// How it is reached.
     pub connection: Connection,
+    /// From when on its maker no longer looks after it.
+    pub end_of_support: Option<Day>,
 }
 
 /// How a device is reached.

@@ -62,6 +62,7 @@ fn judge_one(scope: &mut Scope<'_>, raw: &raw::Part, (model, taken): Rack<'_>) -
     let trust = rule::trust(scope, raw.trust.as_deref(), model.map(Proof::of_part), &expects);
     let elements = rule::elements(scope, raw.elements.as_ref(), model.map(|model| model.reads.to_vec()));
     let quiet = rule::quiet(scope, raw.quiet.as_deref(), model.map(|model| model.quiet));
+    let end_of_support = rule::end_of_support(scope, raw.end_of_support.as_deref());
     let device = (|| {
         let (model, part) = (model?, part?);
         let card = DeviceCard {
@@ -73,7 +74,8 @@ fn judge_one(scope: &mut Scope<'_>, raw: &raw::Part, (model, taken): Rack<'_>) -
         };
         // Behind which device is said when that has its place in the list.
         let rule = DeviceRule { card, expects, trust: trust?, elements: elements?, behind: None, quiet };
-        Some(Device { rule, asset: asset?, location: None, connection: Connection::Part { model, part } })
+        let connection = Connection::Part { model, part };
+        Some(Device { rule, asset: asset?, location: None, connection, end_of_support })
     })();
     (claims, device)
 }

@@ -15,6 +15,8 @@ use super::problem::Problems;
 pub struct Pushed {
     /// What people call it, for instance `bundle 7`: problems and `check --show` name it.
     pub name: String,
+    /// The group that it is of, and whose topics the readings go to; none: as the files say.
+    pub group: Option<String>,
     /// Settings, section by section.
     pub settings: Map<String, serde_json::Value>,
     /// The devices of this gateway.

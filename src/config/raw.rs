@@ -105,6 +105,9 @@ pub(super) struct Floor {
     pub(super) log: Option<String>,
     pub(super) trial: Option<String>,
     pub(super) unstable_ports: Option<bool>,
+    pub(super) open_links: Option<bool>,
+    pub(super) weak_bonds: Option<bool>,
+    pub(super) link_only: Option<bool>,
     pub(super) removed: Option<i64>,
 }
 
@@ -120,6 +123,7 @@ pub(super) struct Device {
     pub(super) line: Option<Line>,
     pub(super) settings: Option<BTreeMap<String, SettingValue>>,
     pub(super) quiet: Option<String>,
+    pub(super) end_of_support: Option<String>,
     pub(super) profiles: Option<Vec<Option<String>>>,
     pub(super) address: Option<String>,
     pub(super) adapter: Option<String>,
@@ -146,6 +150,7 @@ pub(super) struct Part {
     pub(super) elements: Option<Elements>,
     pub(super) expects: Option<Identity>,
     pub(super) quiet: Option<String>,
+    pub(super) end_of_support: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

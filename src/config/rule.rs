@@ -7,6 +7,7 @@ use super::{raw, suggest};
 use crate::device::Identity;
 use crate::device::catalogue::{IdentityProof, Parts, SerialModel};
 use crate::device::nomenclature::{Metric, metric_by_reference};
+use crate::fleet::advisories::inventory::Day;
 use crate::policy::Trust;
 
 /// The longest asset tag and identity text, in bytes: past any label that fits on a device.
@@ -134,6 +135,16 @@ pub(super) fn quiet(scope: &mut Scope<'_>, raw: Option<&str>, usual: Option<Dura
         None => usual,
         given => scope.duration("quiet", given, ("5s", "7d")),
     }
+}
+
+/// From when on its maker no longer looks after it. A mistake was reported.
+pub(super) fn end_of_support(scope: &mut Scope<'_>, raw: Option<&str>) -> Option<Day> {
+    let day = Day::read(raw?);
+    if day.is_none() {
+        scope
+            .problem("end_of_support", format!("{:?} is not a day: write \"2027-01-31\"", raw.unwrap_or("")));
+    }
+    day
 }
 
 /// What may leave: everything that its driver reads, or those that are listed.

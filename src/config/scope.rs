@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problems;
 use super::{layers, peel, suggest, units};
-use crate::envelope::keys::{KeyPlace, TOKEN_SCHEME, TokenKey};
+use crate::envelope::keys::{KeyPlace, Purpose, TOKEN_SCHEME, TokenKey};
 use crate::fleet::documents::{MAX_NAME, is_name};
 
 /// Where systemd keeps the credentials of the unit, for a person who runs `check` beside it.
@@ -215,14 +215,28 @@ impl<'a> Scope<'a> {
         Some(places.folder.join(text))
     }
 
-    /// The place of a key: a path like any other, or the PKCS#11 URI of a token's key.
+    /// The place of a store's key: a path like any other, or the PKCS#11 URI of a token's key.
     pub(super) fn key(&mut self, key: &str, value: Option<&str>, places: &Places) -> Option<KeyPlace> {
+        self.key_for(Purpose::Kek, (key, value), places)
+    }
+
+    /// The place of a certificate's key: the same.
+    pub(super) fn client_key(&mut self, key: &str, value: Option<&str>, places: &Places) -> Option<KeyPlace> {
+        self.key_for(Purpose::Client, (key, value), places)
+    }
+
+    fn key_for(
+        &mut self,
+        purpose: Purpose,
+        (key, value): (&str, Option<&str>),
+        places: &Places,
+    ) -> Option<KeyPlace> {
         let Some(uri) = value.filter(|text| text.starts_with(TOKEN_SCHEME)) else {
             let is_credential = value.is_some_and(|text| text.starts_with(CREDENTIAL_SCHEME));
             let path = self.path(key, value, places)?;
             return Some(if is_credential { KeyPlace::Credential(path) } else { KeyPlace::File(path) });
         };
-        match TokenKey::parse(uri, |name| places.credential(name)) {
+        match TokenKey::parse_for(purpose, uri, |name| places.credential(name)) {
             Ok(token) => Some(KeyPlace::Token(token)),
             Err(error) => {
                 self.problem(key, error.to_string());

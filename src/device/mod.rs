@@ -76,6 +76,19 @@ pub trait Driver: Send {
     /// told to be on says nothing of what is told from here on.
     fn handle_other_entry(&mut self) {}
 
+    /// What was told of the device and would come again, as the device could not know that it had arrived: keys that
+    /// only this kind of driver can read, each once for each time. `None`: such things do not come again. To be asked
+    /// when the link is down and all that was told is durable.
+    fn told(&self) -> Option<Vec<u64>> {
+        None
+    }
+
+    /// Takes what another driver of the same kind, for the same device at the same place, had told: once, before
+    /// everything else.
+    fn handle_told(&mut self, keys: Vec<u64>) {
+        let _ = keys;
+    }
+
     /// When `handle_timeout` wants to be called, if at all.
     fn poll_timeout(&self) -> Option<Mono>;
 

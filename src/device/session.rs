@@ -7,62 +7,38 @@
 //! reports any more. Of a device whose driver remembers something the last of what it said is waited for before
 //! that, until it is durable and remembered: otherwise it would be given again after the start.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod context;
+
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+
+pub use self::context::{Context, Inheritance, Lost};
 
 use super::memo::Notebook;
 use super::{
     Action, DeviceIndex, Driver, Fault, FaultKind, Identity, Part, Report, ReportBody, Settled, Ticket,
 };
-use crate::backoff::{Backoff, Bounds, Random};
+use crate::backoff::Backoff;
 use crate::link::{Link, LinkCommand, LinkError, LinkEvent};
-use crate::time::{Clock, Mono, Now};
+use crate::time::{Mono, Now};
 
 /// How long a session that is stopped waits for what was said last: a commit takes a moment, and what stops the
 /// gateway does not wait for ever.
 const SETTLE_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long a session that is stopped waits for its reports to be taken, all of them together. What is not taken by
+/// then is lost, and counted.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
 /// How long a link may take to hang up, with all that it does for it: BlueZ was seen to take two to three seconds.
 const HANG_UP_LIMIT: Duration = Duration::from_secs(10);
 
 /// No session takes longer to end than this, whatever its link does.
-pub const ENDS_WITHIN: Duration = HANG_UP_LIMIT.saturating_add(SETTLE_LIMIT);
-
-/// What a session needs besides its link and driver.
-pub struct Context {
-    /// Which device of the allowlist.
-    pub device: DeviceIndex,
-    /// The listed parts of it, each a device of the allowlist.
-    pub parts: BTreeMap<Part, DeviceIndex>,
-    /// Says what time it is.
-    pub clock: Arc<dyn Clock>,
-    /// For the jitter of the back-off.
-    pub random: Box<dyn Random>,
-    /// How to come back after the link failed.
-    pub backoff: Bounds,
-    /// How long a report may wait to be taken. Longer, and what the link holds meanwhile would be
-    /// stamped with a time at which it was not said.
-    pub patience: Duration,
-    /// How long the device may be connected and say neither who it is nor a reading. Longer, and its link is
-    /// opened again, which cures an adapter whose reads hang.
-    pub quiet: Option<Duration>,
-    /// Where reports go. When it is full the session waits, and with it the device.
-    pub reports: mpsc::Sender<Report>,
-    /// The last ticket that was given: it goes on counting when a session that panicked is made
-    /// anew.
-    pub tickets: Arc<AtomicU64>,
-    /// What became of the observations of the device itself (not of its parts).
-    pub settled: watch::Receiver<Settled>,
-    /// Where what the driver wants remembered is kept.
-    pub notebook: Box<dyn Notebook>,
-    /// Turns true when the session shall end.
-    pub stop: watch::Receiver<bool>,
-}
+pub const ENDS_WITHIN: Duration = HANG_UP_LIMIT.saturating_add(SETTLE_LIMIT).saturating_add(DRAIN_LIMIT);
 
 /// One driver on one link.
 pub struct Session<L> {
@@ -78,6 +54,8 @@ pub struct Session<L> {
     told: Settled,
     /// A report was not taken before the end.
     has_lost: bool,
+    /// When a session that is stopped has waited long enough for its reports to be taken.
+    drained_by: Option<Mono>,
 }
 
 /// Why a connection ended.
@@ -99,30 +77,43 @@ impl<L: Link> Session<L> {
             heard: Mono::default(),
             told: Settled::default(),
             has_lost: false,
+            drained_by: None,
         }
     }
 
     /// Opens, listens, closes and opens again until stopped.
     pub async fn run(mut self) {
+        if let Some(told) = self.context.told.take() {
+            self.driver.handle_told(told);
+        }
         self.connections().await;
+        let remembers = self.context.notebook.keeps() || self.driver.told().is_some();
         // What is behind a reading that nobody took would be remembered as if that were durable.
-        if self.context.notebook.keeps() && !self.has_lost {
-            let _ = tokio::time::timeout(SETTLE_LIMIT, self.settle()).await;
+        if !remembers || self.has_lost {
+            return;
+        }
+        let is_settled = tokio::time::timeout(SETTLE_LIMIT, self.settle()).await == Ok(true);
+        if is_settled
+            && !self.has_lost
+            && let Some(told) = self.driver.told()
+        {
+            self.context.told.put(told);
         }
     }
 
-    /// The link is closed for good: what the driver still holds is said, becomes durable and is remembered.
-    async fn settle(&mut self) {
+    /// The link is closed for good: what the driver still holds is said, becomes durable and is remembered. True when
+    /// all of it is.
+    async fn settle(&mut self) -> bool {
         let at = self.context.clock.now();
         self.driver.handle_event(&LinkEvent::Down(LinkError::HungUp), at);
         let down = Ended::Link(LinkError::HungUp);
         if matches!(self.last_words(at, down).await, Ended::Stopped) {
-            return;
+            return false;
         }
         let last = Ticket(self.context.tickets.load(Ordering::Relaxed));
         let commit = Report { device: self.context.device, at, body: ReportBody::Commit };
         if self.context.reports.send(commit).await.is_err() {
-            return;
+            return false;
         }
         loop {
             let Self { driver, context, told, .. } = self;
@@ -130,10 +121,10 @@ impl<L: Link> Session<L> {
             tell(driver.as_mut(), told, settled, context.clock.now());
             remember_only(driver.as_mut(), context.notebook.as_mut()).await;
             if told.through >= last {
-                return;
+                return true;
             }
             if context.settled.changed().await.is_err() {
-                return;
+                return false;
             }
         }
     }
@@ -416,11 +407,13 @@ impl<L: Link> Session<L> {
     }
 
     /// Passes a report on. When nobody takes it in time the link is closed, so that what it says in
-    /// the meantime is not told later as if it were new; the report itself waits on.
+    /// the meantime is not told later as if it were new; the report itself waits on. One that waits when the session
+    /// is stopped, and what the driver says behind it, has a last while to be taken.
     async fn report(&mut self, at: Now, device: DeviceIndex, body: ReportBody) -> ControlFlow<Ended> {
         let report = Report { device, at, body };
         let reports = self.context.reports.clone();
-        match tokio::time::timeout(self.context.patience, reports.reserve()).await {
+        let patience = self.left_to_drain(self.context.patience);
+        match tokio::time::timeout(patience, reports.reserve()).await {
             Ok(Ok(permit)) => {
                 permit.send(report);
                 return ControlFlow::Continue(());
@@ -430,21 +423,49 @@ impl<L: Link> Session<L> {
         }
         let since = self.context.clock.now().mono;
         let mut stop = self.context.stop.clone();
-        tokio::select! {
+        let waited = tokio::select! {
             biased;
-            permit = reports.reserve() => match permit {
-                Ok(permit) => permit.send(report),
-                Err(_) => return ControlFlow::Break(Ended::Stopped),
-            },
+            permit = reports.reserve() => Some(permit),
             () = stopped(&mut stop) => {
-                self.has_lost = true;
-                return ControlFlow::Break(Ended::Stopped);
+                self.drained_by.get_or_insert_with(|| self.context.clock.now().mono + DRAIN_LIMIT);
+                tokio::time::timeout(self.left_to_drain(DRAIN_LIMIT), reports.reserve()).await.ok()
             }
+        };
+        match waited {
+            Some(Ok(permit)) => permit.send(report),
+            Some(Err(_)) => return ControlFlow::Break(Ended::Stopped),
+            None => self.lose(&report.body),
         }
         let waited = (self.context.clock.now().mono.since(since) + self.context.patience).as_secs();
         let reason =
             format!("its readings were not taken for {waited} s: what it said meanwhile is not told");
         ControlFlow::Break(Ended::Link(LinkError::Lost { what: "the link".to_owned(), reason }))
+    }
+
+    /// How long a report may wait, `most` at most. Where nobody took one that waited for the last while, the others need
+    /// not wait.
+    fn left_to_drain(&self, most: Duration) -> Duration {
+        match self.drained_by {
+            Some(_) if self.has_lost => Duration::ZERO,
+            Some(by) => by.since(self.context.clock.now().mono).min(most),
+            None => most,
+        }
+    }
+
+    /// Nobody takes it any more.
+    fn lose(&mut self, body: &ReportBody) {
+        self.has_lost = true;
+        match body {
+            ReportBody::Observation(..) | ReportBody::Pin(..) => (self.context.lost)(),
+            // How the link is and what was wrong with it is of no use to anybody by then.
+            ReportBody::Up
+            | ReportBody::Insecure
+            | ReportBody::Commit
+            | ReportBody::Down(_)
+            | ReportBody::Identity(_)
+            | ReportBody::Fault(_)
+            | ReportBody::Unlisted(_) => {}
+        }
     }
 }
 

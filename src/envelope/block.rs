@@ -4,6 +4,7 @@
 //! through the seal. What can go wrong: the block is full; a record names a device that is not in
 //! the header. What never happens: a block grows past [`MAX_RECORDS`] or [`MAX_BYTES`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use zeroize::{Zeroize, Zeroizing};
@@ -55,8 +56,10 @@ pub enum NotTaken {
 pub struct BlockBuilder {
     boot: BootId,
     run: u64,
-    /// Every device's card as written (`None`: it cannot be), and its place in the present block.
-    cards: Vec<(Option<Vec<u8>>, Option<u16>)>,
+    /// The devices by their number.
+    cards: BTreeMap<u16, Card>,
+    /// How many numbers were ever given.
+    given: usize,
     /// The devices of the present block, in the order of their places.
     named: Vec<u16>,
     named_bytes: usize,
@@ -65,26 +68,56 @@ pub struct BlockBuilder {
     count: usize,
 }
 
+/// A device's card.
+struct Card {
+    /// As written; `None`: it cannot be.
+    bytes: Option<Vec<u8>>,
+    /// Its place in the present block.
+    place: Option<u16>,
+    /// No record of it is pushed any more.
+    is_leaving: bool,
+}
+
 impl BlockBuilder {
     /// An empty block.
     pub fn new(header: &BlockHeader) -> Self {
-        let cards = header.devices.iter().map(|card| (card_bytes(card), None)).collect();
-        Self {
+        let mut builder = Self {
             boot: header.boot,
             run: header.run,
-            cards,
+            cards: BTreeMap::new(),
+            given: 0,
             named: Vec::new(),
             named_bytes: 0,
             base: None,
             records: Vec::new(),
             count: 0,
-        }
+        };
+        header.devices.iter().for_each(|card| builder.add_device(card));
+        builder
     }
 
     /// Adds a device behind those of the header. No place is ever given to another device: what was taken
     /// under its card leaves under its card.
     pub fn add_device(&mut self, card: &DeviceCard) {
-        self.cards.push((card_bytes(card), None));
+        if let Ok(device) = u16::try_from(self.given) {
+            self.cards.insert(device, Card { bytes: card_bytes(card), place: None, is_leaving: false });
+        }
+        self.given += 1;
+    }
+
+    /// Nothing of a device is pushed any more: its card goes with the last block that names it.
+    pub fn forget_device(&mut self, device: u16) {
+        if let Some(card) = self.cards.get_mut(&device) {
+            card.is_leaving = true;
+            if card.place.is_none() {
+                self.cards.remove(&device);
+            }
+        }
+    }
+
+    /// How many devices' cards it has.
+    pub fn devices(&self) -> usize {
+        self.cards.len()
     }
 
     /// Adds one record.
@@ -138,7 +171,7 @@ impl BlockBuilder {
 
     /// The device's place in the present block.
     fn place(&mut self, device: u16) -> Result<u16, NotTaken> {
-        let Some((Some(bytes), place)) = self.cards.get_mut(usize::from(device)) else {
+        let Some(Card { bytes: Some(bytes), place, .. }) = self.cards.get_mut(&device) else {
             return Err(NotTaken::UnknownDevice(device));
         };
         if let Some(place) = *place {
@@ -174,9 +207,12 @@ impl BlockBuilder {
         out.put_u32(base.max_error_us);
         out.put_varint(u64::try_from(self.named.len()).unwrap_or_default());
         for device in self.named.drain(..) {
-            if let Some((Some(bytes), place)) = self.cards.get_mut(usize::from(device)) {
+            if let Some(Card { bytes: Some(bytes), place, is_leaving }) = self.cards.get_mut(&device) {
                 out.put_bytes(bytes);
                 *place = None;
+                if *is_leaving {
+                    self.cards.remove(&device);
+                }
             }
         }
         let count = u32::try_from(self.count).unwrap_or_default();

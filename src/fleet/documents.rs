@@ -221,14 +221,6 @@ impl Document for Bundle {
         }
         check_advisories(&bundle.advisories)?;
         bundle.advisory_policy.check()?;
-        // Better no bundle than one whose signers believe that a device is kept out.
-        if !bundle.advisory_policy.quarantine.is_empty() {
-            return Err(
-                "has a quarantine by advisory, which this program cannot enforce yet: take the device off \
-                        the bundle instead"
-                    .to_owned(),
-            );
-        }
         bundle.revocation_lists()?;
         Ok(bundle)
     }

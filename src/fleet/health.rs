@@ -3,7 +3,12 @@
 //! In: what held before the bundle was applied, what is measured now, and how long the trial has run. Out:
 //! wait, commit, or roll back with the condition that does not hold. Every condition is asked for only if it
 //! held before: a bundle is not blamed for a broker that was away already, but it may not be the reason that
-//! the gateway goes silent. A device that speaks too seldom to be heard twice within the trial (a monitor that
+//! the gateway goes silent. So one that says where the uplink goes, or what it trusts there, has to prove that in
+//! any case: with a broker that was away before, a wrong one would look no worse.
+//!
+//! What is counted is counted from the trial's beginning on, and so won with its settings. Each trial puts a record
+//! of its own into the store (that it begins is an event): so there is something to be written, read again and
+//! taken, also where no device speaks. A device that speaks too seldom to be heard twice within the trial (a monitor that
 //! is quiet for a day) proves nothing by its silence: it is named as not proven and decides nothing.
 //!
 //! What held before is kept with the change ([`Change::begin`](super::change::Change::begin)), so that a power
@@ -79,6 +84,9 @@ const MOST_IDS: usize = 24 * 1_024;
 pub struct Baseline {
     /// Whether the broker took what was sent.
     pub is_uplink_up: bool,
+    /// Whether the bundle has the uplink go elsewhere, or trust others there: what was before says nothing of it.
+    #[serde(default)]
+    pub is_uplink_another: bool,
     /// Whether the store kept what was written.
     pub is_store_sound: bool,
     /// The devices that spoke.
@@ -104,6 +112,7 @@ impl Baseline {
         };
         Self::bounded(Self {
             is_uplink_up: before.is_uplink_up,
+            is_uplink_another: false,
             is_store_sound: before.is_store_sound,
             devices: before.devices.iter().filter(spoke).map(|device| device.id.clone()).collect(),
             decoded: before.decoded,
@@ -129,11 +138,15 @@ impl Baseline {
 #[expect(clippy::struct_excessive_bools, reason = "each is one measurement, none excludes another")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vitals {
-    /// Whether the broker takes what is sent.
+    /// Whether there is a connection: its CONNACK came.
     pub is_uplink_up: bool,
-    /// How long ago the broker took the newest record.
-    pub since_puback: Option<Duration>,
-    /// Whether what was written to the store could be read again.
+    /// What the broker has taken (PUBACK) since the measurement began.
+    pub taken: u64,
+    /// Records that became durable in the store since the measurement began.
+    pub kept: u64,
+    /// What was read of the store and sent since the measurement began.
+    pub read: u64,
+    /// Whether the store has no trouble with what is written to it or read from it.
     pub is_store_sound: bool,
     /// The devices that the configuration names.
     pub devices: Vec<DeviceVitals>,
@@ -282,15 +295,19 @@ const fn until(deadline: bool) -> Weight {
 fn failing(before: &Baseline, now: &Vitals, since: Duration, limits: &Limits) -> Vec<Failing> {
     let mut failing = Vec::new();
     let mut fails = |condition, seen: String, weight| failing.push(Failing { condition, seen, weight });
-    let has_puback = now.since_puback.is_some_and(|ago| ago <= since);
-    if before.is_uplink_up && !(now.is_uplink_up && has_puback) {
+    let is_uplink_asked = before.is_uplink_up || before.is_uplink_another;
+    if is_uplink_asked && !(now.is_uplink_up && now.taken > 0) {
         let seen =
             if now.is_uplink_up { "nothing of this trial was taken by the broker" } else { "no connection" };
         let seen = format!("{seen} after {} s", since.as_secs());
         fails(Condition::Uplink, seen, until(since >= limits.uplink));
     }
     if before.is_store_sound && !now.is_store_sound {
-        fails(Condition::Store, "what was written could not be read again".to_owned(), Weight::Ends);
+        fails(Condition::Store, "it has trouble".to_owned(), Weight::Ends);
+    } else if before.is_store_sound
+        && let Some(seen) = unproven_store(now)
+    {
+        fails(Condition::Store, format!("{seen} after {} s", since.as_secs()), until(since >= limits.uplink));
     }
     let spoke: BTreeSet<&str> = before.devices.iter().map(String::as_str).collect();
     for device in now.devices.iter().filter(|device| spoke.contains(device.id.as_str())) {
@@ -312,6 +329,16 @@ fn failing(before: &Baseline, now: &Vitals, since: Duration, limits: &Limits) ->
         fails(Condition::Certificate, "the certificate is no longer good".to_owned(), Weight::Ends);
     }
     failing
+}
+
+/// What the store has not shown yet. The record of the trial's own beginning is written and flushed by the one
+/// writer; what waits is read, opened and authenticated by the one reader, which only works for a connection. Where
+/// there is none, nothing is known of reading but that it has no trouble.
+fn unproven_store(now: &Vitals) -> Option<&'static str> {
+    if now.kept == 0 {
+        return Some("nothing was made durable");
+    }
+    (now.is_uplink_up && now.read == 0).then_some("nothing was read again")
 }
 
 /// A device that spoke before and has not spoken since. It has twice its quiet time; if the trial is shorter

@@ -15,7 +15,9 @@
 //! in force again; anything but [`Order::Apply`] reaches the devices.
 
 pub mod boot;
+pub mod events;
 pub mod import;
+mod reading;
 mod report;
 pub mod run;
 pub mod told;
@@ -29,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::advisories::desk::Desk;
 use super::agent::{Agent, Which};
 use super::change::Slot;
 use super::documents::Digest;
@@ -89,7 +92,7 @@ pub enum Order {
 /// What every turn is given.
 #[derive(Clone, Debug, Default)]
 pub struct Signs {
-    /// What is measured of the gateway; decoded and undecoded values since the daemon's start.
+    /// What is measured of the gateway; what is counted, since the daemon's start.
     pub vitals: Vitals,
     /// Whether any alarm is active; `None`: that is not known yet, and nothing begins.
     pub is_alarm_active: Option<bool>,
@@ -102,13 +105,23 @@ enum Course {
     Rest,
     /// The configuration of this bundle is to run, with these limits.
     Applying(Slot, Limits),
-    /// It runs. Values that were understood, and not, when it began.
-    Trying(Trial, (u64, u64)),
+    /// It runs. What was counted when it began.
+    Trying(Trial, Counted),
     /// It is to be taken back for this reason, which is not durable yet; whether its configuration runs.
     Ending(Verdict, bool),
     /// It was taken back, and the configuration of before is not in force yet: when that is tried again, or
     /// `None` while it is tried.
     Returning(Option<Mono>),
+}
+
+/// What the daemon had counted since its start when a trial began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    taken: u64,
+    kept: u64,
+    read: u64,
+    decoded: u64,
+    undecoded: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +159,8 @@ pub struct Member {
     told: told::Last,
     /// Why something else runs than what stood its trial.
     trouble: Option<String>,
+    /// The advisories of the bundle that runs.
+    reading: reading::Reading,
 }
 
 /// What a member is made of.
@@ -164,15 +179,21 @@ pub struct Parts {
     pub import: Option<PathBuf>,
     /// Why something else runs than what stood its trial.
     pub trouble: Option<String>,
+    /// Where the advisories lie.
+    pub desk: Desk,
 }
 
 impl Member {
     /// At a start. `trial`: a bundle is on trial, and these are its limits.
     pub fn new(parts: Parts, trial: Option<Limits>, now: &Now) -> Self {
-        let Parts { recipient, folder, trust, load, effective, import, trouble } = parts;
-        let course = match (folder.change().baseline(), trial) {
-            (Some(baseline), Some(limits)) => {
-                Course::Trying(Trial::new(baseline.clone(), limits, now.mono), (0, 0))
+        let Parts { recipient, folder, trust, load, effective, import, trouble, desk } = parts;
+        let change = folder.change();
+        let mut orders = VecDeque::new();
+        let course = match (change.baseline(), change.on_trial(), trial) {
+            (Some(baseline), Some(slot), Some(limits)) => {
+                // It begins anew, and with it the record that it is proven by.
+                orders.push_back(Order::Tell(Told::Began(slot.version, limits.trial)));
+                Course::Trying(Trial::new(baseline.clone(), limits, now.mono), Counted::default())
             }
             _ => Course::Rest,
         };
@@ -185,7 +206,7 @@ impl Member {
             effective,
             course,
             unsaved: Unsaved::default(),
-            orders: VecDeque::new(),
+            orders,
             asks: [0; 3],
             wanted: Vec::new(),
             import,
@@ -193,6 +214,7 @@ impl Member {
             waits_for: Vec::new(),
             told: told::Last::default(),
             trouble,
+            reading: reading::Reading::new(desk),
         }
     }
 
@@ -206,6 +228,8 @@ impl Member {
         self.heed(signs, now);
         if let Some(which) = self.which(topic) {
             self.agent.handle_document(which, bytes, self.folder.change(), now);
+        } else if self.is_advisory(topic) {
+            self.handle_advisory(bytes);
         }
         self.act(signs, now);
     }
@@ -213,15 +237,23 @@ impl Member {
     /// Documents were lost on the way: everything is asked for anew.
     pub fn handle_lost(&mut self) {
         self.asks.iter_mut().for_each(|ask| *ask += 1);
+        self.reading.handle_lost();
         self.want();
     }
 
     /// Looks for documents that somebody brought, until none of them is new.
     pub fn handle_import(&mut self, signs: &Signs, now: &Now) {
         let Some(folder) = self.import.clone() else { return };
+        self.import_documents(&folder, signs, now);
+        // By now the bundle that names them may be there.
+        self.import_advisories(&folder);
+        self.act(signs, now);
+    }
+
+    fn import_documents(&mut self, folder: &Path, signs: &Signs, now: &Now) {
         // A chain of roots is walked at once; a step for each of the three documents is the least.
         for _ in 0..import::MOST_STEPS {
-            let Some((topic, bytes)) = self.brought(&folder) else { return };
+            let Some((topic, bytes)) = self.brought(folder) else { return };
             self.handle_letter(&topic, &bytes, signs, now);
         }
     }
@@ -229,6 +261,9 @@ impl Member {
     fn brought(&mut self, folder: &Path) -> Option<(String, Vec<u8>)> {
         for (topic, ask) in self.wanted.clone() {
             let parsed = Topic::read(&topic)?;
+            if matches!(parsed.what(), What::Advisory(_)) {
+                continue;
+            }
             let read = import::read(folder, &parsed);
             let bytes = match read {
                 Ok(Some(bytes)) => bytes,
@@ -287,6 +322,7 @@ impl Member {
                 };
                 Some((self.topic(which)?, ask))
             })
+            .chain(self.reading.wanted())
             .collect();
         if wanted != self.wanted {
             self.imported.retain(|topic, _| wanted.iter().any(|(other, _)| other == topic));

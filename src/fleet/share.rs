@@ -23,6 +23,7 @@ pub fn of(bundle: &Bundle, gateway: &str) -> Result<Pushed, String> {
     }
     Ok(Pushed {
         name: format!("bundle {}", bundle.version),
+        group: Some(bundle.group.clone()),
         settings: bundle.settings.0.clone(),
         devices,
         line_drivers: bundle.line_drivers.iter().map(|table| table.0.clone()).collect(),

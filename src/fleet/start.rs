@@ -20,6 +20,7 @@ use super::folder::{Folder, FolderError};
 use super::health::Baseline;
 use super::share;
 use crate::config::{FLOOR_FILE, Loaded, Problems, Pushed};
+use crate::uplink;
 
 /// What a gateway starts with.
 #[derive(Debug)]
@@ -124,10 +125,14 @@ pub fn begin(
     load: impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
 ) -> Result<Begun, FolderError> {
     let Some(slot) = folder.change().staged() else { return Ok(Begun::Nothing) };
-    let rehearsed = rehearse(folder, slot, gateway, &load)
-        .and_then(|loaded| check_removed(folder, gateway, &load, loaded));
+    let rehearsed = rehearse(folder, slot, gateway, &load).and_then(|loaded| {
+        let before = before(folder, gateway, &load)?;
+        check_removed(&before, &loaded)?;
+        Ok((is_uplink_another(&before, &loaded), loaded))
+    });
     Ok(match rehearsed {
-        Ok(loaded) => {
+        Ok((is_uplink_another, loaded)) => {
+            let baseline = Baseline { is_uplink_another, ..baseline };
             folder.step(|change| change.begin(baseline))?;
             Begun::Trial(slot, Box::new(loaded))
         }
@@ -174,20 +179,14 @@ fn before(
 
 /// A bundle takes no more devices off the list than the floor lets it: whoever holds the keys of the fleet
 /// cannot make a ward blind at once.
-fn check_removed(
-    folder: &Folder,
-    gateway: &str,
-    load: &impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
-    loaded: Loaded,
-) -> Result<Loaded, Fault> {
-    let before = before(folder, gateway, load)?;
+fn check_removed(before: &Loaded, loaded: &Loaded) -> Result<(), Fault> {
     let ids = |of: &Loaded| -> BTreeSet<String> {
         of.config.devices.iter().map(|device| device.rule.card.id.clone()).collect()
     };
-    let (listed, gone) = (ids(&before), ids(&before).difference(&ids(&loaded)).count());
+    let (listed, gone) = (ids(before), ids(before).difference(&ids(loaded)).count());
     let most = before.config.floor.most_removed(listed.len());
     if gone <= most {
-        return Ok(loaded);
+        return Ok(());
     }
     Err(Fault::Bundle(format!(
         "it takes {gone} of {} devices off the list, and {FLOOR_FILE} of this gateway lets {most} go at once",
@@ -195,13 +194,30 @@ fn check_removed(
     )))
 }
 
+/// Whether the uplink goes elsewhere with a bundle, as somebody else, or trusts others there.
+fn is_uplink_another(before: &Loaded, loaded: &Loaded) -> bool {
+    let (old, new) = (&before.config.uplink, &loaded.config.uplink);
+    let place = |of: &uplink::Config| (of.host.clone(), of.port, of.group.clone());
+    let pair = |of: &uplink::Config| (of.authorities.clone(), of.certificate.clone(), of.key.clone());
+    place(old) != place(new) || pair(old) != pair(new) || old.revocation != new.revocation
+}
+
 /// A bundle that was verified when it came. Who signed it is not asked again: a key that was dropped since
 /// does not take a ward's devices away, and the digest in the state says that these are the bytes.
 pub(super) fn read(folder: &Folder, slot: Slot, gateway: &str) -> Result<Pushed, Fault> {
+    share::of(&bundle(folder, slot)?, gateway).map_err(does_not_load)
+}
+
+/// The whole of such a bundle.
+pub(super) fn bundle(folder: &Folder, slot: Slot) -> Result<Bundle, Fault> {
     let bytes = folder.bundle(slot).map_err(|error| Fault::Gateway(error.to_string()))?;
-    let bundle = |fault: String| Fault::Bundle(format!("it does not load: {fault}"));
-    let envelope = Envelope::parse(&bytes, Bundle::CAP).map_err(|fault| bundle(fault.to_string()))?;
-    share::of(&Bundle::read(envelope.payload()).map_err(bundle)?, gateway).map_err(bundle)
+    let envelope = Envelope::parse(&bytes, Bundle::CAP).map_err(|fault| does_not_load(fault.to_string()))?;
+    Bundle::read(envelope.payload()).map_err(does_not_load)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
+fn does_not_load(fault: String) -> Fault {
+    Fault::Bundle(format!("it does not load: {fault}"))
 }
 
 #[cfg(test)]
@@ -282,7 +298,7 @@ mod tests {
 
     fn pump(id: &str, gateways: &[&str]) -> Value {
         json!({
-            "id": id, "asset": id, "driver": "alaris-asena", "elements": "all", "trust": "link-only",
+            "id": id, "asset": id, "driver": "alaris-asena", "elements": "all", "expects": { "serial": id },
             "port": format!("/dev/serial/by-path/{id}"), "gateways": gateways,
         })
     }

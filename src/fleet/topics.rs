@@ -132,7 +132,12 @@ pub fn every_root(organisation: &str) -> String {
     format!("{HEAD}/{organisation}/root/+")
 }
 
-/// The filter of every bundle of a group.
+/// The filter of every advisory of an organisation.
+pub fn every_advisory(organisation: &str) -> String {
+    format!("{HEAD}/{organisation}/advisory/+")
+}
+
+/// The filter of every bundle of a group; of `+`: of every group.
 pub fn every_bundle(organisation: &str, group: &str) -> String {
     format!("{HEAD}/{organisation}/g/{group}/bundle/+")
 }

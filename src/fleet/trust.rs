@@ -26,7 +26,7 @@ use crate::time::{Now, Wall};
 
 use clock::{Reference, Time};
 
-pub use clock::MAX_STEP;
+pub use clock::{MAX_FIRST, MAX_STEP};
 pub use marks::Marks;
 
 /// The program's version, for [`Bundle::min_agent`].
@@ -386,12 +386,13 @@ fn same(field: &'static str, found: &str, own: &str) -> Result<(), Why> {
     Err(Why::Place { field, found: found.to_owned(), own: own.to_owned() })
 }
 
-/// Not back, and not too far ahead; nothing seen yet is no step.
+/// Not back, and not too far ahead; the first one not beyond [`MAX_FIRST`].
 fn forward(offered: u64, seen: u64, most: u64) -> Result<(), Why> {
     if offered < seen {
         return Err(Why::Rollback { offered, seen });
     }
-    if seen > 0 && offered - seen > most {
+    let most = if seen == 0 { MAX_FIRST } else { most };
+    if offered - seen > most {
         return Err(Why::FastForward { offered, seen, most });
     }
     Ok(())

@@ -8,9 +8,11 @@
 //! and go under the name of the device whose port it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::certificate;
-use crate::config::{Config, Device};
+use crate::config::{Config, Connection, Device};
+use crate::fleet::advisories::inventory::Day;
 use crate::policy::DeviceRule;
 
 /// What must happen so that a daemon that has one configuration has another. Devices by their id.
@@ -24,7 +26,8 @@ pub struct Plan {
     pub changed: Vec<String>,
     /// Anything of the uplink is another now.
     pub uplink: bool,
-    /// Something is another now that is only looked up: the grace of a shutdown, the fleet's bounds.
+    /// Something is another now that is only looked up: the grace of a shutdown, the fleet's bounds, until
+    /// when the makers of devices look after them.
     pub others: bool,
     /// Keys whose change needs another start of the daemon.
     pub restart: Vec<&'static str>,
@@ -50,7 +53,8 @@ impl Plan {
             uplink: old.uplink != new.uplink,
             others: old.shutdown_grace != new.shutdown_grace
                 || old.floor != new.floor
-                || old.trial != new.trial,
+                || old.trial != new.trial
+                || support(old) != support(new),
             restart: needs_restart(old, new),
         }
     }
@@ -79,6 +83,72 @@ impl std::fmt::Display for Plan {
     }
 }
 
+/// Devices whose sessions end and begin as one step: those of one name, be it of a part that goes from one rack to
+/// another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swap {
+    /// Whose sessions end.
+    pub stops: Vec<String>,
+    /// Whose begin.
+    pub starts: Vec<String>,
+    /// Whose sessions must have ended before: theirs, and those that hold the ports and addresses of who begins.
+    pub waits_for: BTreeSet<String>,
+}
+
+/// What a plan between two configurations consists of.
+pub fn swaps(plan: &Plan, old: &Config, new: &Config) -> Vec<Swap> {
+    let (before, after) = (by_host(old), by_host(new));
+    let leaving: Vec<&Group<'_>> = plan.stops().filter_map(|id| before.get(id)).collect();
+    let coming: Vec<&Group<'_>> = plan.starts().into_iter().filter_map(|id| after.get(id)).collect();
+    let mut holders: BTreeMap<Place<'_>, Vec<&str>> = BTreeMap::new();
+    for group in &leaving {
+        holders.entry(Place::of(group.host)).or_default().push(group.id());
+    }
+    let one = |id: &str| vec![id.to_owned()];
+    let left = leaving.iter().map(|group| (group, Swap { stops: one(group.id()), ..Swap::default() }));
+    let came = coming.iter().map(|group| {
+        let before = holders.get(&Place::of(group.host)).into_iter().flatten();
+        let waits_for = before.map(|id| (*id).to_owned()).collect();
+        (group, Swap { starts: one(group.id()), waits_for, ..Swap::default() })
+    });
+    let mut all: Vec<(BTreeSet<&str>, Swap)> = Vec::new();
+    for (group, mut swap) in left.chain(came) {
+        let mut names: BTreeSet<&str> = group.members().collect();
+        // A group may bring together what was apart.
+        let (of_it, others) = all.into_iter().partition(|(known, _)| !known.is_disjoint(&names));
+        all = others;
+        let of_it: Vec<(BTreeSet<&str>, Swap)> = of_it;
+        for (known, other) in of_it {
+            names.extend(known);
+            swap.stops.extend(other.stops);
+            swap.starts.extend(other.starts);
+            swap.waits_for.extend(other.waits_for);
+        }
+        swap.waits_for.extend(swap.stops.iter().cloned());
+        all.push((names, swap));
+    }
+    all.into_iter().map(|(_, swap)| swap).collect()
+}
+
+/// What only one session can have at a time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place<'a> {
+    Port(&'a Path),
+    Address(&'a str),
+    /// That of the device behind whose port it is.
+    Part,
+}
+
+impl<'a> Place<'a> {
+    fn of(device: &'a Device) -> Self {
+        match &device.connection {
+            Connection::Serial { port, .. } => Self::Port(port),
+            Connection::Ble { address, .. } => Self::Address(address),
+            Connection::Part { .. } => Self::Part,
+        }
+    }
+}
+
 /// A device and what stands at its places.
 pub struct Group<'a> {
     /// The device that has a link of its own.
@@ -91,6 +161,11 @@ impl Group<'_> {
     /// The id of the device that has the link.
     pub fn id(&self) -> &str {
         &self.host.rule.card.id
+    }
+
+    /// The ids of all of it.
+    fn members(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().chain([&self.host]).map(|device| device.rule.card.id.as_str())
     }
 }
 
@@ -120,10 +195,16 @@ fn is_same_group(one: &Group<'_>, other: &Group<'_>) -> bool {
     without_place(one.host) == without_place(other.host) && by_id(one) == by_id(other)
 }
 
-/// Its place in a list says nothing of a device.
+/// Its place in a list says nothing of a device, and until when its maker looks after it nothing of its session.
 fn without_place(device: &Device) -> Device {
     let device = device.clone();
-    Device { rule: DeviceRule { behind: None, ..device.rule }, ..device }
+    Device { rule: DeviceRule { behind: None, ..device.rule }, end_of_support: None, ..device }
+}
+
+/// Until when the makers of the devices look after them.
+fn support(config: &Config) -> BTreeMap<&str, Day> {
+    let devices = config.devices.iter();
+    devices.filter_map(|device| Some((device.rule.card.id.as_str(), device.end_of_support?))).collect()
 }
 
 /// What is opened once, or names the gateway.

@@ -7,29 +7,31 @@
 //! 2. The ward key is read again for the pseudonyms of new devices: it must be the one that the run began with.
 //! 3. While the intake can take nothing, devices are not changed: their sessions would end and no other begin.
 //! 4. The uplink: the new broker must take the connection, or the old one is kept and all of it is refused.
-//! 5. What is about to change is noted in the audit log. The sessions of what ended or changed are told to end, all at once, and waited for. What is
-//!    remembered of their devices is of no entry any more.
-//! 6. The allowlist changes in the intake, behind the last report of these sessions.
-//! 7. Radios and ports are those of the new list; the new sessions begin.
+//! 5. What is about to change is noted in the audit log. The sessions of what ended or changed are told to end, all at
+//!    once and with one deadline.
+//! 6. Each device goes over as soon as its own place is free (see [`handover`](super::handover)): what is remembered of
+//!    the device is of no entry any more, the allowlist changes in the intake behind the last report of the session
+//!    that ended, radios and ports are those of the new list, the new session begins.
 //!
 //! Whoever is not named in the plan does not notice. The store is not touched: what was taken under an entry of
 //! before stays what it was.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::change::{Group, Plan, groups};
-use super::intake::Change;
+use super::change::{Plan, Swap, groups};
+use super::handover::{Handover, Step};
 use super::notebook::Shelf;
 use super::pump::{Ordered, Shown};
-use super::roster::{NoPlace, Roster, Seat, Seating};
+use super::roster::{NoPlace, Roster};
 use super::sessions::Stopper;
 use crate::config::Config;
-use crate::device::DeviceIndex;
 use crate::envelope::keys::{KeyError, KeyPlace, WardKey};
 use crate::host::audit::AuditLog;
 use crate::host::supervisor::blocking;
@@ -39,6 +41,9 @@ use crate::uplink;
 
 /// How many changes may wait for the one that is carried out.
 const WAITING: usize = 4;
+
+/// How many steps of a change may wait for whoever starts their sessions.
+const STEPS: usize = 4;
 
 /// After this long, and again and again, it is said what is waited for.
 const LONG: Duration = Duration::from_secs(5);
@@ -134,6 +139,8 @@ pub(super) fn mark(ward: &WardKey) -> String {
 /// What a change needs of the daemon while it runs on.
 pub(super) struct Means {
     pub(super) roster: Roster,
+    /// Who goes over to what, of those that the plan names.
+    pub(super) swaps: Vec<Swap>,
     pub(super) ward: KeyPlace,
     /// See [`mark`].
     pub(super) mark: String,
@@ -151,43 +158,65 @@ pub(super) struct Ready {
     pub(super) plan: Plan,
     pub(super) config: Config,
     pub(super) roster: Roster,
-    pub(super) seats: Vec<Seat>,
 }
 
 /// A change on its way.
-pub(super) type Work = BoxFuture<'static, Result<Ready, Refused>>;
+pub(super) struct Work {
+    done: BoxFuture<'static, Result<Ready, Refused>>,
+    steps: mpsc::Receiver<Step>,
+}
+
+/// How far it has got.
+pub(super) enum Progress {
+    /// Others begin in the place of some.
+    Step(Step),
+    /// It is at its end: no step follows.
+    Done(Result<Box<Ready>, Refused>),
+}
+
+impl Work {
+    pub(super) fn new(plan: Plan, config: Config, means: Means) -> Self {
+        let (sender, steps) = mpsc::channel(STEPS);
+        Self { done: carry_out(plan, config, means, sender).boxed(), steps }
+    }
+
+    /// Cancel-safe. Not to be asked again after its end.
+    pub(super) async fn next(&mut self) -> Progress {
+        tokio::select! {
+            biased;
+            Some(step) = self.steps.recv() => Progress::Step(step),
+            done = &mut self.done => Progress::Done(done.map(Box::new)),
+        }
+    }
+
+    /// A step that was made just before the end.
+    pub(super) fn rest(&mut self) -> Option<Step> {
+        self.steps.try_recv().ok()
+    }
+}
 
 /// Carries out steps 2 to 6. Dropped half-way it leaves sessions ended that no other takes the place of: only the end
 /// of the daemon may do that.
-pub(super) async fn carry_out(plan: Plan, config: Config, means: Means) -> Result<Ready, Refused> {
-    let Means { mut roster, ward, mark, uplink, stoppers, intake, shown, notebooks, audit, clock } = means;
+async fn carry_out(
+    plan: Plan,
+    config: Config,
+    means: Means,
+    steps: mpsc::Sender<Step>,
+) -> Result<Ready, Refused> {
+    let Means { roster, swaps, ward, mark, uplink, stoppers, intake, shown, notebooks, audit, clock } = means;
     may_begin(&plan, &shown.borrow())?;
-    let retired: Vec<_> = plan.stops().flat_map(|id| roster.leave(id)).collect();
     let starts = plan.starts();
-    let mut seating = None;
-    if !starts.is_empty() {
-        let ward = load_ward(ward, &mark).await?;
-        let new: Vec<Group<'_>> =
-            groups(&config).into_iter().filter(|group| starts.contains(group.id())).collect();
-        seating = Some(roster.seat(&new, &ward)?);
-    }
-    // Where nobody begins no place is needed.
-    let first = roster.next_place().unwrap_or(DeviceIndex(u16::MAX));
-    let nobody = Seating { first, rules: Vec::new(), seats: Vec::new() };
-    let Seating { first, rules, seats } = seating.unwrap_or(nobody);
+    let groups: BTreeMap<_, _> =
+        groups(&config).into_iter().filter_map(|group| Some((*starts.get(group.id())?, group))).collect();
+    roster.has_places(groups.values().map(|group| 1 + group.parts.len()).sum())?;
+    let ward = if groups.is_empty() { None } else { Some(load_ward(ward, &mark).await?) };
     if plan.uplink {
         uplink.change(config.uplink.clone()).await.map_err(Refused::Uplink)?;
     }
     note(audit, &plan, clock.now().wall).await;
-    join_all(stoppers.into_iter().map(Stopper::end)).await;
-    join_all(plan.stops().map(|id| notebooks.disown(id))).await;
-    if !(retired.is_empty() && rules.is_empty()) {
-        let (done, is_done) = oneshot::channel();
-        let change = Change { retired, first, listed: rules };
-        intake.send(Ordered { change, done }).await.map_err(|_| Refused::Ending)?;
-        waited_for("the intake", is_done).await.map_err(|_| Refused::Ending)??;
-    }
-    Ok(Ready { plan, config, roster, seats })
+    let handover = Handover { roster, ward, groups, intake, notebooks, steps };
+    let roster = handover.run(swaps, stoppers).await?;
+    Ok(Ready { plan, config, roster })
 }
 
 /// Whether the sessions that are to end can have others in their place.
@@ -197,7 +226,7 @@ fn may_begin(plan: &Plan, shown: &Shown) -> Result<(), Refused> {
 }
 
 /// Waits, and says so again and again while that takes long.
-async fn waited_for<T>(what: &str, work: impl Future<Output = T>) -> T {
+pub(super) async fn waited_for<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     let mut times = 0_u64;
     loop {

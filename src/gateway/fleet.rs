@@ -3,9 +3,11 @@
 //! In: another configuration, the question how the gateway is. Out: the configuration in force or the reason why
 //! not, what is measured, a signature. Nothing is decided here.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::watch;
 
 use super::change::Plan;
@@ -14,6 +16,7 @@ use super::report::Sources;
 use super::running::HEART_STANDS_STILL;
 use crate::config::{Config, Loaded, Problems, Pushed};
 use crate::device::FaultKind;
+use crate::fleet::advisories::desk::Desk;
 use crate::fleet::documents::Stamp;
 use crate::fleet::documents::reported::{self, ReportKey, Spool};
 use crate::fleet::dsse;
@@ -24,6 +27,7 @@ use crate::fleet::member::{About, Fault, Load, Signs, Told, View};
 use crate::host::heartbeat::{Heartbeat, standing_still};
 use crate::host::process;
 use crate::host::supervisor::blocking;
+use crate::policy::event::Event;
 use crate::policy::{DeviceRule, DeviceState};
 use crate::time::{Mono, Now};
 use crate::uplink::post::{Post, PostOffice};
@@ -53,6 +57,9 @@ pub(super) struct Daemon {
     pub(super) sources: Arc<Sources>,
     pub(super) hearts: Vec<Heartbeat>,
     pub(super) in_force: watch::Receiver<Arc<Config>>,
+    /// Where security events go.
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) desk: Desk,
 }
 
 /// A fleet's part with its two channels: to the uplink, and to the status.
@@ -60,6 +67,17 @@ pub(super) struct Enlisted {
     fleet: Fleet,
     office: PostOffice,
     view: watch::Sender<View>,
+}
+
+/// The advisories of the bundle that runs, as far as the folder keeps them.
+pub(super) fn desk(folder: Option<PathBuf>, fleet: Option<&Fleet>) -> Desk {
+    let desk = folder.map(Desk::in_folder).unwrap_or_default();
+    if let Some(Fleet { membership: Membership::Member(enrolled), .. }) = fleet {
+        for why in enrolled.brief(&desk) {
+            tracing::warn!(why, "an advisory cannot be used");
+        }
+    }
+    desk
 }
 
 /// Makes the channels, where there is a fleet: its part, the uplink's end, the status' end.
@@ -80,18 +98,17 @@ impl Enlisted {
     /// The task, to be run until the daemon ends.
     pub(super) async fn run(self, daemon: Daemon) {
         let Self { fleet: Fleet { membership, load }, office, view } = self;
-        let Daemon { changer, sources, hearts, in_force } = daemon;
+        let Daemon { changer, sources, hearts, in_force, events, desk } = daemon;
         let clock = Arc::clone(&sources.clock);
         let who = match membership {
             Membership::Member(enrolled) => {
                 let import = in_force.borrow().import.clone();
                 let load = as_running(load, in_force.clone());
-                Who::Member(Box::new(enrolled.into_member(load, import, &clock.now())))
+                Who::Member(Box::new(enrolled.into_member(load, import, desk, &clock.now())))
             }
             Membership::Locked(locked) => Who::Locked(locked),
         };
-        let gateway =
-            Seen { changer, sources, hearts, in_force, taken: (0, None), witness: None, unsigned: None };
+        let gateway = Seen { changer, sources, hearts, in_force, events, witness: None, unsigned: None };
         Task { gateway, office, clock, view }.run(who).await;
     }
 }
@@ -115,8 +132,7 @@ struct Seen {
     sources: Arc<Sources>,
     hearts: Vec<Heartbeat>,
     in_force: watch::Receiver<Arc<Config>>,
-    /// How much the broker has taken, and when that was seen to grow.
-    taken: (u64, Option<Mono>),
+    events: mpsc::Sender<Event>,
     /// Signs what was asked about last; when it was read.
     witness: Option<(Arc<(Witness, String)>, Mono)>,
     /// Why it last could not be read.
@@ -153,17 +169,15 @@ impl Gateway for Seen {
 
     fn signs(&mut self, now: &Now) -> Signs {
         let uplink = self.sources.uplink.borrow().clone();
-        let taken = taken(&uplink);
-        if taken != self.taken.0 {
-            self.taken = (taken, Some(now.mono));
-        }
         let shown = self.sources.shown.borrow().clone();
         let count = |of: fn(&DeviceState) -> u64| {
             shown.devices.iter().fold(0, |sum: u64, (_, state)| sum.saturating_add(of(state)))
         };
         let vitals = Vitals {
             is_uplink_up: uplink.state == State::Online,
-            since_puback: self.taken.1.map(|at| now.mono.since(at)),
+            taken: taken(&uplink),
+            kept: shown.durable.iter().fold(0, |sum: u64, records| sum.saturating_add(*records)),
+            read: uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.published)),
             is_store_sound: shown.store_error.is_none() && uplink.store_trouble.is_none(),
             devices: shown.devices.iter().map(|(rule, state)| vitals_of(rule, state, now.mono)).collect(),
             decoded: count(DeviceState::admitted),
@@ -174,7 +188,8 @@ impl Gateway for Seen {
         };
         let is_any = shown.devices.iter().any(|(_, state)| state.is_in_alarm());
         let is_known = now.mono.since(self.sources.origin.started.mono) >= HEARD_WITHIN
-            || shown.devices.iter().all(|(_, state)| state.last_reading().is_some());
+            // One in quarantine gives none, and its alarms count for nothing here.
+            || shown.devices.iter().all(|(_, state)| state.last_reading().is_some() || state.hold().is_some());
         Signs { vitals, is_alarm_active: (is_any || is_known).then_some(is_any) }
     }
 
@@ -189,7 +204,7 @@ impl Gateway for Seen {
         About {
             boot: snapshot.boot.replace('-', ""),
             group,
-            certificate: self.witness.as_ref().map(|(held, _)| certificate_of(&held.0, self.protection())),
+            certificate: self.witness.as_ref().map(|(held, _)| certificate_of(&held.0)),
             spool: Spool {
                 records: snapshot.lanes.iter().map(|lane| lane.records).sum(),
                 oldest: oldest.map(|ms| ms / 1_000),
@@ -203,19 +218,23 @@ impl Gateway for Seen {
     async fn sign(&mut self, message: Vec<u8>) -> Option<Signed> {
         let (held, _) = self.witness.as_ref()?;
         let (held, key) = (Arc::clone(held), held.1.clone());
-        let signature = blocking(move || held.0.sign(&message)).await??;
-        Some(Signed { key, signature })
+        let signature = blocking(move || held.0.sign(&message)).await.flatten();
+        if signature.is_none() {
+            // A key in a token is destroyed there once another is in use: the next report reads which.
+            self.witness = None;
+        }
+        Some(Signed { key, signature: signature? })
     }
 
+    /// What of it concerns safety is raised; the rest is for the log.
     fn tell(&mut self, _: &Told) {}
+
+    fn raise(&mut self, event: &Event) -> bool {
+        !matches!(self.events.try_send(event.clone()), Err(TrySendError::Full(_)))
+    }
 }
 
 impl Seen {
-    /// How the key of the certificate is protected.
-    fn protection(&self) -> &'static str {
-        if self.in_force.borrow().uplink.key.starts_with("/run/credentials") { "credential" } else { "file" }
-    }
-
     /// Reads the certificate and its key, which may have been renewed since.
     async fn read_witness(&mut self, now: Mono) {
         let (certificate, key) = {
@@ -243,14 +262,14 @@ impl Seen {
     }
 }
 
-fn certificate_of(witness: &Witness, protection: &str) -> reported::Certificate {
+fn certificate_of(witness: &Witness) -> reported::Certificate {
     let mut chain: Vec<String> = witness.chain().iter().map(|der| dsse::base64(der)).collect();
     while chain.iter().map(String::len).sum::<usize>() > MAX_CHAIN {
         // The authorities' own are known where the report is read.
         chain.pop();
     }
     let not_after = Stamp(witness.not_after());
-    reported::Certificate { not_after, key_protection: protection.to_owned(), chain }
+    reported::Certificate { not_after, key_protection: witness.protection().to_string(), chain }
 }
 
 /// Everything that the broker ever took of this run.
@@ -259,12 +278,12 @@ fn taken(uplink: &uplink::Status) -> u64 {
     records.saturating_add(uplink.heartbeats).saturating_add(uplink.correspondence.notices)
 }
 
-/// One that may be quiet for any time proves nothing by its silence.
+/// One that may be quiet for any time proves nothing by its silence, nor does one in quarantine.
 fn vitals_of(rule: &DeviceRule, state: &DeviceState, now: Mono) -> DeviceVitals {
     DeviceVitals {
         id: rule.card.id.clone(),
         since_reading: state.last_reading().map(|at| now.since(at.mono)),
-        quiet: rule.quiet.unwrap_or(Duration::MAX),
+        quiet: rule.quiet.filter(|_| state.hold().is_none()).unwrap_or(Duration::MAX),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::device::{DeviceIndex, Report, ReportBody, Settled, Ticket};
 use crate::envelope::block::{BlockBuilder, BlockHeader, PlainBlock};
 use crate::host::audit::AuditLog;
 use crate::policy::event::{Detection, Event, Word};
+use crate::policy::hold::Holds;
 use crate::policy::{Admitted, Gatekeeper, Verdict, should_log};
 use crate::store::{Seq, StoreError};
 use crate::time::{Mono, Now};
@@ -69,7 +70,9 @@ pub struct Intake<S> {
     store: S,
     linger: Duration,
     lanes: [(Lane, Pending); 3],
-    sources: Vec<Source>,
+    sources: BTreeMap<DeviceIndex, Source>,
+    /// Places that were retired and of which the gate may still have something to say.
+    leaving: Vec<DeviceIndex>,
     last_error: Option<String>,
     /// Why the store could not be looked after, until it can.
     neglect: Option<String>,
@@ -96,9 +99,19 @@ impl<S: Durable> Intake<S> {
             let builder = BlockBuilder::new(header);
             (lane, Pending { builder, parked: None, due: None, durable: 0, lowest: BTreeMap::new() })
         });
-        let sources =
-            sources.into_iter().map(|settled| Source { last: Ticket::default(), settled }).collect();
-        Self { gate, store, linger, lanes, sources, last_error: None, neglect: None, audit: None }
+        let sources = sources.into_iter().map(|settled| Source { last: Ticket::default(), settled });
+        let sources = (0..).map(DeviceIndex).zip(sources).collect();
+        Self {
+            gate,
+            store,
+            linger,
+            lanes,
+            sources,
+            leaving: Vec::new(),
+            last_error: None,
+            neglect: None,
+            audit: None,
+        }
     }
 
     /// The same, and bonds that are lost and found again are noted in the audit log.
@@ -112,7 +125,7 @@ impl<S: Durable> Intake<S> {
         let (device, ticket) = (report.device, ticket_of(&report));
         let at_once = matches!(report.body, ReportBody::Commit);
         let verdict = self.gate.handle_report(report);
-        if let (Some(source), Some(ticket)) = (self.sources.get_mut(usize::from(device.0)), ticket) {
+        if let (Some(source), Some(ticket)) = (self.sources.get_mut(&device), ticket) {
             source.last = ticket;
         }
         match verdict {
@@ -141,6 +154,12 @@ impl<S: Durable> Intake<S> {
     /// Looks for devices that are silent. To be called when no report waits to be taken.
     pub fn handle_silence(&mut self, now: Now) {
         self.gate.handle_silence(now);
+        self.take_words(now);
+    }
+
+    /// From here on nothing passes of these devices.
+    pub fn handle_holds(&mut self, holds: Holds, now: Now) {
+        self.gate.handle_holds(holds, now);
         self.take_words(now);
     }
 
@@ -233,6 +252,9 @@ impl<S: Durable> Intake<S> {
                 }
                 Word::Event(event) => self.handle_event(&event, now),
             }
+        }
+        if self.gate.words() == 0 && !self.leaving.is_empty() {
+            self.forget_leaving();
         }
     }
 
@@ -354,7 +376,7 @@ impl<S: Durable> Intake<S> {
     /// who the device is, if one was just now: both in one word, so that nobody hears the one without the
     /// other. A reading whose element is not listed is done with: the site chose so.
     fn tell_source(&self, device: DeviceIndex, refused: Option<Ticket>) {
-        let Some(source) = self.sources.get(usize::from(device.0)) else { return };
+        let Some(source) = self.sources.get(&device) else { return };
         let lowest = self.lanes.iter().filter_map(|(_, pending)| pending.lowest.get(&device)).min();
         let through = lowest.map_or(source.last, |ticket| Ticket(ticket.0.saturating_sub(1)));
         source.settled.send_if_modified(|told| {

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::stock::standing::Standing;
 use crate::device::Identity;
 use crate::fleet::advisories::inventory::{Device, SerialNumber};
 use crate::fleet::documents::inventory::MAX_TEXT;
@@ -64,6 +65,9 @@ struct Row {
 struct Written {
     shape: u32,
     devices: BTreeMap<String, Row>,
+    /// Older files have none.
+    #[serde(default, skip_serializing_if = "Standing::is_empty")]
+    standing: Standing,
     sha256: Digest,
 }
 
@@ -82,20 +86,22 @@ pub struct Tracker {
     rows: BTreeMap<String, Row>,
     /// When devices were first heard that could not be dated yet.
     undated: BTreeMap<String, Mono>,
+    /// What was told of the advisories, and what is in quarantine.
+    pub standing: Standing,
 }
 
 impl Tracker {
     /// What a file says. The error is in words.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let Written { shape, devices, sha256 } =
+        let Written { shape, devices, standing, sha256 } =
             serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if shape != SHAPE {
             return Err(format!("it is of shape {shape}, this program reads {SHAPE}"));
         }
-        if digest(&devices) != sha256 {
+        if digest(&devices, &standing) != sha256 {
             return Err("its digest does not fit".to_owned());
         }
-        Ok(Self { rows: devices, undated: BTreeMap::new() })
+        Ok(Self { rows: devices, undated: BTreeMap::new(), standing })
     }
 
     /// The file. Without serial numbers where the site does not publish them.
@@ -106,9 +112,10 @@ impl Tracker {
                 row.serial = None;
             }
         }
-        let sha256 = digest(&devices);
+        let standing = self.standing.clone();
+        let sha256 = digest(&devices, &standing);
         // Text only: there is nothing that could not be written.
-        serde_json::to_vec(&Written { shape: SHAPE, devices, sha256 }).unwrap_or_default()
+        serde_json::to_vec(&Written { shape: SHAPE, devices, standing, sha256 }).unwrap_or_default()
     }
 
     /// Takes in how the devices are at this moment. Who is not among them is not in the allowlist any more.
@@ -170,8 +177,12 @@ impl Tracker {
     }
 }
 
-fn digest(devices: &BTreeMap<String, Row>) -> Digest {
-    Digest::of(&serde_json::to_vec(devices).unwrap_or_default())
+fn digest(devices: &BTreeMap<String, Row>, standing: &Standing) -> Digest {
+    let mut bytes = serde_json::to_vec(devices).unwrap_or_default();
+    if !standing.is_empty() {
+        bytes.extend(serde_json::to_vec(standing).unwrap_or_default());
+    }
+    Digest::of(&bytes)
 }
 
 /// When something was, by a clock that follows a reference now: a whole second.

@@ -12,6 +12,7 @@ use super::intake::{Change, Durable, Intake};
 use crate::device::{DeviceIndex, Report, ReportBody};
 use crate::host::heartbeat::Heartbeat;
 use crate::policy::event::Event;
+use crate::policy::hold::Holds;
 use crate::policy::{DeviceRule, DeviceState, Gatekeeper, Misplaced, Refusal};
 use crate::time::{Clock, Mono};
 
@@ -36,6 +37,8 @@ pub struct Pump {
     pub changes: mpsc::Receiver<Ordered>,
     /// What the gateway has to say of itself.
     pub events: mpsc::Receiver<Event>,
+    /// Devices in quarantine by an advisory.
+    pub holds: watch::Receiver<Holds>,
     /// Says what time it is.
     pub clock: Arc<dyn Clock>,
     /// For timed waits.
@@ -89,6 +92,11 @@ impl Pump {
         loop {
             let now = self.clock.now();
             self.heart.beat(now.mono);
+            // Nobody who would say so: then there are none.
+            if self.holds.has_changed().unwrap_or(false) {
+                let holds = self.holds.borrow_and_update().clone();
+                intake.handle_holds(holds, now);
+            }
             intake.handle_timeout(now);
             if shown_at.is_none_or(|at| now.mono.since(at) >= TURN) {
                 self.show(&intake);
@@ -307,6 +315,7 @@ mod tests {
             reports,
             changes: mpsc::channel(1).1,
             events: mpsc::channel(1).1,
+            holds: watch::channel(Holds::new()).1,
             clock: Arc::new(Steps::default()),
             runtime: runtime.handle().clone(),
             heart: Heartbeat::new("intake", Mono::default()),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::pump::Shown;
+use super::sessions::Losses;
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::envelope::keys::{KekId, Protection};
-use crate::fleet::advisories::told::Told;
 use crate::fleet::member::View;
 use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
 use crate::identity::keeper;
@@ -20,6 +20,9 @@ use crate::uplink::{self, State};
 
 /// Certificates are renewed long before; this late, a person must look.
 const CERTIFICATE_SOON: i64 = 14;
+
+/// How many devices of which something was lost are named.
+const MAX_LOST: usize = 8;
 
 /// What may be said of the store's keys.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +67,10 @@ pub struct Sources {
     pub certificate: watch::Receiver<keeper::Status>,
     /// The radios.
     pub centrals: watch::Receiver<Vec<Handle>>,
-    /// What the advisories say of the devices.
-    pub findings: watch::Receiver<Vec<Told>>,
+    /// What sessions could not get rid of before they ended.
+    pub losses: Losses,
+    /// What a person should know of devices and advisories, in lines.
+    pub findings: watch::Receiver<Vec<String>>,
     /// Where it stands with its fleet, if it is in one.
     pub fleet: Option<watch::Receiver<View>>,
 }
@@ -104,9 +109,10 @@ impl Sources {
             fleet: self.fleet.as_ref().map(|fleet| fleet.borrow().clone()),
             warnings: Vec::new(),
         };
-        snapshot.warnings = Self::warnings(&snapshot, &uplink);
+        snapshot.warnings = lost_warnings(&self.losses);
+        snapshot.warnings.extend(Self::warnings(&snapshot, &uplink));
         // Behind what stops the line: there may be many.
-        snapshot.warnings.extend(self.findings.borrow().iter().map(Told::line));
+        snapshot.warnings.extend(self.findings.borrow().iter().cloned());
         snapshot.warnings.truncate(MAX_WARNINGS);
         snapshot
     }
@@ -181,6 +187,19 @@ impl Sources {
     }
 }
 
+/// A loss is said first.
+fn lost_warnings(losses: &Losses) -> Vec<String> {
+    let counts = losses.counts();
+    let mut lost: Vec<(&String, &u64)> = counts.iter().collect();
+    lost.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let words = |(device, count): (&String, &u64)| {
+        format!(
+            "{device}: {count} reading(s) or alarm(s) were lost, as nothing took them when its session ended: look for the reason in the log"
+        )
+    };
+    lost.into_iter().take(MAX_LOST).map(words).collect()
+}
+
 /// Where the daemon renews it, its age is judged by its life; otherwise somebody has to.
 fn certificate_warnings(kept: Option<&status::Certificate>, uplink: &uplink::Status) -> Vec<String> {
     if let Some(kept) = kept {
@@ -218,6 +237,7 @@ fn certificate(standing: &keeper::Status, now: Mono) -> Option<status::Certifica
         due: due.map(|due| due.to_string()),
         next_attempt_ms: next.map(|next| millis(now, next)),
         alarm: standing.alarm.as_str().to_owned(),
+        key_protection: standing.protection.map_or("", Protection::as_str).to_owned(),
         trouble: standing.trouble.clone(),
     })
 }

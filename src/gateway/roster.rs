@@ -82,8 +82,14 @@ impl Roster {
         Ok(Seating { first, rules, seats })
     }
 
+    /// Whether so many more devices can be seated.
+    pub fn has_places(&self, devices: usize) -> Result<(), NoPlace> {
+        let places = usize::from(u16::MAX) + 1;
+        if self.given + devices <= places { Ok(()) } else { Err(NoPlace) }
+    }
+
     /// The place that the next device is given.
-    pub fn next_place(&self) -> Result<DeviceIndex, NoPlace> {
+    fn next_place(&self) -> Result<DeviceIndex, NoPlace> {
         u16::try_from(self.given).map(DeviceIndex).map_err(|_| NoPlace)
     }
 
@@ -105,4 +111,4 @@ fn named(device: &Device, ward: &WardKey) -> DeviceRule {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -9,8 +9,9 @@ use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::change::Plan;
-use super::changer::{Means, Ready, Refused, Request, Work, carry_out};
+use super::change::{Plan, swaps};
+use super::changer::{Means, Progress, Ready, Refused, Request, Work};
+use super::handover::Step;
 use super::pump::{Ordered, Shown};
 use super::reading::read_settled;
 use super::roster::Roster;
@@ -74,8 +75,8 @@ enum Underway {
 
 /// What came of it.
 enum Came {
-    Read(Option<Result<Config, Problems>>),
-    Changed(Result<Ready, Refused>),
+    Read(Option<Result<Box<Config>, Problems>>),
+    Changed(Result<Box<Ready>, Refused>),
 }
 
 impl Underway {
@@ -83,12 +84,15 @@ impl Underway {
         matches!(self, Self::Nothing)
     }
 
-    /// Cancel-safe: what is under way stays.
-    async fn next(&mut self) -> Came {
+    /// A step of it, or its end. Cancel-safe: what is under way stays.
+    async fn next(&mut self) -> Result<Step, Came> {
         match self {
             Self::Nothing => std::future::pending().await,
-            Self::Reading(reading) => Came::Read(reading.await),
-            Self::Changing(work, _) => Came::Changed(work.await),
+            Self::Reading(reading) => Err(Came::Read(reading.await.map(|read| read.map(Box::new)))),
+            Self::Changing(work, _) => match work.next().await {
+                Progress::Step(step) => Ok(step),
+                Progress::Done(done) => Err(Came::Changed(done)),
+            },
         }
     }
 }
@@ -114,6 +118,7 @@ impl Present {
     fn work(&self, plan: Plan, config: Config, clock: &Arc<dyn Clock>) -> Work {
         let means = Means {
             roster: self.roster.clone(),
+            swaps: swaps(&plan, &self.config, &config),
             ward: config.keys.ward.clone(),
             mark: self.mark.clone(),
             uplink: self.uplink.clone(),
@@ -124,17 +129,13 @@ impl Present {
             audit: AuditLog::beside(&self.config.store.folder),
             clock: Arc::clone(clock),
         };
-        carry_out(plan, config, means).boxed()
+        Work::new(plan, config, means)
     }
 
     /// Ends a change: from here on the new configuration holds.
-    fn finish(&mut self, ready: Ready, supervisor: &mut Supervisor) -> Plan {
-        let Ready { plan, config, roster, seats } = ready;
-        self.sessions.forget(plan.stops());
-        self.sessions.list(supervisor, &config.devices);
-        for seat in seats {
-            self.sessions.start(supervisor, seat);
-        }
+    fn finish(&mut self, ready: Ready) -> Plan {
+        let Ready { plan, config, roster } = ready;
+        self.sessions.settle();
         self.in_force.send_replace(Arc::new(config.clone()));
         (self.config, self.roster) = (config, roster);
         plan
@@ -165,10 +166,13 @@ impl Running {
                 Some(request) = self.requests.recv(), if underway.is_nothing() => {
                     underway = self.handle_request(request);
                 }
-                came = underway.next() => {
-                    let before = std::mem::take(&mut underway);
-                    underway = self.handle_progress(came, before)?;
-                }
+                came = underway.next() => match came {
+                    Ok(step) => self.take(step),
+                    Err(came) => {
+                        let before = std::mem::take(&mut underway);
+                        underway = self.handle_end(came, before)?;
+                    }
+                },
                 _ = look.tick() => {
                     let still = standing_still(&self.hearts, self.clock.now().mono, HEART_STANDS_STILL);
                     if still.is_empty() {
@@ -205,13 +209,24 @@ impl Running {
         }
     }
 
-    fn handle_progress(&mut self, came: Came, before: Underway) -> Result<Underway, GatewayError> {
+    /// Some sessions have ended, others begin.
+    fn take(&mut self, Step { gone, seats }: Step) {
+        self.present.sessions.change(&mut self.supervisor, &gone, seats);
+    }
+
+    /// What was under way is at its end.
+    fn handle_end(&mut self, came: Came, before: Underway) -> Result<Underway, GatewayError> {
         let asker = match before {
-            Underway::Changing(_, asker) => asker,
+            Underway::Changing(mut work, asker) => {
+                while let Some(step) = work.rest() {
+                    self.take(step);
+                }
+                asker
+            }
             Underway::Nothing | Underway::Reading(_) => None,
         };
         match came {
-            Came::Read(Some(Ok(config))) => return Ok(self.begin(config, None)),
+            Came::Read(Some(Ok(config))) => return Ok(self.begin(*config, None)),
             Came::Read(Some(Err(problems))) => {
                 for problem in problems.to_string().lines() {
                     tracing::error!(problem, "the configuration is not valid");
@@ -223,7 +238,7 @@ impl Running {
                 tracing::error!("the configuration could not be read again: the one of before holds");
             }
             Came::Changed(Ok(ready)) => {
-                let plan = self.present.finish(ready, &mut self.supervisor);
+                let plan = self.present.finish(*ready);
                 answer(Ok(plan), asker);
             }
             Came::Changed(Err(Refused::Misplaced(misplaced))) => {

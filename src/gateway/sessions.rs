@@ -1,17 +1,19 @@
 //! A session for every device of the allowlist: made, made anew when it panics, and ended alone.
 
+mod heir;
 mod radios;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
+use self::heir::is_heir;
 use self::radios::Radios;
 use super::notebook::Shelf;
 use super::roster::Seat;
@@ -20,7 +22,7 @@ use crate::config::{Connection, Device};
 use crate::device::ble::{CONSENT_CODE, CONSENT_USER, Collector};
 use crate::device::catalogue::BleProfile;
 use crate::device::memo::Blank;
-use crate::device::session::{self, Context, Session};
+use crate::device::session::{self, Context, Inheritance, Session};
 use crate::device::settings::Settings;
 use crate::device::{DeviceIndex, Part, Report, Settled};
 use crate::envelope::keys::open_secret;
@@ -31,7 +33,7 @@ use crate::link::ble::{BleLink, Demand, Handle};
 use crate::link::gatt::Consent;
 use crate::link::replay::ReplayLink;
 use crate::link::serial::SerialLink;
-use crate::policy::DeviceRule;
+use crate::policy::{DeviceRule, should_log};
 use crate::time::Clock;
 use crate::uplink::Stop;
 
@@ -53,7 +55,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// How long a session may take to end: what a device was told is confirmed is waited for (see
 /// [`Session::run`]), and then its link hangs up.
-const ENDS_WITHIN: Duration = Duration::from_secs(15);
+const ENDS_WITHIN: Duration = Duration::from_secs(16);
 
 const _: () = assert!(
     ENDS_WITHIN.as_secs() > session::ENDS_WITHIN.as_secs(),
@@ -79,12 +81,41 @@ pub struct Shared {
     pub proofs: Proofs,
     /// What every session had to say is on disk.
     pub drained: watch::Receiver<Stop>,
+    /// What nobody took before their sessions ended.
+    pub losses: Losses,
+}
+
+/// How many observations were lost as nobody took them before their sessions had to end, by the device's name.
+#[derive(Clone, Debug, Default)]
+pub struct Losses(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Losses {
+    fn count(&self, device: &str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(device.to_owned()).or_default();
+        *count += 1;
+        if should_log(*count) {
+            let lost = *count;
+            tracing::error!(
+                device,
+                lost,
+                "what it said last was not taken when its session ended, and is lost"
+            );
+        }
+    }
+
+    /// What was lost so far.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What makes the [`Context`] of one device's session, as often as it is needed.
 #[derive(Clone)]
 struct Maker {
     device: DeviceIndex,
+    /// The device's name.
+    id: String,
     parts: BTreeMap<Part, DeviceIndex>,
     quiet: Option<Duration>,
     /// The device's entry, where its driver may have something to remember.
@@ -93,6 +124,7 @@ struct Maker {
     tickets: Arc<AtomicU64>,
     settled: watch::Receiver<Settled>,
     stop: watch::Receiver<bool>,
+    told: Inheritance,
 }
 
 impl Maker {
@@ -113,6 +145,11 @@ impl Maker {
                 None => Box::new(Blank),
             },
             stop: self.stop.clone(),
+            lost: {
+                let (losses, id) = (self.shared.losses.clone(), self.id.clone());
+                Box::new(move || losses.count(&id))
+            },
+            told: self.told.clone(),
         }
     }
 }
@@ -139,7 +176,17 @@ pub struct Sessions {
     links: Arc<dyn Links>,
     ports: watch::Sender<Arc<[PathBuf]>>,
     radios: Radios,
-    running: BTreeMap<String, Stopper>,
+    /// By the device's id.
+    running: BTreeMap<String, Seated>,
+}
+
+/// A device that has a session.
+struct Seated {
+    device: Device,
+    /// `None`: its session was not begun.
+    stopper: Option<Stopper>,
+    /// What its session leaves to the next one.
+    told: Inheritance,
 }
 
 /// Ends one session.
@@ -151,6 +198,16 @@ pub struct Stopper {
 }
 
 impl Stopper {
+    /// Of the session of a device: says that it shall end, and holds its task.
+    pub fn new(device: &str, stop: watch::Sender<bool>, leash: Leash) -> Self {
+        Self { device: device.to_owned(), stop, leash }
+    }
+
+    /// Whose session it is.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
     /// Tells it to end and waits until it has. One that hangs is cut off where it waits; what it may still say
     /// names a place that nothing is taken of any more.
     pub async fn end(mut self) {
@@ -190,16 +247,33 @@ impl Sessions {
         self.radios.handles()
     }
 
-    /// Has every port and every radio that the devices need, and no other. To be called when the sessions of
-    /// devices that are not listed any more have ended, and before new ones begin.
-    pub fn list(&mut self, supervisor: &mut Supervisor, devices: &[Device]) {
-        self.ports.send_replace(devices.iter().filter_map(|device| port_of(device).cloned()).collect());
-        let over_air = devices.iter().filter(|device| self.links.replay(device).is_none());
+    /// The sessions of some devices have ended; those of others begin, each with a link of its own. Ports and radios
+    /// are those of all that have a session then; no radio ends before [`Sessions::settle`].
+    pub fn change(&mut self, supervisor: &mut Supervisor, gone: &[String], seats: Vec<Seat>) {
+        let mut before: BTreeMap<String, Seated> =
+            gone.iter().filter_map(|id| self.running.remove_entry(id)).collect();
+        for Seat { device, .. } in &seats {
+            let id = device.rule.card.id.clone();
+            let before = before.remove(&id).filter(|before| is_heir(device, &before.device));
+            let told = before.map(|before| before.told).unwrap_or_default();
+            self.running.insert(id, Seated { device: device.clone(), stopper: None, told });
+        }
+        let devices = || self.running.values().map(|seated| &seated.device);
+        self.ports.send_replace(devices().filter_map(|device| port_of(device).cloned()).collect());
+        let over_air = devices().filter(|device| self.links.replay(device).is_none());
         self.radios.list(supervisor, over_air, &self.shared);
+        for seat in seats {
+            self.start(supervisor, seat);
+        }
     }
 
-    /// Starts the session of a device that has a link of its own.
-    pub fn start(&mut self, supervisor: &mut Supervisor, seat: Seat) {
+    /// Nobody ends or begins for now: radios that no device names end.
+    pub fn settle(&mut self) {
+        let devices = self.running.values().map(|seated| &seated.device);
+        self.radios.settle(devices.filter(|device| self.links.replay(device).is_none()));
+    }
+
+    fn start(&mut self, supervisor: &mut Supervisor, seat: Seat) {
         let device = seat.device.clone();
         let stop = watch::Sender::new(false);
         let maker = self.maker(seat, &stop);
@@ -247,13 +321,17 @@ impl Sessions {
             }
         };
         let device = device.rule.card.id;
-        self.running.insert(device.clone(), Stopper { device, stop, leash });
+        if let Some(seated) = self.running.get_mut(&device) {
+            seated.stopper = Some(Stopper::new(&device, stop, leash));
+        }
     }
 
     fn maker(&self, seat: Seat, stop: &watch::Sender<bool>) -> Maker {
         let Seat { device, place, parts, settled } = seat;
+        let told = self.running.get(&device.rule.card.id).map(|seated| seated.told.clone());
         Maker {
             device: place,
+            id: device.rule.card.id.clone(),
             parts,
             quiet: match device.connection {
                 Connection::Serial { .. } => device.rule.quiet,
@@ -265,6 +343,7 @@ impl Sessions {
             tickets: Arc::default(),
             settled,
             stop: stop.subscribe(),
+            told: told.unwrap_or_default(),
         }
     }
 
@@ -275,17 +354,12 @@ impl Sessions {
 
     /// What ends the sessions of these devices.
     pub fn stoppers<'a>(&self, ids: impl Iterator<Item = &'a str>) -> Vec<Stopper> {
-        ids.filter_map(|id| self.running.get(id).cloned()).collect()
-    }
-
-    /// Their sessions have ended.
-    pub fn forget<'a>(&mut self, ids: impl Iterator<Item = &'a str>) {
-        ids.for_each(|id| drop(self.running.remove(id)));
+        ids.filter_map(|id| self.running.get(id)?.stopper.clone()).collect()
     }
 
     /// Tells all to end and takes no more reports of its own.
     pub fn stop_all(&mut self) {
-        for stopper in self.running.values() {
+        for stopper in self.running.values().filter_map(|seated| seated.stopper.as_ref()) {
             stopper.stop.send_replace(true);
         }
     }

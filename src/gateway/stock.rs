@@ -4,39 +4,49 @@
 //! ```text
 //!  intake ──shown──▶ tracker ──▶ file beside the store
 //!                       │ advisories (desk)
-//!                       └──▶ inventory ──sign──▶ c/v1/{organisation}/gw/{gateway}/inventory
+//!                       ├──▶ inventory ──sign──▶ c/v1/{organisation}/gw/{gateway}/inventory
+//!                       ├──▶ security events ──▶ intake
+//!                       └──▶ devices in quarantine ──▶ the gate
 //! ```
+//!
+//! The gate is told of a quarantine before its first reading (see [`prepare`]), and then within [`TURN`] of whatever led
+//! to it: a document, a device that says what it is, a waiver that runs out.
 //!
 //! What can go wrong: the file is broken, then it is told and begun anew; the disk or the key says no, then it is
 //! told and tried again. What never happens: the line from the devices to the store waits for any of it.
 
+mod publish;
+pub mod standing;
+
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::SignatureScheme;
-use rustls::client::ResolvesClientCert as _;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use super::desk::Desk;
 use super::inventory::{Looked, MAX_FILE, Sight, Tracker};
 use super::pump::Shown;
 use crate::config::{Config, InventoryLevel};
-use crate::envelope::keys::Protection;
-use crate::fleet::advisories::inventory::{Disclosure, Gateway, Inventory, KeyProtection};
+use crate::envelope::keys::{KeyPlace, Protection};
+use crate::fleet::advisories::desk::Desk;
+use crate::fleet::advisories::inventory::{Device, Gateway, KeyProtection};
 use crate::fleet::advisories::library::Judged;
 use crate::fleet::advisories::told::Told;
-use crate::fleet::documents::inventory::{Inventoried, MAX_FINDINGS, MAX_TEXT, sealed};
+use crate::fleet::documents::Digest;
+use crate::fleet::documents::inventory::{Advisories, MAX_TEXT};
 use crate::fleet::documents::own::text;
-use crate::fleet::documents::{Digest, Document as _, SCHEMA};
-use crate::fleet::dsse::{base64, pae};
-use crate::fleet::topics::{Topic, What};
+use crate::fleet::member::View;
 use crate::host::supervisor::{Supervisor, blocking};
 use crate::host::{atomic_file, machine};
-use crate::time::{Clock, ClockSync, Mono, Now};
+use crate::policy::DeviceRule;
+use crate::policy::event::Event;
+use crate::policy::hold::Holds;
+use crate::store::inventory_beside;
+use crate::time::{Clock, ClockSync, Mono, Now, Wall};
 use crate::uplink::Stop;
-use crate::uplink::post::{Notice, Notices};
-use crate::uplink::tls;
+use crate::uplink::post::Notices;
+use standing::Standing;
 
 /// How often the devices are looked at.
 const TURN: Duration = Duration::from_secs(10);
@@ -50,13 +60,6 @@ const MAX_SBOM: usize = 16 << 20;
 /// The commit of the build, when whoever builds says so.
 const BUILD: Option<&str> = option_env!("WARDLINE_BUILD");
 
-/// Where the file stands: beside the store's folder, under the folder's name and `.inventory`.
-pub fn file_beside(store: &Path) -> PathBuf {
-    let mut name = store.file_name().unwrap_or_default().to_owned();
-    name.push(".inventory");
-    store.with_file_name(name)
-}
-
 /// What taking stock needs.
 pub struct Means {
     /// Says what time it is.
@@ -67,47 +70,121 @@ pub struct Means {
     pub desk: Desk,
     /// What the broker keeps; none: nothing leaves.
     pub notices: Option<Notices>,
+    /// Where the gateway stands with its fleet, if it is in one: a transfer makes another group of it.
+    pub fleet: Option<watch::Receiver<View>>,
+    /// The configuration that holds.
+    pub in_force: watch::Receiver<Arc<Config>>,
+    /// Where events go.
+    pub events: mpsc::Sender<Event>,
+    /// Where devices in quarantine are told.
+    pub holds: watch::Sender<Holds>,
     /// Ends it.
     pub stop: watch::Receiver<Stop>,
 }
 
-/// Who the gateway is, and where its things are.
+/// What of the gateway stays the same.
 #[derive(Clone)]
 struct Place {
-    organisation: String,
-    group: String,
     level: InventoryLevel,
     file: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
     gateway: Gateway,
 }
 
-/// Starts to take stock. Gives what the advisories say, as it changes.
+/// What of it may change while the daemon runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    organisation: String,
+    group: String,
+    certificate: PathBuf,
+    key: KeyPlace,
+}
+
+/// What was known when the daemon ended, and what follows from it for the devices that are listed now.
+pub struct Prepared {
+    file: PathBuf,
+    tracker: Tracker,
+}
+
+impl Prepared {
+    /// Devices of which nothing is to pass from the first reading on.
+    pub fn holds(&self) -> Holds {
+        self.tracker.standing.holds.clone()
+    }
+}
+
+/// Reads what is known of the devices and holds it against the advisories, before any of them is listened to. Blocks.
+pub fn prepare(config: &Config, rules: &[DeviceRule], desk: &Desk, now: Now) -> Prepared {
+    let (file, mut tracker) = read(&inventory_beside(&config.store.folder));
+    let sight = |rule: &'_ DeviceRule| (rule.card.id.clone(), rule.card.model.clone(), rule.expects.clone());
+    let known: Vec<_> = rules.iter().map(sight).collect();
+    let sights = known.iter().map(|(id, driver, expects)| Sight {
+        id,
+        driver,
+        expects,
+        stated: None,
+        is_stranger: false,
+        last: None,
+    });
+    tracker.look(sights, now);
+    let standing = std::mem::take(&mut tracker.standing);
+    tracker.standing = judge(desk, &tracker.devices(), standing, now).standing;
+    Prepared { file, tracker }
+}
+
+/// What a look at the advisories gives.
+struct Judgement {
+    judged: Vec<Judged>,
+    advisories: Advisories,
+    is_settled: bool,
+    standing: Standing,
+}
+
+/// Blocks.
+fn judge(desk: &Desk, devices: &[Device], mut standing: Standing, now: Now) -> Judgement {
+    let known = known(now);
+    let (judged, advisories) = desk.judge(devices, known);
+    standing.handle_holds(&judged, |id, hold| {
+        let device = devices.iter().find(|device| device.id == id);
+        device.is_some_and(|device| desk.keeps(&hold.advisory, device, known))
+    });
+    Judgement { judged, advisories, is_settled: desk.is_settled(), standing }
+}
+
+/// The time, if it is known.
+fn known(now: Now) -> Option<Wall> {
+    (now.sync == ClockSync::Synced).then_some(now.wall)
+}
+
+/// Starts to take stock. Gives what a person should know of devices and advisories, in lines, as it changes.
 pub fn start(
     supervisor: &mut Supervisor,
-    config: &Config,
+    prepared: Prepared,
     protection: Protection,
     means: Means,
-) -> watch::Receiver<Vec<Told>> {
-    let (findings, shown) = watch::channel(Vec::new());
-    let (uplink, level, file) = (config.uplink.clone(), config.inventory, file_beside(&config.store.folder));
-    let id = uplink.gateway.clone();
+) -> watch::Receiver<Vec<String>> {
+    let (lines, shown) = watch::channel(Vec::new());
+    let Prepared { file, tracker } = prepared;
+    let (id, level) = {
+        let config = means.in_force.borrow();
+        (config.uplink.gateway.clone(), config.inventory)
+    };
     supervisor.task("inventory", async move {
-        let Some((tracker, gateway)) = blocking(move || (read(&file), gateway(id, protection))).await else {
+        let Some(gateway) = blocking(move || gateway(id, protection)).await else {
             return Err("reading what stands here panicked".to_owned());
         };
-        let (file, tracker) = tracker;
-        let place = Place {
-            organisation: uplink.organisation,
-            group: uplink.group,
-            level,
-            file,
-            certificate: uplink.certificate,
-            key: uplink.key,
-            gateway,
-        };
-        Stock { place, tracker, findings, means, desk_seen: None, times: Times::at_start() }.run().await;
+        let place = Place { level, file, gateway };
+        Stock {
+            place,
+            tracker,
+            lines,
+            said: Vec::new(),
+            outbox: VecDeque::new(),
+            means,
+            seen: None,
+            times: Times::at_start(),
+        }
+        .run()
+        .await;
         Ok(())
     });
     shown
@@ -148,20 +225,33 @@ fn gateway(id: String, protection: Protection) -> Gateway {
 struct Times {
     written: Option<Mono>,
     told: Option<Mono>,
+    /// When something may be otherwise though nothing else is.
+    edge: Option<Wall>,
     /// Something is heard that the file does not say yet.
     is_heard: bool,
     /// The file or the broker does not have what was found, as it could not be written or signed.
     is_owed: [bool; 2],
 }
 
+/// By what was judged and published last: the state of the desk, whether the time was known, and the gateway's part.
+#[derive(Clone, PartialEq, Eq)]
+struct Seen {
+    desk: u64,
+    sync: ClockSync,
+    part: Part,
+}
+
 /// One who takes stock.
 struct Stock {
     place: Place,
     tracker: Tracker,
-    findings: watch::Sender<Vec<Told>>,
+    lines: watch::Sender<Vec<String>>,
+    /// What was said of advisories last.
+    said: Vec<Told>,
+    /// Events that found no room yet.
+    outbox: VecDeque<Event>,
     means: Means,
-    /// The desk's state that was judged by.
-    desk_seen: Option<u64>,
+    seen: Option<Seen>,
     times: Times,
 }
 
@@ -201,20 +291,64 @@ impl Stock {
         }
         let looked = look(&mut self.tracker, &shown, now);
         self.times.is_heard |= looked.is_heard;
+        let seen = Seen { desk: self.means.desk.generation(), sync: now.sync, part: self.part() };
+        let is_other =
+            self.means.in_force.has_changed().unwrap_or(false) || self.seen.as_ref() != Some(&seen);
+        let is_edge = known(now).zip(self.times.edge).is_some_and(|(now, edge)| now >= edge);
         let [owes_file, owes_broker] = self.times.is_owed;
-        let is_old = self.times.is_heard && is_due(self.times.written, WRITE_EVERY, now);
-        if looked.is_changed || owes_file || is_old {
-            self.write(now).await;
+        let mut is_changed = looked.is_changed;
+        if is_changed || is_other || is_edge || owes_broker || is_due(self.times.told, TELL_EVERY, now) {
+            self.means.in_force.mark_unchanged();
+            self.seen = Some(seen);
+            is_changed |= self.tell(now).await;
         }
-        let desk = self.means.desk.generation();
-        let is_new = looked.is_changed || self.desk_seen != Some(desk);
-        if is_new || owes_broker || is_due(self.times.told, TELL_EVERY, now) {
-            self.desk_seen = Some(desk);
-            self.tell(now).await;
+        self.send();
+        let is_old = self.times.is_heard && is_due(self.times.written, WRITE_EVERY, now);
+        if is_changed || owes_file || is_old {
+            self.write(now).await;
         }
     }
 
+    /// The gateway's part as it is now: the group is the one that the member listens to, where it is one.
+    fn part(&self) -> Part {
+        let uplink = &self.means.in_force.borrow().uplink;
+        let group = self.means.fleet.as_ref().map(|view| view.borrow().group.clone());
+        let group = group.filter(|group| !group.is_empty()).unwrap_or_else(|| uplink.group.clone());
+        Part {
+            organisation: uplink.organisation.clone(),
+            group,
+            certificate: uplink.certificate.clone(),
+            key: uplink.key.clone(),
+        }
+    }
+
+    /// The devices, with what the configuration says of their support.
+    fn devices(&self) -> Vec<Device> {
+        let config = self.means.in_force.borrow();
+        let listed = |id: &str| config.devices.iter().find(|listed| listed.rule.card.id == id);
+        let mut devices = self.tracker.devices();
+        for device in &mut devices {
+            device.end_of_support = listed(&device.id).and_then(|listed| listed.end_of_support);
+        }
+        devices
+    }
+
+    /// Hands over the events for which there is room. Never waits for the intake.
+    fn send(&mut self) {
+        while let Some(event) = self.outbox.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.means.events.try_send(event) {
+                self.outbox.push_front(event);
+                return;
+            }
+        }
+    }
+
+    /// What was told is only kept once the intake has it.
     async fn write(&mut self, now: Now) {
+        if !self.outbox.is_empty() {
+            self.times.is_owed[0] = true;
+            return;
+        }
         let bytes = self.tracker.encode(self.place.level == InventoryLevel::Full);
         let file = self.place.file.clone();
         let written = blocking(move || atomic_file::write(&file, &bytes)).await;
@@ -232,60 +366,41 @@ impl Stock {
         }
     }
 
-    /// Judges, says what is new, and publishes.
-    async fn tell(&mut self, now: Now) {
+    /// Judges, says what is new, and publishes. `true`: what stands is otherwise than before.
+    async fn tell(&mut self, now: Now) -> bool {
         self.times.told = Some(now.mono);
-        let devices = self.tracker.devices();
-        let known = (now.sync == ClockSync::Synced).then_some(now.wall);
-        let (judged, advisories) = self.means.desk.judge(&devices, known);
+        let devices = self.devices();
+        let (desk, asked, standing) =
+            (self.means.desk.clone(), devices.clone(), self.tracker.standing.clone());
+        let judgement = blocking(move || judge(&desk, &asked, standing, now)).await;
+        // After a panic, a defect of this program, all stands as it stood.
+        let Some(Judgement { judged, advisories, is_settled, mut standing }) = judgement else {
+            return false;
+        };
+        self.outbox.extend(standing.handle_judgement(&judged, is_settled, now));
+        self.outbox.extend(standing.handle_support(&devices, now));
+        self.means.holds.send_if_modified(|holds| {
+            let is_other = *holds != standing.holds;
+            holds.clone_from(&standing.holds);
+            is_other
+        });
+        let is_changed = self.tracker.standing != standing;
+        self.tracker.standing = standing;
         let told: Vec<Told> = judged.iter().filter_map(Told::of).collect();
         self.log(&told, &judged);
-        self.findings.send_replace(told.clone());
-        let Some(notices) = self.means.notices.clone().filter(|_| self.place.level != InventoryLevel::Off)
-        else {
-            return;
-        };
-        let disclosure = match self.place.level {
-            InventoryLevel::Full => Disclosure::Plain,
-            InventoryLevel::NoSerials | InventoryLevel::Off => Disclosure::Withheld,
-        };
-        let inventory = Inventory { gateway: self.place.gateway.clone(), devices };
-        let document = Inventoried {
-            schema: SCHEMA,
-            organisation: self.place.organisation.clone(),
-            group: self.place.group.clone(),
-            inventory: inventory.publish(&disclosure, now.wall),
-            more: 0,
-            advisories,
-            more_findings: u32::try_from(told.len().saturating_sub(MAX_FINDINGS)).unwrap_or(u32::MAX),
-            findings: told.into_iter().take(MAX_FINDINGS).collect(),
-            chain: Vec::new(),
-        };
-        let (certificate, key) = (self.place.certificate.clone(), self.place.key.clone());
-        let signed = blocking(move || sign(document, &certificate, &key)).await;
-        let error = match (signed, self.topic()) {
-            (Some(Ok(payload)), Some(topic)) => {
-                notices.notice(Notice { topic, payload: payload.into() });
-                None
-            }
-            (Some(Err(error)), _) => Some(error),
-            (None, _) => Some("signing it panicked".to_owned()),
-            (_, None) => Some("the gateway has no topic".to_owned()),
-        };
-        if let (Some(error), false) = (&error, self.times.is_owed[1]) {
-            tracing::warn!(error, "the inventory cannot be published: tried again");
-        }
-        self.times.is_owed[1] = error.is_some();
-    }
-
-    fn topic(&self) -> Option<String> {
-        let what = What::Inventory { gateway: self.place.gateway.id.clone() };
-        Topic::new(&self.place.organisation, what).map(|topic| topic.to_string())
+        self.times.edge = standing::next_edge(&told, &devices, now.wall);
+        let mut lines: Vec<String> = told.iter().map(Told::line).collect();
+        lines.extend(known(now).iter().flat_map(|now| standing::support_lines(&devices, *now)));
+        lines.extend(publish::lines(&advisories));
+        self.lines.send_replace(lines);
+        self.said.clone_from(&told);
+        self.publish((devices, told, advisories), now).await;
+        is_changed
     }
 
     /// What was not said before.
     fn log(&self, told: &[Told], judged: &[Judged]) {
-        let before = self.findings.borrow();
+        let before = &self.said;
         for one in told.iter().filter(|one| !before.contains(one)) {
             let (device, advisory) = (one.device.as_str(), one.advisory.as_str());
             let (verdict, action, reason) = (one.verdict.as_str(), one.action.as_str(), one.reason.as_str());
@@ -311,20 +426,4 @@ fn look(tracker: &mut Tracker, shown: &Shown, now: Now) -> Looked {
         last: state.last_reading(),
     });
     tracker.look(sights, now)
-}
-
-/// The signed document, with the chain of the certificate that is there now: it is renewed every few weeks.
-fn sign(mut document: Inventoried, certificate: &Path, key: &Path) -> Result<Vec<u8>, String> {
-    let identity = tls::Identity::read(certificate, key).map_err(|error| error.to_string())?;
-    let shown = identity.resolve(&[], &[]).ok_or("there is no certificate")?;
-    document.chain = shown.cert.iter().map(|one| base64(one)).collect();
-    let signer = shown
-        .key
-        .choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256])
-        .ok_or("the certificate's key is no ECDSA P-256 key")?;
-    let spki = shown.key.public_key().ok_or("the key does not say its public half")?;
-    let payload = document.to_payload();
-    let signature =
-        signer.sign(&pae(Inventoried::PAYLOAD_TYPE, &payload)).map_err(|error| error.to_string())?;
-    Ok(sealed(payload, &Digest::of(&spki).to_string(), signature))
 }

@@ -18,12 +18,14 @@ const SYNC_IS_FRESH: Duration = Duration::from_secs(1);
 /// The system's clock.
 #[derive(Debug, Default)]
 pub struct SystemClock {
+    /// The lab's: the machine counts as started so much earlier than it was.
+    earlier: Duration,
     sync: Mutex<Option<(Mono, ClockSync, u32)>>,
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        let mono = Mono::from_nanos(nanos(clock_gettime(ClockId::Boottime)));
+        let mono = Mono::from_nanos(nanos(clock_gettime(ClockId::Boottime))) + self.earlier;
         let wall = clock_gettime(ClockId::Realtime);
         let millis = wall.tv_sec.saturating_mul(1_000).saturating_add(wall.tv_nsec / 1_000_000);
         let (sync, max_error_us) = self.sync_at(mono);
@@ -32,6 +34,13 @@ impl Clock for SystemClock {
 }
 
 impl SystemClock {
+    /// The clock of a machine that counts as started so much earlier than it was: what waits after a start of the
+    /// machine (`identity::gate`) does not wait in a test.
+    #[cfg(feature = "lab")]
+    pub fn started_earlier(by: Duration) -> Self {
+        Self { earlier: by, ..Self::default() }
+    }
+
     fn sync_at(&self, mono: Mono) -> (ClockSync, u32) {
         // A panic while the lock was held cannot leave this triple half written.
         let mut cached = self.sync.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use ring::rand::SystemRandom;
 use rustls::pki_types::CertificateDer;
 
 use super::est::client::Client;
@@ -121,16 +122,37 @@ fn pending(folder: &Folder, proof: &Proof<'_>, name: &Name) -> Result<Pending, E
         Proof::Present(pair) => Names::from_certificate(pair.leaf()),
     };
     let names = names.map_err(|_| EstError::Key("its names cannot be written"))?;
-    // One that is damaged, that asks for other names, or that was answered before a power cut is of no use.
+    // One that is damaged, that asks for other names, that was answered before a power cut, or whose key is in
+    // another place than keys are in now is of no use.
     if let Ok(Some(pending)) = folder.pending()
         && pending.is_for(&names)
         && !folder.has_key(pending.point())
+        && is_in_place(&pending, folder)
     {
         return Ok(pending);
     }
-    let pending = Pending::make(&names)?;
+    let pending = match folder.token() {
+        None => Pending::make(&names)?,
+        Some(token) => {
+            folder.drop_pending()?;
+            // Before there is another.
+            folder.sweep()?;
+            let key = token.fresh(&SystemRandom::new()).map_err(EstError::Token)?;
+            folder.keep_made(&key)?;
+            Pending::make_in_token(&names, key)?
+        }
+    };
     folder.keep_pending(&pending)?;
     Ok(pending)
+}
+
+/// Whether its key is where the configuration wants new keys: in this token, under this label, or in the folder.
+fn is_in_place(pending: &Pending, folder: &Folder) -> bool {
+    match (pending.token(), folder.token()) {
+        (None, None) => true,
+        (Some(key), Some(wanted)) => (&key.token, &key.object) == (&wanted.token, &wanted.object),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
 }
 
 async fn certificates(

@@ -9,13 +9,15 @@
 //!  authorities.pem  the authorities that it named last, under which it was reached itself
 //!  renewed.json     when a certificate was renewed last
 //!  age.json         how old the present one is known to be, where the clock says nothing
+//!  made.json        names of the keys that were made in a token and are not known to be destroyed
 //!  lock             locked by whoever is at it
 //! ```
 //!
-//! Key and chain are one file, so a pair cannot be torn: a file is there whole or not at all, and the one step
+//! Where the key is in a token its name stands in its place. Key and chain are one file, so a pair cannot be torn: a file is there whole or not at all, and the one step
 //! from a pair to the next is a rename. Every step is durable before the next is taken, and after each of them
 //! the folder holds a pair that can be used. Files are for their owner alone.
 
+mod made;
 mod private;
 mod upkeep;
 
@@ -36,9 +38,12 @@ use super::est::EstError;
 use super::est::address::Address;
 use super::est::key::{Pending, to_pem};
 use super::renewal::Lifetime;
+use crate::envelope::keys::{KeyPlace, Protection, TokenKey};
 use crate::host::atomic_file;
 use crate::host::lock::{self, Lock, NotHeld};
 use crate::time::Wall;
+use crate::uplink::tls::TlsError;
+use crate::uplink::tls::token::{certified_chain, named_in};
 
 /// The file that `uplink.certificate` and `uplink.key` name.
 pub const CURRENT: &str = "current.pem";
@@ -52,9 +57,15 @@ const AUTHORITIES: &str = "authorities.pem";
 const LOCK: &str = "lock";
 const MAX_FILE: usize = 256 * 1024;
 
+/// Where the private half is.
+enum Private {
+    Here(PrivateKeyDer<'static>),
+    InToken(TokenKey),
+}
+
 /// A key and its chain.
 pub struct Pair {
-    key: PrivateKeyDer<'static>,
+    key: Private,
     chain: Vec<CertificateDer<'static>>,
     lifetime: Lifetime,
 }
@@ -63,7 +74,12 @@ impl Pair {
     /// Reads what [`Folder`] wrote.
     pub fn from_pem(text: &[u8]) -> io::Result<Self> {
         let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let key = PrivateKeyDer::from_pem_slice(text).map_err(|error| wrong(format!("no key: {error}")))?;
+        let key = match named_in(text) {
+            Some(key) => Private::InToken(key.map_err(|error| wrong(format!("the key's name {error}")))?),
+            None => Private::Here(
+                PrivateKeyDer::from_pem_slice(text).map_err(|error| wrong(format!("no key: {error}")))?,
+            ),
+        };
         let chain = chain(text)?;
         let leaf = chain.first().ok_or_else(|| wrong("no certificate".to_owned()))?;
         let lifetime = Lifetime::of(leaf)?;
@@ -87,10 +103,50 @@ impl Pair {
         })
     }
 
-    /// As TLS shows it; an error when key and certificate do not belong together.
-    pub fn certified(&self) -> Result<Arc<CertifiedKey>, rustls::Error> {
+    /// As TLS shows it; an error when key and certificate do not belong together. Asks the token where the key is in
+    /// one.
+    pub fn certified(&self) -> Result<Arc<CertifiedKey>, EstError> {
+        match &self.key {
+            Private::Here(key) => Ok(self.certified_with(key)?),
+            Private::InToken(key) if key.module.as_os_str().is_empty() => Err(EstError::Key(
+                "the present one is in a token: let uplink.key be the pkcs11: URI of that token's keys",
+            )),
+            Private::InToken(key) => match certified_chain(self.chain.clone(), key) {
+                Ok(Some(pair)) => Ok(Arc::new(pair)),
+                Ok(None) => Err(EstError::OtherTokenKey(key.to_string())),
+                Err(TlsError::Token(error)) => Err(EstError::Token(error)),
+                Err(other) => Err(EstError::Setup(rustls::Error::General(other.to_string()))),
+            },
+        }
+    }
+
+    fn certified_with(&self, key: &PrivateKeyDer<'static>) -> Result<Arc<CertifiedKey>, rustls::Error> {
         let provider = rustls::crypto::ring::default_provider();
-        CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider).map(Arc::new)
+        CertifiedKey::from_der(self.chain.clone(), key.clone_key(), &provider).map(Arc::new)
+    }
+
+    /// Whether key and chain belong together, as far as the file alone says it: a token is not asked.
+    pub fn check(&self) -> Result<(), rustls::Error> {
+        match &self.key {
+            Private::Here(key) => self.certified_with(key).map(drop),
+            Private::InToken(_) => Ok(()),
+        }
+    }
+
+    /// How its key is protected. The folder is a file's.
+    pub const fn protection(&self) -> Protection {
+        match &self.key {
+            Private::Here(_) => Protection::File,
+            Private::InToken(_) => Protection::Pkcs11,
+        }
+    }
+
+    /// The name of its key in its token, where it is in one.
+    pub const fn token(&self) -> Option<&TokenKey> {
+        match &self.key {
+            Private::Here(_) => None,
+            Private::InToken(key) => Some(key),
+        }
     }
 }
 
@@ -125,20 +181,30 @@ struct Written {
     address: String,
 }
 
-/// The folder.
+/// The folder, and the token where new keys are made, if they are in one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder(PathBuf);
+pub struct Folder(PathBuf, Option<TokenKey>);
 
 impl Folder {
     /// A folder that may not be there yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self(path.into(), None)
     }
 
-    /// The folder that a configuration names: its certificate and its key are [`CURRENT`] in it.
-    pub fn named_by(certificate: &Path, key: &Path) -> Option<Self> {
-        let folder = certificate.parent().filter(|_| certificate == key && certificate.ends_with(CURRENT));
-        folder.map(Self::new)
+    /// The same, with new keys in a token: under the label of this one.
+    #[must_use]
+    pub fn with_token(self, key: TokenKey) -> Self {
+        Self(self.0, Some(key))
+    }
+
+    /// The folder that a configuration names: its certificate is [`CURRENT`] in it, and its key too, or in a token.
+    pub fn named_by(certificate: &Path, key: &KeyPlace) -> Option<Self> {
+        let folder = Self::new(certificate.parent().filter(|_| certificate.ends_with(CURRENT))?);
+        match key {
+            KeyPlace::File(path) => (path == certificate).then_some(folder),
+            KeyPlace::Credential(_) => None,
+            KeyPlace::Token(key) => Some(folder.with_token(key.clone())),
+        }
     }
 
     /// Where it is.
@@ -167,6 +233,11 @@ impl Folder {
         Pending::from_pem(&text).map(Some)
     }
 
+    /// Where new keys are made, if not here.
+    pub const fn token(&self) -> Option<&TokenKey> {
+        self.1.as_ref()
+    }
+
     /// Keeps a request before it is sent: a power cut while the server decides must not cost the key.
     pub fn keep_pending(&self, pending: &Pending) -> Result<(), EstError> {
         Ok(atomic_file::write(&self.0.join(PENDING), &pending.to_pem()?)?)
@@ -181,7 +252,7 @@ impl Folder {
     pub fn keep_next(&self, pending: &Pending, chain: &[CertificateDer<'static>]) -> Result<(), EstError> {
         let text = pending.pair_pem(chain)?;
         // What could not be shown is not kept.
-        Pair::from_pem(&text)?.certified()?;
+        Pair::from_pem(&text)?.check()?;
         atomic_file::write(&self.0.join(NEXT), &text)?;
         Ok(self.drop_pending()?)
     }
@@ -257,8 +328,18 @@ impl Folder {
         let Some(text) = self.read(name)? else { return Ok(None) };
         let path = self.0.join(name);
         Pair::from_pem(&text)
-            .map(Some)
+            .map(|pair| Some(self.reached(pair)))
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    }
+
+    /// The token is reached as the configuration says.
+    fn reached(&self, pair: Pair) -> Pair {
+        match (pair.key, &self.1) {
+            (Private::InToken(key), Some(named)) => {
+                Pair { key: Private::InToken(key.reached_as(named)), ..pair }
+            }
+            (key, _) => Pair { key, ..pair },
+        }
     }
 
     fn read(&self, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {

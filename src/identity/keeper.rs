@@ -20,6 +20,7 @@ use super::folder::{Folder, Pair};
 use super::name::Name;
 use super::renewal::{Alarm, Asked, LOOK, Lifetime, MAX_REFUSALS, Renewal, State, Step, Trial, Verdict};
 use crate::backoff::Random;
+use crate::envelope::keys::Protection;
 use crate::time::{Clock, Wall};
 
 /// Between two steps.
@@ -119,6 +120,10 @@ pub struct Status {
     pub until: Option<Wall>,
     /// How worrying its age is.
     pub alarm: Alarm,
+    /// Why a key that is not used any more is still in its token, if so.
+    pub stray: Option<String>,
+    /// How its key is protected; none: there is no certificate.
+    pub protection: Option<Protection>,
     /// What went wrong last; none since all is well.
     pub trouble: Option<String>,
 }
@@ -159,7 +164,7 @@ impl<B: Broker> Keeper<B> {
 
     /// One step, and how long to rest after it.
     async fn turn(&mut self, renewal: &mut Option<Renewal>) -> Duration {
-        let _lock = match self.folder.lock() {
+        let lock = match self.folder.lock() {
             Ok(Some(lock)) => Some(lock),
             Ok(None) => return BUSY,
             // There is no folder, or nobody could write there: nobody is at it.
@@ -181,6 +186,9 @@ impl<B: Broker> Keeper<B> {
             }
         };
         let Some(renewal) = renewal else { return LOOK };
+        if lock.is_some() {
+            self.sweep();
+        }
         // Before a server is asked that may take its time.
         self.tell(renewal);
         let step = renewal.step(self.clock.now());
@@ -211,6 +219,7 @@ impl<B: Broker> Keeper<B> {
             }
             None => *renewal = Some(Renewal::new(present.lifetime(), next)),
         }
+        self.status.send_modify(|status| status.protection = Some(present.protection()));
         if let Some(renewal) = renewal {
             self.look_at_time(renewal);
         }
@@ -288,12 +297,32 @@ impl<B: Broker> Keeper<B> {
         if let Some(pair) = self.folder.current()? {
             renewal.found(pair.lifetime(), None);
             self.say(News::Renewed { until: pair.lifetime().until });
+            // The one before is of no use any more.
+            self.sweep();
             let due = pair.lifetime().due();
             if due <= self.clock.now().wall {
                 self.trouble(News::DueAtOnce { due });
             }
         }
         Ok(())
+    }
+
+    /// Destroys the keys in the token that are of no use any more.
+    fn sweep(&self) {
+        let stray = match self.folder.sweep() {
+            Ok(count) => {
+                if count > 0 {
+                    tracing::info!(count, "keys in the token that are not used any more were destroyed");
+                }
+                None
+            }
+            // They are known by name, and it is tried again at the next look.
+            Err(error) => Some(error.to_string()),
+        };
+        if let (Some(why), true) = (&stray, self.status.borrow().stray != stray) {
+            tracing::warn!(why, "a key that is not used any more is still in its token");
+        }
+        self.status.send_modify(|status| status.stray = stray);
     }
 
     fn tell(&self, renewal: &Renewal) {

@@ -6,7 +6,8 @@
 //!  2/3 of life ────┘                                              └── no: current stays, event
 //! ```
 //!
-//! A key is used for one certificate only. The new certificate must win a CONNACK before the old one goes.
+//! A key is used for one certificate only. It is in the folder, or in a token, where it is destroyed when another is in
+//! use. The new certificate must win a CONNACK before the old one goes.
 //! An expired certificate is not the end: readings are collected as before, the certificate server is still
 //! asked, and a person can enrol the gateway again with a new token.
 

@@ -50,6 +50,8 @@ pub struct Ledger {
     pub records: u64,
     /// For each alarm: how many records had arrived before it.
     pub alarms: Vec<(u64, String)>,
+    /// Records by the group of the topic that they came on.
+    pub groups: BTreeMap<String, u64>,
     /// Records lost on the gateway that it told of itself.
     pub gaps: u64,
     /// What the gateways found, each event once: detection, activity, device.
@@ -170,7 +172,7 @@ impl Ledger {
 
     fn try_take(&mut self, delivery: Delivery<'_>) -> anyhow::Result<()> {
         let levels: Vec<&str> = delivery.topic.split('/').collect();
-        let ["d", "v1", _, _, _, device, class] = levels.as_slice() else {
+        let ["d", "v1", _, group, _, device, class] = levels.as_slice() else {
             anyhow::bail!("not a data topic");
         };
         anyhow::ensure!(!delivery.retained, "data must not be retained");
@@ -193,9 +195,11 @@ impl Ledger {
         );
         anyhow::ensure!(stated == found, "the properties say {stated:?}, the payload {found:?}");
         let arrival = Arrival { at: delivery.at, historical: property("hist") == Some("1") };
+        let before = self.records;
         for reading in readings {
             self.enter(device, class, arrival, reading);
         }
+        *self.groups.entry((*group).to_owned()).or_default() += self.records - before;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::event::{Detection, Event, Word};
 use super::state::DeviceState;
-use super::{DeviceRule, Gatekeeper};
+use super::{DeviceRule, Gatekeeper, Place, hold};
 use crate::device::DeviceIndex;
 use crate::device::observation::Phase;
 use crate::time::Now;
@@ -39,25 +39,43 @@ impl Gatekeeper {
         (first, listed): (DeviceIndex, Vec<DeviceRule>),
         now: Now,
     ) -> Result<(), Misplaced> {
-        if !listed.is_empty() && usize::from(first.0) != self.rules.len() {
-            return Err(Misplaced { has: self.rules.len(), first: first.0 });
+        if !listed.is_empty() && usize::from(first.0) != self.given {
+            return Err(Misplaced { has: self.given, first: first.0 });
         }
         for device in retired {
             self.retire(*device, &listed, now);
         }
-        for rule in listed {
-            let before = self.rules.iter().rposition(|before| before.card.id == rule.card.id);
-            let before = before.and_then(|place| Some((self.rules.get(place)?, self.states.get(place)?)));
-            let state = DeviceState::listed(&rule, before.map(|(rule, state)| (rule.as_ref(), state)), now);
-            self.rules.push(Arc::new(rule));
-            self.states.push(state);
+        for (place, rule) in (first.0..=u16::MAX).zip(listed) {
+            let mut known = self.places.values().rev();
+            let before = known.find(|before| before.rule.card.id == rule.card.id);
+            let before = before.map(|Place { rule, state }| (rule.as_ref(), state));
+            let counted = self.counted.get(&rule.card.id).copied().unwrap_or_default();
+            let mut state = DeviceState::listed(&rule, (before, counted), now);
+            let goes_on =
+                before.filter(|(before, _)| expects_the_same(before, &rule)).map(|(_, state)| state);
+            if state.inherit(self.hold_of(&rule), goes_on) {
+                self.words.push_back(hold::told(&rule, Phase::Start, now));
+            }
+            self.places.insert(DeviceIndex(place), Place { rule: Arc::new(rule), state });
+            self.given += 1;
         }
         Ok(())
     }
 
+    /// Nothing of what was taken off the allowlist is said any more: only how far its numbers went is remembered.
+    pub(super) fn forget_retired(&mut self) {
+        let counted = &mut self.counted;
+        self.places.retain(|_, Place { rule, state }| {
+            if state.is_retired() {
+                let count = counted.entry(rule.card.id.clone()).or_default();
+                *count = state.admitted().max(*count);
+            }
+            !state.is_retired()
+        });
+    }
+
     fn retire(&mut self, device: DeviceIndex, listed: &[DeviceRule], now: Now) {
-        let place = usize::from(device.0);
-        let (Some(rule), Some(state)) = (self.rules.get(place), self.states.get_mut(place)) else { return };
+        let Some(Place { rule, state }) = self.places.get_mut(&device) else { return };
         let next = listed.iter().find(|next| next.card.id == rule.card.id);
         let goes_on = next.is_some_and(|next| is_watched_on(rule, next));
         let over = state.handle_retired(goes_on, (device, now));
@@ -69,6 +87,9 @@ impl Gatekeeper {
         if next.is_none_or(|next| !expects_the_same(rule, next)) && state.forget_quarantine() {
             let detail = "its entry in the allowlist was taken away or expects another device";
             self.words.push_back(event(Detection::Identity, detail));
+        }
+        if next.is_none() && state.forget_hold() {
+            self.words.push_back(hold::told(rule, Phase::End, now));
         }
         if next.is_none() && state.forget_insecure() {
             let detail = "its entry in the allowlist was taken away";

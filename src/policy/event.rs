@@ -71,6 +71,12 @@ detections! {
     Firmware = 3, "firmware-changed", Low, "a device has another firmware than before";
     /// Other services or characteristics than before: its readings go on.
     GattDatabase = 4, "gatt-database-changed", Medium, "a device offers other services than before";
+    /// An advisory of the fleet says that a device is affected: its readings go on.
+    Advisory = 5, "advisory-affects", High, "a device is affected by a security advisory";
+    /// By a rule of the fleet nothing passes of a device that an advisory is about.
+    Quarantine = 6, "advisory-quarantine", High, "a device is in quarantine by a security advisory";
+    /// Its maker no longer looks after it.
+    Support = 7, "support-ended", Medium, "the maker's support of a device has ended";
     /// It is valid for less than 14 days, or for less than three.
     CertificateAge = 16, "certificate-age", Medium, "the gateway's certificate is about to expire";
     /// Readings are collected and kept, and nothing can be sent.
@@ -81,6 +87,22 @@ detections! {
     CertificateRenewed = 19, "certificate-renewed", Informational, "the gateway has another certificate";
     /// What it says still counts; a fresh one is missing.
     RevocationList = 20, "revocation-list-outdated", Medium, "a certificate revocation list has run out";
+    /// A document of the fleet is not believed: its words name the attack that it would be.
+    FleetRefused = 32, "fleet-document-refused", Medium, "a document of the fleet is refused";
+    /// A bundle did not stand its trial, or cannot be run: the one before runs.
+    FleetTakenBack = 33, "fleet-bundle-taken-back", High, "a bundle of the fleet was taken back";
+    /// The configuration of before is not in force again yet.
+    FleetNotReturned = 34, "fleet-not-returned", High, "a bundle was taken back and its configuration still runs";
+    /// The last word of the fleet has expired: nobody knows whether it is still current.
+    FleetExpired = 35, "fleet-expired", Medium, "nothing is heard from the fleet any more";
+    /// A synchronised clock and a believed timestamp contradict each other.
+    FleetClock = 36, "fleet-clock-contradicted", High, "the clock and the fleet's last word contradict each other";
+    /// What was seen of the fleet cannot be believed: nothing of it is taken.
+    FleetLocked = 37, "fleet-locked", High, "what was seen of the fleet cannot be believed";
+    /// What was seen of the fleet cannot be made durable.
+    FleetState = 38, "fleet-state-not-kept", Medium, "what was seen of the fleet cannot be kept";
+    /// A bundle runs on trial.
+    FleetTrial = 39, "fleet-bundle-tried", Informational, "a bundle of the fleet runs on trial";
 }
 
 impl From<Pinned> for Detection {

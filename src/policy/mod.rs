@@ -14,11 +14,15 @@
 //! device is another one, and that the right one is there again, is an [`Event`]: it
 //! goes to a topic of the gateway, as nothing may leave under the name of a device that is not there.
 //!
+//! A device may be in quarantine by an advisory (see [`hold`]): then nothing of it passes, alarms neither, and each
+//! alarm that is kept back is told.
+//!
 //! A value outside what is plausible is flagged and passes: dropping it would hide the moment at
 //! which a person should look.
 
 mod change;
 pub mod event;
+pub mod hold;
 mod identity;
 mod open;
 mod silence;
@@ -26,7 +30,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +41,7 @@ use crate::time::Now;
 
 pub use change::Misplaced;
 use event::{Event, Word};
+use hold::Holds;
 pub use identity::{Mismatch, mismatch};
 pub use state::{DeviceState, LinkState, RefusalKind, should_log};
 
@@ -165,6 +170,16 @@ pub enum Refusal {
         /// Its number.
         part: u8,
     },
+    /// It is in quarantine by an advisory. Everything from it is refused until that is lifted.
+    #[error("{device} is in quarantine by advisory {advisory}, nothing of it passes: {reason}")]
+    Held {
+        /// The device's id.
+        device: String,
+        /// The advisory.
+        advisory: String,
+        /// Who wants it so, and why.
+        reason: String,
+    },
     /// The element is not in the device's list.
     #[error("{device} may not report {reference}: add it to the device's `elements` if it should")]
     Element {
@@ -180,7 +195,8 @@ impl Refusal {
     /// refused must not count as taken, or whoever sent it forgets it.
     pub const fn is_of_identity(&self) -> bool {
         match self {
-            Self::Unidentified { .. } | Self::Mismatch { .. } => true,
+            // A quarantine is lifted one day: what a device keeps until then is not lost.
+            Self::Unidentified { .. } | Self::Mismatch { .. } | Self::Held { .. } => true,
             Self::Part { .. } | Self::Element { .. } => false,
         }
     }
@@ -192,42 +208,60 @@ impl Refusal {
             Self::Mismatch { .. } => RefusalKind::Mismatch,
             Self::Part { .. } => RefusalKind::Part,
             Self::Element { .. } => RefusalKind::Element,
+            Self::Held { .. } => RefusalKind::Held,
         }
     }
 }
 
 /// The gate. One for the whole daemon, in the one task that writes to the store.
 pub struct Gatekeeper {
-    /// By place. One that was taken off the allowlist keeps its place for the rest of the run.
-    rules: Vec<Arc<DeviceRule>>,
-    states: Vec<DeviceState>,
+    /// One that was taken off the allowlist is there until the last word of it was fetched.
+    places: BTreeMap<DeviceIndex, Place>,
+    /// How many places were ever given: none is given twice in a run.
+    given: usize,
+    /// How many observations were admitted of devices that were forgotten, by their ids: whoever is listed again
+    /// goes on counting.
+    counted: BTreeMap<String, u64>,
     unlisted: u64,
     worth_logging: bool,
     /// When the first look at the silence was taken: nothing was known before.
     begun: Option<Now>,
     /// The gate's own words that were not fetched yet.
     words: VecDeque<Word>,
+    /// Devices in quarantine by an advisory.
+    holds: Holds,
+}
+
+/// A place that is given.
+struct Place {
+    rule: Arc<DeviceRule>,
+    state: DeviceState,
 }
 
 impl Gatekeeper {
     /// From the allowlist; a device's place in it is its [`DeviceIndex`].
     pub fn new(rules: Vec<DeviceRule>) -> Self {
-        let states = rules.iter().map(|_| DeviceState::default()).collect();
-        let rules = rules.into_iter().map(Arc::new).collect();
-        Self { rules, states, unlisted: 0, worth_logging: false, begun: None, words: VecDeque::new() }
-    }
-
-    /// The cards of all devices, in the order of their index.
-    pub fn cards(&self) -> impl Iterator<Item = &DeviceCard> {
-        self.rules.iter().map(|rule| &rule.card)
+        let given = rules.len();
+        let places =
+            rules.into_iter().map(|rule| Place { rule: Arc::new(rule), state: DeviceState::default() });
+        Self {
+            places: (0..).map(DeviceIndex).zip(places).collect(),
+            given,
+            counted: BTreeMap::new(),
+            unlisted: 0,
+            worth_logging: false,
+            begun: None,
+            words: VecDeque::new(),
+            holds: Holds::new(),
+        }
     }
 
     /// Decides on one report.
     pub fn handle_report(&mut self, report: Report) -> Verdict {
-        let place = usize::from(report.device.0);
-        let doubt = self.doubt_of_place(place);
-        let state = self.states.get_mut(place).filter(|state| !state.is_retired());
-        let (Some(rule), Some(state)) = (self.rules.get(place), state) else {
+        let doubt = self.doubt_of_place(report.device);
+        let place = self.places.get_mut(&report.device).filter(|place| !place.state.is_retired());
+        let Some(Place { rule, state }) = place else {
+            let place = report.device.0;
             self.unlisted = self.unlisted.saturating_add(1);
             self.worth_logging = should_log(self.unlisted);
             return Verdict::Refuse(Refusal::Unidentified { device: format!("#{place}") });
@@ -262,7 +296,7 @@ impl Gatekeeper {
                 .map_or_else(|| state::handle_pin(rule, pin, report.at), Verdict::Refuse),
             ReportBody::Observation(_, observation) => {
                 let verdict = match doubt {
-                    Some(refusal) => state.refuse(refusal),
+                    Some(refusal) => state.refuse_observation(rule, refusal, &observation),
                     None => state.handle_observation(
                         rule,
                         flag_implausible(observation),
@@ -289,8 +323,7 @@ impl Gatekeeper {
 
     /// Something of a device, or of a part behind its port, was admitted.
     fn handle_sign(&mut self, device: DeviceIndex, at: Now) {
-        let place = usize::from(device.0);
-        if let (Some(rule), Some(state)) = (self.rules.get(place), self.states.get_mut(place)) {
+        if let Some(Place { rule, state }) = self.places.get_mut(&device) {
             let told = state.handle_sign(rule, self.begun, (device, at));
             self.words.extend(told.into_iter().map(Word::Of));
         }
@@ -300,19 +333,24 @@ impl Gatekeeper {
     /// only when every report up to `now` was handled: what waits to be taken was not silence.
     pub fn handle_silence(&mut self, now: Now) {
         let begun = *self.begun.get_or_insert(now);
-        for ((place, rule), state) in (0..).zip(&self.rules).zip(&mut self.states) {
+        for (device, Place { rule, state }) in &mut self.places {
             if state.is_retired() {
                 continue;
             }
-            let told = state.handle_silence(rule, begun, (DeviceIndex(place), now));
+            let told = state.handle_silence(rule, begun, (*device, now));
             self.words.extend(told.map(Word::Of));
         }
+        self.handle_kept_back(now);
     }
 
     /// The gate's own words: the edges of a device's silence, and events. To be asked after every report and
     /// every look at the silence, until it gives `None`.
     pub fn poll_words(&mut self) -> Option<Word> {
-        self.words.pop_front()
+        let word = self.words.pop_front();
+        if word.is_none() {
+            self.forget_retired();
+        }
+        word
     }
 
     /// How many of them wait.
@@ -322,17 +360,17 @@ impl Gatekeeper {
 
     /// Why the place of a part that proved nothing itself does not vouch for it at the moment: the device
     /// behind whose port it is has not said who it is, or is another one.
-    fn doubt_of_place(&self, place: usize) -> Option<Refusal> {
-        let (rule, state) = (self.rules.get(place)?, self.states.get(place)?);
-        let behind = usize::from(rule.behind?.0);
+    fn doubt_of_place(&self, device: DeviceIndex) -> Option<Refusal> {
+        let Place { rule, state } = self.places.get(&device)?;
+        let behind = rule.behind?;
         let has_proved = state.is_identified() && rule.expects != Identity::default();
         if rule.trust == Trust::ReportedIdentity || has_proved {
             return None;
         }
-        match (self.rules.get(behind), self.states.get(behind)) {
-            (Some(rule), Some(state)) if !state.is_retired() => state.doubt(rule),
+        match self.places.get(&behind) {
+            Some(Place { rule, state }) if !state.is_retired() => state.doubt(rule),
             // Cannot be: the configuration made both, and both go together. What nobody vouches for does not pass.
-            _ => Some(Refusal::Unidentified { device: rule.card.id.clone() }),
+            Some(_) | None => Some(Refusal::Unidentified { device: rule.card.id.clone() }),
         }
     }
 
@@ -344,13 +382,19 @@ impl Gatekeeper {
 
     /// What is known of every device of the allowlist, in the order of their index.
     pub fn snapshot(&self) -> impl Iterator<Item = (&Arc<DeviceRule>, &DeviceState)> {
-        self.rules.iter().zip(&self.states).filter(|(_, state)| !state.is_retired())
+        let listed = self.places.values().filter(|place| !place.state.is_retired());
+        listed.map(|Place { rule, state }| (rule, state))
     }
 
-    /// What is known of one device, also when it was taken off the allowlist.
+    /// What is known of one device, also when it was taken off the allowlist and a word of it is still to be fetched.
     pub fn of(&self, device: DeviceIndex) -> Option<(&DeviceRule, &DeviceState)> {
-        let place = usize::from(device.0);
-        Some((self.rules.get(place)?, self.states.get(place)?))
+        let Place { rule, state } = self.places.get(&device)?;
+        Some((rule, state))
+    }
+
+    /// Of how many places anything is known: those of the allowlist, and those that were taken off it just now.
+    pub fn places(&self) -> usize {
+        self.places.len()
     }
 
     /// How many reports named a device that is not in the allowlist. Only a session that could not be ended

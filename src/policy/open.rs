@@ -14,8 +14,8 @@ use crate::device::observation::{Observation, Phase, Value};
 /// How many are kept.
 pub(super) const MOST: usize = 256;
 
-/// The text of the edge that ends one.
-const TEXT: &str = "the device's entry in the allowlist was taken away or changed while this was on: whether it is \
+/// The text of the edge that ends one when its entry goes.
+pub(super) const TEXT: &str = "the device's entry in the allowlist was taken away or changed while this was on: whether it is \
                     over is not known";
 
 /// Those that are on, by element, channel and code.
@@ -37,13 +37,24 @@ impl Open {
     }
 
     /// Ends them all. The edges are the gateway's own: they are of no record and have no time of the device.
-    pub(super) fn end(&mut self) -> impl Iterator<Item = Observation> + use<> {
-        std::mem::take(&mut self.0).into_values().map(|mut observation| {
+    pub(super) fn end(&mut self, text: &'static str) -> impl Iterator<Item = Observation> + use<> {
+        std::mem::take(&mut self.0).into_values().map(move |mut observation| {
             if let Value::Alarm(alarm) = &mut observation.value {
                 alarm.phase = Phase::End;
-                TEXT.clone_into(&mut alarm.text);
+                text.clone_into(&mut alarm.text);
             }
             Observation { record: None, device_time: None, ..observation }
         })
+    }
+
+    /// Whether this one is on.
+    pub(super) fn has(&self, observation: &Observation) -> bool {
+        let Value::Alarm(alarm) = &observation.value else { return false };
+        self.0.contains_key(&(observation.metric.code, u16::from(observation.channel), alarm.code.clone()))
+    }
+
+    /// As they were last told.
+    pub(super) fn into_observations(self) -> impl Iterator<Item = Observation> {
+        self.0.into_values().map(|observation| Observation { device_time: None, ..observation })
     }
 }

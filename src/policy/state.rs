@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::expects_the_same;
 use super::event::{Detection, Event};
+use super::hold::{Hold, KeptBack};
 use super::identity::mismatch;
-use super::open::Open;
+use super::open::{self, Open};
 use super::silence::Watch;
-use super::{Admitted, DeviceRule, Refusal, Trust, Verdict};
+use super::{Admitted, DeviceRule, Refusal, Trust, Verdict, hold};
 use crate::device::observation::{Observation, Phase, Value};
 use crate::device::pin::Pin;
 use crate::device::{DeviceIndex, FaultKind, Identity};
@@ -36,6 +37,8 @@ pub enum RefusalKind {
     Part,
     /// See [`Refusal::Element`].
     Element,
+    /// See [`Refusal::Held`].
+    Held,
 }
 
 impl RefusalKind {
@@ -46,6 +49,7 @@ impl RefusalKind {
             Self::Mismatch => "mismatch",
             Self::Part => "part",
             Self::Element => "element",
+            Self::Held => "advisory",
         }
     }
 }
@@ -98,10 +102,13 @@ pub struct DeviceState {
     /// Its signs of life.
     watch: Watch,
     /// Its alarms that were told and are on.
-    open: Open,
+    pub(super) open: Open,
     /// How often the link came up since the device last proved who it is or gave a reading.
     fruitless: u64,
     standing: Standing,
+    /// Why nothing of it passes by an advisory.
+    pub(super) held: Option<Hold>,
+    pub(super) kept_back: KeptBack,
 }
 
 /// What a device is, which was not known before: told when something else was.
@@ -112,12 +119,16 @@ pub(super) fn handle_pin(rule: &DeviceRule, pin: Pin, at: Now) -> Verdict {
 }
 
 impl DeviceState {
-    /// Of a device that is put on the allowlist while the gate is open. `before`: the last entry of the same id
-    /// in this run, and what was known of it.
-    pub(super) fn listed(rule: &DeviceRule, before: Option<(&DeviceRule, &Self)>, now: Now) -> Self {
-        let fresh = Self { watch: Watch::listed(now), ..Self::default() };
+    /// Of a device that is put on the allowlist while the gate is open. `before`: the last entry of the same id that
+    /// is not forgotten, and what is known of it. `counted`: how many observations were admitted of those that are.
+    pub(super) fn listed(
+        rule: &DeviceRule,
+        (before, counted): (Option<(&DeviceRule, &Self)>, u64),
+        now: Now,
+    ) -> Self {
+        let fresh = Self { watch: Watch::listed(now), admitted: counted, ..Self::default() };
         let Some((before, known)) = before else { return fresh };
-        let fresh = Self { admitted: known.admitted, is_insecure: known.is_insecure, ..fresh };
+        let fresh = Self { admitted: known.admitted.max(counted), is_insecure: known.is_insecure, ..fresh };
         if !expects_the_same(before, rule) {
             return fresh;
         }
@@ -135,7 +146,7 @@ impl DeviceState {
     ) -> Vec<Admitted> {
         self.standing = if goes_on { Standing::GoesOn } else { Standing::Gone };
         let silence = if goes_on { None } else { self.watch.handle_dropped(now) };
-        let over: Vec<_> = self.open.end().chain(silence).collect();
+        let over: Vec<_> = self.open.end(open::TEXT).chain(silence).collect();
         over.into_iter().map(|one| self.numbered(one, device, now)).collect()
     }
 
@@ -170,9 +181,13 @@ impl DeviceState {
     }
 
     /// Whether an alarm of it is on, as far as is known: one that is not connected, or silent for longer than it
-    /// may be, says nothing of its alarms.
+    /// may be, says nothing of its alarms. One in quarantine does not keep the fleet waiting: whoever has it in hand
+    /// could keep away the bundle that mends it.
     pub fn is_in_alarm(&self) -> bool {
-        !self.alarms.is_empty() && self.link == LinkState::Up && self.watch.silent_since().is_none()
+        self.held.is_none()
+            && !self.alarms.is_empty()
+            && self.link == LinkState::Up
+            && self.watch.silent_since().is_none()
     }
 
     /// Whether it has proved on the present connection that it is the right one.
@@ -232,7 +247,7 @@ impl DeviceState {
         begun: Now,
         (device, now): (DeviceIndex, Now),
     ) -> Option<Admitted> {
-        if self.quarantine.is_some() {
+        if self.quarantine.is_some() || self.held.is_some() {
             return None;
         }
         let told = self.watch.handle_silence(rule.quiet?, Some(begun), now)?;
@@ -246,7 +261,7 @@ impl DeviceState {
         begun: Option<Now>,
         (device, at): (DeviceIndex, Now),
     ) -> Vec<Admitted> {
-        if self.quarantine.is_some() {
+        if self.quarantine.is_some() || self.held.is_some() {
             // Parts that prove themselves say nothing of the rack that should be there.
             return Vec::new();
         }
@@ -354,6 +369,9 @@ impl DeviceState {
         if self.quarantine.is_some() {
             return self.quarantine.clone();
         }
+        if self.held.is_some() {
+            return self.hold_refusal(rule);
+        }
         let must_prove = !self.identified && rule.trust == Trust::ReportedIdentity;
         must_prove.then(|| Refusal::Unidentified { device: rule.card.id.clone() })
     }
@@ -366,7 +384,7 @@ impl DeviceState {
         at: Now,
     ) -> Verdict {
         if let Some(refusal) = self.doubt(rule) {
-            return self.refuse(refusal);
+            return self.refuse_observation(rule, refusal, &observation);
         }
         // An alarm at a bed is one, whether it is passed on or not.
         self.note_alarm(&observation);
@@ -379,6 +397,20 @@ impl DeviceState {
         self.worth_logging = false;
         self.open.handle_admitted(&observation);
         Verdict::Admit(self.numbered(observation, device, at))
+    }
+
+    /// What is refused by an advisory may be an alarm at a bed: that is kept in mind.
+    pub(super) fn refuse_observation(
+        &mut self,
+        rule: &DeviceRule,
+        refusal: Refusal,
+        observation: &Observation,
+    ) -> Verdict {
+        if hold::is_hold(&refusal) {
+            self.note_alarm(observation);
+            self.keep_back(rule, observation);
+        }
+        self.refuse(refusal)
     }
 
     /// What a device tells of the past is no alarm now.

@@ -1,5 +1,6 @@
 mod alarms;
 mod events;
+mod holds;
 
 use proptest::prelude::*;
 
@@ -308,9 +309,9 @@ const QUIET: Duration = Duration::from_secs(15);
 /// The pump and the belt, which may be quiet for 15 s.
 fn watching() -> Gatekeeper {
     let rules = gatekeeper()
-        .rules
-        .into_iter()
-        .map(|rule| DeviceRule { quiet: Some(QUIET), ..DeviceRule::clone(&rule) });
+        .places
+        .into_values()
+        .map(|place| DeviceRule { quiet: Some(QUIET), ..DeviceRule::clone(&place.rule) });
     let mut gate = Gatekeeper::new(rules.collect());
     gate.handle_silence(seconds(0));
     assert_eq!(words(&mut gate), []);
@@ -406,8 +407,10 @@ fn under_the_name_of_a_device_in_quarantine_nothing_is_told_until_it_is_the_righ
 
 #[test]
 fn a_rack_is_known_of_while_something_behind_its_port_is() {
-    let rules =
-        rack().rules.into_iter().map(|rule| DeviceRule { quiet: Some(QUIET), ..DeviceRule::clone(&rule) });
+    let rules = rack()
+        .places
+        .into_values()
+        .map(|place| DeviceRule { quiet: Some(QUIET), ..DeviceRule::clone(&place.rule) });
     let mut gate = Gatekeeper::new(rules.collect());
     let [rack, slot, proved] = [0, 1, 2].map(DeviceIndex);
     let says =

@@ -37,6 +37,14 @@ pub fn beside(folder: &Path) -> PathBuf {
     folder.with_file_name(name)
 }
 
+/// Where what is known of the devices stands (see `gateway::inventory`): beside the store's folder, under the folder's
+/// name and `.inventory`. It may hold serial numbers.
+pub fn inventory_beside(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".inventory");
+    folder.with_file_name(name)
+}
+
 /// Where what is remembered of the records of devices stands: beside the store's folder, as what it says
 /// goes with the store.
 pub fn records_beside(folder: &Path) -> PathBuf {

@@ -23,7 +23,7 @@ use ring::digest;
 use ring::rand::SecureRandom;
 
 use super::inspect::{children, is_lost_and_found};
-use super::{StoreError, anchor_beside, records_beside};
+use super::{StoreError, anchor_beside, inventory_beside, records_beside};
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::host::atomic_file::{self, UNFINISHED};
@@ -93,15 +93,12 @@ impl Erasure {
         steps.extend(wrapped.into_iter().cloned().map(Step::Shred));
         steps.extend(files.iter().filter(|file| is(file, &["identity", "cursor"])).cloned().map(Step::Shred));
         // What stands beside the folder, in any state that a power cut leaves it in.
-        let mark = anchor_beside(folder);
-        let mut half = mark.clone().into_os_string();
-        half.push(UNFINISHED);
-        steps.extend(
-            [mark, half.into()]
-                .into_iter()
-                .filter(|file: &PathBuf| file.symlink_metadata().is_ok())
-                .map(Step::Shred),
-        );
+        for whole in [anchor_beside(folder), inventory_beside(folder)] {
+            let mut half = whole.clone().into_os_string();
+            half.push(UNFINISHED);
+            let there = [whole, half.into()].into_iter();
+            steps.extend(there.filter(|file: &PathBuf| file.symlink_metadata().is_ok()).map(Step::Shred));
+        }
         let records = records_beside(folder);
         if records.symlink_metadata().is_ok() {
             steps.push_back(Step::Remove(records));

@@ -56,7 +56,7 @@ use crate::envelope::seal::SealError;
 use crate::time::{BootId, Now};
 
 pub use anchor::beside as anchor_beside;
-pub use anchor::records_beside;
+pub use anchor::{inventory_beside, records_beside};
 pub use reader::Reader;
 pub use stats::{Depth, Rotation, Snapshot, Stats};
 pub use writer::Writer;

@@ -36,6 +36,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::backoff::Bounds;
+use crate::envelope::keys::KeyPlace;
 
 /// The uplink's part of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +56,8 @@ pub struct Config {
     pub authorities: PathBuf,
     /// PEM file with this gateway's certificate chain.
     pub certificate: PathBuf,
-    /// PEM file with this gateway's private key.
-    pub key: PathBuf,
+    /// This gateway's private key: a PEM file, or in a token.
+    pub key: KeyPlace,
     /// Revocation lists for the broker's chain.
     pub revocation: tls::Lists,
     /// How observations are written.

@@ -199,6 +199,13 @@ impl Link {
         // The connection being over already is what is wanted.
         let _ = self.client.try_disconnect_with_timeout(within);
     }
+
+    /// Ends the connection with DISCONNECT before anything that is not answered, so that the broker does not publish
+    /// the will.
+    pub fn disconnect_now(&self) {
+        // The connection being over already is what is wanted.
+        let _ = self.client.try_disconnect_now();
+    }
 }
 
 async fn reply(notice: PublishNotice) -> Reply {

@@ -4,7 +4,9 @@
 //! go to the store.
 
 pub mod change;
+mod leave;
 mod mail;
+mod publish;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +17,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use self::change::{Handle, LEAVE_WITHIN, Prepared, Ready, Turn};
+use self::change::{Handle, Prepared, Ready, Turn};
+use self::leave::{GOODBYE, Goodbyes};
 use self::mail::Mail;
 use super::Config;
 use super::encode::Encoder;
@@ -24,7 +27,7 @@ use super::heartbeat::Heartbeat;
 use super::mqtt::{self, Job, Link, LinkEvent, Reply};
 use super::post::Post;
 use super::report::Report;
-use super::session::{Answer, Limits, Session, Ticket};
+use super::session::{Limits, Session, Ticket};
 use super::status::{State, Status};
 use super::tls::{self, TlsError};
 use super::topic::{TopicError, Topics};
@@ -37,8 +40,6 @@ use crate::time::{Clock, Mono, Now};
 const HELD_SHOWN: usize = 8;
 /// The first reason code that is a failure (MQTT 5, section 2.4).
 const FAILURE: u8 = 0x80;
-/// For DISCONNECT, once everything is answered.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,7 @@ pub fn assemble<S: Source>(config: Config, source: S, around: Surroundings) -> R
     let driver = Driver {
         store,
         turn: Turn::new(commands),
+        goodbyes: Goodbyes::default(),
         mail: Mail::new(post),
         backoff: Backoff::new(config.backoff),
         config,
@@ -148,6 +150,8 @@ pub struct Driver {
     topics: Topics,
     store: StoreId,
     turn: Turn,
+    /// Connections that were left for others and end.
+    goodbyes: Goodbyes,
     mail: Mail,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
@@ -219,6 +223,7 @@ impl Driver {
             };
             ready = left.and_then(|prepared| self.go_over(*prepared));
         }
+        self.goodbyes.end().await;
         self.report.state(State::Stopped, self.clock.now().mono);
     }
 
@@ -293,11 +298,11 @@ impl Driver {
                     self.shared.wake_feeder();
                 }
                 () = sleep(tick) => {}
+                () = self.goodbyes.next() => {}
                 news = self.mail.next() => self.handle_mail(news),
                 news = self.turn.next() => if let Some(prepared) = self.handle_news(news) {
                     if up {
-                        let leaving = self.finish(link, replies, LEAVE_WITHIN);
-                        let _ = tokio::time::timeout(LEAVE_WITHIN + GOODBYE, leaving).await;
+                        self.leave(link, replies, prepared.link.is_some()).await;
                     }
                     return End::Left(Box::new(prepared));
                 },
@@ -331,128 +336,6 @@ impl Driver {
         if let Some(birth) = link.announce(&self.topics, &self.run, "online") {
             replies.push(Box::pin(birth.map(|reply| (Sent::Birth, reply))));
         }
-    }
-
-    /// Starts whatever may be started, and looks whether the connection is wedged.
-    fn publish(&mut self, link: &Link, replies: &mut Replies) -> Result<(), Trouble> {
-        let now = self.clock.now().mono;
-        if self.shared.lock().session.poll_rewind(now) {
-            replies.clear();
-            self.shared.restart(true);
-        }
-        if let Some(age) = self.shared.lock().session.stalled(now) {
-            return Err(Trouble::Stalled { broker: self.broker(), seconds: age.as_secs() });
-        }
-        let beats = self.shared.lock().session.poll_heartbeat(now);
-        if beats {
-            match self.beat(link) {
-                Some(reply) => replies.push(Box::pin(reply.map(|reply| (Sent::Heartbeat, reply)))),
-                // It is not kept for later: the next one says more.
-                None => self.shared.lock().session.handle_heartbeat(),
-            }
-        }
-        // Before the readings: they would leave no place.
-        self.correspond(link);
-        let mut started = false;
-        loop {
-            let next = self.shared.lock().session.poll_publish(now);
-            let Some((ticket, parcel)) = next else { break };
-            let Some(reply) = link.publish(&parcel) else {
-                return Err(self.lost("it takes no more publishes").into());
-            };
-            self.report.lane(parcel.stream).published += 1;
-            replies.push(Box::pin(reply.map(move |reply| (Sent::Parcel(ticket), reply))));
-            started = true;
-        }
-        if started {
-            self.shared.wake_feeder();
-        }
-        Ok(())
-    }
-
-    /// Sends a heartbeat.
-    fn beat(&self, link: &Link) -> Option<impl Future<Output = Reply> + Send + use<>> {
-        let heartbeat = self.vitals.as_ref()?(self.clock.now());
-        link.heartbeat(&self.topics, heartbeat.encode(&self.report.now))
-    }
-
-    fn handle_reply(&mut self, sent: Sent, reply: Reply) {
-        // A lost reply is followed by the end of the connection, or ends it by its age.
-        let Reply::PubAck(reason) = reply else { return };
-        if reason != 0 {
-            *self.report.now.refusals.entry(reason).or_default() += 1;
-        }
-        let now = self.clock.now().mono;
-        let mut shared = self.shared.lock();
-        let ticket = match sent {
-            Sent::Parcel(ticket) => ticket,
-            Sent::Birth => return,
-            Sent::Heartbeat => {
-                // Kept by the broker whether or not somebody is subscribed (0x10).
-                self.report.now.heartbeats += u64::from(reason < FAILURE);
-                return shared.session.handle_heartbeat();
-            }
-        };
-        match shared.session.handle_puback(ticket, reason, now, self.random.as_mut()) {
-            Answer::Stale => {}
-            Answer::Delivered { stream, count } => {
-                let counters = self.report.lane(stream);
-                counters.acknowledged += 1;
-                counters.records += u64::from(count);
-            }
-            Answer::Held { topic } => {
-                tracing::debug!(topic, reason, "the broker refuses a publish: held and tried again");
-            }
-            Answer::Refused { block, topic } => {
-                shared.refuse(block);
-                self.report.now.refused_blocks += 1;
-                tracing::warn!(
-                    ?block,
-                    topic,
-                    reason,
-                    "the broker refuses a block for good: kept, not sent again"
-                );
-            }
-        }
-    }
-
-    /// Gives the store back what the broker has.
-    fn pass_acknowledgements(&mut self) {
-        let mut shared = self.shared.lock();
-        let mut any = false;
-        while let Some(block) = shared.session.poll_acknowledge() {
-            self.report.now.lanes.entry(block.lane).or_default().blocks += 1;
-            shared.acknowledge.push_back(block);
-            any = true;
-        }
-        drop(shared);
-        if any {
-            self.shared.wake_feeder();
-        }
-    }
-
-    /// In order: what is in flight, "offline", DISCONNECT.
-    async fn finish(&mut self, mut link: Link, mut replies: Replies, grace: Duration) {
-        let deadline = sleep(grace);
-        tokio::pin!(deadline);
-        while self.shared.lock().session.in_flight() > 0 {
-            tokio::select! {
-                Some((sent, reply)) = replies.next(), if !replies.is_empty() => {
-                    self.handle_reply(sent, reply);
-                    self.pass_acknowledgements();
-                }
-                event = link.events.recv() => if !matches!(event, Some(LinkEvent::Up { .. })) { return },
-                () = &mut deadline => break,
-            }
-        }
-        // Where the daemon ends the writing side is closed by now: these are the last heads. Its answer is not waited
-        // for, but that of what is sent after it is.
-        drop(self.beat(&link));
-        if let Some(death) = link.announce(&self.topics, &self.run, "offline") {
-            death.await;
-        }
-        link.disconnect(GOODBYE);
-        while let Some(LinkEvent::Up { .. }) = link.events.recv().await {}
     }
 
     /// Brings the status up to date.

@@ -292,6 +292,16 @@ impl Session {
         self.flying.len()
     }
 
+    /// Whether an alarm waits to be published.
+    pub fn has_alarm_waiting(&self) -> bool {
+        !self.queue(Stream::Alarm).is_empty()
+    }
+
+    /// Whether one waits for its PUBACK.
+    pub fn has_alarm_in_flight(&self) -> bool {
+        self.flying.values().any(|flying| flying.parcel.stream == Stream::Alarm)
+    }
+
     /// The topics held at the moment, with the reason code of the last refusal.
     pub fn held(&self) -> impl Iterator<Item = (&str, u8)> {
         let waits = |topic: &str, held: &Held| held.probe.is_some() || self.is_flying(topic);

@@ -1,10 +1,11 @@
 //! TLS towards the broker: version 1.3 only, its name checked, our certificate shown.
 //!
-//! In: three PEM files. Out: a [`rustls::ClientConfig`]. What can go wrong is said in [`TlsError`],
+//! In: three PEM files, or two and a key in a token. Out: a [`rustls::ClientConfig`]. What can go wrong is said in [`TlsError`],
 //! each time with the thing and the way out. What never happens: a check is left out, or an older
 //! version of TLS is spoken.
 
 mod revocation;
+pub mod token;
 mod witness;
 
 use std::io;
@@ -20,7 +21,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
-use crate::envelope::keys::{KeyError, open_secret};
+use crate::envelope::keys::{KeyError, KeyPlace, Protection, TOKEN_SCHEME, TokenKey, UriError, open_secret};
 use crate::time::{ClockSync, Now, Wall};
 pub use revocation::{Lists, Outdated, Revocation, Rule};
 pub use witness::Witness;
@@ -66,6 +67,20 @@ pub enum TlsError {
         /// The certificate.
         certificate: PathBuf,
     },
+    /// The token's key cannot be used.
+    #[error(transparent)]
+    Token(KeyError),
+    /// The token's key belongs to another certificate.
+    #[error(
+        "{key} does not belong to certificate {certificate:?}: let uplink.key name the key that it was issued for, or \
+         enrol the gateway again"
+    )]
+    TokenMismatch {
+        /// The key.
+        key: String,
+        /// The certificate.
+        certificate: PathBuf,
+    },
     /// Our certificate is no longer valid.
     #[error("client certificate {path:?} expired at {since} ({days} days ago): enrol the gateway again")]
     Expired {
@@ -103,7 +118,7 @@ pub struct Files<'a> {
     /// Our chain.
     pub certificate: &'a Path,
     /// Our key.
-    pub key: &'a Path,
+    pub key: &'a KeyPlace,
 }
 
 /// What we show of ourselves. Can be exchanged while a [`ClientConfig`] holds it: the next handshake
@@ -112,14 +127,14 @@ pub struct Files<'a> {
 pub struct Identity(RwLock<Arc<CertifiedKey>>);
 
 impl Identity {
-    /// Reads it from its files and checks that certificate and key belong together.
-    pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        Ok(Self(RwLock::new(Arc::new(certified_key(certificate, key)?))))
+    /// Reads it from its places and checks that certificate and key belong together.
+    pub fn read(certificate: &Path, key: &KeyPlace) -> Result<Self, TlsError> {
+        Ok(Self(RwLock::new(Arc::new(certified_key(certificate, key)?.0))))
     }
 
     /// Shows another one from now on, once it is read and checked; keeps the present one otherwise.
-    pub fn exchange(&self, certificate: &Path, key: &Path) -> Result<(), TlsError> {
-        let fresh = Arc::new(certified_key(certificate, key)?);
+    pub fn exchange(&self, certificate: &Path, key: &KeyPlace) -> Result<(), TlsError> {
+        let fresh = Arc::new(certified_key(certificate, key)?.0);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -229,7 +244,38 @@ fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn certified_key(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+/// Chain and key, and how the key is really protected.
+fn certified_key(certificate: &Path, place: &KeyPlace) -> Result<(CertifiedKey, Protection), TlsError> {
+    let in_file = match place {
+        KeyPlace::File(path) | KeyPlace::Credential(path) => path,
+        KeyPlace::Token(named) => match in_token(certificate, named)? {
+            Some(key) => return token::certified(certificate, &key).map(|pair| (pair, Protection::Pkcs11)),
+            // The pair is of before the configuration named a token: the next one has its key there.
+            None => certificate,
+        },
+    };
+    let kept = if place.token().is_some() { Protection::File } else { place.kept() };
+    pair_of(certificate, in_file).map(|pair| (pair, kept))
+}
+
+/// The key in the token: the one that the certificate's file names, otherwise the one that the configuration names.
+/// `None`: the file holds a private key itself.
+fn in_token(certificate: &Path, named: &TokenKey) -> Result<Option<TokenKey>, TlsError> {
+    const WHAT: &str = "client certificate";
+    let text = read(WHAT, certificate)?;
+    let not_pem = |error: UriError| TlsError::NotPem {
+        what: "name of a token's key",
+        path: certificate.to_owned(),
+        detail: error.to_string(),
+    };
+    match token::named_in(&text) {
+        Some(key) => key.map(|key| Some(key.reached_as(named))).map_err(not_pem),
+        None if PrivateKeyDer::from_pem_slice(&text).is_ok() => Ok(None),
+        None => Ok(Some(named.clone())),
+    }
+}
+
+fn pair_of(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let chain = certificates("client certificate", certificate)?;
     let provider = rustls::crypto::ring::default_provider();
     match CertifiedKey::from_der(chain, private_key(key)?, &provider) {
@@ -255,7 +301,15 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = content(WHAT, path, file)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let locked = text.windows(9).any(|part| part == b"ENCRYPTED");
-        let detail = if locked { "it is encrypted with a passphrase".to_owned() } else { error.to_string() };
+        let detail = if locked {
+            "it is encrypted with a passphrase".to_owned()
+        } else if token::named_in(&text).is_some() {
+            format!(
+                "it names a key in a token: let uplink.key be the `{TOKEN_SCHEME}` URI of that token's keys"
+            )
+        } else {
+            error.to_string()
+        };
         TlsError::NotPem { what: WHAT, path: path.to_owned(), detail }
     })
 }

@@ -38,18 +38,13 @@ pub(crate) struct Bench {
     tasks: JoinSet<()>,
 }
 
-/// Waits until the machine was not started just now: for ten minutes after that a gateway draws a wait before it asks
-/// for a certificate (`identity::gate`), as a whole ward may have its power back.
-async fn grown_up() {
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
-    let seconds: f64 = uptime.split_whitespace().next().unwrap().parse().unwrap();
-    tokio::time::sleep(Duration::from_secs_f64((605.0 - seconds).max(0.0))).await;
-}
+/// For ten minutes after a start of the machine a gateway draws a wait before it asks for a certificate
+/// (`identity::gate`), as a whole ward may have its power back. To the daemons of these tests that was an hour earlier.
+const EARLIER: &str = "--lab-started-earlier=3600";
 
 impl Bench {
     /// The broker knows the lab's authority and the certificate server's, and not `stranger`.
     pub(crate) async fn new() -> Self {
-        grown_up().await;
         let folder = tempfile::tempdir().unwrap();
         let server = CertificateServer::start();
         let pki = Pki::create(&folder.path().join("pki")).unwrap();
@@ -213,9 +208,13 @@ impl Bench {
     }
 
     pub(crate) fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    pub(crate) fn start_with(&self, variables: &[(&str, &str)]) -> Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wardline"));
-        command.arg("run").env_remove("NOTIFY_SOCKET").env("WARDLINE_UPLINK__HEARTBEAT", "1s");
-        command.env("LD_PRELOAD", self.path("synced.so"));
+        command.args(["run", EARLIER]).env_remove("NOTIFY_SOCKET").env("WARDLINE_UPLINK__HEARTBEAT", "1s");
+        command.env("LD_PRELOAD", self.path("synced.so")).envs(variables.iter().copied());
         Daemon::start(command, &self.path("gateway")).unwrap()
     }
 

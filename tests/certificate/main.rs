@@ -16,3 +16,4 @@ mod server;
 
 mod renewal;
 mod revocation;
+mod token;

@@ -19,6 +19,7 @@ fn pump() -> Value {
 fn bundle(settings: &Value, devices: &[Value]) -> Pushed {
     Pushed {
         name: "bundle 7".to_owned(),
+        group: None,
         settings: table(settings),
         devices: devices.iter().map(table).collect(),
         line_drivers: Vec::new(),
@@ -103,6 +104,7 @@ fn the_floor_is_this_gateways_own() {
     for (floor, words) in [
         ("cap = \"much\"", "floor.toml: cap: \"much\" is not a size"),
         ("lg = \"info\"", "floor.toml: lg: is not a key that is known here"),
+        ("link_only = \"yes\"", "floor.toml: link_only: is the text \"yes\", but must be true or false"),
         ("removed = 101", "floor.toml: removed: 101 is not from 0 to 100"),
         ("[", "floor.toml: is not TOML"),
     ] {
@@ -142,4 +144,16 @@ fn revocation_lists_lie_beside_those_of_the_file_and_the_rule_only_becomes_stric
     let unknown = gateway.replacen("[uplink]", "[uplink]\nrevocation = \"off\"", 1);
     let problems = Folder::new(&unknown, &[("one.toml", BELT_DEVICE)]).load().unwrap_err().to_string();
     assert!(problems.contains("uplink.revocation") && problems.contains("\"off\""), "{problems}");
+}
+
+/// A ward's readings go to the ward whose bundle runs, not to the one that the gateway was set up in.
+#[test]
+fn the_group_of_the_topics_is_that_of_the_bundle_and_without_one_that_of_the_file() {
+    let folder = Folder::new(GATEWAY, &[]);
+    let own = push(&folder, &[], &bundle(&json!({}), &[pump()])).unwrap().config.uplink.group;
+    let moved = Pushed { group: Some("icu-9".to_owned()), ..bundle(&json!({}), &[pump()]) };
+    let loaded = push(&folder, &[], &moved).unwrap();
+    assert_eq!((loaded.config.uplink.group.as_str(), own == "icu-9"), ("icu-9", false));
+    let shown = loaded.settings.iter().find(|setting| setting.key == "gateway.group").unwrap();
+    assert_eq!((shown.value.as_str(), shown.source.as_str()), ("\"icu-9\"", "bundle 7"));
 }

@@ -5,14 +5,16 @@
     cross_check.py sign PUBLISHED KEYS OUT       the next bundle and timestamp, with keys of wardline-fleet
     cross_check.py sign-one PUBLISHED KEYS OUT   the same, the bundle by one key alone
     cross_check.py digest FILE                   the SHA-256 of what a document signs
-    cross_check.py type PASSPHRASE COMMAND...    types it at a terminal of its own when the command asks;
-                                                 a command that then asks for more is stopped after a minute
+    cross_check.py type PASSPHRASE COMMAND...    countersigns at a terminal of its own, as a person does: types the
+                                                 first digits that it is asked for, read from what is shown, and
+                                                 then the passphrase; one that asks for more is stopped after a minute
 """
 
 import hashlib
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -90,11 +92,11 @@ def typed(passphrase: str, command: list[str]) -> None:
     child, terminal = pty.fork()
     if child == 0:
         os.execvp(command[0], command)
-    shown, asked = b"", False
+    shown, answered = b"", []
     while True:
         if not select.select([terminal], [], [], 60)[0]:
             os.kill(child, signal.SIGKILL)
-            raise SystemExit(f"waits for more than the passphrase: {shown.decode(errors='replace')}")
+            raise SystemExit(f"waits for more than it was given: {shown.decode(errors='replace')}")
         try:
             part = os.read(terminal, 4096)
         except OSError:  # EIO: the other end is closed.
@@ -102,13 +104,21 @@ def typed(passphrase: str, command: list[str]) -> None:
         if not part:
             break
         shown += part
-        if not asked and shown.endswith(b": "):
-            asked = True
+        asked = re.search(rb"SHA-256 ([0-9a-f]{64}): type its first (\d+) digits", shown)
+        if asked and not answered:
+            answered.append("digits")
+            os.write(terminal, asked[1][: int(asked[2])] + b"\r")
+        if answered == ["digits"] and shown.endswith(b": "):
+            answered.append("passphrase")
             # A slip and its correction.
             os.write(terminal, passphrase.encode() + "x\u00e9\x7f\x7f\r".encode())
     _, status = os.waitpid(child, 0)
     print("  " + shown.decode().strip().splitlines()[-1])
-    assert asked and passphrase.encode() not in shown, shown
+    assert answered == ["digits", "passphrase"], (answered, shown)
+    # Not what is signed after it was agreed to, and never the passphrase.
+    before = shown[: re.search(rb"type its first", shown).start()]
+    assert b"pump-1" in before, shown
+    assert passphrase.encode() not in shown, shown
     raise SystemExit(os.waitstatus_to_exitcode(status))
 
 

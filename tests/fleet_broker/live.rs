@@ -185,3 +185,33 @@ fn what_may_be_removed_is_said_once() {
     site.publish("rollout start --canary gw-1 --yes-remove 2 --push");
     assert_eq!(stamp(&site.retained(&[])[TS])["head"]["version"], 2);
 }
+
+#[test]
+fn what_nobody_needs_at_the_broker_is_taken_away_when_that_is_said() {
+    let site = Site::new(None);
+    let bundle = |number: u32| format!("c/v1/st-anna/g/icu-3/bundle/{number}");
+    for _ in 0..5 {
+        site.signed(2);
+        site.publish("rollout start --canary gw-1 --push");
+    }
+    // One gateway still runs the second, and an advisory that nobody names lies there.
+    let second = wardline::fleet::documents::Digest::of(&site.file("g/icu-3/bundle/2.json")).to_string();
+    let report = site.report(0, 0, |report| report["running"] = json!({ "version": 2, "sha256": second }));
+    let advisory = format!("c/v1/st-anna/advisory/{}", "ab".repeat(32));
+    site.retained(&[("c/v1/st-anna/gw/gw-1/reported", report), (advisory.as_str(), b"{}".to_vec())]);
+    let before: Vec<String> = site.retained(&[]).into_keys().collect();
+    assert!((1..=5).all(|number| before.contains(&bundle(number))), "{before:?}");
+    // It is not done by itself.
+    assert!(site.done("push --group icu-3 fleet").contains("nothing to do"));
+    assert!(site.retained(&[]).into_keys().eq(before.clone()));
+    let said = site.done("push --tidy --group icu-3 fleet");
+    for gone in [&bundle(1), &bundle(3), &advisory] {
+        assert!(said.contains(&format!("takes away {gone}: ")), "{said}");
+    }
+    let after: Vec<String> = site.retained(&[]).into_keys().collect();
+    let gone: Vec<&String> = before.iter().filter(|topic| !after.contains(topic)).collect();
+    assert_eq!(gone, [&advisory, &bundle(1), &bundle(3)]);
+    assert!(
+        site.done("push --tidy --group icu-3 fleet").contains("nothing of icu-3 at the broker is needless")
+    );
+}

@@ -37,6 +37,8 @@ fn twin(gateway: &Gateway) -> Gateway {
 pub(crate) fn is_gone(gateway: &Gateway) {
     assert!(image(&gateway.store()).is_empty(), "{:?}", image(&gateway.store()).keys());
     assert!(!wardline::store::anchor_beside(&gateway.store()).exists(), "the mark is there");
+    let inventory = wardline::store::inventory_beside(&gateway.store());
+    assert!(!inventory.exists(), "what is known of the devices is there");
     assert!(!gateway.kek().exists(), "the key is there");
 }
 
@@ -58,6 +60,7 @@ fn opens(store: &Path) -> Result<usize, StoreError> {
 #[test]
 fn a_wiped_store_is_gone_with_its_key_and_the_receipt_proves_it() {
     let gateway = Gateway::filled();
+    put(&wardline::store::inventory_beside(&gateway.store()), b"serial numbers");
     let before = image(&gateway.store());
     let done = wipe(&gateway, &["--reason", "J. Ortiz: device returned"]);
     assert_eq!(done.code, code(Exit::Ok), "{}", done.err);

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use wardline::envelope::keys::KeyPlace;
+use wardline::host::clock::SystemClock;
 use wardline::lab::broker::{Behaviour, Broker};
 use wardline::lab::consumer;
 use wardline::lab::memory::Ahead;
 use wardline::lab::pki::Pair;
 use wardline::lab::pki::{Pki, Validity};
+use wardline::time::Clock as _;
 use wardline::uplink::tls::{Lists, Rule};
 use wardline::uplink::{Config, NotTaken, Payload, State};
 
@@ -77,6 +80,58 @@ async fn another_broker_is_gone_over_to_and_every_record_is_at_one_of_the_two() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_does_not_wait_until_the_old_broker_has_answered() {
+    const LATE: Duration = Duration::from_secs(4);
+    let certificates = Certificates::new();
+    let mut tasks = JoinSet::new();
+    let (here, there) = (consumer::Shared::default(), consumer::Shared::default());
+    let (behaviour, behaves) = watch::channel(Behaviour::default());
+    let first =
+        Broker::bind(certificates.pki.authorities(), certificates.server.clone(), behaves).await.unwrap();
+    let first_port = first.port().unwrap();
+    tasks.spawn(async move { first.run().await.unwrap() });
+    let second = Mosquitto::start(&certificates);
+    for (port, seen) in [(first_port, &here), (second.port, &there)] {
+        seen.with(|ledger| ledger.keep = true);
+        consume(&certificates, port, seen, &mut tasks).await;
+    }
+    let mut ward = Ward::new(3, Ahead::No);
+    ward.read(5, 20);
+    let patient = |port| Config { stalled_after: Duration::from_secs(30), ..certificates.config(port) };
+    let running = Running::start(patient(first_port), &ward);
+    soon("the first records", here.wait_for(|ledger| ledger.records >= 100)).await;
+    soon("the first answers", ward.store.drained()).await;
+    // From here on it answers late, and something of it is in flight.
+    behaviour.send_modify(|behaviour| behaviour.delay = LATE);
+    ward.read(5, 20);
+    running.until("something in flight", |status| status.in_flight > 0).await;
+    let clock = SystemClock::default();
+    let begun = clock.now().mono;
+    let waited = || clock.now().mono.since(begun);
+    let handle = running.handle.clone();
+    let change = handle.change(patient(second.port));
+    tokio::pin!(change);
+    let mut alarms = 0;
+    loop {
+        tokio::select! {
+            changed = &mut change => break changed.unwrap(),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                ward.alarm();
+                alarms += 1;
+            }
+        }
+    }
+    assert!(waited() < LATE, "gone over after {:?}", waited());
+    assert!(alarms > 0);
+    soon("the alarms", there.wait_for(|ledger| !ledger.alarms.is_empty())).await;
+    assert!(waited() < LATE, "the alarm waited {:?}", waited());
+    soon("everything acknowledged to the store", ward.store.drained()).await;
+    let all: BTreeSet<_> = numbers(&here).1.union(&numbers(&there).1).cloned().collect();
+    assert_eq!(u64::try_from(all.len()).unwrap(), ward.total(), "a record is at neither");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_get_through_leaves_the_connection_as_it_is() {
     let certificates = Certificates::new();
     let broker = Mosquitto::start(&certificates);
@@ -96,11 +151,18 @@ async fn what_does_not_get_through_leaves_the_connection_as_it_is() {
         (Config { host: "no-such-host.invalid".to_owned(), ..config.clone() }, "cannot reach"),
         (Config { authorities: stranger.authorities(), ..config.clone() }, "not trusted"),
         (
-            Config { certificate: foreign.certificate, key: foreign.key.clone(), ..config.clone() },
+            Config {
+                certificate: foreign.certificate,
+                key: KeyPlace::File(foreign.key.clone()),
+                ..config.clone()
+            },
             "refuses this gateway's certificate",
         ),
-        (Config { certificate: expired.certificate, key: expired.key, ..config.clone() }, "expired"),
-        (Config { key: foreign.key, ..config.clone() }, "does not belong"),
+        (
+            Config { certificate: expired.certificate, key: KeyPlace::File(expired.key), ..config.clone() },
+            "expired",
+        ),
+        (Config { key: KeyPlace::File(foreign.key), ..config.clone() }, "does not belong"),
         (Config { gateway: "gw-2".to_owned(), ..config.clone() }, "id cannot change"),
         (Config { group: "NOT A TOPIC".to_owned(), ..config.clone() }, "NOT A TOPIC"),
     ];
@@ -126,12 +188,37 @@ async fn another_certificate_at_the_same_broker_costs_one_connection_and_no_reco
     ward.read(40, 100);
     soon("the first records", seen.wait_for(|ledger| ledger.records >= 300)).await;
     let renewed = certificates.pki.client("gw-1-renewed", Validity::Now).unwrap();
-    let changed = Config { certificate: renewed.certificate, key: renewed.key, ..config };
+    let changed = Config { certificate: renewed.certificate, key: KeyPlace::File(renewed.key), ..config };
     running.handle.change(changed).await.unwrap();
     ward.read(10, 100);
     all_arrived(&ward, &seen).await;
     seen.with(|ledger| assert_eq!(ledger.sum(|tally| tally.duplicates), 0));
     assert_eq!(running.stop().await.connections, 2);
+}
+
+/// A gateway that is sent to another ward: from then on nothing goes to the topics of the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_group_at_the_same_broker_moves_the_topics_and_costs_no_record() {
+    let certificates = Certificates::new();
+    let broker = Mosquitto::start(&certificates);
+    let (seen, mut tasks) = (consumer::Shared::default(), JoinSet::new());
+    consume(&certificates, broker.port, &seen, &mut tasks).await;
+    let mut ward = Ward::new(2, Ahead::No);
+    let config = certificates.config(broker.port);
+    let running = Running::start(config.clone(), &ward);
+    ward.read(40, 100);
+    soon("the first records", seen.wait_for(|ledger| ledger.records >= 300)).await;
+    assert_ne!(config.group, "icu-9");
+    running.handle.change(Config { group: "icu-9".to_owned(), ..config.clone() }).await.unwrap();
+    let of = |group: &str| seen.with(|ledger| ledger.groups.get(group).copied().unwrap_or_default());
+    let before = of(&config.group);
+    ward.read(10, 100);
+    all_arrived(&ward, &seen).await;
+    let (old, new) = (of(&config.group), of("icu-9"));
+    assert!(before >= 300 && new >= 20, "{before} {new}");
+    assert_eq!(old + new, ward.total());
+    seen.with(|ledger| assert_eq!(ledger.sum(|tally| tally.duplicates), 0));
+    running.stop().await;
 }
 
 /// The broker takes the handshake and then refuses CONNECT: that is only seen when the old connection is gone.
@@ -152,7 +239,7 @@ async fn a_refused_connect_leads_back_to_the_old_settings() {
     running.until("a connection", |status| status.state == State::Online).await;
     behaviour.send_modify(|behaviour| behaviour.deny = true);
     let other = certificates.pki.client("gw-1-other", Validity::Now).unwrap();
-    let attempt = Config { certificate: other.certificate.clone(), key: other.key, ..config };
+    let attempt = Config { certificate: other.certificate.clone(), key: KeyPlace::File(other.key), ..config };
     let refused = running.handle.change(attempt).await.unwrap_err();
     assert!(refused.contains("refuses the connection: not authorised"), "{refused}");
     // Whoever still goes by the new settings finds nothing.
@@ -187,7 +274,11 @@ async fn a_pair_that_won_its_connack_takes_the_place_of_the_old_one_without_anot
     consume(&certificates, port, &seen, &mut tasks).await;
     let mut ward = Ward::new(2, Ahead::No);
     let current = one_file(&certificates, "current.pem", &certificates.gateway);
-    let config = Config { certificate: current.clone(), key: current.clone(), ..certificates.config(port) };
+    let config = Config {
+        certificate: current.clone(),
+        key: KeyPlace::File(current.clone()),
+        ..certificates.config(port)
+    };
     let running = Running::start(config, &ward);
     running.until("a connection", |status| status.state == State::Online).await;
     let next = certificates.pki.client("gw-1-next", Validity::Now).unwrap();

@@ -11,6 +11,7 @@ use wardline::device::decimal::Decimal;
 use wardline::device::nomenclature as n;
 use wardline::device::observation::{Alarm, Kind, Lane, Observation, Phase, Priority, Value};
 use wardline::envelope::block::BlockHeader;
+use wardline::envelope::keys::KeyPlace;
 use wardline::envelope::record::{Entry, Record};
 use wardline::lab::consumer;
 use wardline::lab::memory::{Ahead, MemoryStore};
@@ -170,7 +171,7 @@ impl Certificates {
             gateway: "gw-1".to_owned(),
             authorities: self.pki.authorities(),
             certificate: self.gateway.certificate.clone(),
-            key: self.gateway.key.clone(),
+            key: KeyPlace::File(self.gateway.key.clone()),
             revocation: uplink::tls::Lists::default(),
             payload: Payload::Cbor,
             subscriber: Subscriber::Required,

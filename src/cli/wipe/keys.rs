@@ -61,27 +61,7 @@ fn left_to_do(place: &KeyPlace) -> String {
 
 /// The key's name in its token (RFC 7512), with every part that tells it apart.
 fn uri(key: &TokenKey) -> String {
-    let token = &key.token;
-    let parts = [
-        ("token", token.label.as_deref().map(str::as_bytes)),
-        ("serial", token.serial.as_deref().map(str::as_bytes)),
-        ("manufacturer", token.manufacturer.as_deref().map(str::as_bytes)),
-        ("model", token.model.as_deref().map(str::as_bytes)),
-        ("object", key.object.as_deref().map(str::as_bytes)),
-        ("id", key.id.as_deref()),
-        ("type", Some(b"secret-key".as_slice())),
-    ];
-    let parts = parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", written(value.as_ref()?))));
-    format!("pkcs11:{}", parts.collect::<Vec<_>>().join(";"))
-}
-
-/// Whatever could mean something else in a URI is written %XX.
-fn written(value: &[u8]) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let one = |byte: &u8| {
-        if is_plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") }
-    };
-    value.iter().map(one).collect()
+    format!("{};type=secret-key", key.name())
 }
 
 /// As a shell takes one word.

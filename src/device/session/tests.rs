@@ -1,15 +1,19 @@
 //! A scripted link and a scripted driver tell the session's story.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
 use super::*;
+use crate::backoff::{Bounds, Random};
 use crate::device::memo::{Blank, Doing, Memo};
 use crate::device::nomenclature::{DIMENSIONLESS, SPO2};
 use crate::device::observation::{Kind, Observation, Quality, Status, Value};
-use crate::time::Mono;
+use crate::time::{Clock, Mono};
 
 /// Time goes on by a millisecond with each look.
 #[derive(Default)]
@@ -90,8 +94,10 @@ impl Driver for Echo {
             }
             LinkEvent::Bytes(bytes) => {
                 let text = String::from_utf8_lossy(bytes);
-                let faults = text.split(',').map(|word| Action::Report(Fault::new(FaultKind::Framing, word)));
-                self.0.extend(faults);
+                self.0.extend(text.split(',').map(|word| match word {
+                    "reading" => Action::Observe(Part::WHOLE, reading()),
+                    word => Action::Report(Fault::new(FaultKind::Framing, word)),
+                }));
             }
             LinkEvent::Value(..)
             | LinkEvent::ReadDone(..)
@@ -158,6 +164,8 @@ fn bench(connections: Vec<Result<Vec<LinkEvent>, LinkError>>) -> Bench {
         settled: settled_out,
         notebook: Box::new(Blank),
         stop: stop_out,
+        lost: Box::new(|| {}),
+        told: Inheritance::default(),
     };
     Bench { reports, performed, settled, stop, session: Session::new(link, Box::<Echo>::default(), context) }
 }
@@ -536,6 +544,96 @@ async fn a_session_that_waits_for_its_report_to_be_taken_can_be_stopped() {
         bench.stop.send(true).unwrap();
     };
     tokio::join!(bench.session.run(), story);
+}
+
+#[tokio::test]
+async fn what_waits_when_a_session_is_stopped_is_taken_and_what_its_driver_holds_behind_it() {
+    let mut bench = bench(vec![Ok(vec![bytes("a,b,c")])]);
+    let (reports_in, mut reports) = mpsc::channel(2);
+    bench.session.context.reports = reports_in;
+    bench.session.context.lost = Box::new(|| panic!("all of it was taken"));
+    let story = async {
+        // `Up` and the identity fill the channel, `a` waits.
+        assert_eq!(bench.performed.recv().await.as_deref(), Some("abandon"));
+        bench.stop.send(true).unwrap();
+        tokio::task::yield_now().await;
+        said(&mut reports, 5).await
+    };
+    let ((), said) = tokio::join!(bench.session.run(), story);
+    assert_eq!(said, ["up", "identity", "a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the time of the test")]
+async fn what_nobody_takes_from_a_session_that_is_stopped_is_counted_and_does_not_hold_it_up() {
+    let mut bench = bench(vec![Ok(vec![bytes("reading,word,reading,reading")])]);
+    let (reports_in, _reports) = mpsc::channel(2);
+    bench.session.context.reports = reports_in;
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    bench.session.context.lost = Box::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    let story = async {
+        assert_eq!(bench.performed.recv().await.as_deref(), Some("abandon"));
+        bench.stop.send(true).unwrap();
+        tokio::time::Instant::now()
+    };
+    let ((), stopped) = tokio::join!(bench.session.run(), story);
+    assert!(stopped.elapsed() < DRAIN_LIMIT * 2, "{:?}", stopped.elapsed());
+    assert_eq!(count.load(Ordering::Relaxed), 3);
+}
+
+/// Leaves the lengths of what it heard to the next one, behind those that were left to it.
+#[derive(Default)]
+struct Leaving(Echo, Vec<u64>);
+
+impl Driver for Leaving {
+    fn handle_event(&mut self, event: &LinkEvent, now: Now) {
+        if let LinkEvent::Bytes(bytes) = event {
+            self.1.push(u64::try_from(bytes.len()).unwrap());
+        }
+        self.0.handle_event(event, now);
+    }
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn told(&self) -> Option<Vec<u64>> {
+        Some(self.1.clone())
+    }
+
+    fn handle_told(&mut self, keys: Vec<u64>) {
+        self.1 = keys;
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        None
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.0.poll_action()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_told_is_left_to_the_next_session_when_all_of_it_is_durable() {
+    for (is_durable, left) in [(true, Some(vec![9, 7])), (false, None)] {
+        let mut bench = bench(vec![Ok(vec![bytes("reading")])]);
+        bench.session.driver = Box::<Leaving>::default();
+        let told = Inheritance::default();
+        told.put(vec![9]);
+        bench.session.context.told = told.clone();
+        let story = async {
+            said(&mut bench.reports, 3).await;
+            bench.stop.send(true).unwrap();
+            said(&mut bench.reports, 1).await;
+            if is_durable {
+                bench.settled.send(Settled { through: Ticket(1), refused: Ticket(0) }).unwrap();
+            }
+        };
+        tokio::join!(bench.session.run(), story);
+        assert_eq!(told.take(), left);
+    }
 }
 
 #[tokio::test]

@@ -7,10 +7,13 @@
 //! place of one that is missing; a refused PIN is tried again; a key is shown by `Debug`; key bytes
 //! outlive their holder.
 //!
+//! A token also signs for the gateway's certificate ([`TokenKey::sign`]): there the private key of a pair is in it.
+//!
 //! A token's key never leaves the token. The KEK is the token's answer to one question, asked once at
 //! the start: HMAC-SHA-256 of the label `wardline kek v1` under a key that cannot be read. So there is
 //! no wrapped copy that could be lost, and destroying the token's key destroys the store.
 
+mod client;
 mod file;
 mod kek;
 mod pkcs11;
@@ -26,7 +29,7 @@ pub use file::{KeyFile, fresh, open_secret};
 pub use kek::{Kek, KekId, KeyRing, MacKey, SegmentKeys, WardKey};
 pub use place::{KeyPlace, Protection};
 pub use trouble::TokenTrouble;
-pub use uri::{SCHEME as TOKEN_SCHEME, TokenKey, TokenName, UriError};
+pub use uri::{Purpose, SCHEME as TOKEN_SCHEME, TokenKey, TokenName, UriError};
 
 /// The bytes of a key, wiped when dropped.
 pub type KeyBytes = Zeroizing<[u8; 32]>;

@@ -1,4 +1,4 @@
-//! A key in a PKCS#11 token: the only file that names the PKCS#11 library.
+//! Keys in a PKCS#11 token: this file and what is below it alone name the PKCS#11 library.
 //!
 //! In: a [`TokenKey`]. Out: 32 bytes that only this key gives: `C_Sign` with `CKM_SHA256_HMAC` over
 //! [`LABEL`]. What can go wrong: [`Trouble`]. What never happens: a PIN is tried twice, or at all when
@@ -13,6 +13,8 @@
     reason = "the library's error enums are long and grow; what is not named here is said in their words"
 )]
 
+mod client;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,8 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::RawAuthPin;
 use zeroize::Zeroizing;
+
+pub(super) use client::{destroy, make_pair, sign};
 
 use super::{KeyBytes, KeyError, TokenKey, TokenTrouble as Trouble, open_secret};
 
@@ -184,7 +188,12 @@ fn log_in(session: &Session, token: &TokenInfo, key: &TokenKey) -> Result<(), Tr
         return Err(Trouble::LastTry);
     }
     let pin = read_pin(source)?;
-    session.login_with_raw(UserType::User, &pin).map_err(|error| match error {
+    let answer = session.login_with_raw(UserType::User, &pin);
+    // By another session of this process: the token knows one user at a time.
+    if matches!(answer, Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _))) {
+        return Ok(());
+    }
+    answer.map_err(|error| match error {
         Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _) => {
             Trouble::PinRefused
         }
@@ -345,12 +354,17 @@ fn template(key: &TokenKey) -> Vec<Attribute> {
 
 /// What the module says of a step.
 fn failed(step: &'static str) -> impl Fn(Error) -> Trouble {
+    failed_with("CKM_SHA256_HMAC", step)
+}
+
+/// The same, of a step that needs this mechanism.
+fn failed_with(mechanism: &'static str, step: &'static str) -> impl Fn(Error) -> Trouble {
     move |error| match error {
         Error::Pkcs11(RvError::DeviceRemoved | RvError::TokenNotPresent | RvError::TokenNotRecognized, _) => {
             Trouble::Removed
         }
         Error::Pkcs11(RvError::MechanismInvalid | RvError::KeyTypeInconsistent, _) => {
-            Trouble::Mechanism("CKM_SHA256_HMAC")
+            Trouble::Mechanism(mechanism)
         }
         other => Trouble::Failed { step, reason: words(&other) },
     }

@@ -58,6 +58,15 @@ impl KeyPlace {
         }
     }
 
+    /// How the key is protected there.
+    pub const fn kept(&self) -> Protection {
+        match self {
+            Self::File(_) => Protection::File,
+            Self::Credential(_) => Protection::Credential,
+            Self::Token(_) => Protection::Pkcs11,
+        }
+    }
+
     /// The token's key, when it is one.
     pub const fn token(&self) -> Option<&TokenKey> {
         match self {
@@ -95,11 +104,7 @@ impl KeySource for KeyPlace {
     }
 
     fn protection(&self) -> Protection {
-        match self {
-            Self::File(_) => Protection::File,
-            Self::Credential(_) => Protection::Credential,
-            Self::Token(key) => key.protection(),
-        }
+        self.kept()
     }
 }
 

@@ -38,6 +38,12 @@ pub enum TokenTrouble {
          right PIN where `pin-source` says, then start the daemon by hand"
     )]
     LoginFailed(String),
+    /// It refused the PIN of this key earlier in this run.
+    #[error(
+        "its token did not take the PIN before, and is not asked again by this run, as a token locks after a few \
+         wrong ones: put the right PIN where `pin-source` says, then start the daemon by hand"
+    )]
+    PinHeld,
     /// One try is left.
     #[error(
         "its token has one try of the PIN left, and that is not taken here: log in once with the right PIN by \
@@ -61,6 +67,18 @@ pub enum TokenTrouble {
          is another's. A lost key is lost with what the store holds; never make a new one over old data"
     )]
     NoObject,
+    /// No private key of that name.
+    #[error(
+        "there is no such private key in its token: correct `object` or `id` in the URI, or `pin-source` where the \
+         PIN is another's. If it is lost enrol the gateway again with a new token (wardline enrol --again)"
+    )]
+    NoClientKey,
+    /// A key pair that is no good for a certificate.
+    #[error("it cannot be the key of a certificate: {0}; let wardline enrol make another in the token")]
+    UnfitClientKey(String),
+    /// There is nothing to tell a new key from others.
+    #[error("no key can be made under this name: {0}")]
+    Unnamed(&'static str),
     /// Several of that name.
     #[error("{0} keys in its token have that name: add `id` to the URI")]
     ManyObjects(usize),
@@ -107,7 +125,12 @@ impl TokenTrouble {
     pub const fn is_about_the_pin(&self) -> bool {
         matches!(
             self,
-            Self::PinRefused | Self::LoginFailed(_) | Self::LastTry | Self::PinLocked | Self::PinNotReady(_)
+            Self::PinRefused
+                | Self::LoginFailed(_)
+                | Self::PinHeld
+                | Self::LastTry
+                | Self::PinLocked
+                | Self::PinNotReady(_)
         )
     }
 }

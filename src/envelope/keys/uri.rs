@@ -64,10 +64,76 @@ fn wrong(part: &str, reason: impl Into<String>) -> UriError {
     UriError { part: part.to_owned(), reason: reason.into() }
 }
 
+/// What a key is for; `type` in its URI, where that stands there, has to say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A store's KEK: a `secret-key`.
+    Kek,
+    /// A client certificate's key: `private`.
+    Client,
+}
+
 impl TokenKey {
-    /// Reads a URI. `credential` says where a credential of a given name is, or `None` when that is no
+    /// Reads the URI of a KEK. `credential` says where a credential of a given name is, or `None` when that is no
     /// name of one.
     pub fn parse(text: &str, credential: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, UriError> {
+        Self::parse_for(Purpose::Kek, text, credential)
+    }
+
+    /// Reads a URI of a key for this purpose.
+    pub fn parse_for(
+        purpose: Purpose,
+        text: &str,
+        credential: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self, UriError> {
+        let key = Self::read(purpose, text, &credential)?;
+        if key.module.as_os_str().is_empty() {
+            return Err(wrong(
+                "module-path",
+                "is missing: name the token's PKCS#11 library by its absolute path",
+            ));
+        }
+        Ok(key)
+    }
+
+    /// Reads what [`TokenKey::name`] wrote: which client's key in which token. By which library it is reached, and
+    /// with which PIN, is the configuration's to say: see [`TokenKey::reached_as`].
+    pub fn named(text: &str) -> Result<Self, UriError> {
+        if text.contains('?') {
+            return Err(wrong("query", "is not for the name of a key alone"));
+        }
+        Self::read(Purpose::Client, text, &|_| None)
+    }
+
+    /// The same key, reached by the library and with the PIN of another.
+    #[must_use]
+    pub fn reached_as(&self, other: &Self) -> Self {
+        Self { module: other.module.clone(), pin: other.pin.clone(), ..self.clone() }
+    }
+
+    /// The URI that tells it from every other key: without a library and a PIN.
+    pub fn name(&self) -> String {
+        let TokenName { label, serial, manufacturer, model } = &self.token;
+        let texts = [
+            ("token", label),
+            ("serial", serial),
+            ("manufacturer", manufacturer),
+            ("model", model),
+            ("object", &self.object),
+        ];
+        let mut parts: Vec<String> = texts
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_ref()?))))
+            .collect();
+        parts.extend(self.id.as_ref().map(|id| format!("id={}", percent(id))));
+        format!("{SCHEME}{}", parts.join(";"))
+    }
+
+    fn read(
+        purpose: Purpose,
+        text: &str,
+        credential: &impl Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self, UriError> {
         let rest = text.strip_prefix(SCHEME).ok_or_else(|| wrong("scheme", "is not `pkcs11:`"))?;
         if rest.len() > MAX_URI {
             return Err(wrong("scheme", format!("is followed by more than {MAX_URI} bytes")));
@@ -78,19 +144,13 @@ impl TokenKey {
         parts.read(query, '&', &QUERY, "query")?;
         let mut key = Self::default();
         for (name, value) in parts.0 {
-            key.set(name, value, &credential)?;
+            key.set(name, value, (purpose, credential))?;
         }
         if key.token.label.is_none() && key.token.serial.is_none() {
             return Err(wrong("token", "is missing: name the token, or give its `serial`"));
         }
         if key.object.is_none() && key.id.is_none() {
             return Err(wrong("object", "is missing: name the key in the token, or give its `id`"));
-        }
-        if key.module.as_os_str().is_empty() {
-            return Err(wrong(
-                "module-path",
-                "is missing: name the token's PKCS#11 library by its absolute path",
-            ));
         }
         Ok(key)
     }
@@ -99,7 +159,7 @@ impl TokenKey {
         &mut self,
         name: &'static str,
         value: Vec<u8>,
-        credential: &impl Fn(&str) -> Option<PathBuf>,
+        (purpose, credential): (Purpose, &impl Fn(&str) -> Option<PathBuf>),
     ) -> Result<(), UriError> {
         if name == "id" {
             self.id = Some(value);
@@ -125,8 +185,8 @@ impl TokenKey {
             "object" => (fits(MAX_NAME)?, self.object = Some(value)).1,
             "module-path" => self.module = absolute(name, &value)?,
             "pin-source" => self.pin = Some(pin_source(&value, credential)?),
-            _ if value == "secret-key" => {}
-            _ => return Err(wrong("type", format!("is {value:?}, and a KEK is a `secret-key`"))),
+            _ if value == purpose.class() => {}
+            _ => return Err(wrong("type", format!("is {value:?}, and {}", purpose.must_be()))),
         }
         Ok(())
     }
@@ -136,6 +196,39 @@ impl TokenKey {
         let named = |key: &Self| (key.module.clone(), key.token.clone(), key.object.clone(), key.id.clone());
         named(self) == named(other)
     }
+}
+
+impl Purpose {
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Kek => "secret-key",
+            Self::Client => "private",
+        }
+    }
+
+    const fn must_be(self) -> &'static str {
+        match self {
+            Self::Kek => "a KEK is a `secret-key`",
+            Self::Client => "a certificate's key is a `private` one",
+        }
+    }
+}
+
+/// What is not unreserved (RFC 3986 section 2.3) as `%XX`.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { percent(&[byte]) })
+        .collect()
+}
+
+fn percent(bytes: &[u8]) -> String {
+    let digits = hex(bytes).to_ascii_uppercase();
+    digits
+        .as_bytes()
+        .chunks(2)
+        .flat_map(|two| std::iter::once('%').chain(two.iter().map(|c| char::from(*c))))
+        .collect()
 }
 
 /// The parts of a path and of a query that mean something here.
@@ -240,94 +333,4 @@ impl fmt::Display for TokenKey {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parse(text: &str) -> Result<TokenKey, UriError> {
-        TokenKey::parse(text, |name| (name == "pin").then(|| PathBuf::from("/run/credentials/x/pin")))
-    }
-
-    const FULL: &str = "pkcs11:token=ward%207;serial=0a;manufacturer=Acme;model=M1;object=wardline-kek;id=%01%ff;\
-                        type=secret-key?module-path=/usr/lib/p11.so&pin-source=file:/etc/pin";
-
-    #[test]
-    fn every_part_is_read() {
-        let key = parse(FULL).unwrap();
-        assert_eq!(key.module, PathBuf::from("/usr/lib/p11.so"));
-        assert_eq!(key.token.label.as_deref(), Some("ward 7"));
-        assert_eq!(key.token.serial.as_deref(), Some("0a"));
-        assert_eq!(key.token.manufacturer.as_deref(), Some("Acme"));
-        assert_eq!(key.token.model.as_deref(), Some("M1"));
-        assert_eq!((key.object.as_deref(), key.id), (Some("wardline-kek"), Some(vec![1, 255])));
-        assert_eq!(key.pin, Some(PathBuf::from("/etc/pin")));
-    }
-
-    #[test]
-    fn the_pin_comes_from_a_file_or_a_credential() {
-        let pin = |source: &str| {
-            parse(&format!("pkcs11:token=t;object=o?module-path=/m.so&pin-source={source}"))
-                .map(|key| key.pin)
-        };
-        assert_eq!(pin("file:///etc/pin").unwrap(), Some(PathBuf::from("/etc/pin")));
-        assert_eq!(pin("credential:pin").unwrap(), Some(PathBuf::from("/run/credentials/x/pin")));
-        for refused in ["credential:../x", "file:etc/pin", "/etc/pin", "%7C/bin/sh", "1234"] {
-            assert_eq!(pin(refused).unwrap_err().part, "pin-source", "{refused}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_by_its_part() {
-        let end = "?module-path=/m.so";
-        for (text, part, word) in [
-            (format!("pkcs11:object=o{end}"), "token", "missing"),
-            (format!("pkcs11:token=t{end}"), "object", "missing"),
-            ("pkcs11:token=t;object=o".to_owned(), "module-path", "missing"),
-            ("pkcs11:token=t;object=o?module-path=m.so".to_owned(), "module-path", "absolute"),
-            (format!("pkcs11:token=t;object=o{end}&pin-value=1234"), "pin-value", "secret"),
-            (format!("pkcs11:token=t;object=o;pin-value=1234{end}"), "pin-value", "secret"),
-            (format!("pkcs11:token=t;object=o;slot-id=1{end}"), "slot-id", "not known"),
-            (format!("pkcs11:token=t;object=o{end}&module-name=p11"), "module-name", "not known"),
-            (format!("pkcs11:token=t;object=o;module-path=/m.so{end}"), "module-path", "not known"),
-            (format!("pkcs11:token=t;token=u;object=o{end}"), "token", "twice"),
-            (format!("pkcs11:token=;object=o{end}"), "token", "empty"),
-            (format!("pkcs11:token;object=o{end}"), "token", "no value"),
-            (format!("pkcs11:token=a b;object=o{end}"), "token", "%20"),
-            (format!("pkcs11:token=%4;object=o{end}"), "token", "hex"),
-            (format!("pkcs11:token=%ff;object=o{end}"), "token", "UTF-8"),
-            (format!("pkcs11:token=%0a;object=o{end}"), "token", "control"),
-            (format!("pkcs11:token={};object=o{end}", "t".repeat(33)), "token", "33 bytes"),
-            (format!("pkcs11:token=t;object=o;type=private{end}"), "type", "secret-key"),
-            (format!("pkcs11:token=t;object={}{end}", "o".repeat(2_000)), "scheme", "bytes"),
-            ("pkcs12:token=t".to_owned(), "scheme", "pkcs11:"),
-        ] {
-            let error = parse(&text).unwrap_err();
-            assert!(error.part == part && error.reason.contains(word), "{text}: {error}");
-            assert!(!error.to_string().contains("1234"), "the PIN is not repeated: {error}");
-        }
-    }
-
-    #[test]
-    fn one_key_is_the_same_with_another_pin() {
-        let one = parse(FULL).unwrap();
-        assert!(one.is_same(&TokenKey { pin: None, ..one.clone() }));
-        assert!(!one.is_same(&TokenKey { id: None, ..one.clone() }));
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_or_refused(text in "pkcs11:.{0,80}") {
-            let _ = parse(&text);
-        }
-
-        #[test]
-        fn any_name_comes_back_from_its_written_form(name in "[a-zA-Z0-9 ;?&%=äé-]{1,12}") {
-            let written = hex(name.as_bytes());
-            let written: String = written.as_bytes().chunks(2).flat_map(|two| [b'%', two[0], two[1]]).map(char::from).collect();
-            let key = parse(&format!("pkcs11:token={written};object={written}?module-path=/m.so")).unwrap();
-            prop_assert_eq!(key.token.label.as_deref(), Some(name.as_str()));
-            prop_assert_eq!(key.object.as_deref(), Some(name.as_str()));
-        }
-    }
-}
+mod tests;

@@ -6,14 +6,15 @@
 //!        inventory ─────┘
 //! ```
 //!
-//! Bytes, an inventory and the time in; findings, actions and exports out. Pure but for `library`, which keeps the
-//! documents on the disk. Advisories about medical
-//! devices name what they mean in words, without identifiers (all seven of `tests/data/csaf`), so makers, names
+//! Bytes, an inventory and the time in; findings, actions and exports out. Pure but for `library` and
+//! `desk`, which keep the documents on the disk. They need no secrecy: they are public. Advisories about medical devices
+//! name what they mean in words, without identifiers (all seven of `tests/data/csaf`), so makers, names
 //! and versions are compared as text. What is not understood is for a person to read, never clear.
 
 mod aliases;
 pub mod csaf;
 pub mod cyclonedx;
+pub mod desk;
 pub mod inventory;
 pub mod library;
 mod matching;

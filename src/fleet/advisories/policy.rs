@@ -124,6 +124,22 @@ impl Policy {
         self.waivers.iter().try_for_each(Waiver::check)
     }
 
+    /// Whether a device would be in quarantine if this advisory said that it is affected.
+    pub fn would_keep_out(&self, advisory: &str, device: &Device, now: Option<Wall>) -> bool {
+        let finding = Finding {
+            device: device.id.clone(),
+            advisory: advisory.to_owned(),
+            version: String::new(),
+            title: String::new(),
+            verdict: Verdict::Affected,
+            reasons: Vec::new(),
+            cves: Vec::new(),
+            cvss: None,
+            remediations: Vec::new(),
+        };
+        matches!(self.decide(&finding, device, now), Action::Quarantine { .. })
+    }
+
     /// What is done about a finding of a device. `now`: none while the gateway does not know it.
     pub fn decide(&self, finding: &Finding, device: &Device, now: Option<Wall>) -> Action {
         if finding.verdict == Verdict::Clear {

@@ -158,6 +158,9 @@ pub enum Freshness {
 pub struct Bad {
     /// Its version.
     pub version: u64,
+    /// The SHA-256 of its envelope; none: a program wrote the report that did not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
     /// Why, [`MAX_DETAIL`] bytes at most.
     pub reason: String,
 }

@@ -11,7 +11,9 @@ fn device(id: &str, ago: Option<u64>) -> DeviceVitals {
 fn well() -> Vitals {
     Vitals {
         is_uplink_up: true,
-        since_puback: Some(secs(1)),
+        taken: 3,
+        kept: 4,
+        read: 3,
         is_store_sound: true,
         devices: vec![device("pump-1", Some(2)), device("pump-2", Some(5)), device("scale", None)],
         decoded: 1_000,
@@ -48,9 +50,10 @@ fn a_gateway_that_is_as_well_as_before_commits_at_the_end_and_not_earlier() {
 #[test]
 fn each_condition_can_end_a_trial() {
     assert_eq!(reason(after(120, |now| now.is_uplink_up = false)), "uplink: no connection after 120 s");
-    // Taken before the trial began: nothing of the new configuration has been seen to arrive.
-    let old = |now: &mut Vitals| now.since_puback = Some(secs(130));
-    assert!(reason(after(120, old)).starts_with("uplink: nothing of this trial"));
+    // There is a connection: nothing of the new configuration has been seen to arrive.
+    assert!(reason(after(120, |now| now.taken = 0)).starts_with("uplink: nothing of this trial"));
+    assert_eq!(reason(after(120, |now| now.kept = 0)), "store: nothing was made durable after 120 s");
+    assert_eq!(reason(after(120, |now| now.read = 0)), "store: nothing was read again after 120 s");
     assert!(reason(after(10, |now| now.is_store_sound = false)).starts_with("store"));
     let silent = |now: &mut Vitals| now.devices[1] = device("pump-2", Some(70));
     assert_eq!(reason(after(60, silent)), "devices: pump-2 has given nothing for 60 s");
@@ -63,6 +66,7 @@ fn each_condition_can_end_a_trial() {
 #[test]
 fn what_may_still_come_is_waited_for() {
     assert!(matches!(after(119, |now| now.is_uplink_up = false), Step::Wait(failing) if failing.len() == 1));
+    assert!(matches!(after(119, |now| now.kept = 0), Step::Wait(failing) if failing.len() == 1));
     let silent = |now: &mut Vitals| now.devices[0] = device("pump-1", None);
     assert!(matches!(after(59, silent), Step::Wait(failing) if failing.len() == 1));
 }
@@ -130,4 +134,31 @@ fn a_bundle_cannot_talk_the_trial_away() {
     let endless = Limits { trial: Duration::MAX, uplink: secs(0), memory: 0 }.clamped(&floor);
     assert_eq!(endless, Limits { trial: secs(3_600), uplink: secs(30), memory: 16 << 20 });
     assert_eq!(Limits::default().clamped(&floor), Limits::default());
+}
+
+/// Whoever was without a broker before cannot see that the new one is none: so it has to be there.
+#[test]
+fn a_bundle_that_leads_elsewhere_has_to_arrive_there_whatever_was_before() {
+    let mut before = well();
+    (before.is_uplink_up, before.taken, before.read) = (false, 0, 0);
+    let another = Baseline { is_uplink_another: true, ..baseline(&before) };
+    let limits = Limits::default();
+    let step = judge(&another, &before, secs(300), &limits);
+    assert_eq!(reason(step), "uplink: no connection after 300 s");
+    // A CONNACK alone is none of its word.
+    let now = Vitals { is_uplink_up: true, read: 1, ..before.clone() };
+    assert!(reason(judge(&another, &now, secs(300), &limits)).starts_with("uplink: nothing of this trial"));
+    assert_eq!(judge(&another, &well(), secs(300), &limits), Step::Commit(Vec::new()));
+    // One that leads to where it led before is not blamed.
+    assert_eq!(judge(&baseline(&before), &before, secs(300), &limits), Step::Commit(Vec::new()));
+}
+
+#[test]
+fn where_no_broker_is_the_store_still_has_to_take_the_trials_own_record() {
+    let mut before = well();
+    (before.is_uplink_up, before.taken, before.read) = (false, 0, 0);
+    let now = Vitals { kept: 0, ..before.clone() };
+    let step = judge(&baseline(&before), &now, secs(120), &Limits::default());
+    assert_eq!(reason(step), "store: nothing was made durable after 120 s");
+    assert_eq!(judge(&baseline(&before), &before, secs(300), &Limits::default()), Step::Commit(Vec::new()));
 }

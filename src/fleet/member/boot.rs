@@ -20,6 +20,7 @@ use std::path::Path;
 
 use super::{Effective, Load, Member, Parts, limits};
 use crate::config::{Loaded, Problems, Pushed};
+use crate::fleet::advisories::desk::Desk;
 use crate::fleet::change::{Change, Slot};
 use crate::fleet::folder::{Folder, FolderError};
 use crate::fleet::start::{self, Start, StartError};
@@ -69,10 +70,26 @@ impl Enrolled {
         self.effective.clone()
     }
 
-    /// The member, once the daemon runs. `load` refuses what a running daemon cannot take.
-    pub fn into_member(self, load: Load, import: Option<std::path::PathBuf>, now: &Now) -> Member {
+    /// Tells the desk which bundle runs, before the daemon does. Gives what is wrong, in words.
+    pub fn brief(&self, desk: &Desk) -> Vec<String> {
+        let Some(slot) = self.folder.change().running() else { return Vec::new() };
+        match start::bundle(&self.folder, slot) {
+            Ok(bundle) => desk.handle_bundle(&bundle),
+            Err(fault) => vec![fault.into_words()],
+        }
+    }
+
+    /// The member, once the daemon runs. `load` refuses what a running daemon cannot take; what comes of advisories
+    /// is put on the desk.
+    pub fn into_member(
+        self,
+        load: Load,
+        import: Option<std::path::PathBuf>,
+        desk: Desk,
+        now: &Now,
+    ) -> Member {
         let Self { recipient, folder, trust, effective, trial, trouble } = self;
-        let parts = Parts { recipient, folder, trust, load, effective, import, trouble };
+        let parts = Parts { recipient, folder, trust, load, effective, import, trouble, desk };
         Member::new(parts, trial, now)
     }
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use crate::fleet::advisories::library::MAX_DOCUMENT;
 use crate::fleet::documents::{Bundle, Document as _, Root, Timestamp};
 use crate::fleet::topics::{Topic, What};
 
@@ -29,7 +30,8 @@ pub fn read(folder: &Path, topic: &Topic) -> io::Result<Option<Vec<u8>>> {
             let last = format!("{version}.json");
             (vec!["g".to_owned(), group.clone(), "bundle".to_owned(), last], Bundle::CAP)
         }
-        What::Reported { .. } | What::Inventory { .. } | What::Advisory(_) => return Ok(None),
+        What::Advisory(digest) => (vec!["advisory".to_owned(), format!("{digest}.json")], MAX_DOCUMENT),
+        What::Reported { .. } | What::Inventory { .. } => return Ok(None),
     };
     match open(folder, &steps) {
         Ok(file) => {

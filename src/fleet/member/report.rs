@@ -72,10 +72,11 @@ impl Member {
         let change = self.folder.change();
         let (trust, standing) = (self.agent.trust(), self.agent.standing(change, now));
         let marks = trust.marks();
-        let bad = change
-            .bad()
-            .last()
-            .map(|bad| Bad { version: bad.slot.version, reason: text(&bad.reason, reported::MAX_DETAIL) });
+        let bad = change.bad().last().map(|bad| Bad {
+            version: bad.slot.version,
+            sha256: Some(bad.slot.sha256),
+            reason: text(&bad.reason, reported::MAX_DETAIL),
+        });
         let freshness = match (&standing, self.agent.freshness()) {
             (Standing::Stale(_), _) => reported::Freshness::Expired,
             (_, Some(Freshness::Known)) => reported::Freshness::Known,

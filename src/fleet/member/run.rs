@@ -3,7 +3,7 @@
 //! ```text
 //!  post office ─┐                  ┌─▶ wanted topics, the report (post office)
 //!  clock ───────┼─▶ member (disk) ─┼─▶ another configuration ([`Gateway::apply`])
-//!  signs ───────┘                  └─▶ the log, the status ([`View`])
+//!  signs ───────┘                  └─▶ the log, the status ([`View`]), security events ([`Events`])
 //! ```
 //!
 //! In: what the post brings, the time, what is measured of the gateway. Out: as above. The member works where it
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::boot::Locked;
+use super::events::Events;
 use super::report::{About, View};
 use super::told::Loudness;
 use super::{Fault, Member, Order, Signs, Told};
@@ -26,6 +27,7 @@ use crate::fleet::documents::Document as _;
 use crate::fleet::documents::reported::{Reported, pae, sealed};
 use crate::fleet::topics::{Topic, What};
 use crate::host::supervisor::blocking;
+use crate::policy::event::Event;
 use crate::time::{Clock, Mono, Now};
 use crate::uplink::post::{Letter, Notice, PostEvent, PostOffice, Wanted};
 
@@ -62,8 +64,12 @@ pub trait Gateway: Send {
     /// Signs with the key of the certificate that is in [`About`]. `None`: it cannot.
     fn sign(&mut self, message: Vec<u8>) -> impl Future<Output = Option<Signed>> + Send;
 
-    /// Something happened that concerns the security of the gateway; it is in the log already.
+    /// Something happened; it is in the log already.
     fn tell(&mut self, told: &Told);
+
+    /// What of it concerns the security of the gateway, to be stored and sent like a record. `false`: there is no room
+    /// now, and it is offered again.
+    fn raise(&mut self, event: &Event) -> bool;
 }
 
 /// Whose task it is.
@@ -98,14 +104,14 @@ enum Input {
 impl<G: Gateway> Task<G> {
     /// Runs until it is dropped. That may be at any moment: what is durable is whole.
     pub async fn run(mut self, who: Who) {
-        let mut reports = Reports::default();
+        let mut out = Outgoing::default();
         match who {
-            Who::Member(member) => self.run_member(member, &mut reports).await,
-            Who::Locked(locked) => self.run_locked(&locked, &mut reports).await,
+            Who::Member(member) => self.run_member(member, &mut out).await,
+            Who::Locked(locked) => self.run_locked(&locked, &mut out).await,
         }
     }
 
-    async fn run_member(&mut self, member: Box<Member>, reports: &mut Reports) {
+    async fn run_member(&mut self, member: Box<Member>, out: &mut Outgoing) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut last, mut turned): (Option<Now>, Option<Option<bool>>) = (None, None);
@@ -132,7 +138,7 @@ impl<G: Gateway> Task<G> {
                         || last.is_some_and(|last| held.is_due(&last, &now));
                     if !is_due {
                         member = Some(held);
-                        self.report(Source::Member(member.as_deref()), reports).await;
+                        self.report(Source::Member(member.as_deref()), out).await;
                         continue;
                     }
                     if is_look { Input::Import } else { Input::Time }
@@ -142,22 +148,29 @@ impl<G: Gateway> Task<G> {
                 last = Some(now);
             }
             turned = Some(alarms);
-            member = self.turn(held, input).await;
-            self.report(Source::Member(member.as_deref()), reports).await;
+            member = self.turn(held, input, out).await;
+            self.report(Source::Member(member.as_deref()), out).await;
         }
     }
 
-    async fn run_locked(&mut self, locked: &Locked, reports: &mut Reports) {
+    async fn run_locked(&mut self, locked: &Locked, out: &mut Outgoing) {
         self.view.send_replace(locked.view());
+        // It is in the log since the boot.
+        out.events.handle_told(&Told::Locked(locked.reason.clone()), &self.clock.now());
         let mut ticks = tokio::time::interval(TICK);
         loop {
             ticks.tick().await;
-            self.report(Source::Locked(locked), reports).await;
+            self.report(Source::Locked(locked), out).await;
         }
     }
 
     /// One turn, and what it orders, until nothing is left to do. `None`: it panicked.
-    async fn turn(&mut self, mut member: Box<Member>, first: Input) -> Option<Box<Member>> {
+    async fn turn(
+        &mut self,
+        mut member: Box<Member>,
+        first: Input,
+        out: &mut Outgoing,
+    ) -> Option<Box<Member>> {
         let mut input = Some(first);
         while let Some(taken) = input.take() {
             let now = self.clock.now();
@@ -187,6 +200,7 @@ impl<G: Gateway> Task<G> {
                     Order::Tell(told) => {
                         log(&told);
                         self.gateway.tell(&told);
+                        out.events.handle_told(&told, &now);
                     }
                     Order::Apply(config, is_way_back) => {
                         input = Some(Input::Applied(self.gateway.apply(*config, is_way_back).await));
@@ -206,9 +220,14 @@ impl<G: Gateway> Task<G> {
         std::future::pending::<()>().await;
     }
 
-    async fn report(&mut self, source: Source<'_>, reports: &mut Reports) {
+    async fn report(&mut self, source: Source<'_>, out: &mut Outgoing) {
+        while let Some(event) = out.events.first()
+            && self.gateway.raise(event)
+        {
+            out.events.passed();
+        }
         let now = self.clock.now();
-        if !reports.may_look(now.mono) {
+        if !out.may_look(now.mono) {
             return;
         }
         let about = self.gateway.about(&now).await;
@@ -217,21 +236,21 @@ impl<G: Gateway> Task<G> {
             Source::Member(None) => return,
             Source::Locked(locked) => (locked.reported(&about, &now), &locked.recipient),
         };
-        let Some(report) = report.filter(|report| reports.is_due(report, now.mono)) else { return };
+        let Some(report) = report.filter(|report| out.is_due(report, now.mono)) else { return };
         let what = What::Reported { gateway: recipient.gateway.clone() };
         let Some(topic) = Topic::new(&recipient.organisation, what) else { return };
         let payload = report.to_payload();
         let Some(Signed { key, signature }) = self.gateway.sign(pae(Reported::PAYLOAD_TYPE, &payload)).await
         else {
-            return reports.missed(now.mono);
+            return out.missed(now.mono);
         };
         let payload = sealed(payload, &key, signature);
         if payload.len() > Reported::CAP {
             tracing::error!(bytes = payload.len(), "the report is longer than anybody reads: it is not sent");
-            return reports.missed(now.mono);
+            return out.missed(now.mono);
         }
         self.office.notice(Notice { topic: topic.to_string(), payload: payload.into() });
-        reports.sent(report, now.mono);
+        out.sent(report, now.mono);
     }
 }
 
@@ -242,14 +261,15 @@ enum Source<'a> {
     Locked(&'a Locked),
 }
 
-/// When a report went out, and what it said.
+/// What goes out of itself: when a report did, and what it said; the events that wait.
 #[derive(Default)]
-struct Reports {
+struct Outgoing {
+    events: Events,
     last: Option<(Option<Reported>, Mono)>,
     looked: Option<Mono>,
 }
 
-impl Reports {
+impl Outgoing {
     /// Whether it is time to look if one is to go out, and so also whether one may.
     fn may_look(&mut self, now: Mono) -> bool {
         let may = self.looked.is_none_or(|at| now.since(at) >= REPORT_FIRST);
@@ -285,3 +305,6 @@ fn log(told: &Told) {
         Loudness::Error => tracing::error!(fleet = %told),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! A member with a real folder and real files, by simulated time.
 
+mod advisories;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ const TS: &str = "c/v1/st-anna/g/icu-3/ts";
 
 fn pump(id: &str) -> Value {
     json!({
-        "id": id, "asset": id, "driver": "alaris-asena", "elements": "all", "trust": "link-only",
+        "id": id, "asset": id, "driver": "alaris-asena", "elements": "all", "expects": { "serial": id },
         "port": format!("/dev/serial/by-path/{id}"), "gateways": ["gw-1"], "quiet": "30s",
     })
 }
@@ -62,12 +64,19 @@ struct Bench {
     mute: BTreeSet<String>,
     alarm: Option<bool>,
     is_up: bool,
+    /// Whether the broker takes nothing although it is there.
+    is_stuck: bool,
+    /// What the broker had taken when it last did.
+    took: u64,
+    /// Since when the daemon counts.
+    started: Mono,
     /// What the next configurations meet.
     faults: Vec<Fault>,
     told: Vec<String>,
     wanted: Vec<(String, u64)>,
     /// The configurations that were to run: their devices, and whether it was the way back.
     applied: Vec<(Vec<String>, bool)>,
+    desk: Desk,
 }
 
 fn ids(config: &Config) -> Vec<String> {
@@ -88,13 +97,23 @@ impl Bench {
             mute: BTreeSet::new(),
             alarm: Some(false),
             is_up: true,
+            is_stuck: false,
+            took: 0,
+            started: noon().mono,
             faults: Vec::new(),
             told: Vec::new(),
             wanted: Vec::new(),
             applied: Vec::new(),
+            desk: Desk::default(),
         };
+        bench.restart_desk();
         bench.start();
         bench
+    }
+
+    /// What it says after a start, of what its folder keeps.
+    fn restart_desk(&mut self) {
+        self.desk = Desk::in_folder(self.place.path().join("fleet"));
     }
 
     fn load(&self) -> Load {
@@ -112,12 +131,22 @@ impl Bench {
     /// The daemon starts, or starts again after the power was cut.
     fn start(&mut self) {
         self.member = None;
+        (self.started, self.took) = (self.now.mono, 0);
         let (devices, membership) = self.boot();
         self.devices = devices.into_iter().collect();
         let Membership::Member(enrolled) = membership else { panic!("locked: {:?}", self.told) };
         let import = Some(self.place.path().join("stick"));
-        self.member = Some(enrolled.into_member(self.load(), import, &self.now));
+        self.member = Some(enrolled.into_member(self.load(), import, self.desk.clone(), &self.now));
         self.turn(Member::handle_time);
+    }
+
+    const fn takes(&self) -> bool {
+        self.is_up && !self.is_stuck
+    }
+
+    /// Everything that is counted grows with the time.
+    fn counted(&self) -> u64 {
+        u64::try_from(self.now.mono.since(self.started).as_millis()).unwrap()
     }
 
     fn signs(&self) -> Signs {
@@ -128,7 +157,9 @@ impl Bench {
         };
         let vitals = Vitals {
             is_uplink_up: self.is_up,
-            since_puback: self.is_up.then_some(Duration::ZERO),
+            taken: if self.takes() { self.counted() } else { self.took },
+            kept: self.counted(),
+            read: self.counted(),
             is_store_sound: true,
             devices: self.devices.iter().map(device).collect(),
             is_alive: true,
@@ -182,6 +213,9 @@ impl Bench {
 
     fn pass(&mut self, seconds: u64) {
         for _ in 0..seconds {
+            if self.takes() {
+                self.took = self.counted();
+            }
             self.now.mono = self.now.mono + Duration::from_secs(1);
             self.now.wall = Wall::from_millis(self.now.wall.as_millis() + 1_000);
             self.turn(Member::handle_time);
@@ -262,6 +296,7 @@ fn a_push_that_silences_a_device_goes_back_by_itself_and_says_why() {
     let again = crate::fleet::documents::reported::Reported::read(&report.to_payload()).unwrap();
     let bad = again.bad.unwrap();
     assert_eq!((again.standing.word.as_str(), bad.version, again.running.unwrap().version), ("failed", 8, 7));
+    assert_eq!(bad.sha256, Some(Digest::of(&second.bundle.1)), "another bundle 8 would be another matter");
     assert!(bad.reason.contains("pump-2 has given nothing"), "{}", bad.reason);
     // It is never tried again.
     bench.deliver(&second);
@@ -525,4 +560,120 @@ fn the_trial_is_never_shorter_than_the_floor() {
     assert_eq!(of("[fleet]\ntrial = \"10s\"", "trial = \"15s\""), 15);
     assert_eq!(of("[fleet]\ntrial = \"10m\"", ""), 600);
     bench.told.clear();
+}
+
+/// The power is cut between the beginning and the new configuration, and no broker was there before: at the next
+/// start a wrong one looks no worse.
+#[test]
+fn a_trial_without_a_broker_commits_none_that_was_never_reached() {
+    for (host, is_up, runs) in [
+        ("other.st-anna.example", false, 7),
+        ("other.st-anna.example", true, 8),
+        // It leads to where the gateway went before: nobody blames it.
+        ("mqtt.st-anna.example", false, 8),
+    ] {
+        let mut bench = Bench::new();
+        let floor = b"host_suffix = \"st-anna.example\"";
+        atomic_file::write(&bench.place.path().join("floor.toml"), floor).unwrap();
+        bench.settle(7, &json!([pump("pump-1")]));
+        bench.is_up = false;
+        bench.deliver(&published(8, &json!([pump("pump-1")]), |bundle| {
+            bundle["settings"] = json!({ "uplink": { "host": host } });
+        }));
+        assert!(bench.member().folder.change().on_trial().is_some(), "{:?}", bench.told);
+        bench.start();
+        bench.is_up = is_up;
+        bench.pass(301);
+        assert_eq!(bench.running(), Some(runs), "{host} {is_up}: {:?}", bench.told);
+        assert_eq!(bench.said("uplink: no connection"), usize::from(runs == 7), "{:?}", bench.told);
+    }
+}
+
+/// What the old broker took until the moment of the change is no word of the new one.
+#[test]
+fn what_was_taken_before_a_trial_proves_nothing() {
+    let mut bench = Bench::new();
+    bench.settle(7, &json!([pump("pump-1")]));
+    bench.deliver(&published(8, &json!([pump("pump-1"), pump("pump-2")]), |_| {}));
+    (bench.is_stuck, bench.took) = (true, bench.counted());
+    bench.pass(121);
+    assert_eq!(
+        (bench.running(), bench.said("nothing of this trial was taken")),
+        (Some(7), 1),
+        "{:?}",
+        bench.told
+    );
+}
+
+/// The record that a trial is proven by is written again after a start.
+#[test]
+fn a_trial_that_goes_on_after_a_start_says_so_again() {
+    let mut bench = Bench::new();
+    bench.deliver(&published(7, &json!([pump("pump-1")]), |_| {}));
+    assert_eq!(bench.said("runs on trial"), 1);
+    bench.start();
+    assert_eq!(bench.said("runs on trial"), 2, "{:?}", bench.told);
+    bench.pass(301);
+    bench.start();
+    assert_eq!((bench.running(), bench.said("runs on trial")), (Some(7), 2), "{:?}", bench.told);
+}
+
+#[test]
+fn a_freeze_is_told_and_its_end_too() {
+    let mut bench = Bench::new();
+    let first = published(7, &json!([pump("pump-1")]), |_| {});
+    bench.deliver(&first);
+    bench.pass(301);
+    bench.now.wall = at("2026-11-25").0;
+    bench.pass(2);
+    assert_eq!((bench.said("the last word of the fleet expired"), bench.said("heard again")), (1, 0));
+    let timestamp = timestamp_of(
+        &first.bundle.1,
+        |t| {
+            (t["version"], t["issued_at"]) = (json!(78), json!("2026-11-25T00:00:00Z"));
+            t["expires"] = json!("2026-11-27T00:00:00Z");
+        },
+        ONLINE,
+    );
+    bench.turn(|member, signs, now| member.handle_letter(TS, &timestamp, signs, now));
+    bench.pass(2);
+    assert_eq!((bench.standing(), bench.said("heard again")), (Standing::Current, 1), "{:?}", bench.told);
+}
+
+/// A transfer alone changes nothing of what runs: the readings go to the old group until a bundle of the new one runs.
+#[test]
+fn the_topics_follow_the_group_of_the_bundle_that_runs() {
+    let mut bench = Bench::new();
+    bench.settle(7, &json!([pump("pump-1")]));
+    bench.deliver(&published(8, &json!([]), |bundle| {
+        bundle["members"] = json!(["gw-2"]);
+        bundle["transfers"] = json!([{ "gateway": "gw-1", "to": "icu-4" }]);
+    }));
+    let group = |bench: &Bench| {
+        let pushed = bench.member().effective.pushed();
+        bench.load()(pushed.as_ref()).unwrap().config.uplink.group
+    };
+    assert_eq!(
+        (bench.member().view(&bench.now).group.as_str(), group(&bench)),
+        ("icu-4", "icu-3".to_owned())
+    );
+    let bundle = bundle_of(
+        |bundle| (bundle["group"], bundle["devices"]) = (json!("icu-4"), json!([pump("pump-1")])),
+        &[11, 12],
+    );
+    let timestamp = timestamp_of(
+        &bundle,
+        |t| {
+            (t["group"], t["rollout"]["canaries"]) = (json!("icu-4"), json!(["gw-1"]));
+        },
+        ONLINE,
+    );
+    for (topic, bytes) in [("c/v1/st-anna/g/icu-4/ts", timestamp), ("c/v1/st-anna/g/icu-4/bundle/7", bundle)]
+    {
+        bench.turn(|member, signs, now| member.handle_letter(topic, &bytes, signs, now));
+    }
+    assert_eq!(group(&bench), "icu-4", "on trial: {:?}", bench.told);
+    bench.is_up = false;
+    bench.pass(121);
+    assert_eq!(group(&bench), "icu-3", "taken back: {:?}", bench.told);
 }

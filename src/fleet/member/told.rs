@@ -1,10 +1,11 @@
 //! What a member tells to people, each thing once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
 use super::Order;
+use crate::fleet::advisories::library::MAX_DOCUMENTS;
 use crate::fleet::agent::{Standing, Withdrawn};
 use crate::fleet::folder::FolderError;
 use crate::fleet::refusal::Refusal;
@@ -39,6 +40,10 @@ pub enum Told {
     ClockContradicts(Wall),
     /// Nothing is heard from the fleet any more: the last word has expired.
     Stale(Wall),
+    /// The fleet is heard again.
+    Heard,
+    /// What was kept of the fleet is not to be believed, for this reason: nothing is taken.
+    Locked(String),
     /// The bundle that is current is not believed.
     Unbelieved(u64, String),
     /// The bundle that is current does not list this gateway.
@@ -47,6 +52,8 @@ pub enum Told {
     Disk(String),
     /// The import folder cannot be read.
     Import(String),
+    /// A document that came for an advisory is none that can be used, or its file is wrong; in words.
+    Advisory(String),
 }
 
 /// How loud something is told.
@@ -69,17 +76,20 @@ impl Told {
             | Self::Began(..)
             | Self::Committed(..)
             | Self::Returned
+            | Self::Heard
             | Self::Transferred(_) => Loudness::Info,
             Self::Dropped(..)
             | Self::LongLock(_)
             | Self::Refused(_)
             | Self::Stale(_)
             | Self::NotListed(..)
-            | Self::Import(_) => Loudness::Warning,
+            | Self::Import(_)
+            | Self::Advisory(_) => Loudness::Warning,
             Self::TakenBack(..)
             | Self::NotReturned(_)
             | Self::ClockContradicts(_)
             | Self::Unbelieved(..)
+            | Self::Locked(_)
             | Self::Disk(_) => Loudness::Error,
         }
     }
@@ -131,6 +141,8 @@ impl fmt::Display for Told {
                 f,
                 "the last word of the fleet expired at {at}: what runs goes on, nothing new is taken until a timestamp comes"
             ),
+            Self::Heard => f.write_str("the fleet is heard again"),
+            Self::Locked(why) => write!(f, "nothing is taken from the fleet, the files run: {why}"),
             Self::Unbelieved(version, why) => {
                 write!(f, "bundle {version}, which is current, is not believed: {why}")
             }
@@ -139,6 +151,7 @@ impl fmt::Display for Told {
             }
             Self::Disk(error) => write!(f, "the fleet's state cannot be kept, it is tried again: {error}"),
             Self::Import(error) => write!(f, "the import folder cannot be read: {error}"),
+            Self::Advisory(why) => write!(f, "an advisory cannot be used: {why}"),
         }
     }
 }
@@ -158,6 +171,7 @@ pub(super) struct Last {
     standing: Option<Told>,
     disk: Option<String>,
     import: Option<String>,
+    advisories: BTreeSet<String>,
 }
 
 impl Last {
@@ -178,6 +192,10 @@ impl Last {
             | Standing::Failed(..) => None,
         };
         if told != self.standing {
+            let is_stale = |told: &Option<Told>| matches!(told, Some(Told::Stale(_)));
+            if is_stale(&self.standing) && !is_stale(&told) {
+                orders.push_back(Order::Tell(Told::Heard));
+            }
             orders.extend(told.clone().map(Order::Tell));
             self.standing = told;
         }
@@ -189,6 +207,14 @@ impl Last {
         if self.disk.as_ref() != Some(&words) {
             orders.push_back(Order::Tell(Told::Disk(words.clone())));
             self.disk = Some(words);
+        }
+    }
+
+    /// A document that came for an advisory cannot be used: told once, for so many documents.
+    pub(super) fn advisory(&mut self, orders: &mut VecDeque<Order>, why: &str) {
+        // A broker may hand out rubbish for ever.
+        if self.advisories.len() < MAX_DOCUMENTS && self.advisories.insert(why.to_owned()) {
+            orders.push_back(Order::Tell(Told::Advisory(why.to_owned())));
         }
     }
 

@@ -1,6 +1,6 @@
 //! One turn of a member: what the agent asks for, and how far a trial is.
 
-use super::{AGAIN, Course, Fault, Member, Order, Signs, Told, Verdict, limits};
+use super::{AGAIN, Counted, Course, Fault, Member, Order, Signs, Told, Verdict, limits};
 use crate::fleet::agent::{Action, Which};
 use crate::fleet::change::{Change, Slot};
 use crate::fleet::folder::FolderError;
@@ -57,7 +57,8 @@ impl Member {
     /// Its configuration runs: from here on it is judged.
     fn begun(&mut self, slot: Slot, limits: Limits, vitals: &Vitals, now: &Now) {
         let baseline = self.folder.change().baseline().cloned().unwrap_or_default();
-        let counted = (vitals.decoded, vitals.undecoded);
+        let Vitals { taken, kept, read, decoded, undecoded, .. } = *vitals;
+        let counted = Counted { taken, kept, read, decoded, undecoded };
         self.tell(Told::Began(slot.version, limits.trial));
         self.course = Course::Trying(Trial::new(baseline, limits, now.mono), counted);
     }
@@ -93,6 +94,7 @@ impl Member {
             }
             self.agent.handle_time(self.folder.change(), now);
         }
+        self.look_into_advisories(now);
         self.want();
         let standing = self.agent.standing(self.folder.change(), now);
         self.told.standing(&mut self.orders, standing);
@@ -202,7 +204,7 @@ impl Member {
     fn drive(&mut self, signs: &Signs, now: &Now) {
         match &self.course {
             Course::Trying(trial, counted) => {
-                let step = trial.handle_vitals(&since(&signs.vitals, *counted), now.mono);
+                let step = trial.handle_vitals(&since(&signs.vitals, counted), now.mono);
                 self.judged(step);
             }
             Course::Ending(..) | Course::Rest | Course::Applying(..) | Course::Returning(_) => {}
@@ -285,10 +287,13 @@ impl Member {
 }
 
 /// Counted from the beginning of the trial on.
-fn since(vitals: &Vitals, (decoded, undecoded): (u64, u64)) -> Vitals {
+fn since(vitals: &Vitals, counted: &Counted) -> Vitals {
     Vitals {
-        decoded: vitals.decoded.saturating_sub(decoded),
-        undecoded: vitals.undecoded.saturating_sub(undecoded),
+        taken: vitals.taken.saturating_sub(counted.taken),
+        kept: vitals.kept.saturating_sub(counted.kept),
+        read: vitals.read.saturating_sub(counted.read),
+        decoded: vitals.decoded.saturating_sub(counted.decoded),
+        undecoded: vitals.undecoded.saturating_sub(counted.undecoded),
         ..vitals.clone()
     }
 }

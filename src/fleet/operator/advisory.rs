@@ -7,6 +7,7 @@
 //!
 //! Kept at the signing: a file that is edited afterwards changes nothing of what was signed.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Component, Path};
 
@@ -84,6 +85,16 @@ fn read_kept(path: &Path, digest: Digest) -> Result<Option<Vec<u8>>, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(at(error)),
     }
+}
+
+/// Every advisory that the last bundle of a group of the register names.
+pub(super) fn named(fleet: &Fleet) -> Result<BTreeSet<Digest>, Failure> {
+    let groups: BTreeSet<&str> = fleet.register().gateway.iter().map(|one| one.group.as_str()).collect();
+    let mut named = BTreeSet::new();
+    for group in groups {
+        named.extend(fleet.last_bundle(group)?.into_iter().flat_map(|bundle| bundle.advisories));
+    }
+    Ok(named)
 }
 
 /// The documents that go out beside a bundle, by file.

@@ -30,10 +30,12 @@ use super::folder::read_text;
 pub(super) use super::inbox::Heard;
 use super::inbox::{Inbox, Over, Told};
 use super::plain::plain;
+use super::screen::{Sign, Signs};
 use super::{PROGRAM, refused};
 use crate::backoff::Random as _;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out;
+use crate::envelope::keys::KeyPlace;
 use crate::host::clock::SystemClock;
 use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
@@ -136,14 +138,19 @@ impl Connection {
         if text.is_none() && self.broker.is_some() {
             return Err(wrong("is not there".to_owned()));
         }
+        let is_there = text.is_some();
         let written: Written =
             toml_edit::de::from_str(&text.unwrap_or_default()).map_err(|error| wrong(error.to_string()))?;
         let beside = file.parent().unwrap_or(fleet);
         let path = |said: &Option<PathBuf>, written: Option<PathBuf>, name: &str| {
             let written = written.map(|path| beside.join(path));
-            said.clone()
-                .or(written)
-                .ok_or_else(|| wrong(format!("has no {name}: add it, or say --tls-{name}")))
+            said.clone().or(written).ok_or_else(|| {
+                wrong(if is_there {
+                    format!("has no {name}: add it, or say --tls-{name}")
+                } else {
+                    "is not there: it names the broker, as the end of --help shows".to_owned()
+                })
+            })
         };
         let host = self.host.clone().or(written.host);
         let authorities = path(&self.tls_authorities, written.authorities, "authorities")?;
@@ -165,6 +172,12 @@ fn own_name(begins: &str) -> String {
     format!("{begins}-{:016x}", SystemRandomness::new().next_u64())
 }
 
+/// What comes in while somebody looks.
+pub(super) enum Came {
+    Heard(Heard),
+    Sign(Sign),
+}
+
 /// A connection to the broker. It ends when it is dropped.
 pub(super) struct Broker {
     // Before the runtime, which ends it.
@@ -177,11 +190,9 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn connect(settings: &Settings) -> Result<Self, Failure> {
-        let files = Files {
-            authorities: &settings.authorities,
-            certificate: &settings.certificate,
-            key: &settings.key,
-        };
+        let key = KeyPlace::File(settings.key.clone());
+        let files =
+            Files { authorities: &settings.authorities, certificate: &settings.certificate, key: &key };
         let tls = tls::client_config(files, SystemClock::default().now())
             .map_err(|error| Failure::new(Exit::Keys, error))?;
         let name = format!("{}:{}", settings.host, settings.port);
@@ -237,12 +248,45 @@ impl Broker {
         }
     }
 
+    /// The signals of the terminal, which come with what is heard.
+    pub(super) fn signs(&self) -> Result<Signs, Failure> {
+        let _within = self.runtime.enter();
+        Ok(Signs::new()?)
+    }
+
     /// What comes in next; none: nothing, for so long.
+    #[cfg(feature = "lab")]
     pub(super) fn hear(&mut self, within: Duration) -> Result<Option<Heard>, Failure> {
         let inbox = &mut self.inbox;
         match self.runtime.block_on(async { timeout(within, inbox.any()).await }) {
             Err(_) => Ok(None),
             Ok(heard) => heard.map(Some).map_err(|over| self.over(over)),
+        }
+    }
+
+    /// What comes in next, from the broker or from whoever looks; none: nothing, for so long.
+    pub(super) fn come(
+        &mut self,
+        within: Duration,
+        signs: Option<&mut Signs>,
+    ) -> Result<Option<Came>, Failure> {
+        let inbox = &mut self.inbox;
+        let sign = async {
+            match signs {
+                Some(signs) => signs.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let next = async {
+            tokio::select! {
+                biased;
+                sign = sign => Ok(Came::Sign(sign)),
+                heard = inbox.any() => heard.map(Came::Heard),
+            }
+        };
+        match self.runtime.block_on(async { timeout(within, next).await }) {
+            Err(_) => Ok(None),
+            Ok(came) => came.map(Some).map_err(|over| self.over(over)),
         }
     }
 

@@ -10,10 +10,10 @@ use serde_json::json;
 
 use super::advisory;
 use super::diff::{Diff, diff};
-use super::draft::{self, Head};
+use super::draft::{self, Beside, Head};
 use super::folder::{Fleet, read_text};
 use super::read::Read;
-use super::{At, Signer, Yes, after_days, at, guard, now, refused};
+use super::{At, Signer, Yes, after_days, at, guard, now, refused, revocation};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{self, Colour};
 use crate::fleet::documents::{Bundle, Digest, Document as _, Role, RoleKind, Root, Stamp};
@@ -137,11 +137,7 @@ impl Place {
             None => draft::first(&head),
             Some(text) => {
                 // What cannot be read is being written: it is not touched.
-                let folder = file.parent().unwrap_or(fleet.path());
-                let named = |name: &str| advisory::digest(folder, name);
-                let draft = draft::read(&text, &fleet.register().organisation, &named);
-                let version = draft.map(|draft| draft.version);
-                if !version.as_ref().is_ok_and(|version| *version <= newest) {
+                if !draft::version(&text).is_ok_and(|version| version <= newest) {
                     return Err(refused(format!(
                         "{} is there and not signed yet: edit it, or remove it; nothing is overwritten",
                         file.display()
@@ -165,7 +161,12 @@ impl Place {
             refused(format!("{} is not there: `wardline-fleet bundle new` writes one", file.display()))
         })?;
         let folder = file.parent().unwrap_or(fleet.path());
-        draft::read(&text, &fleet.register().organisation, &|name| advisory::digest(folder, name))
+        let now = now(self.at.moment())?.wall;
+        let beside = Beside {
+            advisory: &|name| advisory::digest(folder, name),
+            revocation: &|entry| revocation::lists(folder, entry, now),
+        };
+        draft::read(&text, &fleet.register().organisation, &beside)
             .map_err(|why| Failure::new(Exit::Config, anyhow::anyhow!("{}: {why}", file.display())))
     }
 
@@ -261,7 +262,7 @@ impl Sign {
         guard::removal(&diff, self.yes.remove)?;
         let root = fleet.root()?;
         let key = self.signer.open(fleet.path())?;
-        entitled(&root, &key)?;
+        entitled(&root, &key, &self.signer.name())?;
         let mut envelope = Envelope::new(Bundle::PAYLOAD_TYPE, draft::payload(&bundle));
         envelope.sign(&key);
         // Room for every signature that may follow.
@@ -298,7 +299,7 @@ impl Countersign {
         let diff = self.place.diff(&fleet, &bundle)?;
         self.read.agreed(&format!("bundle {version} of {group}"), &diff.lines(), envelope.payload())?;
         let key = self.signer.open(fleet.path())?;
-        entitled(&root, &key)?;
+        entitled(&root, &key, &self.signer.name())?;
         // Not held while a person read: what is signed is what was read, or nothing.
         let fleet = Fleet::open_to_write(&self.place.folder, "bundle countersign")?;
         let (there, _) = fleet.bundle(group, version)?;
@@ -320,13 +321,14 @@ impl Countersign {
     }
 }
 
-fn entitled(root: &Root, key: &PrivateKey) -> Result<(), Failure> {
+fn entitled(root: &Root, key: &PrivateKey, name: &str) -> Result<(), Failure> {
     let id = key.public().id();
     if root.role(RoleKind::Config).keys.iter().any(|known| known.id() == id) {
         return Ok(());
     }
     Err(refused(format!(
-        "key {id} is no config key of root {}: its signature would count for nothing",
+        "{name} (key {id}) is no config key of root {}: its signature would count for nothing; name one with --key, such \
+         as config-1",
         root.version
     )))
 }

@@ -180,7 +180,15 @@ impl Fleet {
     /// The envelope of a bundle and what it says.
     pub(super) fn bundle(&self, group: &str, version: u64) -> Result<(Envelope, Bundle), Failure> {
         let file = self.bundle_file(group, version)?;
-        let bytes = atomic_file::read(&file, Bundle::CAP).map_err(at)?;
+        let bytes = atomic_file::read(&file, Bundle::CAP).map_err(|error| {
+            if error.kind() == ErrorKind::NotFound {
+                return refused(format!(
+                    "bundle {version} of {group} is not in this folder: {}",
+                    file.display()
+                ));
+            }
+            at(error)
+        })?;
         let judge = || {
             let envelope = Envelope::parse(&bytes, Bundle::CAP).map_err(|fault| fault.to_string())?;
             let bundle = Bundle::read(envelope.payload())?;

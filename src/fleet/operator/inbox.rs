@@ -203,4 +203,27 @@ mod tests {
         assert!(inbox.sort(heard("c/v1/a/ts", MOST_BYTES, true)).is_ok());
         assert!(matches!(inbox.sort(heard("c/v1/a/ts", 1, true)), Err(Over::TooMuch)));
     }
+
+    /// There is little room on the way: what is told must be taken, or the answer behind it never comes.
+    #[tokio::test]
+    async fn an_answer_behind_documents_is_heard_and_they_are_kept() {
+        let (tell, told) = mpsc::channel(1);
+        let mut inbox = Inbox::new(told);
+        inbox.ask("c/v1/+/ts");
+        let answer = async {
+            for number in 0..3 {
+                tell.send(Told::Heard(heard(&format!("c/v1/a-{number}/ts"), 1, true))).await.ok()?;
+            }
+            Some(7)
+        };
+        let patience = std::time::Duration::from_secs(10);
+        let said = tokio::time::timeout(patience, inbox.answered(answer)).await.unwrap();
+        assert_eq!(said.unwrap(), Some(7));
+        for number in 0..3 {
+            assert_eq!(inbox.retained().await.unwrap().topic, format!("c/v1/a-{number}/ts"));
+        }
+        // Whoever waits hears that nothing more comes.
+        drop(tell);
+        assert!(matches!(inbox.answered(std::future::pending::<()>()).await, Err(Over::Ended)));
+    }
 }

@@ -29,8 +29,12 @@ mod publish;
 mod push;
 mod read;
 mod restore;
+mod revocation;
 mod rollout;
 mod root;
+mod screen;
+mod table;
+mod tidy;
 mod verify;
 mod view;
 mod walk;
@@ -169,7 +173,14 @@ impl Signer {
             if is_name { fleet.join(folder::KEYS).join(format!("{name}.pem")) } else { path.to_owned() };
         let unusable =
             |error: anyhow::Error| Failure::new(Exit::Keys, error.context(format!("key {}", file.display())));
-        let bytes = atomic_file::read(&file, MAX_KEY_FILE).map_err(|error| unusable(error.into()))?;
+        let bytes = atomic_file::read(&file, MAX_KEY_FILE).map_err(|error| {
+            if is_name && error.kind() == std::io::ErrorKind::NotFound {
+                let why =
+                    "is not there: --key wants the name of a key of this folder, such as config-1, or a path";
+                return unusable(anyhow::anyhow!(why));
+            }
+            unusable(error.into())
+        })?;
         let text = String::from_utf8(bytes).map_err(|_| unusable(keyfile::KeyFileFault::Shape.into()))?;
         let passphrase = Passphrases::from(self.passphrases.path())?.of(&name)?;
         keyfile::open(&text, &passphrase).map_err(|fault| unusable(fault.into()))

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::fleet::documents::reported::{Reported, Word};
+use crate::fleet::documents::reported::{Bad, Reported, Word};
 use crate::fleet::documents::{Head, Rollout, Timestamp};
 use crate::fleet::turn::{Turn, turn};
 use crate::time::Wall;
@@ -194,9 +194,12 @@ fn place(rollout: &Rollout, gateway: &str, signed: Wall) -> (usize, Option<Wall>
     }
 }
 
-/// Whether a report says so of the bundle that is current.
+/// Whether a report says so of the bundle that is current. Another one of that number is another matter; a report that
+/// tells no digest is taken at the number's word.
 fn took_back(head: &Head, report: &Reported) -> bool {
-    report.bad.as_ref().is_some_and(|bad| bad.version == head.version)
+    let is_head =
+        |bad: &Bad| bad.version == head.version && bad.sha256.is_none_or(|sha256| sha256 == head.sha256);
+    report.bad.as_ref().is_some_and(is_head)
 }
 
 fn state(head: &Head, member: &Member<'_>) -> State {
@@ -219,7 +222,7 @@ fn state(head: &Head, member: &Member<'_>) -> State {
 }
 
 /// The first few names.
-fn few(names: &[&str]) -> String {
+pub(super) fn few(names: &[&str]) -> String {
     let shown: Vec<&str> = names.iter().take(5).copied().collect();
     let more = names.len().saturating_sub(shown.len());
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }

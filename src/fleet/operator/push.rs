@@ -18,6 +18,7 @@ use super::broker::{self, Broker, Connection, Settings};
 use super::folder::Fleet;
 use super::outgoing::{self, Documents};
 use super::plain::plain;
+use super::tidy::{self, Kept};
 use super::walk::{self, bundle_file, timestamp_file};
 use super::{PROGRAM, Yes, diff, guard, now as at_moment, refused};
 use crate::cli::exit::Failure;
@@ -30,7 +31,8 @@ use crate::fleet::topics::{self, Topic, What};
 #[derive(Debug, Args)]
 #[command(after_help = format!("Examples:\n  \
     wardline-fleet push --group icu-3 /srv/fleet\n  \
-    wardline-fleet push --group icu-3 --host 10.0.0.5 --port 8883 /srv/fleet\n\n{}\n\n\
+    wardline-fleet push --group icu-3 --host 10.0.0.5 --port 8883 /srv/fleet\n  \
+    wardline-fleet push --group icu-3 --tidy /srv/fleet    when a roll-out has reached all\n\n{}\n\n\
     Our certificate needs write access to c/v1/ORGANISATION/root/#, c/v1/ORGANISATION/g/GROUP/# and \
     c/v1/ORGANISATION/advisory/#, and read access to c/v1/ORGANISATION/#.", broker::HELP))]
 pub(super) struct Push {
@@ -41,6 +43,10 @@ pub(super) struct Push {
     connection: Connection,
     #[command(flatten)]
     yes: Yes,
+    /// Then take away at the broker what nobody needs: old bundles of the group that no gateway runs, and advisories
+    /// that no bundle names. The current bundle and the one before stay.
+    #[arg(long)]
+    tidy: bool,
     /// The fleet's folder.
     folder: PathBuf,
 }
@@ -49,13 +55,18 @@ impl Push {
     pub(super) fn run(self) -> Result<(), Failure> {
         let fleet = Fleet::open(&self.folder)?;
         let settings = self.connection.settings(fleet.path())?;
-        let lines = Load::of(&fleet, &self.group)?.push(&fleet, &settings, &Said::By(&self.yes))?;
-        let mut out = out::stdout();
-        for line in lines {
-            out.line(format_args!("{line}"))?;
-        }
-        Ok(out.finish()?)
+        let load = Load::of(&fleet, &self.group)?;
+        tell(load.push(&fleet, &settings, &Said::By(&self.yes))?)?;
+        if self.tidy { load.tidy(&fleet, &settings) } else { Ok(()) }
     }
+}
+
+fn tell(lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+    let mut out = out::stdout();
+    for line in lines {
+        out.line(format_args!("{line}"))?;
+    }
+    Ok(out.finish()?)
 }
 
 /// Pushes what was published just now: every guard was asked then, and so many devices may go. Gives what was done, in
@@ -231,6 +242,31 @@ impl Load {
         let was = was.and_then(|bytes| opened(bytes)).map(|(_, bundle)| bundle);
         let diff = diff::diff(was.as_ref(), &self.bundle);
         guard::removal(&diff, said.removed(diff.removed.len()))
+    }
+
+    /// Takes away at the broker what nobody needs any more, and says before what that is.
+    fn tidy(&self, fleet: &Fleet, settings: &Settings) -> Result<(), Failure> {
+        let group = &self.bundle.group;
+        let mut broker = Broker::connect(settings)?;
+        let stamp = self.topic(&timestamp_file(group))?;
+        let there = broker.retained(std::slice::from_ref(&stamp))?;
+        let named = there.get(&stamp).and_then(|bytes| walk::stamp(bytes, &self.roots, group).ok());
+        let named = named.ok_or_else(|| {
+            refused(format!(
+                "the timestamp of {group} at the broker is not signed by our keys: what is current there is not known, \
+                 and nothing is taken away"
+            ))
+        })?;
+        let retained = broker.retained(&tidy::filters(&self.organisation))?;
+        let current = named.head.version.min(self.timestamp.head.version);
+        let kept = Kept { organisation: &self.organisation, group, current };
+        let needless = tidy::needless(&kept, &retained, &advisory::named(fleet)?);
+        if needless.is_empty() {
+            return tell([format!("nothing of {group} at the broker is needless")]);
+        }
+        tell(needless.iter().map(|one| format!("takes away {}: {}", one.topic, one.why)))?;
+        tidy::clear(&mut broker, &needless)?;
+        tell([format!("{} documents are gone from the broker; the folder has them still", needless.len())])
     }
 
     fn topic(&self, file: &str) -> Result<String, Failure> {

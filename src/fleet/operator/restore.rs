@@ -133,16 +133,12 @@ fn restored(
     let bundle = published(fleet, group, from)?;
     let newest = fleet.newest(group)?.unwrap_or(last).max(last);
     let old = read_text(&fleet.draft_file(group)?)?;
-    if let Some(old) = &old {
-        let file = fleet.draft_file(group)?;
-        let beside = file.parent().unwrap_or(fleet.path());
-        let named = |name: &str| super::advisory::digest(beside, name);
-        let version = draft::read(old, &fleet.register().organisation, &named).map(|draft| draft.version);
-        if !version.is_ok_and(|version| version <= newest) {
-            return Err(refused(
-                "the draft is not signed yet: sign it or remove it first; nothing is overwritten",
-            ));
-        }
+    if let Some(old) = &old
+        && !draft::version(old).is_ok_and(|version| version <= newest)
+    {
+        return Err(refused(
+            "the draft is not signed yet: sign it or remove it first; nothing is overwritten",
+        ));
     }
     let version = newest.saturating_add(1);
     let head = Head {

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use super::broker::{self, Broker, Connection};
 use super::folder::Fleet;
 use super::outgoing::Outgoing;
-use super::progress::{Judge, Member, Progress, progress};
+use super::progress::{Judge, Member, Progress, few, progress};
 use super::proof::Authorities;
 use super::publish::Release;
 use super::restore::Abort;
@@ -243,27 +243,9 @@ fn tell(progress: &Progress, json: bool) -> Result<(), Failure> {
         out.json(progress)?;
         return Ok(out.finish()?);
     }
-    let paused = if progress.paused { ", paused" } else { "" };
-    out.line(format_args!("bundle {} of {}{paused}", progress.bundle, progress.group))?;
-    for share in &progress.shares {
-        let from = share.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
-        let mut parts = vec![format!("{:<9}{from}: {} of {} run it", share.name, share.run, share.members)];
-        for (count, word) in [(share.claim, "say so without a proof"), (share.under_way, "under way")] {
-            if count > 0 {
-                parts.push(format!("{count} {word}"));
-            }
-        }
-        let names = [
-            (&share.failed, "took it back"),
-            (&share.failed_unproven, "said to have taken it back, without a proof: look there"),
-            (&share.silent, "silent"),
-        ];
-        for (names, word) in names {
-            if !names.is_empty() {
-                parts.push(out.paint(Colour::Bad, &format!("{word}: {}", names.join(", "))));
-            }
-        }
-        out.line(format_args!("{}", parts.join(", ")))?;
+    for (text, colour) in lines(progress) {
+        let text = colour.map_or_else(|| text.clone(), |colour| out.paint(colour, &text));
+        out.line(format_args!("{text}"))?;
     }
     let verdict = match &progress.stop {
         Some(why) => format!("{}: {why}", out.paint(Colour::Bad, "it does harm")),
@@ -271,4 +253,79 @@ fn tell(progress: &Progress, json: bool) -> Result<(), Failure> {
     };
     out.line(format_args!("{verdict}"))?;
     Ok(out.finish()?)
+}
+
+/// The shares as a table that fits 80 columns; below each, who is to be looked at.
+fn lines(progress: &Progress) -> Vec<(String, Option<Colour>)> {
+    let paused = if progress.paused { ", paused" } else { "" };
+    let line = |cells: [&str; 6]| {
+        let [name, from, run, claim, way, silent] = cells;
+        format!("{name:<10} {from:<24} {run:>12} {claim:>8} {way:>9} {silent:>7}")
+    };
+    let count = |count: usize| if count == 0 { "-".to_owned() } else { count.to_string() };
+    let mut lines = vec![
+        (format!("bundle {} of {}{paused}", progress.bundle, progress.group), None),
+        (line(["SHARE", "FROM", "RUN IT", "UNPROVEN", "UNDER WAY", "SILENT"]), Some(Colour::Strong)),
+    ];
+    for share in &progress.shares {
+        let from = match (share.name.as_str(), &share.from) {
+            (_, Some(from)) => from,
+            ("canaries", None) => "at once",
+            (_, None) => "-",
+        };
+        let run = format!("{} of {}", share.run, share.members);
+        let [claim, way, silent] = [share.claim, share.under_way, share.silent.len()].map(count);
+        lines.push((line([&share.name, from, &run, &claim, &way, &silent]), None));
+        let names = [
+            (&share.failed, "took it back"),
+            (&share.failed_unproven, "said to have taken it back, without a proof: look there"),
+            (&share.silent, "silent"),
+        ];
+        for (names, word) in names.into_iter().filter(|(names, _)| !names.is_empty()) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            lines.push((format!("    {word}: {}", few(&names)), Some(Colour::Bad)));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::progress::Share;
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_line_of_80_columns_and_who_is_to_be_looked_at_stands_below() {
+        let share = Share {
+            name: "100 %".to_owned(),
+            from: Some("2026-11-22T13:00:00.000Z".to_owned()),
+            members: 4_096,
+            run: 3_000,
+            claim: 1_000,
+            failed: (0..300).map(|number| format!("gw-{number}")).collect(),
+            ..Share::default()
+        };
+        let first = Share { name: "canaries".to_owned(), members: 1, run: 1, ..Share::default() };
+        let progress = Progress {
+            group: "icu-3".to_owned(),
+            bundle: 8,
+            paused: true,
+            shares: vec![first, share],
+            executed: 3_300,
+            failures: 300,
+            stop: None,
+        };
+        let text: Vec<String> = lines(&progress).into_iter().map(|(text, _)| text).collect();
+        assert_eq!(
+            text,
+            [
+                "bundle 8 of icu-3, paused",
+                "SHARE      FROM                           RUN IT UNPROVEN UNDER WAY  SILENT",
+                "canaries   at once                        1 of 1        -         -       -",
+                "100 %      2026-11-22T13:00:00.000Z 3000 of 4096     1000         -       -",
+                "    took it back: gw-0, gw-1, gw-2, gw-3, gw-4 and 295 more",
+            ]
+        );
+        assert!(text.iter().all(|line| line.len() <= 80));
+    }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::folder::{PUBLISHED, REGISTER};
 use super::walk::{self, Eyes, Said, Walk};
 use super::{At, at, now, refused};
 use crate::cli::exit::{Exit, Failure};
@@ -57,6 +58,14 @@ struct Verdict {
 
 impl Verify {
     pub(super) fn run(self) -> Result<(), Failure> {
+        let (register, published) = (self.folder.join(REGISTER), self.folder.join(PUBLISHED));
+        if register.exists() && published.is_dir() {
+            return Err(refused(format!(
+                "{} is the fleet's own folder: gateways are given what is in {}",
+                self.folder.display(),
+                published.display()
+            )));
+        }
         let now = now(self.at.moment())?;
         let root = match &self.root {
             Some(file) => Some(atomic_file::read(file, Root::CAP).map_err(at)?),
@@ -95,6 +104,9 @@ impl Verify {
                 for entry in entries {
                     found.push(entry?.file_name().to_string_lossy().into_owned());
                 }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && !self.folder.is_dir() => {
+                return Err(refused(format!("{} is no folder", self.folder.display())));
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),

@@ -74,7 +74,7 @@ struct Status {
 }
 
 /// A gateway as it is shown.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Row {
     pub(super) gateway: String,
     pub(super) group: Option<String>,

@@ -1,6 +1,6 @@
 //! `wardline-fleet watch`: how every gateway is, drawn anew as word comes in.
 //!
-//! With `--json`, one line: an array of `view::Row`; without `--once`, such a line whenever something has changed.
+//! On a terminal its other page is drawn on, what is wrong on top, until Ctrl-C. With `--json`, one line: an array of `view::Row`; without `--once`, such a line whenever something has changed.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
@@ -9,21 +9,24 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::broker::{self, Broker, Connection};
-use super::folder::Fleet;
-use super::now;
+use super::broker::{self, Broker, Came, Connection};
+use super::folder::{Fleet, REGISTER};
 use super::proof::Authorities;
+use super::screen::{Screen, Sign, Signs, Size};
+use super::table::{self, Line};
 use super::view::{Row, Sight, View};
+use super::{PROGRAM, now};
 use crate::cli::exit::Failure;
 use crate::cli::out::{self, Colour};
 use crate::fleet::documents::Head;
+use crate::time::Wall;
 
 /// How often ages are drawn anew.
 const TICK: Duration = Duration::from_secs(1);
-/// A certificate with fewer days left is shown as bad.
-const CERTIFICATE_DAYS: i64 = 14;
-/// A gateway that said nothing for so many seconds is shown as bad.
-const OLD_SECONDS: i64 = 600;
+/// How long what comes in is gathered before it is drawn: hundreds of gateways speak at once.
+const PACE: Duration = Duration::from_millis(200);
+/// How often it is looked up what is current: somebody may publish meanwhile.
+const HEADS: Duration = Duration::from_secs(5);
 
 /// Show how every gateway is, and go on showing it.
 #[derive(Debug, Args)]
@@ -56,169 +59,152 @@ impl Watch {
         let settings = self.connection.settings(fleet.path())?;
         let authorities = Authorities::read(settings.of_gateways())?;
         let register = fleet.register();
+        if let Some(group) = &self.group
+            && register.members(group).is_empty()
+        {
+            out::remark_of(PROGRAM, format_args!("no gateway of {REGISTER} is in group {group:?}"));
+        }
         let known = register.gateway.iter().map(|one| (one.id.as_str(), one.group.as_str()));
         let mut view = View::new(&register.organisation, known);
-        let mut heads: BTreeMap<String, Head> = BTreeMap::new();
-        for one in &register.gateway {
-            if !heads.contains_key(&one.group)
-                && let Some(last) = fleet.last(&one.group)?
-            {
-                heads.insert(one.group.clone(), last.head);
-            }
-        }
-        let head = |group: &str| heads.get(group).cloned();
         let prove = |bytes: &[u8], report: &_, now| authorities.prove(bytes, report, now);
         let mut broker = Broker::connect(&settings)?;
         let filters = View::filters(&register.organisation);
         for (topic, bytes) in broker.retained(&filters)? {
             view.take(&topic, &bytes, &Sight { is_live: false, now: now(None)?.wall, prove: &prove });
         }
-        let mut shown = Vec::new();
+        let mut heads = heads(&fleet)?;
+        if self.once {
+            let rows = self.rows(&view, now(None)?.wall, &heads);
+            return self.print(&rows).map(drop);
+        }
+        let mut page = Page::new(&self, &broker)?;
+        let mut read = now(None)?.mono;
         loop {
-            let moment = now(None)?.wall;
-            let rows = view.rows(self.group.as_deref(), moment, &head);
-            self.show(&rows, &shown)?;
-            if self.once {
+            let moment = now(None)?;
+            if moment.mono.since(read) >= HEADS {
+                // A file that is being brought back, or a root that is new: what was known stays until it can be read.
+                heads = self::heads(&fleet).unwrap_or(heads);
+                read = moment.mono;
+            }
+            if !page.show(&self, self.rows(&view, moment.wall, &heads), &register.organisation)? {
                 return Ok(());
             }
-            shown = rows;
-            if let Some(heard) = broker.hear(TICK)? {
-                let sight = Sight { is_live: !heard.retained, now: now(None)?.wall, prove: &prove };
-                view.take(&heard.topic, &heard.payload, &sight);
+            loop {
+                let spent = now(None)?.mono.since(moment.mono);
+                let left = if page.is_due { PACE } else { TICK }.saturating_sub(spent);
+                match broker.come(left, page.signs.as_mut())? {
+                    None | Some(Came::Sign(Sign::Resized)) => break,
+                    Some(Came::Sign(Sign::Stop)) => return Ok(()),
+                    Some(Came::Heard(heard)) => {
+                        let sight = Sight { is_live: !heard.retained, now: now(None)?.wall, prove: &prove };
+                        view.take(&heard.topic, &heard.payload, &sight);
+                        page.is_due = true;
+                    }
+                }
             }
         }
     }
 
-    fn show(&self, rows: &[Row], before: &[Row]) -> Result<(), Failure> {
-        // Ages grow by themselves: only a terminal is drawn for that alone.
-        let is_drawn = !self.json && !self.once && io::stdout().is_terminal();
-        let same = rows.len() == before.len()
-            && rows
-                .iter()
-                .zip(before)
-                .all(|(row, old)| row.heard == old.heard && row.standing == old.standing);
-        if same && !is_drawn && !before.is_empty() {
-            return Ok(());
-        }
+    fn rows(&self, view: &View, now: Wall, heads: &BTreeMap<String, Head>) -> Vec<Row> {
+        view.rows(self.group.as_deref(), now, &|group: &str| heads.get(group).cloned())
+    }
+
+    /// `false`: nobody reads it any more.
+    fn print(&self, rows: &[Row]) -> Result<bool, Failure> {
         let mut out = out::stdout();
         if self.json {
             out.json(&rows)?;
-            return Ok(out.finish()?);
+            return Ok(out.finish_while_read()?);
         }
-        if is_drawn {
-            // To the top, and nothing of what stood there.
-            out.line(format_args!("\x1b[H\x1b[2J"))?;
-        }
-        let head =
-            line(["GATEWAY", "GROUP", "BUNDLE", "STANDING", "PROOF", "CERT", "SPOOL", "SILENT", "HEARD"]);
-        out.line(format_args!("{}", out.paint(Colour::Strong, &head)))?;
-        for row in rows {
-            let text = cells(row);
-            let colour = if is_bad(row) { Some(Colour::Bad) } else { None };
-            let text = colour.map_or(text.clone(), |colour| out.paint(colour, &text));
+        for Line { text, colour } in table::lines(rows, None) {
+            let text = colour.map_or_else(|| text.clone(), |colour| out.paint(colour, &text));
             out.line(format_args!("{text}"))?;
-            for remark in remarks(row) {
-                out.line(format_args!("  {}", out.paint(Colour::Faint, &remark)))?;
-            }
         }
-        Ok(out.finish()?)
+        Ok(out.finish_while_read()?)
     }
 }
 
-fn is_bad(row: &Row) -> bool {
-    row.drift
-        || row.unproven.is_some()
-        || row.online == Some(false)
-        || !row.silent.is_empty()
-        || row.certificate_days.is_some_and(|days| days < CERTIFICATE_DAYS)
-        || row.seconds.is_none_or(|seconds| seconds > OLD_SECONDS)
-        || matches!(row.standing, Some("failed" | "stale" | "locked"))
-}
-
-fn cells(row: &Row) -> String {
-    let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
-    let bundle = match (row.running, row.head) {
-        (running, Some(head)) if row.drift => format!("{} not {head}", number(running)),
-        (running, _) => number(running),
-    };
-    let proof = match row.proven {
-        Some(true) => "proven",
-        Some(false) => "UNPROVEN",
-        None => "-",
-    };
-    let silent = row.silent.len().saturating_add(usize::try_from(row.more_silent).unwrap_or(usize::MAX));
-    let silent = row.devices.map_or("-".to_owned(), |devices| format!("{silent} of {devices}"));
-    let heard = match (row.seconds, row.online) {
-        (Some(seconds), Some(false)) => format!("{} (offline)", age(seconds)),
-        (Some(seconds), _) => age(seconds),
-        (None, _) => "never".to_owned(),
-    };
-    line([
-        &row.gateway,
-        row.group.as_deref().unwrap_or("?"),
-        &bundle,
-        row.standing.unwrap_or("-"),
-        proof,
-        &row.certificate_days.map_or("-".to_owned(), |days| format!("{days} d")),
-        &number(row.spool),
-        &silent,
-        &heard,
-    ])
-}
-
-fn remarks(row: &Row) -> Vec<String> {
-    let mut remarks = Vec::new();
-    if !row.registered {
-        remarks.push("is not in the register".to_owned());
+/// The bundle that is current for each group.
+fn heads(fleet: &Fleet) -> Result<BTreeMap<String, Head>, Failure> {
+    let mut heads = BTreeMap::new();
+    for one in &fleet.register().gateway {
+        if !heads.contains_key(&one.group)
+            && let Some(last) = fleet.last(&one.group)?
+        {
+            heads.insert(one.group.clone(), last.head);
+        }
     }
-    remarks.extend(row.unproven.iter().map(|why| format!("unproven: {why}")));
-    remarks.extend(row.detail.clone());
-    if !row.silent.is_empty() {
-        remarks.push(format!("silent: {}", row.silent.join(", ")));
-    }
-    remarks.extend(row.health.iter().cloned());
-    remarks
+    Ok(heads)
 }
 
-fn line(cells: [&str; 9]) -> String {
-    const WIDTHS: [usize; 9] = [18, 12, 10, 10, 9, 6, 7, 9, 0];
-    let cells = cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:<width$}"));
-    cells.collect::<Vec<String>>().join(" ").trim_end().to_owned()
+/// Where it is shown as long as somebody looks: a terminal that is drawn on, or lines for whatever reads them.
+struct Page {
+    screen: Option<Screen>,
+    signs: Option<Signs>,
+    printed: Vec<Row>,
+    /// Something came that is not shown yet.
+    is_due: bool,
 }
 
-fn age(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        172_800.. => format!("{} d", seconds / 86_400),
+impl Page {
+    fn new(watch: &Watch, broker: &Broker) -> Result<Self, Failure> {
+        let is_drawn = !watch.json && io::stdout().is_terminal();
+        // Before the screen is touched: a signal that ended the process would leave it so.
+        let signs = is_drawn.then(|| broker.signs()).transpose()?;
+        let screen = is_drawn.then(Screen::new).transpose()?;
+        Ok(Self { screen, signs, printed: Vec::new(), is_due: false })
     }
+
+    /// `false`: nobody reads it any more.
+    fn show(&mut self, watch: &Watch, rows: Vec<Row>, organisation: &str) -> Result<bool, Failure> {
+        self.is_due = false;
+        let Some(screen) = &mut self.screen else {
+            if same(&rows, &self.printed) && !self.printed.is_empty() {
+                return Ok(true);
+            }
+            let goes_on = watch.print(&rows)?;
+            self.printed = rows;
+            return Ok(goes_on);
+        };
+        let Size { columns, rows: height } = screen.size();
+        let now = now(None)?.wall;
+        let of = watch.group.as_ref().map_or_else(String::new, |group| format!("/{group}"));
+        let now = now.to_string();
+        let clock = now.split_once('.').map_or(now.as_str(), |(seconds, _)| seconds);
+        let above = format!("{organisation}{of}  {}  {clock}", table::summary(&rows));
+        let mut lines = vec![Line::new(above, None)];
+        lines.extend(table::lines(&rows, Some(columns)));
+        if lines.len() > height {
+            lines.truncate(height.saturating_sub(1));
+            let shown = lines.iter().skip(2).filter(|line| !line.text.starts_with("    ")).count();
+            let more = rows.len().saturating_sub(shown);
+            let more = format!("  {more} more gateways below: a taller window shows them, or --group");
+            lines.push(Line::new(more, Some(Colour::Faint)));
+        }
+        screen.draw(&lines)?;
+        Ok(true)
+    }
+}
+
+/// Whether nothing is new but that time went by.
+fn same(rows: &[Row], before: &[Row]) -> bool {
+    let still = |row: &Row| Row { seconds: None, ..row.clone() };
+    rows.iter().map(still).eq(before.iter().map(still))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Wall;
 
     #[test]
-    fn a_row_is_a_line_and_what_is_wrong_is_said_below() {
-        let mut view = View::new("st-anna", [("gw-1", "icu-3")]);
-        let payload = include_str!("../documents/testdata/reported.json").as_bytes().to_vec();
-        let bytes = crate::fleet::documents::reported::sealed(payload, "key", Vec::new());
-        let now = Wall::read("2026-11-22T12:10:00Z").unwrap();
-        let prove = |_: &[u8], _: &_, _| Err("its key did not sign it".to_owned());
-        let sight = Sight { is_live: false, now, prove: &prove };
-        view.take("c/v1/st-anna/gw/gw-1/reported", &bytes, &sight);
-        view.take("s/v1/st-anna/icu-3/gw-1/status", br#"{"state":"offline"}"#, &sight);
-        let head = Head { version: 8, sha256: crate::fleet::documents::Digest::of(b""), root: 1 };
-        let rows = view.rows(None, now, &|_| Some(head.clone()));
-        let cells: Vec<String> = cells(&rows[0]).split_whitespace().map(str::to_owned).collect();
-        assert_eq!(cells.join(" "), "gw-1 icu-3 7 not 8 failed UNPROVEN 70 d 12 2 of 5 10 min (offline)");
-        assert!(is_bad(&rows[0]));
-        let remarks = remarks(&rows[0]).join("; ");
-        assert_eq!(
-            remarks,
-            "unproven: its key did not sign it; bundle 8 was taken back; silent: pump-1; clock follows no reference"
-        );
+    fn a_gateway_that_the_broker_lost_is_new_and_an_age_is_not() {
+        let view = View::new("st-anna", [("gw-1", "icu-3")]);
+        let before = view.rows(None, Wall::from_millis(0), &|_| None);
+        let mut rows = before.clone();
+        rows[0].seconds = Some(5);
+        assert!(same(&rows, &before));
+        rows[0].online = Some(false);
+        assert!(!same(&rows, &before));
+        assert!(!same(&[], &before));
     }
 }

@@ -39,6 +39,12 @@ pub(super) const LONGEST_UNVOUCHED_MS: i64 = 400 * 24 * HOUR_MS;
 /// The widest step of a version: a stolen key cannot use up the numbers.
 pub const MAX_STEP: u64 = 10_000;
 
+/// The highest version that may be the first one seen, of a timestamp and of a bundle. A gateway that was set up a
+/// moment ago, or that comes to another group, knows of no number before it. Beyond this a thief of the key could
+/// leave no number for those who come after; below it there is room for 4 thousand million, and the next root with
+/// another timestamp key forgets the thief's (TUF section 5.3.11).
+pub const MAX_FIRST: u64 = 1 << 32;
+
 /// By how much the step of a timestamp's version may be wider for each hour since the newest was issued: one a
 /// minute. So a gateway that was off for years is not stranded by those that it has missed, and what a thief of
 /// the key can skip is bound to time that has really passed.

@@ -377,3 +377,29 @@ proptest! {
         prop_assert!(enrolled().bundle_offered(&changed, &good, &noon()).is_err());
     }
 }
+
+/// A thief of the online key cannot use up the numbers of a gateway that has seen none yet; and what it can reach is
+/// forgotten with the next root that drops the key.
+#[test]
+fn the_first_number_is_bounded_and_a_root_brings_a_gateway_back() {
+    let bundle = bundle_of(|_| {}, &[11, 12]);
+    let first = |version: u64| timestamp_of(&bundle, |t| t["version"] = json!(version), ONLINE);
+    for far in [MAX_FIRST + 1, u64::MAX] {
+        let mut trust = enrolled();
+        let refusal = trust.timestamp_offered(&first(far), &noon()).unwrap_err();
+        assert_eq!(refusal.why, Why::FastForward { offered: far, seen: 0, most: MAX_FIRST });
+        assert_eq!((refusal.why.attack(), trust.marks().timestamp()), (Some("fast-forward"), 0));
+    }
+    let head = |t: &mut Value| t["head"]["version"] = json!(MAX_FIRST + 1);
+    let refusal = enrolled().timestamp_offered(&timestamp_of(&bundle, head, ONLINE), &noon()).unwrap_err();
+    assert_eq!(refusal.why.attack(), Some("fast-forward"));
+    let mut trust = enrolled();
+    trust.timestamp_offered(&first(MAX_FIRST), &noon()).unwrap();
+    let honest = timestamp_of(&bundle, |_| {}, ONLINE);
+    assert!(matches!(why(trust.timestamp_offered(&honest, &noon())), Why::Rollback { .. }));
+    // TUF section 5.3.11.
+    assert!(trust.root_offered(&root(2, &CONFIG, 22, &[1, 2])).unwrap());
+    let honest = timestamp_of(&bundle, |t| t["head"]["root"] = json!(2), 22);
+    trust.timestamp_offered(&honest, &noon()).unwrap();
+    assert_eq!(trust.marks().timestamp(), 70);
+}

@@ -42,7 +42,7 @@ pub(in crate::gateway) fn device(id: &str, asset: &str, behind: Option<(u16, u8)
             settings: Settings::default(),
         },
     };
-    Device { rule, asset: asset.to_owned(), location: None, connection }
+    Device { rule, asset: asset.to_owned(), location: None, connection, end_of_support: None }
 }
 
 /// A gateway with these devices.
@@ -69,7 +69,7 @@ pub(in crate::gateway) fn config(devices: Vec<Device>) -> Config {
             gateway: "gw".to_owned(),
             authorities: "/ca".into(),
             certificate: "/cert".into(),
-            key: "/key".into(),
+            key: file("/key"),
             revocation: uplink::tls::Lists::default(),
             payload: Payload::Fhir,
             subscriber: Subscriber::Required,
@@ -91,6 +91,15 @@ pub(in crate::gateway) fn config(devices: Vec<Device>) -> Config {
         floor: Floor::default(),
         devices,
     }
+}
+
+#[test]
+fn another_end_of_support_is_looked_up_and_ends_no_session() {
+    let old = config(vec![device("pump", "1", None)]);
+    let mut new = old.clone();
+    new.devices[0].end_of_support = Day::read("2027-01-31");
+    let plan = Plan::between(&old, &new);
+    assert_eq!(plan, Plan { others: true, ..Plan::default() });
 }
 
 type Mend = fn(&mut Config);

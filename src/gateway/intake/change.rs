@@ -23,6 +23,7 @@ impl<S: Durable> Intake<S> {
     /// comes of a retired place from here on is refused.
     pub fn handle_change(&mut self, change: Change, now: Now) -> Result<(), Misplaced> {
         let Change { retired, first, listed } = change;
+        let places = (first.0..=u16::MAX).map(DeviceIndex);
         let (rules, told): (Vec<_>, Vec<_>) = listed.into_iter().unzip();
         let cards: Vec<_> = rules.iter().map(|rule: &DeviceRule| rule.card.clone()).collect();
         self.gate.handle_change(&retired, (first, rules), now)?;
@@ -31,9 +32,25 @@ impl<S: Durable> Intake<S> {
                 pending.builder.add_device(card);
             }
         }
-        self.sources.extend(told.into_iter().map(|settled| Source { last: Ticket::default(), settled }));
+        let sources = told.into_iter().map(|settled| Source { last: Ticket::default(), settled });
+        self.sources.extend(places.zip(sources));
+        for place in &retired {
+            // Its session has ended, and nobody hears.
+            self.sources.remove(place);
+        }
+        self.leaving.extend(retired);
         self.take_words(now);
         Ok(())
+    }
+
+    /// When the gate has nothing to say of retired places any more, their cards go with the last blocks that name
+    /// them.
+    pub(super) fn forget_leaving(&mut self) {
+        for device in std::mem::take(&mut self.leaving) {
+            for (_, pending) in &mut self.lanes {
+                pending.builder.forget_device(device.0);
+            }
+        }
     }
 }
 

@@ -9,7 +9,8 @@ fn pump(reports: mpsc::Receiver<Report>) -> Pump {
     let heart = Heartbeat::new("intake", clock.now().mono);
     let shown = watch::channel(Shown::default()).0;
     let (changes, events) = (mpsc::channel(1).1, mpsc::channel(1).1);
-    Pump { reports, changes, events, clock, runtime: Handle::current(), heart, shown }
+    let holds = watch::channel(Holds::new()).1;
+    Pump { holds, reports, changes, events, clock, runtime: Handle::current(), heart, shown }
 }
 
 #[tokio::test(flavor = "multi_thread")]

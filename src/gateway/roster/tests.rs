@@ -4,7 +4,7 @@ use super::super::change::groups;
 use super::super::change::tests::{config, device};
 use super::*;
 
-fn ward() -> (tempfile::TempDir, WardKey) {
+pub(in crate::gateway) fn ward() -> (tempfile::TempDir, WardKey) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ward");
     crate::host::atomic_file::write(&path, b"0123456789abcdef0123456789ABCDEF").unwrap();

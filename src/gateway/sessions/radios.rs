@@ -34,30 +34,20 @@ impl Radios {
         self.running.get(adapter).map(|radio| radio.handle.clone())
     }
 
-    /// Has a central for each adapter that these devices name, and none for any other. A central knows the listed
-    /// addresses only, so it can connect to no other; connections to what stays listed are not touched.
+    /// Has a central for each adapter that these devices name. A central knows the listed addresses only, so it can
+    /// connect to no other; connections to what stays listed are not touched.
     pub(super) fn list<'a>(
         &mut self,
         supervisor: &mut Supervisor,
         devices: impl Iterator<Item = &'a Device>,
         shared: &Shared,
     ) {
-        let mut wanted: BTreeMap<&str, Vec<Address>> = BTreeMap::new();
-        for device in devices {
-            if let Connection::Ble { address, adapter, .. } = &device.connection
-                && let Ok(address) = address.parse()
-            {
-                wanted.entry(adapter).or_default().push(address);
+        let wanted = by_adapter(devices);
+        for (adapter, radio) in &self.running {
+            if !wanted.contains_key(adapter.as_str()) {
+                radio.handle.set_listed([]);
             }
         }
-        self.running.retain(|adapter, radio| {
-            let stays = wanted.contains_key(adapter.as_str());
-            if !stays {
-                radio.leash.let_go();
-                radio.stop.send_replace(true);
-            }
-            stays
-        });
         for (adapter, addresses) in wanted {
             if let Some(radio) = self.running.get(adapter) {
                 radio.handle.set_listed(addresses);
@@ -66,8 +56,38 @@ impl Radios {
                 self.running.insert(adapter.to_owned(), radio);
             }
         }
+        self.show();
+    }
+
+    /// Ends the centrals of adapters that none of these devices names.
+    pub(super) fn settle<'a>(&mut self, devices: impl Iterator<Item = &'a Device>) {
+        let wanted = by_adapter(devices);
+        self.running.retain(|adapter, radio| {
+            let stays = wanted.contains_key(adapter.as_str());
+            if !stays {
+                radio.leash.let_go();
+                radio.stop.send_replace(true);
+            }
+            stays
+        });
+        self.show();
+    }
+
+    fn show(&self) {
         self.handles.send_replace(self.running.values().map(|radio| radio.handle.clone()).collect());
     }
+}
+
+fn by_adapter<'a>(devices: impl Iterator<Item = &'a Device>) -> BTreeMap<&'a str, Vec<Address>> {
+    let mut wanted: BTreeMap<&str, Vec<Address>> = BTreeMap::new();
+    for device in devices {
+        if let Connection::Ble { address, adapter, .. } = &device.connection
+            && let Ok(address) = address.parse()
+        {
+            wanted.entry(adapter).or_default().push(address);
+        }
+    }
+    wanted
 }
 
 fn start(supervisor: &mut Supervisor, (adapter, addresses): (&str, Vec<Address>), shared: &Shared) -> Radio {

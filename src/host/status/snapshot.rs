@@ -89,7 +89,7 @@ pub struct Device {
     pub identified: bool,
     /// What it last said of itself.
     pub stated: Option<Identity>,
-    /// Why everything of it is refused, when it said that it is another device.
+    /// Why everything of it is refused: it said that it is another device, or it is in quarantine by an advisory.
     pub quarantine: Option<String>,
     /// How long ago its last observation was admitted.
     pub last_reading_age_ms: Option<u64>,
@@ -206,6 +206,8 @@ pub struct Certificate {
     pub next_attempt_ms: Option<u64>,
     /// How worrying its age is: `none`, `soon`, `urgent` or `expired`.
     pub alarm: String,
+    /// How its key is protected: `file` or `pkcs11`.
+    pub key_protection: String,
     /// What went wrong last, with the way out; `null` since all is well.
     pub trouble: Option<String>,
 }
@@ -267,7 +269,11 @@ impl Device {
             link_reason,
             identified: state.is_identified(),
             stated: state.stated().map(Identity::from),
-            quarantine: state.quarantine().map(ToString::to_string),
+            quarantine: state
+                .quarantine()
+                .cloned()
+                .or_else(|| state.hold_refusal(rule))
+                .map(|refusal| refusal.to_string()),
             last_reading_age_ms: state.last_reading().map(|at| age_ms(at, now)),
             silent_ms: state.silent_since().map(|at| age_ms(at, now)),
             silences: state.silences(),

@@ -1,6 +1,7 @@
 //! A new key and the request for its certificate (PKCS#10, RFC 2986), signed by that key.
 //!
-//! ECDSA on P-256 with SHA-256. The names of the first request are those of the configuration; those of a
+//! ECDSA on P-256 with SHA-256. The key is made here, and kept in a file, or in a token, and its name is kept.
+//! The names of the first request are those of the configuration; those of a
 //! renewal must be those of the present certificate (RFC 7030 section 4.2.2).
 
 use ring::rand::SystemRandom;
@@ -23,7 +24,9 @@ use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 use zeroize::Zeroizing;
 
 use super::EstError;
+use crate::envelope::keys::TokenKey;
 use crate::identity::name::Name;
+use crate::uplink::tls::token::{name_line, named_in};
 
 /// `id-ecPublicKey` and `secp256r1`, RFC 5480 section 2.1.1.
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -34,6 +37,7 @@ const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.100
 pub(super) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
 const KEY_LABEL: &str = "PRIVATE KEY";
+const NOT_SIGNED: &str = "the request cannot be signed";
 const REQUEST_LABEL: &str = "CERTIFICATE REQUEST";
 
 /// What a certificate is to say of who has it.
@@ -63,10 +67,18 @@ impl Names {
     }
 }
 
+/// Where the private half is.
+enum Private {
+    /// Here: PKCS#8.
+    Here(Zeroizing<Vec<u8>>),
+    /// In a token.
+    InToken(TokenKey),
+}
+
 /// A key and the request for its certificate: what must be kept while the server decides, as the same request
 /// has to be sent again (RFC 7030 section 4.2.3).
 pub struct Pending {
-    key: Zeroizing<Vec<u8>>,
+    key: Private,
     point: Vec<u8>,
     request: Vec<u8>,
 }
@@ -82,27 +94,35 @@ impl Pending {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key, &random)
             .map_err(|_| EstError::Key("the new key cannot be read back"))?;
         let point = pair.public_key().as_ref().to_vec();
-        let info = info(names, &point).map_err(|_| EstError::Key("a name does not fit into a request"))?;
-        let sign = |info: CertReqInfo| {
-            let signature = pair.sign(&random, &info.to_der().ok()?).ok()?;
-            let algorithm = AlgorithmIdentifier { oid: ECDSA_SHA256, parameters: None };
-            CertReq { info, algorithm, signature: BitString::from_bytes(signature.as_ref()).ok()? }
-                .to_der()
-                .ok()
-        };
-        let request = sign(info).ok_or(EstError::Key("the request cannot be signed"))?;
-        Ok(Self { key, point, request })
+        let request = request(names, &point, |message| {
+            let signature = pair.sign(&random, message).map_err(|_| EstError::Key(NOT_SIGNED))?;
+            Ok(signature.as_ref().to_vec())
+        })?;
+        Ok(Self { key: Private::Here(key), point, request })
+    }
+
+    /// A new key in a token under this name, and its request.
+    pub fn make_in_token(names: &Names, key: TokenKey) -> Result<Self, EstError> {
+        let point = key.make_pair().map_err(EstError::Token)?;
+        let request = request(names, &point, |message| key.sign(message).map_err(EstError::Token))?;
+        Ok(Self { key: Private::InToken(key), point, request })
     }
 
     /// What [`Pending::to_pem`] wrote.
     pub fn from_pem(text: &[u8]) -> Result<Self, EstError> {
         let damaged = EstError::Key("the key of the request that waits is damaged");
-        let Ok(key) = PrivatePkcs8KeyDer::from_pem_slice(text) else { return Err(damaged) };
         let Ok(request) = CertificateSigningRequestDer::from_pem_slice(text) else { return Err(damaged) };
+        if let Some(key) = named_in(text) {
+            let (Ok(key), Ok(read)) = (key, CertReq::from_der(&request)) else { return Err(damaged) };
+            let point = read.info.public_key.subject_public_key.raw_bytes().to_vec();
+            return Ok(Self { key: Private::InToken(key), point, request: request.to_vec() });
+        }
+        let Ok(key) = PrivatePkcs8KeyDer::from_pem_slice(text) else { return Err(damaged) };
         let key = Zeroizing::new(key.secret_pkcs8_der().to_vec());
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key, &SystemRandom::new());
         let Ok(pair) = pair else { return Err(damaged) };
-        Ok(Self { key, point: pair.public_key().as_ref().to_vec(), request: request.to_vec() })
+        let point = pair.public_key().as_ref().to_vec();
+        Ok(Self { key: Private::Here(key), point, request: request.to_vec() })
     }
 
     /// Whether it asks for these names and no others.
@@ -120,7 +140,15 @@ impl Pending {
         Ok(text)
     }
 
-    /// The pair: the key, and the chain that was issued for it.
+    /// Its name in its token, where it is in one.
+    pub const fn token(&self) -> Option<&TokenKey> {
+        match &self.key {
+            Private::Here(_) => None,
+            Private::InToken(key) => Some(key),
+        }
+    }
+
+    /// The pair: the key, or its name, and the chain that was issued for it.
     pub fn pair_pem(&self, chain: &[impl AsRef<[u8]>]) -> Result<Zeroizing<Vec<u8>>, EstError> {
         let mut text = self.key_pem()?;
         for certificate in chain {
@@ -140,7 +168,10 @@ impl Pending {
     }
 
     fn key_pem(&self) -> Result<Zeroizing<Vec<u8>>, EstError> {
-        to_pem(KEY_LABEL, &self.key)
+        match &self.key {
+            Private::Here(key) => to_pem(KEY_LABEL, key),
+            Private::InToken(key) => Ok(Zeroizing::new(name_line(key).into_bytes())),
+        }
     }
 }
 
@@ -149,6 +180,21 @@ pub(in crate::identity) fn to_pem(label: &str, bytes: &[u8]) -> Result<Zeroizing
     pem::encode_string(label, LineEnding::LF, bytes)
         .map(|text| Zeroizing::new(text.into_bytes()))
         .map_err(|_| EstError::Key("it cannot be written as PEM"))
+}
+
+/// The request, signed.
+fn request(
+    names: &Names,
+    point: &[u8],
+    sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, EstError>,
+) -> Result<Vec<u8>, EstError> {
+    let info = info(names, point).map_err(|_| EstError::Key("a name does not fit into a request"))?;
+    let signature = sign(&info.to_der().map_err(|_| EstError::Key(NOT_SIGNED))?)?;
+    let algorithm = AlgorithmIdentifier { oid: ECDSA_SHA256, parameters: None };
+    let signed = BitString::from_bytes(&signature);
+    signed
+        .and_then(|signature| CertReq { info, algorithm, signature }.to_der())
+        .map_err(|_| EstError::Key(NOT_SIGNED))
 }
 
 fn info(names: &Names, point: &[u8]) -> der::Result<CertReqInfo> {

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::issued::IssueFault;
+use crate::envelope::keys::KeyError;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +121,14 @@ pub enum EstError {
     /// A key cannot be made or read.
     #[error("no key for the new certificate: {0}")]
     Key(&'static str),
+    /// A key in a token.
+    #[error(transparent)]
+    Token(KeyError),
+    /// It is another key than the certificate's.
+    #[error(
+        "{0} is not the key of the certificate: enrol the gateway again with a new token (wardline enrol --again)"
+    )]
+    OtherTokenKey(String),
     /// The disk.
     #[error("the identity's folder cannot be used: {0}")]
     Folder(io::Error),
@@ -156,6 +165,8 @@ impl EstError {
             | Self::Slow { .. }
             | Self::Busy { .. }
             | Self::Folder(_) => true,
+            // It may be plugged in again; its PIN is a person's to put right.
+            Self::Token(error) => !error.must_not_be_tried_again(),
             Self::NotTrusted { .. }
             | Self::CertificateRefused { .. }
             | Self::Http(_)
@@ -168,6 +179,7 @@ impl EstError {
             | Self::Content { .. }
             | Self::Issued(_)
             | Self::Key(_)
+            | Self::OtherTokenKey(_)
             | Self::Setup(_) => false,
         }
     }
@@ -183,6 +195,8 @@ impl EstError {
             | Self::Slow { .. }
             | Self::Busy { .. }
             | Self::Folder(_)
+            | Self::Token(_)
+            | Self::OtherTokenKey(_)
             | Self::Setup(_) => true,
             Self::NothingThere
             | Self::Redirect { .. }

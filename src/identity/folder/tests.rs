@@ -1,6 +1,8 @@
 use super::*;
+use crate::envelope::keys::Purpose;
 use crate::identity::est::key::Names;
 use crate::identity::name::Name;
+use crate::uplink::tls::token::name_line;
 
 /// A request of ours, with a certificate for its key in place of an authority's: what a folder holds does not
 /// depend on who signed it. Made with the fixed shape of X.509, as the library that is tested makes none.
@@ -292,4 +294,46 @@ fn a_next_pair_that_has_run_out_is_removed_where_the_clock_is_good() {
         assert_eq!(folder.next_in_time(at(text, sync)).unwrap().is_some(), is_there, "{text}");
         assert_eq!(folder.next().unwrap().is_some(), is_there, "{text}");
     }
+}
+
+#[test]
+fn a_name_in_place_of_the_key_is_a_pair_that_only_its_token_can_show() {
+    let token = |text: &str| TokenKey::parse_for(Purpose::Client, text, |_| None).unwrap();
+    let base = token("pkcs11:token=t;object=o?module-path=/m.so");
+    let place = tempfile::tempdir().unwrap();
+    let current = place.path().join(CURRENT);
+    let (in_file, in_token) = (KeyPlace::File(current.clone()), KeyPlace::Token(base.clone()));
+    let without = Folder::named_by(&current, &in_file).unwrap();
+    let folder = Folder::named_by(&current, &in_token).unwrap();
+    assert_eq!((without.token(), folder.token()), (None, Some(&base)));
+    for (certificate, key) in [
+        (current.clone(), KeyPlace::File(place.path().join("other.pem"))),
+        (current.clone(), KeyPlace::Credential(current.clone())),
+        (place.path().join("own.pem"), in_token),
+    ] {
+        assert_eq!(Folder::named_by(&certificate, &key), None, "{key}");
+    }
+
+    let chain =
+        String::from_utf8(to_pem("CERTIFICATE", &certificate(&pending(), 1)).unwrap().to_vec()).unwrap();
+    let mine = TokenKey { id: Some(vec![1, 2]), ..base.clone() };
+    let text = name_line(&mine) + &chain;
+    atomic_file::write(&current, text.as_bytes()).unwrap();
+    let pair = folder.current().unwrap().unwrap();
+    assert_eq!((pair.token(), pair.protection()), (Some(&mine), Protection::Pkcs11));
+    // A token that is not there is no damage, and what is named in a file that is used is not destroyed.
+    assert!(!folder.recover().unwrap());
+    folder.keep_made(&mine).unwrap();
+    assert_eq!(folder.sweep().unwrap(), 0);
+    let error = without.current().unwrap().unwrap().certified().unwrap_err().to_string();
+    assert!(error.contains("let uplink.key be the pkcs11: URI"), "{error}");
+    // What nothing names is: here there is no token to do it, so it stays known.
+    folder.keep_made(&TokenKey { id: Some(vec![3]), ..base }).unwrap();
+    for _ in 0..2 {
+        let error = folder.sweep().unwrap_err();
+        assert!(matches!(error, EstError::Token(_)) && error.to_string().contains("id 03"), "{error}");
+    }
+    // Where a file cannot be read nobody knows what is used.
+    atomic_file::write(&place.path().join("next.pem"), b"pkcs11:token=t").unwrap();
+    assert!(matches!(folder.sweep().unwrap_err(), EstError::Folder(_)));
 }

@@ -30,8 +30,8 @@ impl Folder {
     /// before the uplink reads the pair in use. `true`: the next pair was taken.
     pub fn recover(&self) -> io::Result<bool> {
         match self.current() {
-            Ok(Some(pair)) => match pair.certified() {
-                Ok(_) => return Ok(false),
+            Ok(Some(pair)) => match pair.check() {
+                Ok(()) => return Ok(false),
                 Err(error) => self.set_aside(&error.to_string())?,
             },
             Ok(None) => {}
@@ -39,7 +39,7 @@ impl Folder {
             Err(error) => return Err(error),
         }
         // A next one that cannot be shown is none.
-        let is_good = self.next().ok().flatten().is_some_and(|pair| pair.certified().is_ok());
+        let is_good = self.next().ok().flatten().is_some_and(|pair| pair.check().is_ok());
         if is_good {
             self.promote()?;
         }

@@ -16,7 +16,7 @@ use crate::backoff::{Bounds, Random};
 use crate::device::ble::Collector;
 use crate::device::catalogue::{BleProfile, ble_profile};
 use crate::device::memo::{Doing, Memo, Notebook};
-use crate::device::session::{Context, Session};
+use crate::device::session::{Context, Inheritance, Session};
 use crate::device::settings::Settings;
 use crate::device::{DeviceIndex, Identity, Report, Settled, Ticket};
 use crate::lab::disk::Draw;
@@ -133,6 +133,8 @@ impl Seat {
             settled: self.settled.subscribe(),
             notebook: Box::new(self.page.clone()),
             stop: common.stop.clone(),
+            lost: Box::new(|| {}),
+            told: Inheritance::default(),
         };
         let driver = Box::new(Collector::with(self.profiles.clone(), &self.settings()));
         let session = Session::new(AirLink(self.air.clone()), driver, context);

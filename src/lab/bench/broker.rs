@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::part::{Beside, words};
 use crate::backoff::Bounds;
+use crate::envelope::keys::KeyPlace;
 use crate::host::clock::SystemClock;
 use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
@@ -66,7 +67,7 @@ impl Papers {
             gateway: "gw-1".to_owned(),
             authorities: self.authorities(),
             certificate,
-            key,
+            key: KeyPlace::File(key),
             revocation: uplink::tls::Lists::default(),
             payload,
             subscriber: Subscriber::Optional,

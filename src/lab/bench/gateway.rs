@@ -19,6 +19,7 @@ use crate::host::clock::SystemClock;
 use crate::host::heartbeat::Heartbeat;
 use crate::host::supervisor::Supervisor;
 use crate::policy::Gatekeeper;
+use crate::policy::hold::Holds;
 use crate::store::{Snapshot, Writer};
 use crate::time::Clock as _;
 use crate::uplink::Stop;
@@ -54,6 +55,7 @@ impl Running {
             reports: waiting,
             changes: mpsc::channel(1).1,
             events: mpsc::channel(1).1,
+            holds: watch::channel(Holds::new()).1,
             clock: Arc::clone(&clock) as Arc<dyn crate::time::Clock>,
             runtime: tokio::runtime::Handle::current(),
             heart: Heartbeat::new("intake", clock.now().mono),

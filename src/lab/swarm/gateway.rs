@@ -16,7 +16,9 @@ use crate::device::decimal::Decimal;
 use crate::device::nomenclature as n;
 use crate::device::observation::{Lane, Value};
 use crate::envelope::block::BlockHeader;
+use crate::envelope::keys::KeyPlace;
 use crate::envelope::record::{Entry, Record};
+use crate::fleet::advisories::desk::Desk;
 use crate::fleet::documents::Stamp;
 use crate::fleet::documents::reported::{Certificate, ReportKey, Spool};
 use crate::fleet::dsse;
@@ -33,6 +35,7 @@ use crate::lab::memory::{Ahead, MemoryStore};
 use crate::lab::pki::Pair;
 use crate::lab::samples::measured;
 use crate::policy::DeviceCard;
+use crate::policy::event::Event;
 use crate::time::{Clock, Mono, Now};
 use crate::uplink::heartbeat::{self, Heartbeat};
 use crate::uplink::tls::Witness;
@@ -184,12 +187,11 @@ pub(super) fn start(
         store: store.clone(),
         uplink: parts.handle,
         status: status.clone(),
-        taken: (0, None),
         witness: Witnessed::read(pair)?,
         tally: ward.tally.clone(),
         clock: Arc::clone(&ward.clock),
     };
-    let member = enrolled.into_member(load, None, &ward.clock.now());
+    let member = enrolled.into_member(load, None, Desk::default(), &ward.clock.now());
     member_task(supervisor, daemon, (office, shown), Who::Member(Box::new(member)));
     let tally = ward.tally.clone();
     supervisor.task("watch", watch_uplink(number, status, tally));
@@ -337,7 +339,7 @@ struct Witnessed {
 
 impl Witnessed {
     fn read(pair: &Pair) -> anyhow::Result<Arc<Self>> {
-        let witness = Witness::read(&pair.certificate, &pair.key)?;
+        let witness = Witness::read(&pair.certificate, &KeyPlace::File(pair.key.clone()))?;
         let own = witness.chain().first().context("a certificate file without a certificate")?;
         let key = ReportKey::of_certificate(own)?.id().to_owned();
         Ok(Arc::new(Self { witness, key }))
@@ -353,7 +355,6 @@ struct Daemon {
     store: MemoryStore,
     uplink: uplink::Handle,
     status: watch::Receiver<Status>,
-    taken: (u64, Option<Mono>),
     witness: Arc<Witnessed>,
     tally: Tally,
     clock: Arc<dyn Clock>,
@@ -371,24 +372,25 @@ impl Gateway for Daemon {
     }
 
     fn signs(&mut self, now: &Now) -> Signs {
-        let (is_up, taken, store_trouble, days) = {
+        let (is_up, taken, read, store_trouble, days) = {
             let status = self.status.borrow();
             let records: u64 = status.lanes.values().map(|lane| lane.acknowledged).sum();
             let taken = records.saturating_add(status.heartbeats);
             (
                 status.state == State::Online,
                 taken,
+                status.lanes.values().map(|lane| lane.published).sum(),
                 status.store_trouble.is_some(),
                 status.certificate_days_left,
             )
         };
-        if taken != self.taken.0 {
-            self.taken = (taken, Some(now.mono));
-        }
         let devices: Vec<DeviceVitals> = lock(&self.bedside).vitals(now.mono).into_iter().collect();
         let vitals = Vitals {
             is_uplink_up: is_up,
-            since_puback: self.taken.1.map(|at| now.mono.since(at)),
+            taken,
+            // A store in memory: what was read of it was in it.
+            kept: read,
+            read,
             is_store_sound: !store_trouble,
             devices,
             decoded: taken,
@@ -432,6 +434,11 @@ impl Gateway for Daemon {
 
     fn tell(&mut self, told: &Told) {
         self.tally.note(self.number, What::Told(told.clone()));
+    }
+
+    /// The store of the swarm holds readings only.
+    fn raise(&mut self, _: &Event) -> bool {
+        true
     }
 }
 

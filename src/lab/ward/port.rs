@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use crate::backoff::{Bounds, Random};
 use crate::device::catalogue::{Parts, SerialModel, serial_model};
 use crate::device::memo::Blank;
-use crate::device::session::{Context, Session};
+use crate::device::session::{Context, Inheritance, Session};
 use crate::device::settings::Settings;
 use crate::device::{DeviceIndex, Part, Report, ReportBody, Settled, Ticket};
 use crate::lab::disk::Draw;
@@ -90,6 +90,8 @@ impl Port {
             settled,
             notebook: Box::new(Blank),
             stop: stop.clone(),
+            lost: Box::new(|| {}),
+            told: Inheritance::default(),
         };
         let driver = (model.driver)(&Settings::defaults(model.settings));
         let session = Session::new(MemoryLink::new(running.remote.path(), model.requests), driver, context);

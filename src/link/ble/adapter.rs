@@ -48,6 +48,23 @@ pub(super) struct Found {
     pub(super) objects: Vec<(String, Seen)>,
 }
 
+/// All that BlueZ knows, in the order of the paths.
+async fn objects(bus: &Bus) -> Result<Vec<(String, Seen)>, String> {
+    let listed = bus.object("/", LIST_LIMIT).method_call(
+        "org.freedesktop.DBus.ObjectManager",
+        "GetManagedObjects",
+        (),
+    );
+    let (listed,): (HashMap<dbus::Path<'static>, Interfaces>,) =
+        listed.await.map_err(|error| format!("adapters cannot be listed: {}", Refused(error)))?;
+    let mut objects: Vec<(String, Seen)> = listed
+        .into_iter()
+        .filter_map(|(path, interfaces)| Some((path.to_string(), Seen::of(&interfaces)?)))
+        .collect();
+    objects.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(objects)
+}
+
 /// What went wrong with a call.
 #[derive(Debug)]
 pub(super) struct Refused(dbus::Error);
@@ -76,18 +93,7 @@ impl Adapter {
     /// Finds the adapter that the configuration names: by BlueZ's name, `hci0`, or by its address,
     /// which stays the same when adapters are put in in another order.
     pub(super) async fn find(bus: &Bus, named: &str) -> Result<Found, String> {
-        let listed = bus.object("/", LIST_LIMIT).method_call(
-            "org.freedesktop.DBus.ObjectManager",
-            "GetManagedObjects",
-            (),
-        );
-        let (listed,): (HashMap<dbus::Path<'static>, Interfaces>,) =
-            listed.await.map_err(|error| format!("adapters cannot be listed: {}", Refused(error)))?;
-        let mut objects: Vec<(String, Seen)> = listed
-            .into_iter()
-            .filter_map(|(path, interfaces)| Some((path.to_string(), Seen::of(&interfaces)?)))
-            .collect();
-        objects.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut objects = objects(bus).await?;
         let by_address: Option<Address> = named.parse().ok();
         let found = objects.iter().find_map(|(path, what)| match (what, by_address) {
             (Seen::Adapter { address, .. }, Some(wanted)) => (*address == Some(wanted)).then(|| path.clone()),
@@ -100,6 +106,13 @@ impl Adapter {
         let adapter = Self { bus: bus.clone(), path };
         objects.retain(|(path, _)| adapter.is_above(path));
         Ok(Found { adapter, objects })
+    }
+
+    /// What BlueZ knows below it.
+    pub(super) async fn objects(&self) -> Result<Vec<(String, Seen)>, String> {
+        let mut objects = objects(&self.bus).await?;
+        objects.retain(|(path, _)| self.is_above(path));
+        Ok(objects)
     }
 
     /// BlueZ's name of it, for instance `hci0`.

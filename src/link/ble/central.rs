@@ -9,6 +9,7 @@
 //! reason in [`Status`], and is tried again for ever. Against silence there is the watchdog, whose
 //! steps are taken here.
 
+mod handle;
 mod scan;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,9 +17,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
+pub use self::handle::{Handle, Presence, Status, Unlisted};
 use self::scan::Scan;
 use super::Address;
 use super::adapter::{Adapter, Found};
@@ -44,12 +46,6 @@ pub struct Central {
     shared: Arc<Shared>,
 }
 
-/// What links and status hold of a central.
-#[derive(Clone)]
-pub struct Handle {
-    shared: Arc<Shared>,
-}
-
 pub(super) struct Shared {
     adapter: String,
     /// The listed devices. Held for moments only.
@@ -57,6 +53,8 @@ pub(super) struct Shared {
     radio: watch::Sender<Radio>,
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
+    /// Told when devices are listed that were not.
+    relisted: Notify,
     /// Closed for ever: who wants to pair does so in a process of its own.
     pairings: SharedGate,
 }
@@ -102,58 +100,6 @@ struct State {
     is_closed: bool,
 }
 
-/// Whether a listed device is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// Never heard of.
-    Unknown,
-    /// BlueZ remembers it, it was not heard since.
-    Remembered,
-    /// Heard or connected.
-    Sighted,
-}
-
-/// The state of one adapter, for a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// The adapter, as it was named.
-    pub adapter: String,
-    /// Why the radio is down, if it is.
-    pub down: Option<String>,
-    /// Why it does not scan although it is up, if so.
-    pub not_scanning: Option<String>,
-    /// The listed devices.
-    pub listed: Vec<(Address, Presence)>,
-    /// Everybody else.
-    pub unlisted: Unlisted,
-    /// How long ago anybody was heard, listed or not.
-    pub heard: Option<Duration>,
-    /// How often a silent scan was started again.
-    pub restarts: u64,
-    /// How often the adapter was switched off and on because that had not helped.
-    pub power_cycles: u64,
-    /// How often that had not helped either: somebody must reset its USB device.
-    pub usb_resets_asked: u64,
-    /// Whether nothing was heard since that was last asked for.
-    pub wants_usb_reset: bool,
-    /// How many questions of a pairing that came from outside were refused.
-    pub pairing_refused: u64,
-    /// How many values were lost that BlueZ had confirmed: too many came, they waited too long for their
-    /// subscription, or nobody could take them any more. The log says which.
-    pub values_lost: u64,
-    /// Why BlueZ did not take the agent that refuses pairings, if so: another agent may accept them.
-    pub no_agent: Option<String>,
-}
-
-/// What was heard of devices that are not on the allowlist.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unlisted {
-    /// How many advertisements were not of a listed device.
-    pub adverts: u64,
-    /// The last distinct addresses, the latest first; a bounded number of them.
-    pub latest: Vec<Address>,
-}
-
 impl Central {
     /// A central for an adapter, for instance `hci0`, or its address; and the devices that may be
     /// connected to.
@@ -181,9 +127,10 @@ impl Central {
             radio: watch::Sender::new(Radio::Down("not started".to_owned())),
             state: Mutex::new(state),
             clock,
+            relisted: Notify::new(),
             pairings: SharedGate::default(),
         });
-        (Self { shared: Arc::clone(&shared) }, Handle { shared })
+        (Self { shared: Arc::clone(&shared) }, Handle::new(shared))
     }
 
     /// The same, with another limit on silence than 90 seconds.
@@ -364,162 +311,5 @@ impl Shared {
     }
 }
 
-impl Handle {
-    /// How the radio and the devices are.
-    pub fn status(&self) -> Status {
-        let peers = self.shared.peers();
-        let listed = peers.iter().map(|(address, peer)| {
-            let peer = peer.borrow();
-            let presence = match (&peer.id, peer.sighted) {
-                (None, _) => Presence::Unknown,
-                (Some(_), false) => Presence::Remembered,
-                (Some(_), true) => Presence::Sighted,
-            };
-            (*address, presence)
-        });
-        let listed = listed.collect();
-        drop(peers);
-        let down = match &*self.shared.radio.borrow() {
-            Radio::Down(reason) => Some(reason.clone()),
-            Radio::Up(_) => None,
-        };
-        let (state, now) = (self.shared.state(), self.shared.now());
-        let counts = state.watchdog.counts();
-        Status {
-            adapter: self.shared.adapter.clone(),
-            down,
-            not_scanning: state.not_scanning.clone(),
-            listed,
-            unlisted: Unlisted { adverts: state.adverts, latest: state.unlisted.iter().copied().collect() },
-            heard: state.watchdog.heard().map(|at| now.since(at)),
-            restarts: counts.restarts,
-            power_cycles: counts.power_cycles,
-            usb_resets_asked: counts.usb_resets_asked,
-            wants_usb_reset: state.watchdog.wants_usb_reset(),
-            pairing_refused: self.shared.pairings.refusals().total(),
-            values_lost: state.values_lost,
-            no_agent: state.no_agent.clone(),
-        }
-    }
-
-    /// Lists these devices and no others from now on. Of a device that stays listed nothing changes. One that
-    /// is listed now is there with its next advertisement; the links of one that is not any more must have
-    /// been closed before.
-    pub fn set_listed(&self, allowlist: impl IntoIterator<Item = Address>) {
-        let mut peers = self.shared.peers();
-        let mut before = std::mem::take(&mut *peers);
-        for address in allowlist {
-            let peer = before.remove(&address).unwrap_or_default();
-            peers.insert(address, peer);
-        }
-        let listed = peers.len();
-        drop(peers);
-        self.shared.state().watchdog.handle_listed(listed, self.shared.now());
-        self.shared.count_connected();
-    }
-
-    /// The adapter, as it was named.
-    pub fn adapter(&self) -> &str {
-        &self.shared.adapter
-    }
-
-    pub(super) fn radio(&self) -> watch::Receiver<Radio> {
-        self.shared.radio.subscribe()
-    }
-
-    /// What is heard of a listed device; `None` for any other.
-    pub(super) fn peer(&self, address: Address) -> Option<watch::Receiver<Peer>> {
-        Some(self.shared.peers().get(&address)?.subscribe())
-    }
-
-    /// A connection attempt failed: the device must be heard anew.
-    pub(super) fn forget_sighting(&self, address: Address) {
-        if let Some(peer) = self.shared.peers().get(&address) {
-            peer.send_modify(|peer| peer.sighted = false);
-        }
-    }
-
-    /// The time, as everything here knows it.
-    pub(super) fn now(&self) -> Mono {
-        self.shared.now()
-    }
-
-    /// So many values of a link were lost.
-    pub(super) fn handle_lost(&self, values: u64) {
-        self.shared.state().values_lost += values;
-    }
-
-    /// Something came over a link: the radio is not deaf.
-    pub(super) fn handle_delivery(&self) {
-        self.shared.state().watchdog.handle_delivery(self.shared.now());
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Stopped;
-
-    impl Clock for Stopped {
-        fn now(&self) -> crate::time::Now {
-            crate::time::Now::default()
-        }
-    }
-
-    impl Random for Stopped {
-        fn next_u64(&mut self) -> u64 {
-            0
-        }
-    }
-
-    fn central(allowlist: &[Address]) -> (Central, Handle) {
-        Central::new("hci0", allowlist.iter().copied(), Arc::new(Stopped), Box::new(Stopped))
-    }
-
-    fn address(number: u8) -> Address {
-        format!("F9:00:00:00:00:{number:02X}").parse().unwrap()
-    }
-
-    #[test]
-    fn the_unlisted_are_counted_and_only_the_latest_are_kept() {
-        let (_central, handle) = central(&[]);
-        for number in 0..100 {
-            handle.shared.hear_unlisted(Some(address(number)));
-        }
-        handle.shared.hear_unlisted(Some(address(80)));
-        handle.shared.hear_unlisted(None);
-        let unlisted = handle.status().unlisted;
-        assert_eq!(unlisted.adverts, 102);
-        assert_eq!(unlisted.latest.len(), UNLISTED_KEPT);
-        assert_eq!(unlisted.latest[..3], [address(80), address(99), address(98)]);
-    }
-
-    #[test]
-    fn a_radio_that_was_never_started_says_so_and_knows_only_the_listed() {
-        let (central, handle) = central(&[address(1), address(2)]);
-        let status = handle.status();
-        assert_eq!(status.down.as_deref(), Some("not started"));
-        assert_eq!(status.listed, [(address(1), Presence::Unknown), (address(2), Presence::Unknown)]);
-        assert!(handle.peer(address(1)).is_some());
-        assert!(handle.peer(address(3)).is_none());
-        drop(central);
-    }
-
-    #[test]
-    fn another_list_leaves_what_stays_on_it_alone() {
-        let (_central, handle) = central(&[address(1), address(2)]);
-        let mut stays = handle.peer(address(1)).unwrap();
-        handle.shared.peers()[&address(1)].send_modify(|peer| {
-            peer.id = Some("hci0/dev_1".to_owned());
-            peer.sighted = true;
-        });
-        assert!(stays.has_changed().unwrap());
-        stays.mark_unchanged();
-        handle.set_listed([address(3), address(1)]);
-        assert!(stays.borrow().sighted && !stays.has_changed().unwrap(), "its links hear nothing of it");
-        let listed = handle.status().listed;
-        assert_eq!(listed, [(address(1), Presence::Sighted), (address(3), Presence::Unknown)]);
-        assert!(handle.peer(address(2)).is_none());
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 //! new is known to work, as far as the protocol allows:
 //!
 //! - To another broker a second connection is made. When it has its CONNACK, what is in flight on the old one is
-//!   awaited, the old one says goodbye, and the new one begins.
+//!   awaited, but not where there is an alarm; the new one begins, and the old one says goodbye.
 //! - At the same broker a second connection with the same client id would end the first (MQTT 5, section
 //!   3.1.4). So files, name, network and TLS are tried first, without CONNECT; then the old one is finished as
 //!   above, and the new one made. When that one gets no CONNACK, the old settings are gone back to.
@@ -27,6 +27,7 @@ use tokio::time::timeout;
 
 use super::{Driver, Trouble, limits};
 use crate::backoff::Backoff;
+use crate::envelope::keys::KeyPlace;
 use crate::time::Now;
 use crate::uplink::Config;
 use crate::uplink::encode::Encoder;
@@ -89,10 +90,13 @@ impl From<&TlsError> for NotTaken {
     fn from(error: &TlsError) -> Self {
         match error {
             // No broker would take it.
-            TlsError::Expired { .. } | TlsError::KeyMismatch { .. } => Self::Refused(error.to_string()),
+            TlsError::Expired { .. } | TlsError::KeyMismatch { .. } | TlsError::TokenMismatch { .. } => {
+                Self::Refused(error.to_string())
+            }
             TlsError::Unreadable { .. }
             | TlsError::Exposed(_)
             | TlsError::NotPem { .. }
+            | TlsError::Token(_)
             | TlsError::NotYetValid { .. }
             | TlsError::Setup(_) => Self::untried(error),
         }
@@ -123,7 +127,7 @@ impl Handle {
     }
 
     /// Shows the broker the key and chain of `pair` in place of those of `place`, which the settings must name as
-    /// both. When the broker takes them the connection stays, and the settings name `place` as before: the caller
+    /// both, or as the certificate of keys in a token. When the broker takes them the connection stays, and the settings name `place` as before: the caller
     /// then puts the pair there.
     pub async fn show(&self, pair: &Path, place: &Path) -> Result<(), NotTaken> {
         self.ask(Wanted::Pair { pair: pair.to_owned(), place: place.to_owned() }).await
@@ -225,8 +229,16 @@ impl Driver {
         let present = &self.config;
         match wanted {
             Wanted::Settings(config) => Some(*config),
-            Wanted::Pair { pair, place } => (present.certificate == place && present.key == place)
-                .then(|| Config { certificate: pair.clone(), key: pair, ..present.clone() }),
+            Wanted::Pair { pair, place } => {
+                let is_same = present.certificate == place;
+                let key = match &present.key {
+                    KeyPlace::File(path) => (*path == place).then(|| KeyPlace::File(pair.clone()))?,
+                    KeyPlace::Credential(_) => return None,
+                    // The pair itself says which of them.
+                    KeyPlace::Token(key) => KeyPlace::Token(key.clone()),
+                };
+                is_same.then(|| Config { certificate: pair, key, ..present.clone() })
+            }
         }
     }
 

@@ -33,7 +33,8 @@ mod with_certificates {
 
     fn config(set: &Set, certificate: &Path, key: &Path, now: Now) -> Result<(), String> {
         let authorities = set.pki.authorities();
-        let files = Files { authorities: &authorities, certificate, key };
+        let key = KeyPlace::File(key.to_owned());
+        let files = Files { authorities: &authorities, certificate, key: &key };
         client_config(files, now).map(|_| ()).map_err(|error| error.to_string())
     }
 
@@ -113,13 +114,13 @@ mod with_certificates {
     #[test]
     fn an_exchange_that_fails_keeps_the_present_identity() {
         let set = set();
-        let identity = Identity::read(&set.pair.certificate, &set.pair.key).unwrap();
+        let identity = Identity::read(&set.pair.certificate, &KeyPlace::File(set.pair.key.clone())).unwrap();
         let shown = || identity.resolve(&[], &[]).unwrap().cert.clone();
         let first = shown();
         let next = set.pki.client("next", Validity::Now).unwrap();
-        assert!(identity.exchange(&next.certificate, &set.pair.key).is_err());
+        assert!(identity.exchange(&next.certificate, &KeyPlace::File(set.pair.key.clone())).is_err());
         assert_eq!(shown(), first);
-        identity.exchange(&next.certificate, &next.key).unwrap();
+        identity.exchange(&next.certificate, &KeyPlace::File(next.key.clone())).unwrap();
         assert_ne!(shown(), first);
     }
 }

@@ -45,6 +45,18 @@ impl Again {
         *self = Self::default();
     }
 
+    /// What would come again, after the link is down.
+    pub(super) fn told(&self) -> Vec<u64> {
+        self.broken_off.iter().copied().collect()
+    }
+
+    /// What was taken by another driver.
+    pub(super) fn handle_told(&mut self, keys: Vec<u64>) {
+        for key in keys {
+            keep(&mut self.broken_off, key);
+        }
+    }
+
     /// The transmission broke off, or may have for the analyser.
     pub(super) fn handle_break(&mut self) {
         for key in std::mem::take(&mut self.current) {

@@ -24,7 +24,7 @@
 //! remembered ([`again`]): they are acknowledged and not told again. A result without a time of day in
 //! it, its order or its header cannot be known again: it is told twice rather than lost. So are
 //! the results of an unfinished message when this program was restarted in between: what it
-//! remembers dies with it.
+//! remembers dies with it. When only the device's entry changes, it is handed on ([`Driver::told`]).
 //!
 //! Where the number says nothing (`frame_numbers = "ignored"`, or a message in one frame without `ENQ`), two
 //! frames that are alike may be one that comes again or two readings. When the first was not acknowledged, or
@@ -245,6 +245,14 @@ impl Driver for AstmLis {
     fn handle_refused(&mut self, _: Ticket, now: Now) {
         self.now = now.mono;
         self.refuse_transfer();
+    }
+
+    fn told(&self) -> Option<Vec<u64>> {
+        Some(self.again.told())
+    }
+
+    fn handle_told(&mut self, keys: Vec<u64>) {
+        self.again.handle_told(keys);
     }
 
     fn handle_ticket(&mut self, ticket: Ticket) {

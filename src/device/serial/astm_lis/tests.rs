@@ -216,6 +216,23 @@ fn six_times_kept_waiting_ends_the_message_and_its_results_are_known_when_it_com
 }
 
 #[test]
+fn what_was_told_of_an_unfinished_message_is_known_by_the_driver_that_takes_its_place() {
+    let mut talk = Talk::up();
+    talk.hear(b"\x05").hear(&last(1, HEADER)).hear(&last(2, &glucose(1, "142"))).store();
+    // Its entry changes in the midst of the message.
+    talk.event(&LinkEvent::Down(LinkError::HungUp));
+    let told = talk.driver.told().unwrap();
+    let mut next = Talk::with(&[]);
+    next.driver.handle_told(told);
+    next.send(&[HEADER, &glucose(1, "142"), &glucose(2, "98"), "L|1|N"]);
+    assert_eq!(next.answers(), "AAAAA", "the analyser is told that it arrived");
+    assert_eq!(next.values(), ["98 mg/dL"]);
+    // The same measured again is another result.
+    next.event(&LinkEvent::Down(LinkError::HungUp));
+    assert_eq!(next.driver.told(), Some(Vec::new()));
+}
+
+#[test]
 fn results_of_another_analyser_are_never_acknowledged_and_wait_there_until_it_is_expected() {
     let mut talk = Talk::up();
     let (header, result) = (last(1, HEADER), last(2, &glucose(1, "142")));

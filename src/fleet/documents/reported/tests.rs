@@ -66,7 +66,11 @@ fn what_is_written_is_read_back_and_is_what_another_program_wrote() {
             word: Word::Failed,
             detail: Some(text(&"\u{e4}\n\"\\".repeat(999), MAX_DETAIL)),
         },
-        bad: Some(Bad { version: u64::MAX, reason: text(&"\u{e4}".repeat(999), MAX_DETAIL) }),
+        bad: Some(Bad {
+            version: u64::MAX,
+            sha256: Some(Digest([9; 32])),
+            reason: text(&"\u{e4}".repeat(999), MAX_DETAIL),
+        }),
         devices: Devices { listed: u32::MAX, silent, more: u32::MAX },
         health: vec![text(&"\"".repeat(999), MAX_HEALTH); MAX_HEALTH_LINES],
         certificate: Certificate { chain: vec!["A".repeat(2_048); 2], ..report.certificate.clone() },

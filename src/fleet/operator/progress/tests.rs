@@ -31,7 +31,7 @@ fn stamp() -> Timestamp {
 fn report(word: Word, runs: bool, bad: bool) -> Reported {
     let text = include_str!("../../documents/testdata/reported.json");
     let running = Running { version: 8, sha256: Digest::of(if runs { b"8" } else { b"7" }) };
-    let bad = bad.then(|| Bad { version: 8, reason: "x".to_owned() });
+    let bad = bad.then(|| Bad { version: 8, sha256: None, reason: "x".to_owned() });
     let standing = Standing { word, detail: None };
     Reported { running: Some(running), bad, standing, ..Reported::read(text.as_bytes()).unwrap() }
 }
@@ -153,6 +153,25 @@ fn a_forged_failure_leaves_what_is_proven() {
 }
 
 #[test]
+fn another_bundle_of_the_same_number_that_was_taken_back_is_no_failure_of_this_one() {
+    let judged = |sha256: Option<Digest>| {
+        let mut said = report(Word::Waits, false, true);
+        if let Some(bad) = said.bad.as_mut() {
+            bad.sha256 = sha256;
+        }
+        let one = Member { unproven: Some(&said), ..said_by("gw-0", &said, true) };
+        let judge = Judge { except: &[], now: after(5), heartbeat: None };
+        let forged =
+            progress(&stamp(), &[Member { proven: None, ..one }], &judge).shares[0].failed_unproven.len();
+        (state(&stamp().head, &said_by("gw-0", &said, true)), forged)
+    };
+    assert_eq!(judged(Some(Digest::of(b"8"))), (State::Failed, 1));
+    assert_eq!(judged(Some(Digest::of(b"another 8"))), (State::Waits, 0));
+    // A program that did not tell it yet.
+    assert_eq!(judged(None), (State::Failed, 1));
+}
+
+#[test]
 fn a_trial_is_under_way_until_it_is_over() {
     let head = stamp().head;
     let state = |word, runs, bad| state(&head, &said_by("gw-0", &report(word, runs, bad), true));
@@ -164,4 +183,15 @@ fn a_trial_is_under_way_until_it_is_over() {
     assert_eq!(state(Word::Waits, false, false), State::Waits);
     let nothing = Member { id: "gw-0", proven: None, unproven: None, heard: None, signed: None };
     assert_eq!(super::state(&head, &nothing), State::Waits);
+}
+
+/// A gateway remembers the last bundle that it took back for as long as there is no other.
+#[test]
+fn a_failure_of_the_bundle_before_says_nothing_of_this_one() {
+    for (version, is_failure) in [(7, false), (8, true), (9, false)] {
+        let mut runs = report(Word::Current, true, true);
+        runs.bad = Some(Bad { version, sha256: None, reason: "x".to_owned() });
+        let found = state(&stamp().head, &said_by("gw-0", &runs, true));
+        assert_eq!(matches!(found, State::Failed), is_failure, "{version}");
+    }
 }

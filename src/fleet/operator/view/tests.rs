@@ -92,6 +92,11 @@ fn the_newest_proven_report_stays_whatever_comes_after_it() {
     assert_eq!(held(&view), (Some(6), Some(true), false));
     take(&mut view, TOPIC, &of("12:06:00", "\"version\":8"), false);
     assert_eq!(held(&view), (Some(8), Some(true), false));
+    // The word of its own takes the place of the forged one too.
+    take(&mut view, TOPIC, &forged, true);
+    assert_eq!(held(&view), (Some(8), Some(true), true));
+    take(&mut view, TOPIC, &of("12:07:00", "\"version\":8"), true);
+    assert_eq!(held(&view), (Some(8), Some(true), false));
     // A clock that was far ahead once does not lock out what comes when it was set right.
     take(&mut view, "c/v1/st-anna/gw/gw-1/reported", &of("23:59:00", "\"version\":9"), true);
     assert_eq!(held(&view), (Some(8), Some(true), false));

@@ -223,6 +223,78 @@ impl Ward {
     }
 }
 
+#[test]
+fn after_a_thousand_changes_no_more_is_known_than_of_the_devices_that_are_listed() {
+    let mut ward = Ward::new();
+    let held = |ward: &Ward| {
+        let cards = ward.intake.lanes.iter().map(|(_, pending)| pending.builder.devices());
+        [ward.intake.gate.places(), ward.intake.sources.len(), ward.intake.leaving.len()]
+            .into_iter()
+            .chain(cards)
+            .max()
+            .unwrap()
+    };
+    let mut most = 0;
+    for turn in 0..1_000_usize {
+        let last = ward.entered.len() - 1;
+        // Alarms of both that are listed are on, and one of both is silent, when their entries go.
+        for place in [last - 1, last] {
+            let now = ward.now;
+            let entered = &mut ward.entered[place];
+            entered.said += 1;
+            entered.measured += 1;
+            entered.edges.push(Phase::Start);
+            let ticket = entered.said;
+            ward.intake.handle_report(report(place, ticket, now), now);
+            ward.intake.handle_report(alarm_report(place, ticket, Phase::Start, now), now);
+        }
+        ward.intake.store.is_full = turn % 7 == 3;
+        ward.change(&[], &[0, 1]);
+        if turn % 3 == 0 {
+            ward.take(&Step::Linger);
+        }
+        most = most.max(held(&ward));
+    }
+    assert!(most <= 40, "{most} places are known at a time");
+    ward.intake.store.is_full = false;
+    assert!(ward.intake.handle_end(ward.now));
+    assert_eq!(held(&ward), 2);
+    // Nothing was lost or numbered twice by that.
+    let mut seqs: std::collections::BTreeMap<String, Vec<u64>> = std::collections::BTreeMap::new();
+    let Stored { records, edges, .. } = ward.intake.into_store();
+    let records = records.into_iter().map(|(id, _, seq, _)| (id, seq));
+    for (id, seq) in records.chain(edges.into_iter().map(|(id, _, seq, _)| (id, seq))) {
+        seqs.entry(id).or_default().push(seq);
+    }
+    for (id, mut seqs) in seqs {
+        seqs.sort_unstable();
+        assert!(seqs.len() >= 3_000, "{id}: {}", seqs.len());
+        assert!((1..).zip(&seqs).all(|(wanted, seq)| wanted == *seq), "{id} has a hole, or a number twice");
+    }
+}
+
+#[test]
+fn a_device_that_was_forgotten_goes_on_counting_when_it_is_listed_again() {
+    let mut ward = Ward::new();
+    let now = ward.now;
+    ward.intake.handle_report(report(0, 1, now), now);
+    let gone = Change { retired: vec![DeviceIndex(0)], first: DeviceIndex(u16::MAX), listed: Vec::new() };
+    ward.intake.handle_change(gone, now).unwrap();
+    assert_eq!(ward.intake.gate.places(), 1);
+    let again = Change {
+        retired: Vec::new(),
+        first: DeviceIndex(2),
+        listed: vec![(rule(2, 0), watch::Sender::default())],
+    };
+    ward.intake.handle_change(again, now).unwrap();
+    ward.intake.handle_report(report(2, 1, now), now);
+    assert!(ward.intake.handle_end(now));
+    let stored = ward.intake.into_store().records;
+    let of =
+        |place: usize, seq| ("dev-0".to_owned(), format!("{place:032x}"), seq, i64::try_from(place).unwrap());
+    assert_eq!(stored, [of(0, 1), of(2, 2)]);
+}
+
 proptest! {
     #[test]
     fn no_record_is_ever_stored_under_the_card_of_another(steps in prop::collection::vec(step(), 1..120)) {

@@ -1,7 +1,8 @@
 //! One scan, from its start until the radio is lost.
 //!
 //! In: the bus's signals and the watchdog's steps. Out: what the links and the status see of them, and
-//! in the end the reason why the radio is lost. No signal costs a question to BlueZ: a ward has hundreds of
+//! in the end the reason why the radio is lost. No signal costs a question to BlueZ (only another
+//! allowlist does, one for all of it): a ward has hundreds of
 //! advertisements a second, and an answer that is slow must not hold up the other devices. For the same reason
 //! signals are handled while the scan is started again.
 
@@ -28,11 +29,15 @@ pub(super) struct Scan<'a> {
     known: BTreeMap<String, Address>,
     /// The scan is being started again.
     starting: Option<BoxFuture<'static, Result<(), String>>>,
+    /// It is looked what BlueZ has of devices that were listed just now.
+    looking: Option<BoxFuture<'static, Result<Objects, String>>>,
 }
+
+type Objects = Vec<(String, Seen)>;
 
 impl<'a> Scan<'a> {
     pub(super) fn new(shared: &'a Shared, adapter: Adapter) -> Self {
-        Self { shared, adapter, known: BTreeMap::new(), starting: None }
+        Self { shared, adapter, known: BTreeMap::new(), starting: None, looking: None }
     }
 
     /// Begins with what BlueZ remembers.
@@ -50,6 +55,27 @@ impl<'a> Scan<'a> {
                     };
                     if let Err(reason) = self.handle_signal(signal) {
                         return Ended::Radio(reason);
+                    }
+                }
+                () = self.shared.relisted.notified(), if self.looking.is_none() => {
+                    let adapter = self.adapter.clone();
+                    self.looking = Some(async move { adapter.objects().await }.boxed());
+                }
+                objects = running(&mut self.looking) => {
+                    self.looking = None;
+                    // What was signalled before the answer is older than it.
+                    while let Some(Some(signal)) = signals.next().now_or_never() {
+                        if let Err(reason) = self.handle_signal(signal) {
+                            return Ended::Radio(reason);
+                        }
+                    }
+                    match objects {
+                        Ok(objects) => self.handle_relisted(objects),
+                        Err(reason) => tracing::warn!(
+                            adapter = self.shared.adapter,
+                            reason,
+                            "a device that was listed just now and is connected already may not be noticed"
+                        ),
                     }
                 }
                 started = running(&mut self.starting) => {
@@ -145,6 +171,18 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Devices that BlueZ holds connected say nothing by themselves: those that are listed since.
+    fn handle_relisted(&mut self, objects: Objects) {
+        for (path, what) in objects {
+            let Seen::Device(facts @ Facts { connected: Some(true), .. }) = what else { continue };
+            let is_news = |peer: watch::Sender<Peer>| !peer.borrow().sighted;
+            if facts.address.and_then(|address| self.shared.peer(address)).is_some_and(is_news) {
+                // It was not heard just now, whatever was last heard of it.
+                self.handle_device(&path, Facts { is_heard: false, ..facts });
+            }
+        }
+    }
+
     fn handle_removed(&mut self, path: &str, interfaces: &[String]) -> Result<(), String> {
         let has = |name: &str| interfaces.iter().any(|interface| interface == name);
         if path == self.adapter.path() && has("org.bluez.Adapter1") {
@@ -169,9 +207,9 @@ async fn step_is_due(shared: &Shared) {
     }
 }
 
-async fn running(starting: &mut Option<BoxFuture<'static, Result<(), String>>>) -> Result<(), String> {
-    match starting {
-        Some(start) => start.await,
+async fn running<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
+    match work {
+        Some(work) => work.await,
         None => pending().await,
     }
 }

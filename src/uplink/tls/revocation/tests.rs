@@ -130,3 +130,23 @@ fn pem(list: &CertificateRevocationListDer<'static>) -> String {
     use x509_cert::der::pem::{LineEnding, encode_string};
     encode_string("X509 CRL", LineEnding::LF, list.as_ref()).unwrap()
 }
+
+/// The verifier asks the first list that fits: an older one must neither stand before a newer one nor beside it.
+#[test]
+fn of_each_authority_and_scope_the_newest_list_alone_is_asked() {
+    let validity = |issuer: &str, scope: Option<u8>, from: i64| Validity {
+        issuer: issuer.to_owned(),
+        scope: scope.map(|scope| vec![scope]),
+        from: Wall::from_millis(from),
+        until: None,
+    };
+    let (old, new, other) = (validity("a", None, 1), validity("a", None, 3), validity("a", Some(7), 2));
+    let stranger = validity("b", None, 0);
+    for lists in [[&old, &new, &other, &stranger], [&stranger, &other, &new, &old]] {
+        let lists = lists.into_iter().map(|validity| (Vec::new().into(), validity.clone())).collect();
+        let ordered = Revocation { lists, rule: Rule::Enforce }.in_order();
+        let found: Vec<(&str, i64)> =
+            ordered.lists.iter().map(|(_, one)| (one.issuer.as_str(), one.from.as_millis())).collect();
+        assert_eq!(found, [("a", 3), ("a", 2), ("b", 0)]);
+    }
+}

@@ -2,16 +2,17 @@
 //! reads them here.
 //!
 //! In: a bundle, documents from anywhere. Out: which documents are still wanted, what they say of devices. Behind a
-//! lock that is held for as long as one document is read or all devices are judged; the line from the devices to the
-//! store never asks for it.
+//! lock that is held for as long as one document is read and kept, or all devices are judged: both are work for a thread
+//! that may wait. The line from the devices to the store never asks for it.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::fleet::advisories::Policy;
-use crate::fleet::advisories::inventory::Device;
-use crate::fleet::advisories::library::{Entry, Judged, Library, NotTaken};
+use super::Policy;
+use super::inventory::Device;
+use super::library::{Entry, Judged, Library, NotTaken};
 use crate::fleet::documents::inventory::Advisories;
 use crate::fleet::documents::{Bundle, Digest};
 use crate::fleet::topics::{Topic, What};
@@ -19,27 +20,36 @@ use crate::time::Wall;
 
 /// The advisories of one gateway. Every copy is the same desk.
 #[derive(Clone, Default)]
-pub struct Desk(Arc<Mutex<State>>);
+pub struct Desk(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Apart, so that nobody waits for the disk who only wants to know whether there is anything new.
+    generation: AtomicU64,
+}
 
 #[derive(Default)]
 struct State {
     library: Library,
     policy: Policy,
     organisation: String,
+    /// Whether it is known which bundle runs.
+    is_told: bool,
     /// Where documents are kept; none: nowhere.
     folder: Option<PathBuf>,
-    generation: u64,
 }
 
 impl Desk {
     /// A desk that keeps its documents in the fleet's folder.
     pub fn in_folder(folder: PathBuf) -> Self {
-        Self(Arc::new(Mutex::new(State { folder: Some(folder), ..State::default() })))
+        let state = State { folder: Some(folder), ..State::default() };
+        Self(Arc::new(Shared { state: Mutex::new(state), ..Shared::default() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A document that panics its reader has not been taken.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on this bundle runs. Reads what the folder keeps of its advisories, so it blocks. Gives what is wrong
@@ -47,11 +57,12 @@ impl Desk {
     pub fn handle_bundle(&self, bundle: &Bundle) -> Vec<String> {
         let mut state = self.lock();
         state.library.name(&bundle.advisories);
+        state.is_told = true;
         state.policy = bundle.advisory_policy.clone();
         state.organisation.clone_from(&bundle.organisation);
-        state.generation = state.generation.saturating_add(1);
-        let Some(folder) = state.folder.clone() else { return Vec::new() };
-        state.library.load(&folder)
+        let wrong = state.folder.clone().map(|folder| state.library.load(&folder)).unwrap_or_default();
+        self.is_new();
+        wrong
     }
 
     /// Which documents are still to be fetched, at most so many: by digest, and the topic that each is retained on. On
@@ -74,14 +85,40 @@ impl Desk {
         };
         // One that cannot be kept, or cannot be read, is something new all the same.
         if !matches!(taken, Ok(Ok(false) | Err(NotTaken::Unnamed(_) | NotTaken::TooLong(_)))) {
-            state.generation = state.generation.saturating_add(1);
+            self.is_new();
         }
         taken
     }
 
     /// Goes up with everything that may change a judgement.
     pub fn generation(&self) -> u64 {
-        self.lock().generation
+        self.0.generation.load(Ordering::Acquire)
+    }
+
+    fn is_new(&self) {
+        self.0.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether a device that was in quarantine by an advisory stays so, as what would lift it is not known yet: the
+    /// bundle that runs cannot be read, or documents that it names are missing, one of which may be a newer version of
+    /// that advisory. A document that is there and cannot be read keeps nothing.
+    pub fn keeps(&self, advisory: &str, device: &Device, now: Option<Wall>) -> bool {
+        let state = self.lock();
+        if !state.is_told {
+            return state.folder.is_some();
+        }
+        let is = |found: fn(&Entry<'_>, &str) -> bool| {
+            state.library.entries().any(|(_, entry)| found(&entry, advisory))
+        };
+        let is_missing = is(|entry, _| matches!(entry, Entry::Missing));
+        let is_read = is(|entry, id| matches!(entry, Entry::Read(advisory) if advisory.id == id));
+        is_missing && !is_read && state.policy.would_keep_out(advisory, device, now)
+    }
+
+    /// Whether all documents of the bundle that runs have come: until then what is not found may still be.
+    pub fn is_settled(&self) -> bool {
+        let state = self.lock();
+        state.is_told && state.library.wanted().next().is_none()
     }
 
     /// What the advisories say of devices, and which have been looked into.
@@ -104,7 +141,7 @@ mod tests {
     use super::*;
     use crate::fleet::documents::Document as _;
 
-    const PUMP: &[u8] = include_bytes!("../../tests/data/csaf/icsma-17-017-02.json");
+    const PUMP: &[u8] = include_bytes!("../../../tests/data/csaf/icsma-17-017-02.json");
 
     fn bundle() -> Bundle {
         let bundle = serde_json::json!({
@@ -140,5 +177,30 @@ mod tests {
         };
         let (judged, advisories) = again.judge(&[device], None);
         assert_eq!((judged.len(), advisories.read.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_quarantine_stays_while_what_would_lift_it_has_not_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = Desk::in_folder(folder.path().to_owned());
+        let pump = Device { id: "pump".to_owned(), ..Device::default() };
+        let keeps =
+            |desk: &Desk, advisory: &str| desk.keeps(advisory, &pump, Wall::read("2026-11-22T12:00:00Z"));
+        assert!(keeps(&desk, "ICSMA-17-017-02"), "which bundle runs is not known");
+        assert!(!keeps(&Desk::default(), "ICSMA-17-017-02"), "a gateway that is in no fleet");
+        assert_eq!(desk.handle_bundle(&bundle()), Vec::<String>::new());
+        assert!(!keeps(&desk, "ICSMA-17-017-02"), "no rule wants it any more");
+        let rule = serde_json::json!({"for": {"device": "pump"}, "reason": "r", "by": "b"});
+        let waiver = serde_json::json!({
+            "advisory": "ICSMA-99-1", "for": {"device": "pump"}, "until": "2027-01-01T00:00:00Z", "reason": "r", "by": "b",
+        });
+        let policy = serde_json::json!({"quarantine": [rule], "waivers": [waiver]});
+        let bundle = Bundle { advisory_policy: serde_json::from_value(policy).unwrap(), ..bundle() };
+        desk.handle_bundle(&bundle);
+        assert!(keeps(&desk, "ICSMA-17-017-02") && !desk.is_settled());
+        assert!(!keeps(&desk, "ICSMA-99-1"), "a person takes the risk");
+        assert_eq!(desk.handle_document(PUMP).unwrap(), Ok(true));
+        assert!(!keeps(&desk, "ICSMA-17-017-02"), "it is there, and judged by itself");
+        assert!(!keeps(&desk, "ICSMA-18-1") && desk.is_settled(), "all have come");
     }
 }

@@ -1,0 +1,317 @@
+//! The view of the fleet as a table: what is wrong on top. Pure: rows and a width in, lines out.
+
+use super::view::Row;
+use crate::cli::out::Colour;
+
+/// A certificate with fewer days left is shown as bad.
+const CERTIFICATE_DAYS: i64 = 14;
+/// A gateway that said nothing for so many seconds is shown as bad.
+const OLD_SECONDS: i64 = 600;
+/// From so many columns on what is wrong stands beside the row, not below.
+const WIDE: usize = 132;
+/// How many lines about one gateway stand below its row, at most.
+const MOST_REMARKS: usize = 3;
+
+const HEADS: [&str; COLUMNS] =
+    ["GATEWAY", "GROUP", "VERSION", "BUNDLE", "HEALTH", "CERT", "SPOOL", "SILENT", "HEARD"];
+/// A column is no narrower than this, so that it stands still while its values change.
+const LEAST: [usize; COLUMNS] = [7, 5, 7, 9, 9, 5, 5, 7, 6];
+const COLUMNS: usize = 9;
+
+/// How a gateway is, what is worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Health {
+    /// It took the current bundle back, or somebody must come.
+    Failed,
+    /// What lies there as its report is not its own.
+    Unproven,
+    /// The broker lost it.
+    Offline,
+    /// It said nothing for long, or never.
+    Quiet,
+    /// The last word of the fleet has expired for it.
+    Stale,
+    /// It runs another bundle than the current one, and says nothing of a change.
+    Drifts,
+    /// It runs what it should, and something is not as it should be.
+    Degraded,
+    /// The current bundle is on its way to it.
+    Changes,
+    /// All is well.
+    Well,
+}
+
+impl Health {
+    pub(super) fn of(row: &Row) -> Self {
+        let moves = matches!(row.standing, Some("waits" | "paused" | "fetches" | "under-way"));
+        let is_short = row.certificate_days.is_some_and(|days| days < CERTIFICATE_DAYS);
+        match row.standing {
+            Some("failed" | "locked") if row.proven == Some(true) => Self::Failed,
+            _ if row.proven == Some(false) => Self::Unproven,
+            _ if row.online == Some(false) => Self::Offline,
+            _ if row.seconds.is_none_or(|seconds| seconds > OLD_SECONDS) => Self::Quiet,
+            Some("stale") => Self::Stale,
+            _ if row.drift && !moves => Self::Drifts,
+            _ if is_short || !row.silent.is_empty() || !row.health.is_empty() || row.unproven.is_some() => {
+                Self::Degraded
+            }
+            _ if moves => Self::Changes,
+            _ => Self::Well,
+        }
+    }
+
+    /// Whether somebody is to look.
+    pub(super) fn is_bad(self) -> bool {
+        self < Self::Changes
+    }
+
+    /// In a word.
+    fn word(self, row: &Row) -> &'static str {
+        match self {
+            Self::Failed | Self::Stale | Self::Changes | Self::Well => row.standing.unwrap_or("no report"),
+            Self::Unproven => "UNPROVEN",
+            Self::Offline => "offline",
+            Self::Quiet if row.seconds.is_none() => "no word",
+            Self::Quiet => "quiet",
+            Self::Drifts => "drifts",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
+/// A line of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) text: String,
+    pub(super) colour: Option<Colour>,
+}
+
+impl Line {
+    pub(super) fn new(text: impl Into<String>, colour: Option<Colour>) -> Self {
+        Self { text: text.into(), colour }
+    }
+}
+
+/// The gateways, what is wrong first. No line is longer than `width`, when there is one.
+pub(super) fn lines(rows: &[Row], width: Option<usize>) -> Vec<Line> {
+    let mut sorted: Vec<(Health, &Row)> = rows.iter().map(|row| (Health::of(row), row)).collect();
+    sorted.sort_by_key(|(health, row)| (*health, &row.gateway));
+    let cells: Vec<[String; COLUMNS]> = sorted.iter().map(|(health, row)| cells(*health, row)).collect();
+    let widths = widths(&cells, width);
+    let is_wide = width.is_some_and(|width| width >= WIDE);
+    let mut head = line(&HEADS.map(str::to_owned), widths, ' ');
+    if is_wide {
+        head.push_str("  REMARKS");
+    }
+    let mut lines = vec![Line::new(head, Some(Colour::Strong))];
+    for ((health, row), cells) in sorted.iter().zip(&cells) {
+        let mark = if health.is_bad() { '!' } else { ' ' };
+        let mut text = line(cells, widths, mark);
+        let remarks = remarks(row);
+        if is_wide && !remarks.is_empty() {
+            let table = widths.iter().sum::<usize>().saturating_add(COLUMNS + 1);
+            text = format!("{text:<table$}  {}", remarks.join("; "));
+        }
+        lines.push(Line::new(text, health.is_bad().then_some(Colour::Bad)));
+        let below = if width.is_some() { MOST_REMARKS } else { usize::MAX };
+        if !is_wide {
+            let below = remarks.into_iter().take(below);
+            lines.extend(below.map(|remark| Line::new(format!("    {remark}"), Some(Colour::Faint))));
+        }
+    }
+    if let Some(width) = width {
+        for line in &mut lines {
+            line.text = cut(&line.text, width);
+        }
+    }
+    lines
+}
+
+/// What stands above the table.
+pub(super) fn summary(rows: &[Row]) -> String {
+    let all: Vec<Health> = rows.iter().map(Health::of).collect();
+    let bad = all.iter().filter(|health| health.is_bad()).count();
+    let change = all.iter().filter(|health| **health == Health::Changes).count();
+    let well = all.len().saturating_sub(bad).saturating_sub(change);
+    format!("{} gateways: {bad} in trouble, {change} changing, {well} well", all.len())
+}
+
+/// Text of no more than so many characters; where some are missing, a `~` says so.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    if most > 0 {
+        short.push('~');
+    }
+    short
+}
+
+fn widths(cells: &[[String; COLUMNS]], width: Option<usize>) -> [usize; COLUMNS] {
+    let mut widths = LEAST;
+    for row in cells {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let Some(most) = width else { return widths };
+    // Names give way: the longer of the two columns first.
+    let [least_gateway, least_group, ..] = LEAST;
+    while widths.iter().sum::<usize>().saturating_add(COLUMNS + 1) > most {
+        let [gateway, group, ..] = &mut widths;
+        if *gateway > least_gateway && (*gateway >= *group || *group <= least_group) {
+            *gateway = gateway.saturating_sub(1);
+        } else if *group > least_group {
+            *group = group.saturating_sub(1);
+        } else {
+            break;
+        }
+    }
+    widths
+}
+
+fn line(cells: &[String; COLUMNS], widths: [usize; COLUMNS], mark: char) -> String {
+    let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{:<width$}", cut(cell, width)));
+    format!("{mark} {}", cells.collect::<Vec<String>>().join(" ")).trim_end().to_owned()
+}
+
+fn cells(health: Health, row: &Row) -> [String; COLUMNS] {
+    let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+    let bundle = match (row.running, row.head) {
+        (running, Some(head)) if row.drift => format!("{} not {head}", number(running)),
+        (running, _) => number(running),
+    };
+    let silent = row.silent.len().saturating_add(usize::try_from(row.more_silent).unwrap_or(usize::MAX));
+    [
+        row.gateway.clone(),
+        row.group.clone().unwrap_or_else(|| "?".to_owned()),
+        row.version.clone().unwrap_or_else(|| "-".to_owned()),
+        bundle,
+        health.word(row).to_owned(),
+        row.certificate_days.map_or("-".to_owned(), |days| format!("{days} d")),
+        number(row.spool),
+        row.devices.map_or("-".to_owned(), |devices| format!("{silent} of {devices}")),
+        row.seconds.map_or("never".to_owned(), age),
+    ]
+}
+
+fn remarks(row: &Row) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if !row.registered {
+        remarks.push("is not in the register".to_owned());
+    }
+    remarks.extend(row.unproven.iter().map(|why| format!("unproven: {why}")));
+    let says_more = row.standing.is_some_and(|word| word != "current");
+    remarks.extend(row.detail.clone().filter(|_| says_more));
+    if !row.silent.is_empty() {
+        remarks.push(format!("silent: {}", row.silent.join(", ")));
+    }
+    remarks.extend(row.health.iter().cloned());
+    remarks
+}
+
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        172_800.. => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::{Sight, View};
+    use super::*;
+    use crate::fleet::documents::{Digest, Head};
+    use crate::time::Wall;
+
+    fn row(change: impl FnOnce(&mut Row)) -> Row {
+        let view = View::new("st-anna", [("gw-1", "icu-3")]);
+        let mut row = view.rows(None, Wall::from_millis(0), &|_| None).remove(0);
+        (row.standing, row.proven, row.seconds) = (Some("current"), Some(true), Some(5));
+        (row.running, row.head, row.version) = (Some(7), Some(7), Some("0.1.0".to_owned()));
+        (row.spool, row.devices, row.certificate_days) = (Some(0), Some(12), Some(70));
+        change(&mut row);
+        row
+    }
+
+    #[test]
+    fn a_row_is_a_line_and_what_is_wrong_is_said_below() {
+        let mut view = View::new("st-anna", [("gw-1", "icu-3")]);
+        let payload = include_str!("../documents/testdata/reported.json").as_bytes().to_vec();
+        let bytes = crate::fleet::documents::reported::sealed(payload, "key", Vec::new());
+        let now = Wall::read("2026-11-22T12:10:00Z").unwrap();
+        let prove = |_: &[u8], _: &_, _| Err("its key did not sign it".to_owned());
+        let sight = Sight { is_live: false, now, prove: &prove };
+        view.take("c/v1/st-anna/gw/gw-1/reported", &bytes, &sight);
+        let head = Head { version: 8, sha256: Digest::of(b""), root: 1 };
+        let rows = view.rows(None, now, &|_| Some(head.clone()));
+        let text: Vec<String> = lines(&rows, None).into_iter().map(|line| line.text).collect();
+        let cells: Vec<&str> = text[1].split_whitespace().collect();
+        assert_eq!(cells.join(" "), "! gw-1 icu-3 0.1.0 7 not 8 UNPROVEN 70 d 12 2 of 5 10 min");
+        assert_eq!(
+            text[2..].iter().map(|line| line.trim()).collect::<Vec<_>>(),
+            [
+                "unproven: its key did not sign it",
+                "bundle 8 was taken back",
+                "silent: pump-1",
+                "clock follows no reference"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_on_top_and_a_gateway_whose_turn_has_not_come_is_not_wrong() {
+        let of = |change: fn(&mut Row)| Health::of(&row(change));
+        assert_eq!(of(|_| {}), Health::Well);
+        let waits: fn(&mut Row) = |row| (row.drift, row.standing) = (true, Some("waits"));
+        assert_eq!(of(waits), Health::Changes);
+        assert_eq!(of(|row| row.drift = true), Health::Drifts);
+        assert_eq!(of(|row| row.standing = Some("failed")), Health::Failed);
+        assert_eq!(of(|row| (row.standing, row.proven) = (Some("failed"), Some(false))), Health::Unproven);
+        assert_eq!(of(|row| row.online = Some(false)), Health::Offline);
+        assert_eq!(of(|row| row.seconds = Some(601)), Health::Quiet);
+        assert_eq!(of(|row| row.certificate_days = Some(13)), Health::Degraded);
+        assert_eq!(of(|row| row.health.push("x".to_owned())), Health::Degraded);
+        let named = |id: &str, change: fn(&mut Row)| Row { gateway: id.to_owned(), ..row(change) };
+        let rows = [
+            named("a", |_| {}),
+            named("b", waits),
+            named("c", |row| row.online = Some(false)),
+            named("d", |row| row.standing = Some("locked")),
+        ];
+        let text = lines(&rows, Some(80));
+        let order: Vec<&str> = text[1..]
+            .iter()
+            .filter_map(|line| line.text.split_whitespace().find(|word| *word != "!"))
+            .collect();
+        assert_eq!(order, ["d", "c", "b", "a"]);
+        assert_eq!(summary(&rows), "4 gateways: 2 in trouble, 1 changing, 1 well");
+    }
+
+    #[test]
+    fn no_line_is_longer_than_the_terminal_and_the_columns_stand_below_each_other() {
+        let long = |row: &mut Row| {
+            (row.gateway, row.group) = ("g".repeat(32), Some("w".repeat(32)));
+            row.health.push("the disk is full ".repeat(20));
+        };
+        let rows = [row(long), row(|_| {})];
+        for width in [20, 80, 131, 132, 200] {
+            let text = lines(&rows, Some(width));
+            assert!(text.iter().all(|line| line.text.chars().count() <= width), "{width}: {text:?}");
+        }
+        for width in [80, 200] {
+            let text = lines(&rows, Some(width));
+            let at = text[0].text.find("HEALTH").unwrap();
+            assert!(text[1].text[at..].starts_with("degraded"), "{text:?}");
+            assert!(text.last().unwrap().text[at..].starts_with("current"), "{text:?}");
+            assert_eq!(text.len(), if width == 80 { 4 } else { 3 });
+        }
+        assert_eq!(
+            (cut("abc", 3), cut("äbcd", 3), cut("abc", 0)),
+            ("abc".into(), "äb~".into(), String::new())
+        );
+    }
+}
