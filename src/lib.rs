@@ -47,6 +47,10 @@ pub mod gateway;
 // The impure rim: clock, tasks, files, signals, service manager, status socket.
 pub mod host;
 
+#[cfg(feature = "dashboard")]
+// The page in a browser: its own program.
+pub mod dashboard;
+
 #[cfg(feature = "lab")]
 // Simulators, broker, consumer, demo and benchmark. Never in a release package.
 pub mod lab;

@@ -6,7 +6,9 @@
     reason = "every function of this file is a test or the helper of one"
 )]
 
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -38,7 +40,7 @@ impl Folder {
     #[expect(clippy::disallowed_methods, reason = "a test's own file, read back at once")]
     fn new(gateway: &str) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
-        std::fs::write(folder.path().join("gateway.toml"), gateway).unwrap();
+        fs::write(folder.path().join("gateway.toml"), gateway).unwrap();
         folder
     }
 
@@ -80,7 +82,7 @@ fn help_goes_to_standard_output_and_names_every_exit_code() {
     }
     let commands = [
         "run", "check", "status", "devices", "spool", "audit", "wipe", "drivers", "keys", "decode", "pair",
-        "unpair",
+        "unpair", "metrics",
     ];
     for command in commands {
         assert!(out.contains(command));
@@ -127,7 +129,7 @@ fn the_version_is_for_a_person_and_with_json_for_an_inventory() {
 fn a_valid_configuration_is_said_to_be_valid_and_what_is_not_here_is_noted() {
     let folder = Folder::new(GATEWAY);
     for name in ["ca.pem", "own.pem"] {
-        std::fs::File::create(folder.path().join(name)).unwrap();
+        fs::File::create(folder.path().join(name)).unwrap();
     }
     let (exit, out, err) = check(folder.path(), &[]);
     assert_eq!((exit, out.as_str(), err.as_str()), (code(Exit::Ok), "valid: 0 devices\n", ""));
@@ -135,7 +137,7 @@ fn a_valid_configuration_is_said_to_be_valid_and_what_is_not_here_is_noted() {
     assert_eq!(exit, code(Exit::Ok));
     assert_eq!(out, "{\"valid\":true,\"problems\":[],\"more\":0,\"notes\":[]}\n");
 
-    std::fs::remove_file(folder.path().join("own.pem")).unwrap();
+    fs::remove_file(folder.path().join("own.pem")).unwrap();
     let mut command = wardline(&["check", "--config", folder.path().to_str().unwrap()]);
     let (exit, out, _) = output(command.env("WARDLINE_STATUS__GROUP", "no-such-group"));
     assert_eq!(exit, code(Exit::Ok), "it may be for another machine");
@@ -230,14 +232,14 @@ fn run_with_a_store_that_cannot_be_used_ends_with_5() {
         ("own.pem", own.cert.pem()),
         ("own.key", own.signing_key.serialize_pem()),
     ] {
-        std::fs::write(folder.path().join(name), text).unwrap();
+        fs::write(folder.path().join(name), text).unwrap();
     }
     for name in ["kek", "ward"] {
         let key = folder.path().join(name);
-        std::fs::write(&key, name.repeat(32).as_bytes().get(..32).unwrap()).unwrap();
-        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::write(&key, name.repeat(32).as_bytes().get(..32).unwrap()).unwrap();
+        fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
     }
-    std::fs::write(folder.path().join("store"), "not a folder").unwrap();
+    fs::write(folder.path().join("store"), "not a folder").unwrap();
     let mut command = wardline(&["run", "--config", folder.path().to_str().unwrap()]);
     for (name, value) in
         [("UPLINK__KEY", "own.key"), ("KEYS__KEK", "kek"), ("KEYS__WARD", "ward"), ("STORE__FOLDER", "store")]
@@ -435,6 +437,33 @@ fn status_shows_what_the_daemon_says() {
 }
 
 #[test]
+fn metrics_are_a_page_for_each_reader_and_say_that_a_daemon_is_away() {
+    let folder = Folder::new(GATEWAY);
+    let config = folder.path().to_str().unwrap();
+    let (exit, out, err) = beside_a_daemon(&folder, wardline(&["metrics", "--config", config]));
+    assert_eq!((exit, err.as_str()), (code(Exit::Ok), ""));
+    assert!(out.contains("wardline_daemon_up 1\n") && out.ends_with("# EOF\n"), "{out}");
+    assert!(
+        out.contains("wardline_device_quarantined{device=\"pump-1\",driver=\"alaris-asena\"} 1\n"),
+        "{out}"
+    );
+
+    let page = folder.path().join("wardline.prom");
+    let to_page = ["metrics", "--config", config, "--textfile", page.to_str().unwrap()];
+    let (exit, out, _) = beside_a_daemon(&folder, wardline(&to_page));
+    assert_eq!((exit, out.as_str()), (code(Exit::Ok), ""));
+    assert!(fs::read_to_string(&page).unwrap().contains("wardline_device_admitted_observations_total{"));
+    // The exporter is another user, whatever mask this one has.
+    assert_eq!(fs::metadata(&page).unwrap().permissions().mode() & 0o777, 0o644);
+
+    let (exit, _, err) = output(&mut wardline(&to_page));
+    assert_eq!(exit, code(Exit::NotRunning));
+    assert!(err.contains("is it running?"), "{err}");
+    let away = fs::read_to_string(&page).unwrap();
+    assert!(away.ends_with("\nwardline_daemon_up 0\n") && away.lines().count() == 3, "{away}");
+}
+
+#[test]
 fn devices_shows_the_allowlist_and_who_else_was_seen() {
     let folder = Folder::new(GATEWAY);
     let config = folder.path().to_str().unwrap();
@@ -463,7 +492,7 @@ fn a_reader_that_goes_away_is_not_an_error() {
 
 #[test]
 fn standard_output_that_cannot_be_written_is_a_failure() {
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let (exit, _, err) = shown(&wardline(&["--version"]).stdout(full).output().unwrap());
     assert_eq!(exit, code(Exit::Failed));
     assert!(err.contains("No space left"), "{err}");

@@ -8,9 +8,12 @@ fail() { printf 'unit-file: %s\n' "$1" >&2; exit 1; }
 systemd-analyze security --offline=true --threshold=20 wardline.service >/dev/null ||
     fail "exposure is above 2.0: $(systemd-analyze security --offline=true --no-pager wardline.service | tail -1)"
 
+systemd-analyze security --offline=true --threshold=20 wardline-metrics.service >/dev/null ||
+    fail "exposure is above 2.0: $(systemd-analyze security --offline=true --no-pager wardline-metrics.service | tail -1)"
+
 # The only word that is allowed: the program is not installed here.
-complaints=$(systemd-analyze verify ./wardline.service 2>&1 |
-    grep -v 'wardline.service: Command /usr/bin/wardline is not executable' | grep -F wardline || true)
+complaints=$(systemd-analyze verify ./wardline.service ./wardline-metrics.service ./wardline-metrics.timer 2>&1 |
+    grep -v 'service: Command /usr/bin/wardline is not executable' | grep -F wardline || true)
 [ -z "$complaints" ] || fail "systemd-analyze verify says: $complaints"
 
 # What the daemon relies on, by name: a key that was dropped would only show on a gateway.

@@ -102,6 +102,7 @@ fn lab() -> anyhow::Result<ExitCode> {
         Command::SamplePayloads { folder } => {
             samples::sample_payloads(&folder)?;
             wardline::lab::sample_inventory(&folder.join("cyclonedx"))?;
+            wardline::lab::sample_metrics(&folder.join("metrics"))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Sim { driver, port, identity, baud, parts, trouble } => {

@@ -8,6 +8,7 @@
 mod audit;
 mod check;
 mod confirm;
+mod dashboard;
 mod decode;
 mod devices;
 mod diag;
@@ -16,6 +17,7 @@ mod drivers;
 mod enrol;
 pub mod exit;
 mod keys;
+mod metrics;
 pub(crate) mod out;
 mod pair;
 mod progress;
@@ -34,6 +36,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Catalogue, Environment, Loaded, Membership, Problems, Pushed, load_with, membership};
 use crate::host::process;
 use exit::{Exit, Failure};
+#[cfg(feature = "dashboard")]
+pub(crate) use status::Asked;
 
 /// Where the configuration is when nobody says.
 const CONFIG_FOLDER: &str = "/etc/wardline";
@@ -76,6 +80,10 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Write what support needs to know, with no reading, key or name of a device in it.
     Diag(diag::Diag),
+    /// Show in a browser how this gateway is doing: on the loopback only, to look at and nothing else.
+    Dashboard(dashboard::Dashboard),
+    /// Show the daemon's figures for monitoring: a page for Prometheus, or for the node exporter.
+    Metrics(metrics::Metrics),
     /// List the allowed devices, and what the running daemon has seen of them and of others.
     Devices(devices::Devices),
     /// Pair a BLE device of the allowlist, and prove that the bond holds.
@@ -192,6 +200,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Status(status)) => status.run(),
         Some(Command::Doctor(doctor)) => doctor.run(),
         Some(Command::Diag(diag)) => diag.run(),
+        Some(Command::Dashboard(dashboard)) => dashboard.run(),
+        Some(Command::Metrics(metrics)) => metrics.run(),
         Some(Command::Devices(devices)) => devices.run(),
         Some(Command::Pair(pair)) => pair.run(),
         Some(Command::Unpair(unpair)) => unpair.run(),

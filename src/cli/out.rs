@@ -48,8 +48,7 @@ impl<W: Write> Out<W> {
         self.forgive(written)
     }
 
-    /// Text without the end of a line: for a terminal that is drawn on.
-    #[cfg(feature = "operator")]
+    /// Text with its own line ends, or none.
     pub(crate) fn text(&mut self, text: Arguments<'_>) -> io::Result<()> {
         if self.gone {
             return Ok(());

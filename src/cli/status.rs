@@ -28,6 +28,13 @@ pub(super) struct Status {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Which daemon is asked.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Asked {
     /// The daemon's socket.
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     socket: PathBuf,
@@ -36,13 +43,24 @@ pub(super) struct Status {
     config: Option<PathBuf>,
 }
 
+impl Asked {
+    /// Its socket.
+    fn socket(&self) -> Result<PathBuf, Failure> {
+        match &self.config {
+            Some(config) => Ok(Folder { config: config.clone() }.load_or_fail()?.config.socket),
+            None => Ok(self.socket.clone()),
+        }
+    }
+
+    /// Asks it once.
+    pub(crate) fn ask(&self) -> Result<Snapshot, Failure> {
+        ask(&self.socket()?).map_err(failure)
+    }
+}
+
 impl Status {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let socket = match self.config {
-            Some(config) => Folder { config }.load_or_fail()?.config.socket,
-            None => self.socket,
-        };
-        let snapshot = ask(&socket).map_err(failure)?;
+        let snapshot = self.asked.ask()?;
         let mut out = out::stdout();
         if self.json {
             out.json(&snapshot)?;

@@ -10,9 +10,9 @@
 mod grown;
 mod shredded;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -27,6 +27,15 @@ pub const UNFINISHED: &str = ".unfinished";
 
 /// Writes a file that only its owner can read, in place of what was there. Durable on return.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o600)
+}
+
+/// The same with a file that everybody can read, whatever the process's mask.
+pub fn write_for_all(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o644)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let unfinished = beside(path)?;
     let at = |e: io::Error| with_path(&unfinished, &e);
     // What stands there may be a link elsewhere, or open to others: a file of ours is a new one.
@@ -36,7 +45,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(at)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let allow = |file: &File| file.set_permissions(Permissions::from_mode(mode));
+    let written = file.write_all(bytes).and_then(|()| allow(&file)).and_then(|()| file.sync_all());
     if let Err(e) = written {
         // Half a file is of no use, and on a full disk its space is.
         let _ = fs::remove_file(&unfinished);
@@ -245,7 +255,7 @@ mod tests {
         assert!(!elsewhere.exists(), "nothing is written through a link");
         assert!(fs::symlink_metadata(&path).unwrap().is_file());
         write(&beside(&path).unwrap(), b"half").unwrap();
-        fs::set_permissions(beside(&path).unwrap(), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(beside(&path).unwrap(), Permissions::from_mode(0o644)).unwrap();
         write(&path, b"secret").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

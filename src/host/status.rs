@@ -1,7 +1,9 @@
-//! The status socket: one question on a connection, one JSON [`Snapshot`] back.
+//! The status socket: one question on a connection, one answer back.
 //!
 //! In: connections on a Unix socket, and the request line [`REQUEST`]. Out: one line of JSON, a
-//! [`Snapshot`] or `{"error": "..."}`. Who asks is taken from the kernel (`SO_PEERCRED`, unix(7)):
+//! [`Snapshot`] or `{"error": "..."}`. For a collector of metrics that reaches HTTP over a Unix socket,
+//! `GET /metrics HTTP/1.1` is a question too, and the answer is [`metrics`]'s page: nothing else of HTTP is known
+//! here, and the socket is the same. Who asks is taken from the kernel (`SO_PEERCRED`, unix(7)):
 //! root, the daemon's own user, and members of one configured group get an answer; anyone else is
 //! refused and counted.
 //!
@@ -9,6 +11,9 @@
 //! or an answer grows without bound; a symbolic link or a file in the socket's place is followed,
 //! written to or removed; the socket exists for a moment with other permissions than its own.
 
+pub mod metrics;
+#[cfg(any(test, feature = "lab"))]
+pub mod sample;
 mod snapshot;
 
 use std::io::{Read, Write};
@@ -30,8 +35,12 @@ pub use snapshot::{
 pub const REQUEST: &str = "status 1\n";
 /// How long either side waits for the other: a person waits no longer.
 pub const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest request.
+/// The longest request line.
 const MAX_REQUEST: u64 = 64;
+/// The longest request of a collector, its headers included. They are read and passed over.
+const MAX_HEADERS: u64 = 8 * 1024;
+/// What a collector asks for.
+const METRICS_LINES: [&str; 2] = ["GET /metrics HTTP/1.1\r\n", "GET /metrics HTTP/1.0\r\n"];
 /// The largest answer: a thousand devices with room to spare.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// The system's users and groups, and the largest such file that is read.
@@ -172,8 +181,9 @@ impl StatusSocket {
         let mut unread = false;
         let reply = match self.admit(&stream) {
             Ok(()) => match timeout(self.patience, read_request(&mut stream)).await {
-                Ok(true) => render(&snapshot()),
-                Ok(false) => error("the request is not one that this daemon knows"),
+                Ok(Some(Request::Status)) => render(&snapshot()),
+                Ok(Some(Request::Metrics)) => page(&snapshot()),
+                Ok(None) => error("the request is not one that this daemon knows"),
                 Err(_) => return,
             },
             Err(reason) => {
@@ -277,10 +287,46 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}", std::process::id()))
 }
 
-async fn read_request(stream: &mut UnixStream) -> bool {
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    /// The snapshot.
+    Status,
+    /// The metrics, over HTTP.
+    Metrics,
+}
+
+async fn read_request(stream: &mut UnixStream) -> Option<Request> {
+    let mut reader = BufReader::new(stream.take(MAX_HEADERS));
     let mut line = String::new();
-    let read = BufReader::new(stream.take(MAX_REQUEST)).read_line(&mut line).await;
-    read.is_ok() && line == REQUEST
+    (&mut reader).take(MAX_REQUEST).read_line(&mut line).await.ok()?;
+    if line == REQUEST {
+        return Some(Request::Status);
+    }
+    if !METRICS_LINES.contains(&line.as_str()) {
+        return None;
+    }
+    // Closing on unread headers would reset the connection, and the answer with it.
+    loop {
+        line.clear();
+        if reader.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        if line.trim_end().is_empty() {
+            return Some(Request::Metrics);
+        }
+    }
+}
+
+/// The metrics, as an answer of HTTP.
+fn page(snapshot: &Snapshot) -> Vec<u8> {
+    let body = metrics::render(Some(snapshot), metrics::Format::OpenMetrics);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        metrics::MEDIA_TYPE,
+        body.len()
+    );
+    [head.into_bytes(), body.into_bytes()].concat()
 }
 
 fn render(snapshot: &Snapshot) -> Vec<u8> {

@@ -18,6 +18,7 @@ pub mod pki;
 pub mod power;
 pub mod reconnects;
 mod sample_inventory;
+mod sample_metrics;
 pub mod samples;
 pub mod sim;
 pub mod stage;
@@ -27,4 +28,5 @@ pub mod ward;
 pub mod window;
 
 pub use sample_inventory::sample_inventory;
+pub use sample_metrics::sample_metrics;
 pub use samples::sample_payloads;

@@ -134,7 +134,14 @@ async fn a_link_or_a_file_in_its_place_is_neither_followed_nor_removed() {
 async fn what_is_not_a_request_gets_an_error_and_endless_ones_are_cut() {
     let folder = tempfile::tempdir().unwrap();
     let socket = StatusSocket::bind(&folder.path().join("s"), None).await.unwrap();
-    for request in ["GET / HTTP/1.1\r\n".to_owned(), "status 2\n".to_owned(), "x".repeat(60_000)] {
+    for request in [
+        "GET / HTTP/1.1\r\n".to_owned(),
+        "GET /metrics?x HTTP/1.1\r\n\r\n".to_owned(),
+        "POST /metrics HTTP/1.1\r\n\r\n".to_owned(),
+        "status 2\n".to_owned(),
+        "x".repeat(60_000),
+        format!("GET /metrics HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(60_000)),
+    ] {
         let client = async {
             let mut stream = UnixStream::connect(&socket.path).await.unwrap();
             let _ = stream.write_all(request.as_bytes()).await;
@@ -152,6 +159,32 @@ async fn what_is_not_a_request_gets_an_error_and_endless_ones_are_cut() {
         }
     }
     assert_eq!(asked(&socket).await.unwrap(), snapshot());
+}
+
+#[tokio::test]
+async fn a_collector_gets_the_metrics_over_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = StatusSocket::bind(&folder.path().join("s"), None).await.unwrap();
+    for request in
+        ["GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n", "GET /metrics HTTP/1.0\r\n\r\n"]
+    {
+        let client = async {
+            let mut stream = UnixStream::connect(&socket.path).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let answer = tokio::select! {
+            () = socket.serve(snapshot) => unreachable!("it serves for ever"),
+            answer = client => answer,
+        };
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains("Content-Type: application/openmetrics-text; version=1.0.0"), "{head}");
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        assert!(body.contains("gateway=\"gw-1\"") && body.ends_with("# EOF\n"), "{body}");
+    }
 }
 
 #[tokio::test]

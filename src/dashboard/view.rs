@@ -1,0 +1,361 @@
+//! What the page shows, from one look at the daemon to the next. Pure: answers and a clock's readings in, values out.
+//!
+//! Every state comes with words, as a colour alone says nothing to whoever cannot tell it from another. All durations are
+//! in milliseconds at the moment of the look. Memory is bounded: [`MAX_EVENTS`] events, [`MAX_POINTS`] points.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Serialize;
+
+use crate::host::status::{Device, Radio, Snapshot};
+use crate::time::Mono;
+
+/// How many events are kept, the newest.
+pub const MAX_EVENTS: usize = 200;
+/// How many points the line of the depth has.
+pub const MAX_POINTS: usize = 300;
+/// A certificate with fewer days left is worth a look, and with fewer than the second is bad.
+const CERTIFICATE_DAYS: (i64, i64) = (14, 3);
+
+/// How something stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    /// As it should be.
+    #[default]
+    Good,
+    /// Worth a look.
+    Look,
+    /// Somebody has to do something.
+    Bad,
+}
+
+/// A state in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// How it stands.
+    pub mark: Mark,
+    /// In words.
+    pub words: String,
+}
+
+impl Said {
+    fn new(mark: Mark, words: impl Into<String>) -> Self {
+        let words: String = words.into();
+        let words = words.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
+        Self { mark, words }
+    }
+}
+
+/// One device of the allowlist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    id: String,
+    driver: String,
+    link: Said,
+    security: Said,
+    last_reading_age_ms: Option<u64>,
+    admitted: u64,
+    refused: u64,
+    faults: u64,
+}
+
+/// A line of what waits for the broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    lane: String,
+    records: u64,
+    bytes: u64,
+    oldest_age_ms: Option<u64>,
+}
+
+/// Something that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    age_ms: u64,
+    mark: Mark,
+    words: String,
+}
+
+/// The whole page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct View {
+    gateway: String,
+    version: String,
+    uptime_ms: u64,
+    /// How the daemon, and with it everything else, stands.
+    daemon: Said,
+    uplink: Said,
+    certificate: Option<Said>,
+    clock: Said,
+    store: Said,
+    fleet: Option<Said>,
+    radios: Vec<Said>,
+    warnings: Vec<Said>,
+    devices: Vec<Row>,
+    lanes: Vec<Waiting>,
+    unlisted: usize,
+    /// Records that wait, all lanes together, one point for each look, the newest last.
+    depth: Vec<u64>,
+    /// The newest first.
+    events: Vec<Event>,
+}
+
+/// Looks again and again, and remembers what changed.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    last: View,
+    depth: VecDeque<u64>,
+    events: VecDeque<(Mono, Mark, String)>,
+    has_looked: bool,
+}
+
+impl Watcher {
+    /// Takes what the daemon answered, or why it did not, and gives the page.
+    pub fn handle_answer(&mut self, answer: Result<&Snapshot, &str>, now: Mono) -> View {
+        let mut view = match answer {
+            Ok(snapshot) => show(snapshot),
+            // What was known is shown no longer: an old picture that looks like a live one is the worst of all.
+            Err(reason) => View {
+                gateway: self.last.gateway.clone(),
+                version: self.last.version.clone(),
+                daemon: Said::new(Mark::Bad, reason),
+                ..View::default()
+            },
+        };
+        if answer.is_ok() {
+            let waiting = view.lanes.iter().fold(0u64, |sum, lane| sum.saturating_add(lane.records));
+            push(&mut self.depth, waiting, MAX_POINTS);
+        }
+        if self.has_looked {
+            for (mark, words) in changes(&self.last, &view) {
+                push(&mut self.events, (now, mark, words), MAX_EVENTS);
+            }
+        }
+        self.has_looked = true;
+        view.depth = self.depth.iter().copied().collect();
+        let age = |at: Mono| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
+        let event = |(at, mark, words): &(Mono, Mark, String)| Event {
+            age_ms: age(*at),
+            mark: *mark,
+            words: words.clone(),
+        };
+        view.events = self.events.iter().rev().map(event).collect();
+        self.last = view.clone();
+        view
+    }
+}
+
+fn push<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
+    while queue.len() >= most {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
+
+fn show(snapshot: &Snapshot) -> View {
+    View {
+        gateway: snapshot.gateway.clone(),
+        version: snapshot.version.clone(),
+        uptime_ms: snapshot.uptime_ms,
+        daemon: Said::new(Mark::Good, "running"),
+        uplink: uplink(snapshot),
+        certificate: certificate(snapshot),
+        clock: clock(snapshot),
+        store: store(snapshot),
+        fleet: fleet(snapshot),
+        radios: snapshot.radios.iter().map(radio).collect(),
+        warnings: snapshot.warnings.iter().map(|warning| Said::new(Mark::Look, warning.as_str())).collect(),
+        devices: snapshot.devices.iter().map(row).collect(),
+        lanes: snapshot
+            .lanes
+            .iter()
+            .map(|lane| Waiting {
+                lane: lane.lane.clone(),
+                records: lane.records,
+                bytes: lane.bytes,
+                oldest_age_ms: lane.oldest_age_ms,
+            })
+            .collect(),
+        unlisted: snapshot.unlisted.len(),
+        depth: Vec::new(),
+        events: Vec::new(),
+    }
+}
+
+fn uplink(snapshot: &Snapshot) -> Said {
+    let uplink = &snapshot.uplink;
+    if uplink.state != "connected" {
+        let error = uplink.last_error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+        return Said::new(Mark::Bad, format!("{}, readings are kept{error}", uplink.state));
+    }
+    if uplink.no_consumer {
+        return Said::new(Mark::Bad, "connected, but nobody is subscribed: readings are kept");
+    }
+    Said::new(Mark::Good, "connected")
+}
+
+fn certificate(snapshot: &Snapshot) -> Option<Said> {
+    let days = snapshot.uplink.certificate_days_left?;
+    let trouble = snapshot.uplink.certificate.as_ref().and_then(|certificate| certificate.trouble.as_deref());
+    let mark = match days {
+        days if days < CERTIFICATE_DAYS.1 => Mark::Bad,
+        days if days < CERTIFICATE_DAYS.0 => Mark::Look,
+        _ if trouble.is_some() => Mark::Look,
+        _ => Mark::Good,
+    };
+    let left = if days < 0 { "has expired".to_owned() } else { format!("{days} days left") };
+    Some(Said::new(mark, trouble.map_or(left.clone(), |trouble| format!("{left}; {trouble}"))))
+}
+
+fn clock(snapshot: &Snapshot) -> Said {
+    if snapshot.time_synced {
+        return Said::new(Mark::Good, "follows a reference");
+    }
+    Said::new(Mark::Look, "follows no reference: readings are marked so")
+}
+
+fn store(snapshot: &Snapshot) -> Said {
+    let store = &snapshot.store;
+    let share =
+        u128::from(store.bytes).saturating_mul(100).checked_div(u128::from(store.cap)).unwrap_or_default();
+    let size = format!(
+        "{} of {} ({share} %)",
+        crate::config::show_size(store.bytes),
+        crate::config::show_size(store.cap)
+    );
+    if let Some(error) = &store.last_error {
+        return Said::new(Mark::Bad, format!("{size}; {error}"));
+    }
+    if store.dropped > 0 {
+        return Said::new(
+            Mark::Bad,
+            format!("{size}; {} records dropped or lost, see gap records", store.dropped),
+        );
+    }
+    if store.quarantined_segments > 0 || store.faults > 0 {
+        return Said::new(
+            Mark::Look,
+            format!("{size}; something is not as it was left: wardline spool verify"),
+        );
+    }
+    Said::new(if share >= 80 { Mark::Look } else { Mark::Good }, size)
+}
+
+fn fleet(snapshot: &Snapshot) -> Option<Said> {
+    let fleet = snapshot.fleet.as_ref()?;
+    let runs = fleet.bundle.map_or_else(|| "the files".to_owned(), |version| format!("bundle {version}"));
+    let mark = match fleet.standing.as_str() {
+        "failed" | "stale" | "locked" => Mark::Bad,
+        _ if fleet.trouble.is_some() || fleet.trial.is_some() => Mark::Look,
+        _ => Mark::Good,
+    };
+    Some(Said::new(mark, format!("{runs} of group {}; {}", fleet.group, fleet.detail)))
+}
+
+fn radio(radio: &Radio) -> Said {
+    let (mark, state) = match (&radio.down, &radio.not_scanning) {
+        (Some(reason), _) => (Mark::Bad, format!("cannot be used: {reason}")),
+        (None, Some(reason)) => (Mark::Bad, format!("does not scan: {reason}")),
+        (None, None) if radio.wants_usb_reset => {
+            (Mark::Look, "hears nothing, a USB reset is asked for".to_owned())
+        }
+        (None, None) => (Mark::Good, "scans".to_owned()),
+    };
+    Said::new(mark, format!("{} {state}", radio.adapter))
+}
+
+fn row(device: &Device) -> Row {
+    let sum =
+        |counts: &BTreeMap<String, u64>| counts.values().fold(0u64, |sum, count| sum.saturating_add(*count));
+    Row {
+        id: device.id.clone(),
+        driver: device.model.clone(),
+        link: link(device),
+        security: security(device),
+        last_reading_age_ms: device.last_reading_age_ms,
+        admitted: device.admitted,
+        refused: sum(&device.refused),
+        faults: sum(&device.faults),
+    }
+}
+
+fn link(device: &Device) -> Said {
+    if let Some(reason) = &device.quarantine {
+        return Said::new(Mark::Bad, format!("refused: {reason}"));
+    }
+    if device.silent_ms.is_some() {
+        return Said::new(Mark::Bad, "silent for longer than it may be");
+    }
+    match device.link.as_str() {
+        "up" => Said::new(Mark::Good, "up"),
+        "down" => Said::new(
+            Mark::Look,
+            device.link_reason.as_ref().map_or_else(|| "down".to_owned(), |reason| format!("down: {reason}")),
+        ),
+        _ => Said::new(Mark::Look, "not seen yet"),
+    }
+}
+
+fn security(device: &Device) -> Said {
+    if device.bond_refused {
+        return Said::new(Mark::Bad, format!("bond not trusted: wardline pair {}", device.id));
+    }
+    match device.security.as_str() {
+        "open" => Said::new(Mark::Look, "open link"),
+        "bonded" => Said::new(Mark::Good, "bonded"),
+        "serial" => Said::new(Mark::Good, "cable"),
+        other => Said::new(Mark::Good, other),
+    }
+}
+
+/// What a person would want to have been told between two looks.
+fn changes(before: &View, after: &View) -> Vec<(Mark, String)> {
+    let mut found = Vec::new();
+    let mut compare = |what: &str, before: Option<&Said>, after: Option<&Said>| {
+        if let (Some(before), Some(after)) = (before, after)
+            && before != after
+        {
+            found.push((after.mark, format!("{what}: {}", after.words)));
+        }
+    };
+    compare("daemon", Some(&before.daemon), Some(&after.daemon));
+    // Of a daemon that was or is away nothing is known, so nothing has changed.
+    if before.daemon.mark != Mark::Good || after.daemon.mark != Mark::Good {
+        return found;
+    }
+    compare("uplink", Some(&before.uplink), Some(&after.uplink));
+    compare("clock", Some(&before.clock), Some(&after.clock));
+    compare("certificate", before.certificate.as_ref(), after.certificate.as_ref());
+    compare("fleet", before.fleet.as_ref(), after.fleet.as_ref());
+    // The store's size changes all the time.
+    if before.store.mark != after.store.mark {
+        compare("store", Some(&before.store), Some(&after.store));
+    }
+    for (before, after) in before.radios.iter().zip(&after.radios) {
+        compare("radio", Some(before), Some(after));
+    }
+    for device in &after.devices {
+        match before.devices.iter().find(|known| known.id == device.id) {
+            Some(known) => {
+                compare(&device.id, Some(&known.link), Some(&device.link));
+                compare(&device.id, Some(&known.security), Some(&device.security));
+            }
+            None => {
+                compare(&device.id, Some(&Said::default()), Some(&Said::new(Mark::Look, "is listed now")));
+            }
+        }
+    }
+    for device in &before.devices {
+        if after.devices.iter().all(|known| known.id != device.id) {
+            compare(&device.id, Some(&device.link), Some(&Said::new(Mark::Look, "is no longer listed")));
+        }
+    }
+    for warning in after.warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
+        compare("warning", Some(&Said::default()), Some(warning));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;
