@@ -131,15 +131,15 @@ impl Diag {
         for (path, name) in [
             (&uplink.authorities, "(authorities)"),
             (&uplink.certificate, "(certificate)"),
-            (&uplink.key, "(private key)"),
             (&config.store.folder, "(store)"),
             (&config.socket, "(status socket)"),
         ] {
             lines.push(line(path, name));
         }
-        let keys = [("(kek)", Some(&config.keys.kek)), ("(ward)", Some(&config.keys.ward))];
+        let keys =
+            [("(private key)", &uplink.key), ("(kek)", &config.keys.kek), ("(ward)", &config.keys.ward)];
         for (name, place) in keys {
-            lines.extend(place.and_then(|place| place.path()).map(|path| line(path, name)));
+            lines.extend(place.path().map(|path| line(path, name)));
         }
         lines.join("\n")
     }

@@ -78,7 +78,7 @@ fn absent(site: &Site) -> String {
     format!(
         "[[device]]\nid = \"pc-unit\"\nasset = \"PC-1\"\ndriver = \"masimo-ascii1\"\nport = {:?}\n\
          allow_unstable_port = true\nelements = \"all\"\nend_of_support = \"2099-01-31\"\n\
-         expects = {{ maker = \"BD\", model = \"Alaris 8015 PC unit\", firmware = \"9.7\" }}\n",
+         expects = {{ maker = \"BD\", model = \"Alaris 8015 PC unit\", serial = \"PC-0815\", firmware = \"9.7\" }}\n",
         site.path("nobody").display().to_string()
     )
 }

@@ -29,20 +29,31 @@ fn is_away(path: &Path) -> bool {
     path.starts_with(CREDENTIALS) && !path.exists()
 }
 
+/// Why a key is not looked at here, and what would look at it, where that is so.
+fn not_here(key: &KeyPlace) -> Option<Unseen> {
+    match key {
+        // Each wrong PIN brings a token nearer to its lock: only the daemon asks it.
+        KeyPlace::Token(_) => Some(Unseen::with(
+            "the private key is in a token, which only the daemon asks",
+            "systemctl start wardline, then wardline status",
+        )),
+        KeyPlace::File(path) | KeyPlace::Credential(path) => is_away(path).then(|| {
+            Unseen::with(
+                "the private key is a credential, which is there only while the unit runs",
+                in_the_unit("wardline doctor"),
+            )
+        }),
+    }
+}
+
 pub(super) fn certificate(place: &Place, config: &Config, daemon: &Daemon) -> certificate::Facts {
     let uplink = &config.uplink;
     let path = &uplink.certificate;
     let read = Chain::read(path).map_err(|error| error.to_string());
-    let key = if is_away(&uplink.key) {
-        match &daemon.snapshot {
-            Some(snapshot) if snapshot.uplink.state == "connected" => Ok(Ok(())),
-            Some(_) | None => Err(Unseen::with(
-                "the private key is a credential, which is there only while the unit runs",
-                in_the_unit("wardline doctor"),
-            )),
-        }
-    } else {
-        Ok(check_pair(path, &uplink.key).map_err(|error| error.to_string()))
+    let key = match (not_here(&uplink.key), &daemon.snapshot) {
+        (None, _) => Ok(check_pair(path, &uplink.key).map_err(|error| error.to_string())),
+        (Some(_), Some(snapshot)) if snapshot.uplink.state == "connected" => Ok(Ok(())),
+        (Some(unseen), _) => Err(unseen),
     };
     let mode = std::fs::metadata(path).map(|found| found.mode() & 0o7777).unwrap_or_default();
     let (chain, broken_at) = read.as_ref().map_or((0, None), |chain| (chain.count, chain.broken_at));

@@ -8,6 +8,7 @@ use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage};
 
 use super::{Identity, TlsError, certificates, validity};
+use crate::envelope::keys::KeyPlace;
 use crate::time::Wall;
 
 /// `id-kp-clientAuth` and `anyExtendedKeyUsage` (RFC 5280, section 4.2.1.12).
@@ -64,6 +65,6 @@ impl Chain {
 }
 
 /// Whether a certificate and a key can be used, and belong together.
-pub fn check_pair(certificate: &Path, key: &Path) -> Result<(), TlsError> {
+pub fn check_pair(certificate: &Path, key: &KeyPlace) -> Result<(), TlsError> {
     Identity::read(certificate, key).map(drop)
 }
