@@ -125,9 +125,12 @@ impl Disk {
     fn end(&mut self) -> anyhow::Result<()> {
         let Some(session) = self.session.take() else { return Ok(()) };
         self.wait_until_closed();
-        session
-            .umount_and_join()
-            .with_context(|| format!("the disk on {} cannot be unmounted", self.folder.display()))
+        let ended = match session.umount_and_join() {
+            // What the kernel says to whoever still reads from a disk that was unmounted just then.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => Ok(()),
+            ended => ended,
+        };
+        ended.with_context(|| format!("the disk on {} cannot be unmounted", self.folder.display()))
     }
 }
 
