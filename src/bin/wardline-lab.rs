@@ -12,7 +12,7 @@ use wardline::gateway::sessions::{Links, RealLinks};
 use wardline::lab::sim::{SIMS, Start, Trouble};
 #[cfg(feature = "operator")]
 use wardline::lab::swarm;
-use wardline::lab::{bench, demo, outage, power, reconnects, samples, ward, window};
+use wardline::lab::{bench, demo, man, outage, power, reconnects, samples, ward, window};
 use zeroizing_alloc::ZeroAlloc;
 
 /// As in `wardline` itself: the demo's daemon runs in this program, and the benchmark measures with it.
@@ -35,6 +35,14 @@ enum Command {
     SamplePayloads {
         /// The folder; made when it is not there
         folder: PathBuf,
+    },
+    /// Write the programs' man pages and completions into a folder, for packages
+    Man {
+        /// The folder; made when it is not there
+        folder: PathBuf,
+        /// The date that the pages say
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        date: String,
     },
     /// Simulate a bedside device on a pseudo-terminal, until interrupted
     Sim {
@@ -103,6 +111,10 @@ fn lab() -> anyhow::Result<ExitCode> {
             samples::sample_payloads(&folder)?;
             wardline::lab::sample_inventory(&folder.join("cyclonedx"))?;
             wardline::lab::sample_metrics(&folder.join("metrics"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { folder, date } => {
+            man::write(&folder, &date)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Sim { driver, port, identity, baud, parts, trouble } => {

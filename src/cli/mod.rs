@@ -156,6 +156,12 @@ fn long_help() -> String {
     )
 }
 
+/// The command line, for man pages and completions.
+#[cfg(feature = "lab")]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Reads the command line, does what it says, and gives the exit code.
 pub fn main() -> ExitCode {
     start("wardline", dispatch)

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod disk;
 pub mod heads;
 pub mod ledger;
+pub mod man;
 pub mod memory;
 pub mod numerics;
 pub mod outage;

@@ -110,6 +110,12 @@ enum Command {
     Verify(verify::Verify),
 }
 
+/// The command line, for man pages and completions.
+#[cfg(feature = "lab")]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Reads the command line, does what it says, and gives the exit code.
 pub fn main() -> ExitCode {
     crate::cli::start(PROGRAM, dispatch)
