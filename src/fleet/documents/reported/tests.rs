@@ -116,3 +116,10 @@ fn what_is_not_a_report_says_why() {
         assert_eq!(ReportKey::of_spki(no_key), Err(ReportFault::Key));
     }
 }
+
+#[test]
+fn a_word_of_a_newer_program_costs_the_word_and_not_the_report() {
+    let report = changed("\"word\":\"failed\"", "\"word\":\"dreams\"").unwrap();
+    assert_eq!((report.standing.word, report.gateway.as_str()), (Word::Unknown, "gw-1"));
+    assert_eq!(report.standing.word.as_str(), "unknown");
+}
