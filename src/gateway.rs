@@ -13,6 +13,7 @@
 //! writing side, and the uplink finishes what is in flight within the grace period. What it does
 //! not finish is on disk.
 
+mod allowlist;
 mod certificate;
 pub mod change;
 pub mod changer;
@@ -53,6 +54,7 @@ use crate::time::{BootId, Clock, Now};
 use crate::uplink::Stop;
 use crate::uplink::topic::TopicError;
 
+use allowlist::Ledger;
 use change::groups;
 pub use changer::{Changer, Refused};
 pub use fleet::Fleet;
@@ -189,6 +191,7 @@ async fn start(
     let cards = rules.iter().map(|rule| rule.card.clone()).collect();
     let header = BlockHeader { boot, run: SystemRandomness::new().next_u64(), devices: cards };
     let origin = origin(&config, (&header, started), (store.1.store_id(), keys));
+    let remarks = remarks(&socket);
 
     let mut supervisor = Supervisor::new();
     let stop_uplink = watch::Sender::new(Stop::Run);
@@ -230,6 +233,7 @@ async fn start(
         losses,
         findings,
         fleet,
+        remarks,
     });
     start_status(&mut supervisor, (socket, Arc::clone(&sources)), stop_uplink.subscribe());
     let (changer, requests) = Changer::new();
@@ -273,8 +277,23 @@ async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Opened, Gateway
         store::open(&config.store, ring, boot, started, Arc::new(SystemRandom::new()))?;
     tell(&recovery);
     certificate::recover(&config.uplink);
+    Ledger::beside(&config.store.folder).begin(config, started.wall);
     let socket = StatusSocket::bind(&config.socket, config.socket_group.as_deref()).await?;
     Ok(Opened { started, boot, ward, keys, store: (writer, reader), socket })
+}
+
+/// What a person should know of this run as long as it lasts. Readings matter more than who may see the status.
+fn remarks(socket: &StatusSocket) -> Vec<String> {
+    let words = |why: &str| {
+        format!(
+            "status.group: {why}; until the daemon starts anew, only root and its own user get the status"
+        )
+    };
+    let remarks: Vec<String> = socket.groupless().map(words).into_iter().collect();
+    for remark in &remarks {
+        tracing::error!("{remark}");
+    }
+    remarks
 }
 
 /// What stays the same for this run.

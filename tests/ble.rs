@@ -870,9 +870,12 @@ on_a_private_bus! {
 
     async fn a_device_of_another_kind_is_denied_and_let_go(ward: Ward) {
         ward.bluez.add(Emulated::pulse_oximeter(BELT, "SN-1"));
-        let mut link = ward.belt();
+        let mut link = ward.belt().of_profiles("heart-rate");
         let error = open(&mut link).await.unwrap_err();
-        assert!(matches!(&error, LinkError::Denied { reason, .. } if reason.contains("180D/2A37")), "{error}");
+        let said = error.to_string();
+        assert!(matches!(&error, LinkError::OtherKind { .. }), "{said}");
+        assert!(said.contains("(heart-rate: 180D/2A37)"), "{said}");
+        assert!(said.contains("it offers ") && said.contains("1822"), "{said}");
         assert!(!ward.bluez.look(|world| world.is_connected(BELT)));
     }
 

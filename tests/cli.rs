@@ -149,6 +149,27 @@ fn a_valid_configuration_is_said_to_be_valid_and_what_is_not_here_is_noted() {
 }
 
 #[test]
+fn a_store_that_is_larger_than_its_volume_is_a_problem_where_the_volume_is_known() {
+    let folder = Folder::new(GATEWAY);
+    let store = folder.path().join("store");
+    let mut command = wardline(&["check", "--config", folder.path().to_str().unwrap()]);
+    command.env("WARDLINE_STORE__FOLDER", &store).env("WARDLINE_STORE__CAP", "9000000GiB");
+    let (exit, out, _) = output(&mut command);
+    assert_eq!(exit, code(Exit::Ok), "the folder may come on another volume\n{out}");
+    let words = "bytes is more than the volume of";
+    assert!(out.contains("note: store.cap: ") && out.contains(words), "{out}");
+
+    std::fs::create_dir(&store).unwrap();
+    let (exit, out, _) = output(&mut command);
+    assert_eq!(exit, code(Exit::Config), "{out}");
+    assert!(out.contains("WARDLINE_STORE__CAP: store.cap: ") && out.contains(words), "{out}");
+    assert!(out.ends_with("not valid: 1 problem\n"), "{out}");
+    let (exit, out, _) = output(command.env("WARDLINE_STORE__CAP", "96MiB"));
+    assert_eq!(exit, code(Exit::Ok), "{out}");
+    assert!(!out.contains("store.cap"), "{out}");
+}
+
+#[test]
 fn show_names_the_layer_of_every_value() {
     let folder = Folder::new(GATEWAY);
     let folder = folder.path().to_str().unwrap();
@@ -174,7 +195,7 @@ fn show_names_the_layer_of_every_value() {
 
 #[test]
 fn a_configuration_with_many_mistakes_ends_with_3_and_names_them_all() {
-    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/config/twenty-mistakes");
+    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/config/many-mistakes");
     let (exit, out, _) = check(&fixture, &[]);
     assert_eq!(exit, code(Exit::Config));
     for problem in [
@@ -479,7 +500,7 @@ fn devices_shows_the_allowlist_and_who_else_was_seen() {
 
 #[test]
 fn a_reader_that_goes_away_is_not_an_error() {
-    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/config/twenty-mistakes");
+    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/config/many-mistakes");
     let mut child = wardline(&["check", "--config", fixture.to_str().unwrap()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1326,8 +1326,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn a_config_with_twenty_mistakes_gets_all_of_them_reported_once() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config/twenty-mistakes");
+fn a_config_with_many_mistakes_gets_all_of_them_reported_once() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config/many-mistakes");
     let problems = load(&folder, &Environment::default(), &FIXTURE).unwrap_err();
     let found: Vec<(&str, &str)> =
         problems.iter().map(|problem| (problem.file.as_str(), problem.key.as_str())).collect();

@@ -361,6 +361,7 @@ mod against_mosquitto {
 
 #[cfg(test)]
 mod against_a_scripted_broker {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use rumqttc::{AsyncClient, MqttOptions, Packet, TlsConfiguration, Transport};
@@ -369,7 +370,7 @@ mod against_a_scripted_broker {
     use wardline::lab::broker::{Behaviour, Broker, Links};
     use wardline::lab::consumer;
     use wardline::lab::memory::Ahead;
-    use wardline::uplink::{Config, Payload, State};
+    use wardline::uplink::{Config, Heartbeat, Payload, State};
 
     use super::support::{Certificates, Running, Ward, all_arrived, soon};
 
@@ -485,6 +486,26 @@ mod against_a_scripted_broker {
         }
         let status = running.stop().await;
         assert_eq!(status.connections, 1, "{:?}", status.trouble);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_nobody_reads_is_not_counted_as_refused_and_what_the_broker_refuses_is() {
+        let certificates = Certificates::new();
+        let lab = Lab::start(&certificates).await;
+        let ward = Ward::new(1, Ahead::No);
+        // Nobody is subscribed to the birth, nor to the heartbeats: the broker answers 0x10 and keeps them.
+        let running = Running::start_with(
+            certificates.config(lab.port),
+            &ward,
+            Some(Box::new(|_| Heartbeat::default())),
+        );
+        let status = running.until("heartbeats", |status| status.heartbeats >= 2).await;
+        assert_eq!(status.refusals, BTreeMap::new());
+        for reason in [0x87, 0x97] {
+            lab.behaviour.send_modify(|behaviour| behaviour.refuse = vec![("s/v1/#".to_owned(), reason)]);
+            running.until("the refusal", |status| status.refusals.contains_key(&reason)).await;
+        }
+        assert!(!running.stop().await.refusals.contains_key(&0x10));
     }
 
     #[tokio::test(flavor = "multi_thread")]

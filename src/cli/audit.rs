@@ -1,5 +1,5 @@
 //! `wardline audit`: who took data out of the gateway or destroyed it, who paired and unpaired
-//! devices, and whether the log of that is whole.
+//! devices, how the allowlist changed, and whether the log of that is whole.
 //!
 //! With `--json`, one object: `{"file", "sound": bool, "lines", "head" (SHA-256 of the last line), "entries":
 //! [...], "troubles": [{"line", "what"}]}`. An entry is as it stands in the log: `at`, `uid`, `login_uid` (who
@@ -17,9 +17,11 @@ use super::out::{self, Colour};
 use super::status::clean;
 use crate::host::audit::AuditLog;
 
-/// Show who took data out of the gateway or destroyed it, and who paired devices, and check that no line is missing.
+/// Show who took data out or destroyed it, who paired devices, how the allowlist changed, and whether a line is missing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  wardline audit\n  wardline audit --json\n\n\
+    The daemon notes device-listed, device-removed and device-changed: what it reads by another allowlist than \
+    before, after a reload, a bundle or a start. Who wrote the configuration, the log cannot know.\n\n\
     The head that it ends with stands for the whole log: noted elsewhere, it shows later whether the end was \
     cut off. Ends with 9 when a line was changed or is missing.")]
 pub(super) struct Audit {
@@ -43,7 +45,7 @@ impl Audit {
         let file = log.path().display().to_string();
         let (lines, head) = match read {
             Ok(read) => read,
-            // Nobody took anything yet.
+            // Nobody did anything yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => (0, String::new()),
             Err(error) => {
                 let error = Err::<(), _>(error).with_context(|| format!("{file} cannot be read"));
@@ -71,7 +73,9 @@ impl Audit {
             }
             match lines {
                 0 => {
-                    out.line(format_args!("nothing was taken out, destroyed or paired: there is no {file}"))?;
+                    out.line(format_args!(
+                        "nothing was taken out, destroyed, paired or listed: there is no {file}"
+                    ))?;
                 }
                 _ => out.line(format_args!("{lines} lines in {file}, head {head}"))?,
             }

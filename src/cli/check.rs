@@ -13,9 +13,10 @@ use serde::Serialize;
 use super::Folder;
 use super::exit::{Exit, Failure};
 use super::out::{self, Colour, Out};
-use crate::config::{Config, Keys, Problem, Setting};
+use crate::config::{Config, Keys, Loaded, Problem, Setting};
 use crate::envelope::keys::KeyPlace;
 use crate::host::status::group_id;
+use crate::store::volume_size;
 
 /// Below this systemd keeps the credentials of its units.
 const CREDENTIALS_ROOT: &str = "/run/credentials";
@@ -61,14 +62,22 @@ impl Check {
 
     fn judge(&self) -> Verdict {
         match self.folder.load() {
-            Ok(loaded) => Verdict {
-                valid: true,
-                problems: Vec::new(),
-                more: 0,
-                notes: [loaded.notes, not_here(&loaded.config)].concat(),
-                settings: self.show.then_some(loaded.settings),
-                devices: loaded.config.devices.len(),
-            },
+            Ok(loaded) => {
+                let (problem, note) = match too_large(&loaded) {
+                    Some(Misfit::Here(problem)) => (Some(problem), None),
+                    Some(Misfit::Perhaps(note)) => (None, Some(note)),
+                    None => (None, None),
+                };
+                let notes = [loaded.notes, note.into_iter().collect(), not_here(&loaded.config)];
+                Verdict {
+                    valid: problem.is_none(),
+                    problems: problem.into_iter().collect(),
+                    more: 0,
+                    notes: notes.concat(),
+                    settings: self.show.then_some(loaded.settings),
+                    devices: loaded.config.devices.len(),
+                }
+            }
             Err(problems) => {
                 let listed: Vec<Problem> = problems.iter().cloned().collect();
                 Verdict {
@@ -82,6 +91,36 @@ impl Check {
             }
         }
     }
+}
+
+/// A store that does not fit.
+enum Misfit {
+    /// Its folder is here: the daemon would not start.
+    Here(Problem),
+    /// Its folder is not here yet: it may come on another volume, or on another machine.
+    Perhaps(String),
+}
+
+/// Whether the store may grow larger than the volume that its folder is on, or would be made on.
+fn too_large(loaded: &Loaded) -> Option<Misfit> {
+    let store = &loaded.config.store;
+    let (there, size) = store.folder.ancestors().find_map(|there| Some((there, volume_size(there).ok()?)))?;
+    if store.cap <= size {
+        return None;
+    }
+    let there_is = format!("{} bytes is more than the volume of {} has ({size})", store.cap, there.display());
+    if there != store.folder {
+        let folder = store.folder.display();
+        return Some(Misfit::Perhaps(format!(
+            "store.cap: {there_is}: where {folder} is on that volume, the daemon ends with 5 until it is lower"
+        )));
+    }
+    let source = loaded.settings.iter().find(|setting| setting.key == "store.cap");
+    Some(Misfit::Here(Problem {
+        file: source.map_or_else(String::new, |setting| setting.source.clone()),
+        key: "store.cap".to_owned(),
+        reason: format!("{there_is}: set a lower one, or mount the volume that is meant"),
+    }))
 }
 
 /// What the configuration names and this machine does not have. Not a mistake of the configuration,
@@ -109,7 +148,9 @@ pub(super) fn not_here(config: &Config) -> Vec<String> {
         .map(|(key, path)| format!("{key}: {} is not on this machine", path.display()))
         .collect();
     if let Some(Err(error)) = config.socket_group.as_deref().map(group_id) {
-        notes.push(format!("status.group: {error}"));
+        notes.push(format!(
+            "status.group: {error}; until then only root and the daemon's own user get the status"
+        ));
     }
     notes
 }

@@ -38,7 +38,7 @@ impl Exit {
         (Self::Failed, 1, "failed while running; systemd starts the daemon again"),
         (Self::Usage, 2, "the command line is wrong"),
         (Self::Config, 3, "the configuration is not valid: every problem is printed"),
-        (Self::Keys, 4, "a local key (store, ward) is missing, unreadable or not one"),
+        (Self::Keys, 4, "a local key (kek, ward) is missing, unreadable or not one"),
         (Self::Store, 5, "the store cannot be used"),
         (
             Self::Refused,

@@ -11,12 +11,10 @@ use super::Folder;
 use super::exit::{Exit, Failure};
 use super::out::{self, Colour, Out};
 use crate::config::show_size;
-use crate::host::status::{Certificate, Device, Radio, Snapshot, StatusError, ask};
+use crate::host::status::{Certificate, Device, Radio, Snapshot, StatusError, ask, is_short_lived};
 
 /// The socket of a daemon whose configuration names no other.
 pub(super) const SOCKET: &str = "/run/wardline/status.sock";
-/// A certificate with fewer days left is shown as bad.
-const CERTIFICATE_DAYS: i64 = 14;
 
 /// Ask the running daemon how it is doing.
 #[derive(Debug, Args)]
@@ -158,7 +156,7 @@ fn print_uplink<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<(
         return print_certificate(out, certificate);
     }
     if let Some(days) = uplink.certificate_days_left {
-        let colour = if days > CERTIFICATE_DAYS { Colour::Good } else { Colour::Bad };
+        let colour = if is_short_lived(days) { Colour::Bad } else { Colour::Good };
         let days = out.paint(colour, &format!("{days} days left"));
         out.line(format_args!("         certificate: {days}"))?;
     }
@@ -217,7 +215,7 @@ fn print_fleet<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<()
     let Some(fleet) = &snapshot.fleet else { return Ok(()) };
     let runs = fleet.bundle.map_or_else(|| "the files".to_owned(), |version| format!("bundle {version}"));
     let colour = match fleet.standing.as_str() {
-        "failed" | "stale" | "locked" => Colour::Bad,
+        "failed" | "not-believed" | "not-listed" | "stale" | "locked" => Colour::Bad,
         _ => Colour::Good,
     };
     let runs = out.paint(colour, &runs);

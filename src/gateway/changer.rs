@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::allowlist::Ledger;
 use super::change::{Plan, Swap, groups};
 use super::handover::{Handover, Step};
 use super::notebook::Shelf;
@@ -33,10 +33,9 @@ use super::roster::{NoPlace, Roster};
 use super::sessions::Stopper;
 use crate::config::Config;
 use crate::envelope::keys::{KeyError, KeyPlace, WardKey};
-use crate::host::audit::AuditLog;
 use crate::host::supervisor::blocking;
 use crate::policy::Misplaced;
-use crate::time::{Clock, Wall};
+use crate::time::Clock;
 use crate::uplink;
 
 /// How many changes may wait for the one that is carried out.
@@ -47,9 +46,6 @@ const STEPS: usize = 4;
 
 /// After this long, and again and again, it is said what is waited for.
 const LONG: Duration = Duration::from_secs(5);
-
-/// How many devices are named in one line.
-const NAMED: usize = 20;
 
 /// Words whose pseudonym tells one ward key from another.
 const PROBE: &str = "wardline: which ward key is this";
@@ -149,7 +145,7 @@ pub(super) struct Means {
     pub(super) intake: mpsc::Sender<Ordered>,
     pub(super) shown: watch::Receiver<Shown>,
     pub(super) notebooks: Shelf,
-    pub(super) audit: AuditLog,
+    pub(super) ledger: Ledger,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -203,7 +199,8 @@ async fn carry_out(
     means: Means,
     steps: mpsc::Sender<Step>,
 ) -> Result<Ready, Refused> {
-    let Means { roster, swaps, ward, mark, uplink, stoppers, intake, shown, notebooks, audit, clock } = means;
+    let Means { roster, swaps, ward, mark, uplink, stoppers, intake, shown, notebooks, ledger, clock } =
+        means;
     may_begin(&plan, &shown.borrow())?;
     let starts = plan.starts();
     let groups: BTreeMap<_, _> =
@@ -213,7 +210,8 @@ async fn carry_out(
     if plan.uplink {
         uplink.change(config.uplink.clone()).await.map_err(Refused::Uplink)?;
     }
-    note(audit, &plan, clock.now().wall).await;
+    let (at, noted, takes) = (clock.now().wall, plan.clone(), config.clone());
+    blocking(move || ledger.note(&noted, &takes, at)).await;
     let handover = Handover { roster, ward, groups, intake, notebooks, steps };
     let roster = handover.run(swaps, stoppers).await?;
     Ok(Ready { plan, config, roster })
@@ -243,24 +241,6 @@ pub(super) async fn waited_for<T>(what: &str, work: impl Future<Output = T>) -> 
     }
 }
 
-/// Notes which devices begin, end or change, in the log and in the audit log.
-async fn note(audit: AuditLog, plan: &Plan, at: Wall) {
-    let kinds =
-        [("device-listed", &plan.begun), ("device-removed", &plan.ended), ("device-changed", &plan.changed)];
-    let mut lines = Vec::new();
-    for (action, ids) in kinds {
-        for ids in ids.chunks(NAMED) {
-            let devices = ids.join(" ");
-            tracing::info!(action, devices, "another configuration");
-            lines.push((action, Map::from_iter([("devices".to_owned(), Value::from(devices))])));
-        }
-    }
-    let write = move || lines.iter().try_for_each(|(action, about)| audit.append(at, action, about));
-    if let Some(Err(error)) = blocking(write).await {
-        tracing::error!(%error, "the audit log cannot be written: the change is in the log only");
-    }
-}
-
 async fn load_ward(place: KeyPlace, known: &str) -> Result<WardKey, Refused> {
     let ward = blocking(move || WardKey::load(&place)).await.ok_or(Refused::Ending)??;
     if mark(&ward) == known { Ok(ward) } else { Err(Refused::OtherWard) }
@@ -269,7 +249,6 @@ async fn load_ward(place: KeyPlace, known: &str) -> Result<WardKey, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::audit;
 
     #[test]
     fn while_the_store_takes_nothing_devices_stay_as_they_are_and_the_uplink_can_be_mended() {
@@ -286,39 +265,5 @@ mod tests {
             assert!(may_begin(&plan, &shown(false)).is_ok());
             assert_eq!(may_begin(&plan, &shown(true)).is_ok(), may, "{plan:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn every_device_that_begins_ends_or_changes_is_in_the_audit_log() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = AuditLog::beside(&folder.path().join("spool"));
-        let ids = |name: &str, count: usize| (0..count).map(|n| format!("{name}-{n}")).collect::<Vec<_>>();
-        let plan = Plan {
-            begun: ids("new", NAMED + 1),
-            ended: ids("gone", 1),
-            changed: ids("other", 2),
-            ..Plan::default()
-        };
-        note(log.clone(), &plan, Wall::default()).await;
-        let mut found = Vec::new();
-        let mut visit = |entry: audit::Entry| {
-            let says = entry.says.unwrap();
-            found.push(
-                [&says["action"], &says["about"]["devices"]].map(|said| said.as_str().unwrap().to_owned()),
-            );
-            Ok(())
-        };
-        log.read(&mut visit).unwrap();
-        let line = |action: &str, ids: &[String]| [action.to_owned(), ids.join(" ")];
-        let new = ids("new", NAMED + 1);
-        assert_eq!(
-            found,
-            [
-                line("device-listed", &new[..NAMED]),
-                line("device-listed", &new[NAMED..]),
-                line("device-removed", &ids("gone", 1)),
-                line("device-changed", &ids("other", 2)),
-            ]
-        );
     }
 }

@@ -10,16 +10,13 @@ use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::envelope::keys::{KekId, Protection};
 use crate::fleet::member::View;
-use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
+use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot, is_short_lived};
 use crate::identity::keeper;
 use crate::identity::renewal::State as Renewal;
 use crate::link::ble::{self, Handle};
 use crate::store::{self, StoreId};
 use crate::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
 use crate::uplink::{self, State};
-
-/// Certificates are renewed long before; this late, a person must look.
-const CERTIFICATE_SOON: i64 = 14;
 
 /// How many devices of which something was lost are named.
 const MAX_LOST: usize = 8;
@@ -73,6 +70,8 @@ pub struct Sources {
     pub findings: watch::Receiver<Vec<String>>,
     /// Where it stands with its fleet, if it is in one.
     pub fleet: Option<watch::Receiver<View>>,
+    /// What was found at the start and stays so.
+    pub remarks: Vec<String>,
 }
 
 impl Sources {
@@ -110,6 +109,7 @@ impl Sources {
             warnings: Vec::new(),
         };
         snapshot.warnings = lost_warnings(&self.losses);
+        snapshot.warnings.extend(self.remarks.iter().cloned());
         snapshot.warnings.extend(Self::warnings(&snapshot, &uplink));
         // Behind what stops the line: there may be many.
         snapshot.warnings.extend(self.findings.borrow().iter().cloned());
@@ -215,7 +215,7 @@ fn certificate_warnings(kept: Option<&status::Certificate>, uplink: &uplink::Sta
     }
     let words = match uplink.certificate_days_left {
         Some(days) if days < 0 => format!("the certificate expired {} days ago: renew it", -days),
-        Some(days) if days < CERTIFICATE_SOON => format!("the certificate expires in {days} days: renew it"),
+        Some(days) if is_short_lived(days) => format!("the certificate expires in {days} days: renew it"),
         Some(_) | None => return Vec::new(),
     };
     vec![words]
@@ -309,5 +309,19 @@ fn uplink_view(status: &uplink::Status, now: Mono) -> status::Uplink {
         no_consumer: status.no_consumer,
         certificate_days_left: status.certificate_days_left,
         certificate: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_fourteen_days_of_a_certificate_are_told_of() {
+        for (days, told) in [(-1, true), (0, true), (13, true), (14, true), (15, false), (90, false)] {
+            let uplink = uplink::Status { certificate_days_left: Some(days), ..uplink::Status::default() };
+            assert_eq!(!certificate_warnings(None, &uplink).is_empty(), told, "{days}");
+            assert_eq!(is_short_lived(days), told, "{days}");
+        }
     }
 }

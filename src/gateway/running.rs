@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::allowlist::Ledger;
 use super::change::{Plan, swaps};
 use super::changer::{Means, Progress, Ready, Refused, Request, Work};
 use super::handover::Step;
@@ -19,7 +20,6 @@ use super::sessions::Sessions;
 use super::{GatewayError, INTAKE, Reread};
 use crate::config::{Config, Problems};
 use crate::device::Report;
-use crate::host::audit::AuditLog;
 use crate::host::heartbeat::{Heartbeat, standing_still};
 use crate::host::notify;
 use crate::host::supervisor::{End, Supervisor};
@@ -126,7 +126,7 @@ impl Present {
             intake: self.intake.clone(),
             shown: self.shown.clone(),
             notebooks: self.sessions.notebooks(),
-            audit: AuditLog::beside(&self.config.store.folder),
+            ledger: Ledger::beside(&self.config.store.folder),
             clock: Arc::clone(clock),
         };
         Work::new(plan, config, means)

@@ -312,9 +312,12 @@ impl Sessions {
                 let demand =
                     bond.map_or(Demand::Open, |rule| Demand::Proven(rule, self.shared.proofs.clone()));
                 let (profiles, settings) = (profiles.clone(), settings.clone());
+                let names: Vec<&str> = profiles.iter().map(|profile| profile.name).collect();
+                let names = names.join(", ");
                 supervisor.restarting("session", AFTER_PANIC, move || {
                     let wanted = profiles.iter().flat_map(|profile| profile.subscribes).copied().collect();
-                    let link = BleLink::new(central.clone(), address, wanted, demand.clone());
+                    let link =
+                        BleLink::new(central.clone(), address, wanted, demand.clone()).of_profiles(&names);
                     let driver = Box::new(collector(&profiles, &settings));
                     Session::new(link, driver, maker.context()).run()
                 })

@@ -1,5 +1,5 @@
-//! The audit log: who took data out of the gateway or destroyed it, and who paired devices, when and why. One
-//! JSON object a line.
+//! The audit log: who took data out of the gateway or destroyed it, who paired devices, and which devices the allowlist
+//! took in or let go, when and why. One JSON object a line.
 //!
 //! In: what is done, before and after it is done. Out: a line that is durable, with the hash (SHA-256) of the
 //! line before it, so that no line can be changed, left out or put in between without a trace. What can go

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 
 pub use snapshot::{
     Certificate, Device, Identity, KeyRotation, Lane, MAX_UNLISTED, MAX_WARNINGS, Radio, Snapshot, Store,
-    Unlisted, Uplink,
+    Unlisted, Uplink, is_short_lived,
 };
 
 /// What is asked. The number is the version of the question.
@@ -118,15 +118,16 @@ pub struct StatusSocket {
     path: PathBuf,
     place: (u64, u64),
     access: Access,
+    groupless: Option<String>,
     refused: AtomicU64,
     patience: Duration,
 }
 
 impl StatusSocket {
     /// Makes the socket. What a daemon left behind that ended without clearing up is replaced;
-    /// anything else in its place is an error. `group` is a name or a number.
+    /// anything else in its place is an error. `group` is a name or a number; one that cannot be had costs the
+    /// group its answers ([`groupless`](Self::groupless)) and nobody else anything.
     pub async fn bind(path: &Path, group: Option<&str>) -> Result<Self, StatusError> {
-        let group = group.map(group_id).transpose()?;
         refuse_what_is_there(path).await?;
         let io = |what| move |source| StatusError::Io { what, path: path.to_owned(), source };
         // Made under another name and moved into place when its permissions are right.
@@ -135,16 +136,18 @@ impl StatusSocket {
         let listener = UnixListener::bind(&unfinished).map_err(io("make"))?;
         let finish = || {
             std::fs::set_permissions(&unfinished, PermissionsExt::from_mode(MODE))?;
-            if let Some(group) = group {
-                std::os::unix::fs::chown(&unfinished, None, Some(group))?;
-            }
+            let given = group.map(|group| give_to(&unfinished, group)).transpose();
             std::fs::rename(&unfinished, path)?;
-            std::fs::symlink_metadata(path)
+            Ok((std::fs::symlink_metadata(path)?, given))
         };
         let made = finish().inspect_err(|_| {
             let _ = std::fs::remove_file(&unfinished);
         });
-        let made = made.map_err(io("set up"))?;
+        let (made, given) = made.map_err(io("set up"))?;
+        let (group, groupless) = match given {
+            Ok(group) => (group, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
         let access = Access { user: Some(rustix::process::geteuid().as_raw()), group };
         let place = (made.dev(), made.ino());
         Ok(Self {
@@ -152,9 +155,15 @@ impl StatusSocket {
             path: path.to_owned(),
             place,
             access,
+            groupless,
             refused: AtomicU64::new(0),
             patience: PATIENCE,
         })
+    }
+
+    /// Why the group gets no answer, when it cannot be had: then only root and the own user get one.
+    pub fn groupless(&self) -> Option<&str> {
+        self.groupless.as_deref()
     }
 
     /// How many connections were refused.
@@ -345,6 +354,17 @@ fn error(reason: &str) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(&failure).unwrap_or_else(|_| b"{\"error\":\"\"}".to_vec());
     bytes.push(b'\n');
     bytes
+}
+
+/// Lets a group connect to the socket.
+fn give_to(socket: &Path, group: &str) -> Result<u32, StatusError> {
+    let id = group_id(group)?;
+    std::os::unix::fs::chown(socket, None, Some(id)).map_err(|source| StatusError::Io {
+        what: "give to the group of status.group",
+        path: socket.to_owned(),
+        source,
+    })?;
+    Ok(id)
 }
 
 /// The number of a group: given as such, or looked up in `/etc/group`.

@@ -214,6 +214,18 @@ pub enum LinkError {
         /// The system's reason and what to do about it.
         reason: String,
     },
+    /// It is there, and is not the kind of device that its entry says.
+    #[error(
+        "the device at {what} offers other services than its entry's profiles ({profiles}): it offers {offered}; correct its `profiles` or its `address`"
+    )]
+    OtherKind {
+        /// The peripheral's address.
+        what: String,
+        /// The profiles of its entry, with what was looked for of them.
+        profiles: String,
+        /// The services that it offers.
+        offered: String,
+    },
     /// It is there, and the keys that its rule demands are not.
     #[error("{what} is not bonded as its rule demands: {reason}")]
     Insecure {

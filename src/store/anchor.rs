@@ -45,6 +45,14 @@ pub fn inventory_beside(folder: &Path) -> PathBuf {
     folder.with_file_name(name)
 }
 
+/// Where it stands what the allowlist was (see `gateway::allowlist`): beside the store's folder, under the folder's name
+/// and `.allowlist`.
+pub fn allowlist_beside(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".allowlist");
+    folder.with_file_name(name)
+}
+
 /// Where what is remembered of the records of devices stands: beside the store's folder, as what it says
 /// goes with the store.
 pub fn records_beside(folder: &Path) -> PathBuf {

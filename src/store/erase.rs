@@ -23,7 +23,7 @@ use ring::digest;
 use ring::rand::SecureRandom;
 
 use super::inspect::{children, is_lost_and_found};
-use super::{StoreError, anchor_beside, inventory_beside, records_beside};
+use super::{StoreError, allowlist_beside, anchor_beside, inventory_beside, records_beside};
 use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::host::atomic_file::{self, UNFINISHED};
@@ -93,7 +93,7 @@ impl Erasure {
         steps.extend(wrapped.into_iter().cloned().map(Step::Shred));
         steps.extend(files.iter().filter(|file| is(file, &["identity", "cursor"])).cloned().map(Step::Shred));
         // What stands beside the folder, in any state that a power cut leaves it in.
-        for whole in [anchor_beside(folder), inventory_beside(folder)] {
+        for whole in [anchor_beside(folder), inventory_beside(folder), allowlist_beside(folder)] {
             let mut half = whole.clone().into_os_string();
             half.push(UNFINISHED);
             let there = [whole, half.into()].into_iter();

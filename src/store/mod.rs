@@ -56,8 +56,9 @@ use crate::envelope::seal::SealError;
 use crate::time::{BootId, Now};
 
 pub use anchor::beside as anchor_beside;
-pub use anchor::{inventory_beside, records_beside};
+pub use anchor::{allowlist_beside, inventory_beside, records_beside};
 pub use reader::Reader;
+pub use recover::volume_size;
 pub use stats::{Depth, Rotation, Snapshot, Stats};
 pub use writer::Writer;
 

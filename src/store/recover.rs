@@ -167,9 +167,8 @@ fn check_cap(config: &Config) -> Result<(), StoreError> {
             config.cap
         )));
     }
-    let volume = rustix::fs::statvfs(&config.folder)
-        .map_err(|e| StoreError::io("asking for the size of the store's volume", e.into()))?;
-    let size = volume.f_blocks.saturating_mul(volume.f_frsize);
+    let size = volume_size(&config.folder)
+        .map_err(|e| StoreError::io("asking for the size of the store's volume", e))?;
     if config.cap > size {
         return Err(StoreError::Config(format!(
             "its cap of {} bytes is more than the volume of {} has ({size}): set a lower one",
@@ -178,6 +177,12 @@ fn check_cap(config: &Config) -> Result<(), StoreError> {
         )));
     }
     Ok(())
+}
+
+/// The bytes of the volume that a folder is on.
+pub fn volume_size(folder: &Path) -> io::Result<u64> {
+    let volume = rustix::fs::statvfs(folder)?;
+    Ok(volume.f_blocks.saturating_mul(volume.f_frsize))
 }
 
 fn take_lock(folder: &Path) -> Result<Held, StoreError> {

@@ -153,7 +153,7 @@ pub struct Counters {
     pub acknowledged: u64,
     /// Records in them.
     pub records: u64,
-    /// PUBACKs other than success.
+    /// Publishes that the broker did not take; one that nobody subscribes to only where it waits for a subscriber.
     pub refused: u64,
     /// Blocks that the broker refuses for good.
     pub refused_blocks: u64,

@@ -29,7 +29,8 @@ pub struct Status {
     pub oldest_unacknowledged: Option<Duration>,
     /// What went out, by lane.
     pub lanes: BTreeMap<Lane, LaneCounters>,
-    /// PUBACKs other than success, by reason code.
+    /// Publishes that the broker did not take, by the reason code of their PUBACK. 0x10, nobody is subscribed, is among
+    /// them only for what waits for a subscriber.
     pub refusals: BTreeMap<u8, u64>,
     /// Topics that the broker refuses at the moment, with its reason code; the first few.
     pub held: Vec<(String, u8)>,

@@ -7,6 +7,7 @@
 mod support;
 
 mod full;
+mod listeners;
 mod live;
 mod outage;
 mod power;

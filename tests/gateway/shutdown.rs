@@ -117,3 +117,58 @@ async fn two_daemons_never_share_a_store() {
     assert!(second.last_words().contains("in use by another process"), "{}", second.last_words());
     assert_eq!(first.stop(PATIENCE).await.unwrap().code(), Some(0));
 }
+
+/// Readings matter more than who may see the status.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_group_that_does_not_exist_is_a_warning_and_the_daemon_runs() {
+    let mut bench = Bench::new().await;
+    bench.serve().await;
+    let pump = bench.pump("pump-1", "8002-51733", alaris::Values::default());
+    bench.configure(&stage::serial_device("pump-1", "alaris-asena", &pump.path(), "8002-51733"));
+    let mut daemon = bench.start_with(&[("WARDLINE_STATUS__GROUP", "no-such-group-here")]);
+    within("its readings", bench.consumer.wait_for(|ledger| ledger.records > 10)).await;
+    let status = bench.status("its status", |_| true).await;
+    let told = |warning: &String| warning.contains("no group \"no-such-group-here\"");
+    assert!(status.warnings.iter().any(told), "{:?}", status.warnings);
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+}
+
+/// Who is on the allowlist is who is let in: that it changed is written down, however it changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_another_allowlist_is_in_the_audit_log() {
+    let mut bench = Bench::new().await;
+    let pump = bench.pump("pump-1", "8002-51733", alaris::Values::default());
+    let other = bench.pump("pump-2", "8002-51740", alaris::Values::default());
+    let entry = |id: &str, port: &std::path::Path, serial: &str| {
+        stage::serial_device(id, "alaris-asena", port, serial)
+    };
+    let first = entry("pump-1", &pump.path(), "8002-51733");
+    let changed = entry("pump-1", &pump.path(), "8002-51799") + &entry("pump-2", &other.path(), "8002-51740");
+    let last = entry("pump-2", &other.path(), "8002-51740");
+    bench.configure(&first);
+    for devices in [&first, &first, &changed, &last] {
+        let file = bench.path().join("devices.d/ward.toml");
+        wardline::host::atomic_file::write(&file, devices.as_bytes()).unwrap();
+        let mut daemon = bench.start();
+        bench.status("it runs", |_| true).await;
+        assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    }
+    let mut found = Vec::new();
+    let log = wardline::host::audit::AuditLog::beside(&bench.path().join("store"));
+    log.read(&mut |entry| {
+        let says = entry.says.unwrap();
+        found.push(["action", "about"].map(|key| says[key].clone()));
+        Ok(())
+    })
+    .unwrap();
+    let line = |action: &str, id: &str| [serde_json::json!(action), serde_json::json!({"devices": id})];
+    assert_eq!(
+        found,
+        [
+            line("device-listed", "pump-1"),
+            line("device-listed", "pump-2"),
+            line("device-changed", "pump-1"),
+            line("device-removed", "pump-1"),
+        ]
+    );
+}

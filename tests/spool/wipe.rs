@@ -39,6 +39,8 @@ pub(crate) fn is_gone(gateway: &Gateway) {
     assert!(!wardline::store::anchor_beside(&gateway.store()).exists(), "the mark is there");
     let inventory = wardline::store::inventory_beside(&gateway.store());
     assert!(!inventory.exists(), "what is known of the devices is there");
+    let allowlist = wardline::store::allowlist_beside(&gateway.store());
+    assert!(!allowlist.exists(), "what the allowlist was is there");
     assert!(!gateway.kek().exists(), "the key is there");
 }
 
@@ -61,6 +63,7 @@ fn opens(store: &Path) -> Result<usize, StoreError> {
 fn a_wiped_store_is_gone_with_its_key_and_the_receipt_proves_it() {
     let gateway = Gateway::filled();
     put(&wardline::store::inventory_beside(&gateway.store()), b"serial numbers");
+    put(&wardline::store::allowlist_beside(&gateway.store()), b"hashes of them");
     let before = image(&gateway.store());
     let done = wipe(&gateway, &["--reason", "J. Ortiz: device returned"]);
     assert_eq!(done.code, code(Exit::Ok), "{}", done.err);

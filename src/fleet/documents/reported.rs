@@ -115,12 +115,21 @@ pub enum Word {
     Fetches,
     /// The current bundle is staged or on trial.
     UnderWay,
+    /// The current bundle waits until no alarm is active.
+    AlarmWait,
     /// The current bundle was tried and taken back.
     Failed,
+    /// The current bundle is not believed.
+    NotBelieved,
+    /// The current bundle does not list this gateway.
+    NotListed,
     /// The last word of the fleet has expired.
     Stale,
     /// What was kept of the fleet is not to be believed: somebody must come.
     Locked,
+    /// A word of a newer program: what it says beside it tells more.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Word {
@@ -133,9 +142,13 @@ impl Word {
             Self::Paused => "paused",
             Self::Fetches => "fetches",
             Self::UnderWay => "under-way",
+            Self::AlarmWait => "alarm-wait",
             Self::Failed => "failed",
+            Self::NotBelieved => "not-believed",
+            Self::NotListed => "not-listed",
             Self::Stale => "stale",
             Self::Locked => "locked",
+            Self::Unknown => "unknown",
         }
     }
 }

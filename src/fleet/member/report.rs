@@ -199,8 +199,11 @@ fn standing_of(standing: &Standing) -> reported::Standing {
         Standing::Waits(_) => Word::Waits,
         Standing::Paused => Word::Paused,
         Standing::Fetches(_) => Word::Fetches,
-        Standing::UnderWay(_) | Standing::UpdateLock { .. } => Word::UnderWay,
-        Standing::Refused(..) | Standing::NotListed(..) | Standing::Failed(..) => Word::Failed,
+        Standing::UnderWay(_) => Word::UnderWay,
+        Standing::UpdateLock { .. } => Word::AlarmWait,
+        Standing::Refused(..) => Word::NotBelieved,
+        Standing::NotListed(..) => Word::NotListed,
+        Standing::Failed(..) => Word::Failed,
         Standing::Stale(_) => Word::Stale,
     };
     reported::Standing { word, detail: Some(text(&plain(standing), reported::MAX_DETAIL)) }
@@ -229,5 +232,26 @@ fn plain(standing: &Standing) -> String {
         }
         Standing::Failed(version, reason) => format!("bundle {version} was taken back: {reason}"),
         Standing::Stale(at) => format!("the last word of the fleet expired at {at}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_standing_that_asks_for_something_else_has_a_word_of_its_own() {
+        let standings = [
+            (Standing::UnderWay(8), "under-way"),
+            (Standing::UpdateLock { version: 8, is_long: true }, "alarm-wait"),
+            (Standing::Refused(8, "expired".to_owned()), "not-believed"),
+            (Standing::NotListed(8, "icu-3".to_owned()), "not-listed"),
+        ];
+        for (standing, word) in standings {
+            let said = standing_of(&standing);
+            assert_eq!(said.word.as_str(), word);
+            // As it is written in the report too.
+            assert_eq!(serde_json::to_value(said.word).unwrap(), word);
+        }
     }
 }

@@ -210,7 +210,7 @@ fn state(head: &Head, member: &Member<'_>) -> State {
     let proven = member.proven.is_some();
     let runs = report.running.is_some_and(|one| one.version == head.version && one.sha256 == head.sha256);
     let word = report.standing.word;
-    if word == Word::UnderWay || (word == Word::Fetches && !runs) {
+    if matches!(word, Word::UnderWay | Word::AlarmWait) || (word == Word::Fetches && !runs) {
         State::UnderWay
     } else if !runs {
         State::Waits

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use super::broker::{self, Broker, Connection};
 use super::folder::Fleet;
 use super::outgoing::Outgoing;
-use super::progress::{Judge, Member, Progress, few, progress};
+use super::progress::{Judge, Member, Progress, Share, few, progress};
 use super::proof::Authorities;
 use super::publish::Release;
 use super::restore::Abort;
@@ -267,13 +267,19 @@ fn lines(progress: &Progress) -> Vec<(String, Option<Colour>)> {
         (format!("bundle {} of {}{paused}", progress.bundle, progress.group), None),
         (line(["SHARE", "FROM", "RUN IT", "UNPROVEN", "UNDER WAY", "SILENT"]), Some(Colour::Strong)),
     ];
-    for share in &progress.shares {
+    let is_all = |share: &Share| share.name == "canaries" && share.members > 0;
+    let only_canaries = progress.shares.iter().all(|share| is_all(share) || share.members == 0);
+    // Waves that nobody is in say nothing where nobody is in any.
+    for share in progress.shares.iter().filter(|share| !only_canaries || share.members > 0) {
         let from = match (share.name.as_str(), &share.from) {
             (_, Some(from)) => from,
             ("canaries", None) => "at once",
             (_, None) => "-",
         };
-        let run = format!("{} of {}", share.run, share.members);
+        let run = match share.members {
+            0 => "nobody".to_owned(),
+            members => format!("{} of {members}", share.run),
+        };
         let [claim, way, silent] = [share.claim, share.under_way, share.silent.len()].map(count);
         lines.push((line([&share.name, from, &run, &claim, &way, &silent]), None));
         let names = [
@@ -286,12 +292,14 @@ fn lines(progress: &Progress) -> Vec<(String, Option<Colour>)> {
             lines.push((format!("    {word}: {}", few(&names)), Some(Colour::Bad)));
         }
     }
+    if only_canaries && progress.shares.iter().any(is_all) {
+        lines.push(("    every gateway of the group is a canary: the waves have nobody".to_owned(), None));
+    }
     lines
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::progress::Share;
     use super::*;
 
     #[test]
@@ -327,5 +335,42 @@ mod tests {
             ]
         );
         assert!(text.iter().all(|line| line.len() <= 80));
+    }
+
+    fn shown(shares: &[(&str, usize)]) -> Vec<String> {
+        let share = |(name, members): &(&str, usize)| Share {
+            name: (*name).to_owned(),
+            from: (*name != "canaries").then(|| "2026-11-22T13:00:00.000Z".to_owned()),
+            members: *members,
+            ..Share::default()
+        };
+        let progress = Progress {
+            group: "icu-3".to_owned(),
+            bundle: 8,
+            paused: false,
+            shares: shares.iter().map(share).collect(),
+            executed: 0,
+            failures: 0,
+            stop: None,
+        };
+        lines(&progress).into_iter().skip(2).map(|(text, _)| text).collect()
+    }
+
+    #[test]
+    fn waves_that_nobody_is_in_are_said_to_be_so() {
+        assert_eq!(
+            shown(&[("canaries", 2), ("1 %", 0), ("100 %", 0)]),
+            [
+                "canaries   at once                        0 of 2        -         -       -",
+                "    every gateway of the group is a canary: the waves have nobody",
+            ]
+        );
+        assert_eq!(
+            shown(&[("canaries", 1), ("1 %", 0), ("100 %", 3)])[1..],
+            [
+                "1 %        2026-11-22T13:00:00.000Z       nobody        -         -       -",
+                "100 %      2026-11-22T13:00:00.000Z       0 of 3        -         -       -",
+            ]
+        );
     }
 }

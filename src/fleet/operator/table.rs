@@ -3,7 +3,7 @@
 use super::view::Row;
 use crate::cli::out::Colour;
 
-/// A certificate with fewer days left is shown as bad.
+/// A certificate with so many days left or fewer is shown as bad, as on the gateway itself.
 const CERTIFICATE_DAYS: i64 = 14;
 /// A gateway that said nothing for so many seconds is shown as bad.
 const OLD_SECONDS: i64 = 600;
@@ -43,10 +43,12 @@ pub(super) enum Health {
 
 impl Health {
     pub(super) fn of(row: &Row) -> Self {
-        let moves = matches!(row.standing, Some("waits" | "paused" | "fetches" | "under-way"));
-        let is_short = row.certificate_days.is_some_and(|days| days < CERTIFICATE_DAYS);
+        let moves = matches!(row.standing, Some("waits" | "paused" | "fetches" | "under-way" | "alarm-wait"));
+        let is_short = row.certificate_days.is_some_and(|days| days <= CERTIFICATE_DAYS);
         match row.standing {
-            Some("failed" | "locked") if row.proven == Some(true) => Self::Failed,
+            Some("failed" | "not-believed" | "not-listed" | "locked") if row.proven == Some(true) => {
+                Self::Failed
+            }
             _ if row.proven == Some(false) => Self::Unproven,
             _ if row.online == Some(false) => Self::Offline,
             _ if row.seconds.is_none_or(|seconds| seconds > OLD_SECONDS) => Self::Quiet,
@@ -271,9 +273,12 @@ mod tests {
         assert_eq!(of(|row| row.drift = true), Health::Drifts);
         assert_eq!(of(|row| row.standing = Some("failed")), Health::Failed);
         assert_eq!(of(|row| (row.standing, row.proven) = (Some("failed"), Some(false))), Health::Unproven);
+        assert_eq!(of(|row| row.standing = Some("not-believed")), Health::Failed);
+        assert_eq!(of(|row| row.standing = Some("not-listed")), Health::Failed);
+        assert_eq!(of(|row| (row.drift, row.standing) = (true, Some("alarm-wait"))), Health::Changes);
         assert_eq!(of(|row| row.online = Some(false)), Health::Offline);
         assert_eq!(of(|row| row.seconds = Some(601)), Health::Quiet);
-        assert_eq!(of(|row| row.certificate_days = Some(13)), Health::Degraded);
+        assert_eq!(of(|row| row.certificate_days = Some(14)), Health::Degraded);
         assert_eq!(of(|row| row.health.push("x".to_owned())), Health::Degraded);
         let named = |id: &str, change: fn(&mut Row)| Row { gateway: id.to_owned(), ..row(change) };
         let rows = [

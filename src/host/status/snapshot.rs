@@ -18,6 +18,14 @@ pub const MAX_UNLISTED: usize = 64;
 /// The most warnings that are kept.
 pub const MAX_WARNINGS: usize = 64;
 
+/// Certificates are renewed long before; with so few whole days left, a person must look.
+const CERTIFICATE_SOON: i64 = 14;
+
+/// Whether a certificate with so many whole days left is one for a person to look at.
+pub const fn is_short_lived(days: i64) -> bool {
+    days <= CERTIFICATE_SOON
+}
+
 /// The whole gateway at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -219,3 +219,18 @@ fn a_group_is_a_number_or_a_name_that_exists() {
     assert_eq!(group_id("root").unwrap(), 0);
     assert!(matches!(group_id("no-such-group-here"), Err(StatusError::NoGroup { .. })));
 }
+
+#[tokio::test]
+async fn a_group_that_cannot_be_had_costs_nobody_else_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let socket = StatusSocket::bind(&path, Some("no-such-group-here")).await.unwrap();
+    let why = socket.groupless().unwrap();
+    assert!(why.contains("there is no group \"no-such-group-here\""), "{why}");
+    assert_eq!(socket.access.group, None);
+    assert_eq!(asked(&socket).await.unwrap(), snapshot());
+    drop(socket);
+    let own = rustix::process::getegid().as_raw();
+    let socket = StatusSocket::bind(&path, Some(&own.to_string())).await.unwrap();
+    assert_eq!((socket.groupless(), socket.access.group), (None, Some(own)));
+}

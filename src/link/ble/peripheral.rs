@@ -14,12 +14,13 @@
 //! ([`Status::values_lost`](super::Status::values_lost)). Notifications are not kept that long: they say what is
 //! so now.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use btleplug::api::Peripheral as _;
+use btleplug::api::bleuuid::BleUuid as _;
 use btleplug::platform::Peripheral;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
@@ -54,6 +55,9 @@ const DISCOVER_LIMIT: Duration = Duration::from_secs(30);
 /// `ServicesResolved` can come before the objects (bluez issue 1489): look again after these waits.
 const LOOK_AGAIN: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
+
+/// How many services of another device are named.
+const SERVICES_NAMED: usize = 12;
 
 /// Disconnecting was seen to take two to three seconds.
 const DISCONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -114,6 +118,8 @@ struct Target {
     central: Handle,
     address: Address,
     wanted: Vec<Characteristic>,
+    /// What its entry calls that; empty: it has no name.
+    profiles: String,
     demand: Demand,
 }
 
@@ -121,7 +127,7 @@ impl BleLink {
     /// A link over the adapter of `central` to the device at `address`, which is expected to offer
     /// at least one of the characteristics in `wanted`.
     pub fn new(central: Handle, address: Address, wanted: Vec<Characteristic>, demand: Demand) -> Self {
-        let target = Target { central, address, wanted, demand };
+        let target = Target { central, address, wanted, profiles: String::new(), demand };
         Self {
             target,
             held: None,
@@ -131,6 +137,13 @@ impl BleLink {
             indicated: Vec::new(),
             is_settled: false,
         }
+    }
+
+    /// The same, with what its entry calls that which is expected: for a person, when it is not there.
+    #[must_use]
+    pub fn of_profiles(mut self, names: &str) -> Self {
+        names.clone_into(&mut self.target.profiles);
+        self
     }
 
     /// What BlueZ said of the keys when the present connection was made.
@@ -348,8 +361,31 @@ impl Target {
                 None => break,
             }
         }
-        let wanted = &self.wanted;
-        Err(self.denied(&format!("it offers none of {wanted:?}: correct its `profiles`")))
+        Err(self.other_kind(peripheral))
+    }
+
+    /// What it offers in the place of what its entry says.
+    fn other_kind(&self, peripheral: &Peripheral) -> LinkError {
+        let wanted: Vec<String> = self.wanted.iter().map(|wanted| format!("{wanted:?}")).collect();
+        let wanted = wanted.join(", ");
+        let services: BTreeSet<String> = peripheral
+            .services()
+            .iter()
+            .map(|service| service.uuid.to_short_string().to_uppercase())
+            .collect();
+        let shown: Vec<&str> = services.iter().take(SERVICES_NAMED).map(String::as_str).collect();
+        LinkError::OtherKind {
+            what: self.address.to_string(),
+            profiles: match self.profiles.as_str() {
+                "" => wanted,
+                names => format!("{names}: {wanted}"),
+            },
+            offered: match services.len().saturating_sub(shown.len()) {
+                0 if shown.is_empty() => "none".to_owned(),
+                0 => shown.join(", "),
+                more => format!("{} and {more} more", shown.join(", ")),
+            },
+        }
     }
 
     async fn checked_security(&self, up: &Up, id: &str) -> Result<Security, LinkError> {
@@ -427,7 +463,10 @@ impl Link for BleLink {
             Err(error) => {
                 if self.held.is_some() {
                     // What came over a connection that is not what the rule demands is nobody's word.
-                    let is_trusted = !matches!(error, LinkError::Insecure { .. } | LinkError::Denied { .. });
+                    let is_trusted = !matches!(
+                        error,
+                        LinkError::Insecure { .. } | LinkError::Denied { .. } | LinkError::OtherKind { .. }
+                    );
                     self.release(if is_trusted { Left::Kept } else { UNTRUSTED }).await;
                     self.target.central.forget_sighting(self.target.address);
                 }

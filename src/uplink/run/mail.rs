@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 
 use super::{Driver, FAILURE};
 use crate::time::Mono;
+use crate::uplink::Subscriber;
 use crate::uplink::mqtt::{Link, MAX_PACKET, Reply};
 use crate::uplink::post::Post;
 use crate::uplink::status::Correspondence;
@@ -242,6 +243,7 @@ impl Driver {
     fn handle_given(&mut self, (topic, number): Asked, reply: Reply) {
         // A lost reply is followed by the end of the connection.
         let Reply::PubAck(reason) = reply else { return };
+        self.count_refusal(reason, Subscriber::Optional);
         let at = self.clock.now().mono;
         let before = self.mail.given.get(&topic).and_then(|told| told.reason);
         if reason < FAILURE {

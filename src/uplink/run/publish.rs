@@ -3,8 +3,9 @@
 use futures_util::FutureExt as _;
 
 use super::{Driver, FAILURE, Replies, Sent, Trouble};
+use crate::uplink::Subscriber;
 use crate::uplink::mqtt::{Link, Reply};
-use crate::uplink::session::Answer;
+use crate::uplink::session::{Answer, Outcome};
 
 impl Driver {
     /// Starts whatever may be started, and looks whether the connection is wedged.
@@ -53,16 +54,18 @@ impl Driver {
     pub(super) fn handle_reply(&mut self, sent: Sent, reply: Reply) {
         // A lost reply is followed by the end of the connection, or ends it by its age.
         let Reply::PubAck(reason) = reply else { return };
-        if reason != 0 {
-            *self.report.now.refusals.entry(reason).or_default() += 1;
-        }
+        let subscriber = match sent {
+            Sent::Parcel(_) => self.config.subscriber,
+            // Kept by the broker whether or not somebody is subscribed (0x10).
+            Sent::Birth | Sent::Heartbeat => Subscriber::Optional,
+        };
+        self.count_refusal(reason, subscriber);
         let now = self.clock.now().mono;
         let mut shared = self.shared.lock();
         let ticket = match sent {
             Sent::Parcel(ticket) => ticket,
             Sent::Birth => return,
             Sent::Heartbeat => {
-                // Kept by the broker whether or not somebody is subscribed (0x10).
                 self.report.now.heartbeats += u64::from(reason < FAILURE);
                 return shared.session.handle_heartbeat();
             }
@@ -87,6 +90,13 @@ impl Driver {
                     "the broker refuses a block for good: kept, not sent again"
                 );
             }
+        }
+    }
+
+    /// Counts a publish that the broker does not take.
+    pub(super) fn count_refusal(&mut self, reason: u8, subscriber: Subscriber) {
+        if Outcome::refuses(reason, subscriber) {
+            *self.report.now.refusals.entry(reason).or_default() += 1;
         }
     }
 

@@ -27,6 +27,12 @@ impl Outcome {
             _ => Self::Retry,
         }
     }
+
+    /// Whether a PUBACK with this reason code refuses its publish. What waits for a subscriber is not taken with
+    /// 0x10; for everything else that is as good as 0x00.
+    pub const fn refuses(reason: u8, subscriber: Subscriber) -> bool {
+        !matches!(Self::of(reason, subscriber), Self::Delivered)
+    }
 }
 
 /// What became of a PUBACK.

@@ -155,6 +155,13 @@ fn reason_codes_mean_what_the_contract_says() {
         assert_eq!(Outcome::of(reason, Subscriber::Required), outcome, "{reason:#04x}");
     }
     assert_eq!(Outcome::of(0x10, Subscriber::Optional), Outcome::Delivered);
+    // What nobody needs to read is not refused because nobody reads it.
+    let refused =
+        |reason| [Subscriber::Required, Subscriber::Optional].map(|who| Outcome::refuses(reason, who));
+    assert_eq!((refused(0x00), refused(0x10)), ([false, false], [true, false]));
+    for reason in [0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99] {
+        assert_eq!(refused(reason), [true, true], "{reason:#04x}");
+    }
 }
 
 #[test]

@@ -90,7 +90,6 @@ fn what_is_not_a_report_says_why() {
         ("\"synced\":true", "\"synced\":true,\"extra\":1", "extra"),
         ("\"synced\":true,", "", "synced"),
         ("00112233", "0011223Z", "boot id"),
-        ("\"failed\"", "\"fine\"", "fine"),
         ("pump-1", "pump 1", "devices.silent"),
         ("clock follows", "\\u001b[2J", "control characters"),
         ("bundle 8 was", &"x".repeat(MAX_DETAIL), "standing.detail"),
@@ -115,4 +114,11 @@ fn what_is_not_a_report_says_why() {
     for no_key in [P384, &SPKI[..50], b"", CERTIFICATE] {
         assert_eq!(ReportKey::of_spki(no_key), Err(ReportFault::Key));
     }
+}
+
+#[test]
+fn a_word_of_a_newer_program_costs_the_word_and_not_the_report() {
+    let report = changed("\"word\":\"failed\"", "\"word\":\"dreams\"").unwrap();
+    assert_eq!((report.standing.word, report.gateway.as_str()), (Word::Unknown, "gw-1"));
+    assert_eq!(report.standing.word.as_str(), "unknown");
 }

@@ -176,6 +176,7 @@ fn a_trial_is_under_way_until_it_is_over() {
     let head = stamp().head;
     let state = |word, runs, bad| state(&head, &said_by("gw-0", &report(word, runs, bad), true));
     assert_eq!(state(Word::UnderWay, true, false), State::UnderWay);
+    assert_eq!(state(Word::AlarmWait, false, false), State::UnderWay);
     assert_eq!(state(Word::Fetches, false, false), State::UnderWay);
     assert_eq!(state(Word::Current, true, false), State::Runs);
     assert_eq!(state(Word::Stale, true, false), State::Runs);
