@@ -159,7 +159,7 @@ fn a_store_that_is_larger_than_its_volume_is_a_problem_where_the_volume_is_known
     let words = "bytes is more than the volume of";
     assert!(out.contains("note: store.cap: ") && out.contains(words), "{out}");
 
-    std::fs::create_dir(&store).unwrap();
+    fs::create_dir(&store).unwrap();
     let (exit, out, _) = output(&mut command);
     assert_eq!(exit, code(Exit::Config), "{out}");
     assert!(out.contains("WARDLINE_STORE__CAP: store.cap: ") && out.contains(words), "{out}");
