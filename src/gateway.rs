@@ -1,4 +1,4 @@
-//! The composition root: the only place that names every stage and creates every channel (with [`line`], which holds
+//! The composition root: the only place that names every stage and creates every channel (with `line`, which holds
 //! what is between intake and broker).
 //!
 //! What runs can be given another configuration (see [`changer`]): by a [`Changer`], or by SIGHUP, upon which

@@ -9,7 +9,7 @@
 //! 4. The uplink: the new broker must take the connection, or the old one is kept and all of it is refused.
 //! 5. What is about to change is noted in the audit log. The sessions of what ended or changed are told to end, all at
 //!    once and with one deadline.
-//! 6. Each device goes over as soon as its own place is free (see [`handover`](super::handover)): what is remembered of
+//! 6. Each device goes over as soon as its own place is free (see `handover`): what is remembered of
 //!    the device is of no entry any more, the allowlist changes in the intake behind the last report of the session
 //!    that ended, radios and ports are those of the new list, the new session begins.
 //!

@@ -9,7 +9,7 @@
 //!                       └──▶ devices in quarantine ──▶ the gate
 //! ```
 //!
-//! The gate is told of a quarantine before its first reading (see [`prepare`]), and then within [`TURN`] of whatever led
+//! The gate is told of a quarantine before its first reading (see [`prepare`]), and then within one turn of whatever led
 //! to it: a document, a device that says what it is, a waiver that runs out.
 //!
 //! What can go wrong: the file is broken, then it is told and begun anew; the disk or the key says no, then it is

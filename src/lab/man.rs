@@ -154,7 +154,7 @@ mod tests {
         // An empty field would be left out, and what follows take its place.
         assert!(
             page.contains(concat!(
-                ".TH x 1 2026\\-01\\-02 \"Wardline ",
+                ".TH x 1 2026-01-02 \"Wardline ",
                 env!("CARGO_PKG_VERSION"),
                 "\" Wardline"
             )),

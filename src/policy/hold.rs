@@ -6,7 +6,7 @@
 //!
 //! **Alarms** do not pass either. What a device says that is believed to be in somebody else's hands is worth nothing,
 //! a forged alarm least of all, and whoever signs a quarantine is promised no record of the device. But that an alarm
-//! is on at a bed is never lost in silence: each that begins is told at once as an event (one every [`TELL_EVERY`]
+//! is on at a bed is never lost in silence: each that begins is told at once as an event (one every ten seconds
 //! at most, with the number of those since), without what the device says of it. Those that were told and are on when
 //! the quarantine begins are told to end, as nobody will see their end, with a text that says so. When the quarantine is
 //! lifted, those that are on are told as they began.

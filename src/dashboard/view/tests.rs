@@ -73,8 +73,8 @@ fn the_worst_of_a_device_is_what_is_shown() {
     assert_eq!(shown(&device), (Mark::Look, "not seen yet".to_owned()));
     device.silent_ms = Some(90_000);
     assert_eq!(shown(&device), (Mark::Bad, "silent for longer than it may be".to_owned()));
-    device.quarantine = Some("it says\u{1b} that it is another".to_owned());
-    assert_eq!(shown(&device), (Mark::Bad, "refused: it says\u{FFFD} that it is another".to_owned()));
+    device.quarantine = Some("it says that it is 8002-51734".to_owned());
+    assert_eq!(shown(&device), (Mark::Bad, "all of it is refused: wardline status says why".to_owned()));
     for (word, mark) in [("open", Mark::Look), ("bonded", Mark::Good), ("serial", Mark::Good)] {
         device.security = word.to_owned();
         assert_eq!(security(&device).mark, mark, "{word}");
@@ -112,6 +112,7 @@ fn memory_is_bounded() {
 fn no_serial_number_and_no_stranger_is_on_the_page() {
     let mut snapshot = healthy();
     snapshot.devices[0].stated = Some(Identity { serial: Some("CANARY".to_owned()), ..Identity::default() });
+    snapshot.devices[1].quarantine = Some("it says that it is CANARY".to_owned());
     snapshot.unlisted.push(Unlisted { address: "CANARY".to_owned() });
     let view = Watcher::default().handle_answer(Ok(&snapshot), at(0));
     let page = serde_json::to_string(&view).unwrap();
