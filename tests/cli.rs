@@ -164,7 +164,7 @@ fn a_store_that_is_larger_than_its_volume_is_a_problem_where_the_volume_is_known
     assert_eq!(exit, code(Exit::Config), "{out}");
     assert!(out.contains("WARDLINE_STORE__CAP: store.cap: ") && out.contains(words), "{out}");
     assert!(out.ends_with("not valid: 1 problem\n"), "{out}");
-    let (exit, out, _) = output(command.env("WARDLINE_STORE__CAP", "96MiB"));
+    let (exit, out, _) = output(command.env("WARDLINE_STORE__CAP", "1GiB"));
     assert_eq!(exit, code(Exit::Ok), "{out}");
     assert!(!out.contains("store.cap"), "{out}");
 }
