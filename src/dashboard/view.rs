@@ -165,7 +165,7 @@ fn show(snapshot: &Snapshot) -> View {
         store: store(snapshot),
         fleet: fleet(snapshot),
         radios: snapshot.radios.iter().map(radio).collect(),
-        warnings: snapshot.warnings.iter().map(|warning| Said::new(Mark::Look, warning.as_str())).collect(),
+        warnings: warnings(snapshot),
         devices: snapshot.devices.iter().map(row).collect(),
         lanes: snapshot
             .lanes
@@ -181,6 +181,13 @@ fn show(snapshot: &Snapshot) -> View {
         depth: Vec::new(),
         events: Vec::new(),
     }
+}
+
+/// Without those that tell of a device in quarantine, as their words name serial numbers: its row says that it is.
+fn warnings(snapshot: &Snapshot) -> Vec<Said> {
+    let reasons: Vec<_> = snapshot.devices.iter().filter_map(|device| device.quarantine.as_deref()).collect();
+    let shown = snapshot.warnings.iter().filter(|text| !reasons.iter().any(|reason| text.contains(reason)));
+    shown.map(|warning| Said::new(Mark::Look, warning.as_str())).collect()
 }
 
 fn uplink(snapshot: &Snapshot) -> Said {

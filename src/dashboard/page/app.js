@@ -77,7 +77,7 @@ const showDevices = () => {
   });
   if (rows.length === 0) {
     const row = element("tr");
-    row.append(element("td", view.devices.length === 0 ? "No device is listed." : "No device matches.", { colspan: "7" }));
+    row.append(element("td", view.daemon.mark === "bad" ? "Nothing is known while the daemon is away." : view.devices.length === 0 ? "No device is listed." : "No device matches.", { colspan: "7" }));
     rows.push(row);
   }
   byId("rows").replaceChildren(...rows);
@@ -101,7 +101,8 @@ const showSpool = () => {
   byId("line").setAttribute("d", line);
   byId("area").setAttribute("d", line === "" ? "" : `${line}L300 60L${x(0)} 60Z`);
   const now = points.length === 0 ? 0 : points[points.length - 1];
-  const words = `${now} records wait now; at most ${Math.max(0, ...points)} in the last ${Math.max(1, Math.round((points.length * 2) / 60))} min`;
+  const words = view.daemon.mark === "bad" ? "Nothing is known while the daemon is away; the line is from before."
+    : `${now} records wait now; at most ${Math.max(0, ...points)} in the last ${Math.max(1, Math.round((points.length * 2) / 60))} min`;
   byId("depth-words").textContent = words;
   byId("depth").setAttribute("aria-label", words);
 };
@@ -140,16 +141,28 @@ const show = () => {
 byId("find").addEventListener("input", () => view && showDevices());
 byId("trouble").addEventListener("change", () => view && showDevices());
 
+// A message is due every two seconds, and a daemon that hangs delays one by ten: after that the line is dead, also where
+// the browser was told nothing of it.
+const PATIENCE_MS = 20000;
+let watchdog = null;
+const lose = () => {
+  isOld = true;
+  if (view) show();
+  else byId("summary").textContent = "The program of this page does not answer: is it still running?";
+};
+const wait = () => {
+  clearTimeout(watchdog);
+  watchdog = setTimeout(lose, PATIENCE_MS);
+};
+wait();
+
 const source = new EventSource("/events");
 source.addEventListener("message", (message) => {
   const told = JSON.parse(message.data);
   if (!told.daemon) return;
   view = told;
   isOld = false;
+  wait();
   show();
 });
-source.addEventListener("error", () => {
-  isOld = true;
-  if (view) show();
-  else byId("summary").textContent = "The program of this page does not answer: is it still running?";
-});
+source.addEventListener("error", lose);

@@ -113,6 +113,7 @@ fn no_serial_number_and_no_stranger_is_on_the_page() {
     let mut snapshot = healthy();
     snapshot.devices[0].stated = Some(Identity { serial: Some("CANARY".to_owned()), ..Identity::default() });
     snapshot.devices[1].quarantine = Some("it says that it is CANARY".to_owned());
+    snapshot.warnings.push("pump-2: it says that it is CANARY".to_owned());
     snapshot.unlisted.push(Unlisted { address: "CANARY".to_owned() });
     let view = Watcher::default().handle_answer(Ok(&snapshot), at(0));
     let page = serde_json::to_string(&view).unwrap();
