@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The packages, installed into a throw-away Debian 12: what is in them, what their scripts do, what stays.
 #
-#   tests/package/check.sh wardline_VERSION_ARCH.deb [wardline-fleet_VERSION_ARCH.deb]
+#   tests/package/check.sh wardline_VERSION_ARCH.deb [OTHER_VERSION_ARCH.deb...]
 #
 # Needs root, network for apt and pip the first time, and wardline-lab in target/debug for the device at the bedside.
 # Packages for arm64 are run by qemu-user, which is slower. Installs by itself: mmdebstrap, lintian, mandoc. The root
@@ -89,12 +89,12 @@ contents() {
     local package name wrong
     for package in "${packages[@]}"; do
         name=$(dpkg-deb -f "$package" Package)
-        # Everything root's; nothing that others may write, nothing setuid; executable is what is in /usr/bin.
+        # Everything root's; nothing that others may write, nothing setuid; executable is what is in /usr/bin and /usr/libexec.
         wrong=$(dpkg-deb -c "$package" | awk '
             $2 != "root/root" && $2 != "0/0" { print; next }
             $1 == "drwxr-xr-x" && $6 ~ /\/$/ { next }
-            $1 == "-rwxr-xr-x" && $6 ~ /^\.\/usr\/bin\// { next }
-            $1 == "-rw-r--r--" && $6 !~ /^\.\/usr\/bin\// { next }
+            $1 == "-rwxr-xr-x" && $6 ~ /^\.\/usr\/(bin|libexec\/wardline)\// { next }
+            $1 == "-rw-r--r--" && $6 !~ /^\.\/usr\/(bin|libexec)\// { next }
             { print }')
         [ -z "$wrong" ] || fail "$name: owner or mode: $wrong"
         same "$name: files" "$(cat "$here/$name.files")" "$(dpkg-deb -c "$package" | awk '$6 !~ /\/$/ { print substr($6, 2) }' |
@@ -247,7 +247,7 @@ running_daemon() {
     before=$(durable) old_pid=$(pid)
     forget
     installs "/packages/$(basename "$main")"
-    same "what an upgrade asks of systemd" $'daemon-reload\nis-active wardline.service\ntry-restart wardline.service' "$(asked)"
+    same "what an upgrade asks of systemd" $'daemon-reload\nis-active wardline.service\ntry-restart wardline.service\nis-active wardline.service\ntry-restart wardline-metrics.timer' "$(asked)"
     [ "$(pid)" != "$old_pid" ] || fail "the upgrade did not restart the daemon"
     grep -q 'By the site' "$root/etc/wardline/floor.toml" || fail "the upgrade changed floor.toml"
     [ -e "$root/etc/wardline/floor.toml.dpkg-dist" ] || fail "the new floor.toml is nowhere"
@@ -288,6 +288,7 @@ removal() {
 
     # It can be taken up again: everything is there, the store is sound.
     installs "/packages/$(basename "$main")"
+    grep -q 'NOTHING IS READ until: systemctl start wardline' "$scratch/dpkg.log" || fail "nothing says that the daemon does not run"
     [ "$(durable)" -ge "$before" ] || fail "$(durable) of $before records after removal and installation"
     as_daemon wardline spool verify --config /etc/wardline >"$scratch/verify.log" ||
         { cat "$scratch/verify.log"; fail "the store is not sound"; }
@@ -310,15 +311,24 @@ removal() {
     say "purged where nothing was stored: nothing is left"
 }
 
-fleet() {
-    local package
+others() {
+    local package name
     for package in "${packages[@]:1}"; do
-        installs "/packages/$(basename "$package")"
-        inside wardline-fleet --version
-        inside bash -c 'echo a-passphrase-of-nobody >/dev/null; wardline-fleet --help >/dev/null'
-        inside dpkg --purge wardline-fleet >/dev/null
-        same "files that wardline-fleet leaves" "" "$(inside find /usr /etc /var/lib -name '*wardline-fleet*' -not -path '*/dpkg/*')"
-        say "wardline-fleet: installed, runs, purged without a trace"
+        name=$(dpkg-deb -f "$package" Package)
+        if [ "$name" = wardline-dashboard ]; then
+            # It is only there for what the daemon's package holds.
+            inside dpkg -i "/packages/$(basename "$package")" >"$scratch/dpkg.log" 2>&1 && fail "$name: installed without wardline"
+            inside dpkg --purge "$name" >/dev/null
+            installs "/packages/$(basename "$main")" "/packages/$(basename "$package")"
+            inside wardline dashboard --help >/dev/null
+            inside dpkg --purge "$name" wardline >/dev/null 2>&1
+        else
+            installs "/packages/$(basename "$package")"
+            inside "$name" --help >/dev/null
+            inside dpkg --purge "$name" >/dev/null
+        fi
+        same "files that $name leaves" "" "$(inside find /usr /etc /var/lib -name "*$name*" -not -path '*/dpkg/*')"
+        say "$name: installed, runs, purged without a trace"
     done
 }
 
@@ -331,5 +341,5 @@ files_of_the_system
 bus_policy
 running_daemon
 removal
-fleet
+others
 echo "check.sh: $arch $version: all is well"
