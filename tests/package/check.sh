@@ -260,7 +260,7 @@ running_daemon() {
     forget
     installs "/packages/$(basename "$main")"
     grep -q 'does not take the configuration' "$scratch/dpkg.log" || fail "nothing says that the configuration is refused"
-    asked | grep -q restart && fail "restarted into a configuration that is refused"
+    asked | grep -q "restart wardline.service" && fail "restarted into a configuration that is refused"
     kill -0 "$old_pid" || fail "the daemon does not run any more"
     sed -i '/^nonsense/d' "$root/etc/wardline/devices.d/nonin.toml"
     soon 60 holds_more_than "$before" || fail "the old program stores nothing any more"
