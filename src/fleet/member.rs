@@ -157,8 +157,12 @@ pub struct Member {
     waits_for: Vec<Failing>,
     /// What was told last of standing still.
     told: told::Last,
+    /// Whether a bundle was on trial when the run before ended.
+    was_on_trial: bool,
     /// Why something else runs than what stood its trial.
     trouble: Option<String>,
+    /// Why the way back leads to the files, while it is gone.
+    back_to: Option<String>,
     /// The advisories of the bundle that runs.
     reading: reading::Reading,
 }
@@ -177,8 +181,8 @@ pub struct Parts {
     pub effective: Effective,
     /// Where documents may lie that somebody brought.
     pub import: Option<PathBuf>,
-    /// Why something else runs than what stood its trial.
-    pub trouble: Option<String>,
+    /// What the start found.
+    pub found: boot::Found,
     /// Where the advisories lie.
     pub desk: Desk,
 }
@@ -186,9 +190,9 @@ pub struct Parts {
 impl Member {
     /// At a start. `trial`: a bundle is on trial, and these are its limits.
     pub fn new(parts: Parts, trial: Option<Limits>, now: &Now) -> Self {
-        let Parts { recipient, folder, trust, load, effective, import, trouble, desk } = parts;
+        let Parts { recipient, folder, trust, load, effective, import, found, desk } = parts;
         let change = folder.change();
-        let mut orders = VecDeque::new();
+        let mut orders = found.told();
         let course = match (change.baseline(), change.on_trial(), trial) {
             (Some(baseline), Some(slot), Some(limits)) => {
                 // It begins anew, and with it the record that it is proven by.
@@ -213,9 +217,16 @@ impl Member {
             imported: BTreeMap::new(),
             waits_for: Vec::new(),
             told: told::Last::default(),
-            trouble,
+            was_on_trial: found.was_on_trial,
+            trouble: found.trouble,
+            back_to: None,
             reading: reading::Reading::new(desk),
         }
+    }
+
+    /// Whether a trial was told to have begun by the run before, and is not told to be over yet.
+    pub const fn goes_on(&self) -> bool {
+        self.was_on_trial
     }
 
     /// What is to be done next.

@@ -272,10 +272,10 @@ fn certificate_of(witness: &Witness) -> reported::Certificate {
     reported::Certificate { not_after, key_protection: witness.protection().to_string(), chain }
 }
 
-/// Everything that the broker ever took of this run.
+/// The records that the broker took of this run. Heartbeats and notices are none: a broker that takes these may refuse
+/// every reading.
 fn taken(uplink: &uplink::Status) -> u64 {
-    let records = uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.acknowledged));
-    records.saturating_add(uplink.heartbeats).saturating_add(uplink.correspondence.notices)
+    uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.acknowledged))
 }
 
 /// One that may be quiet for any time proves nothing by its silence, nor does one in quarantine.
@@ -293,4 +293,20 @@ fn undecoded(state: &DeviceState) -> u64 {
     [FaultKind::Checksum, FaultKind::Framing, FaultKind::Malformed]
         .into_iter()
         .fold(0, |sum: u64, kind| sum.saturating_add(of(kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::observation::Lane;
+
+    #[test]
+    fn what_the_broker_takes_beside_the_records_proves_nothing() {
+        let mut uplink = uplink::Status { heartbeats: 7, ..uplink::Status::default() };
+        uplink.correspondence.notices = 3;
+        assert_eq!(taken(&uplink), 0);
+        uplink.lanes.entry(Lane::Alarm).or_default().acknowledged = 2;
+        uplink.lanes.entry(Lane::Vital).or_default().acknowledged = 3;
+        assert_eq!(taken(&uplink), 5);
+    }
 }

@@ -12,6 +12,7 @@ use super::*;
 use crate::config::{Catalogue, Environment, load_with};
 use crate::fleet::agent::Standing;
 use crate::fleet::documents::Document as _;
+use crate::fleet::documents::reported::{self, Word};
 use crate::fleet::health::DeviceVitals;
 use crate::fleet::workshop::*;
 use crate::host::atomic_file;
@@ -19,6 +20,16 @@ use crate::time::Wall;
 
 const GATEWAY: &str = "devices = \"none\"\n[gateway]\norganisation = \"st-anna\"\ngroup = \"icu-3\"\nid = \"gw-1\"\n\
     [uplink]\nhost = \"mqtt.st-anna.example\"\nauthorities = \"ca.pem\"\ncertificate = \"own.pem\"";
+/// A gateway with a certificate: without one it reports nothing.
+fn certified() -> About {
+    let certificate = reported::Certificate {
+        not_after: at("2027-01-01"),
+        key_protection: "file".to_owned(),
+        chain: Vec::new(),
+    };
+    About { boot: "0".repeat(32), certificate: Some(certificate), ..About::default() }
+}
+
 const TS: &str = "c/v1/st-anna/g/icu-3/ts";
 
 fn pump(id: &str) -> Value {
@@ -283,17 +294,8 @@ fn a_push_that_silences_a_device_goes_back_by_itself_and_says_why() {
         matches!(bench.standing(), Standing::Failed(8, reason) if reason.contains("pump-2 has given nothing"))
     );
     assert_eq!((bench.running(), bench.said("bundle 8 is not run")), (Some(7), 1));
-    let about = About {
-        boot: "0".repeat(32),
-        certificate: Some(crate::fleet::documents::reported::Certificate {
-            not_after: at("2027-01-01"),
-            key_protection: "file".to_owned(),
-            chain: Vec::new(),
-        }),
-        ..About::default()
-    };
-    let report = bench.member().reported(&about, &bench.now).unwrap();
-    let again = crate::fleet::documents::reported::Reported::read(&report.to_payload()).unwrap();
+    let report = bench.member().reported(&certified(), &bench.now).unwrap();
+    let again = reported::Reported::read(&report.to_payload()).unwrap();
     let bad = again.bad.unwrap();
     assert_eq!((again.standing.word.as_str(), bad.version, again.running.unwrap().version), ("failed", 8, 7));
     assert_eq!(bad.sha256, Some(Digest::of(&second.bundle.1)), "another bundle 8 would be another matter");
@@ -523,6 +525,50 @@ fn a_bundle_that_no_longer_loads_leaves_the_files_and_says_so() {
     bench.start();
     let trouble = bench.member().view(&bench.now).trouble.unwrap();
     assert!(bench.devices.is_empty() && trouble.contains("bundle 8 does not load"), "{trouble}");
+    assert_eq!(bench.said("the files run, and not what stood its trial: bundle 8"), 1, "{:?}", bench.told);
+    // Nobody is told that it runs.
+    let report = bench.member().reported(&certified(), &bench.now).unwrap();
+    assert_eq!((report.running, report.standing.word), (None, Word::Unheard));
+    bench.deliver(&published(8, &json!([pump("pump-1")]), |bundle| {
+        bundle["settings"] = json!({ "uplink": { "heartbeat": "10m" } });
+    }));
+    let report = bench.member().reported(&certified(), &bench.now).unwrap();
+    assert_eq!((report.running, report.standing.word), (None, Word::Failed));
+    assert!(report.standing.detail.unwrap().contains("bundle 8 does not load"));
+
+    // One that is no better goes back to the files, and not again and again to what does not load.
+    bench.mute.insert("pump-2".to_owned());
+    bench.faults.push(Fault::Bundle("no such port".to_owned()));
+    bench.deliver(&published(9, &json!([pump("pump-2")]), |_| {}));
+    bench.pass(60);
+    assert!(bench.devices.is_empty() && bench.said("bundle 9 is not run") == 1, "{:?}", bench.told);
+    // The next one mends it.
+    bench.settle(10, &json!([pump("pump-1")]));
+    assert_eq!((bench.devices.len(), bench.running()), (1, Some(10)));
+    let view = bench.member().view(&bench.now);
+    assert_eq!((view.trouble, view.bundle), (None, Some(10)));
+}
+
+#[test]
+fn a_trial_that_fails_goes_back_to_the_files_where_the_one_before_does_not_load_any_more() {
+    let mut bench = Bench::new();
+    bench.settle(7, &json!([pump("pump-1")]));
+    bench.deliver(&published(8, &json!([pump("pump-1")]), |bundle| {
+        bundle["settings"] = json!({ "uplink": { "heartbeat": "10m" } });
+    }));
+    bench.pass(301);
+    bench.deliver(&published(9, &json!([pump("pump-1"), pump("pump-2")]), |_| {}));
+    bench.pass(60);
+    assert_eq!(bench.devices.len(), 2);
+    // While it is on trial, somebody makes the floor stricter; then the broker takes nothing.
+    atomic_file::write(&bench.place.path().join("floor.toml"), b"heartbeat = \"1m\"").unwrap();
+    bench.is_up = false;
+    bench.pass(400);
+    assert!(bench.devices.is_empty(), "{:?}", bench.devices);
+    assert_eq!(bench.said("the files run, and not what stood its trial: bundle 8"), 1, "{:?}", bench.told);
+    let applied = bench.applied.len();
+    bench.pass(60);
+    assert_eq!(bench.applied.len(), applied, "it is not tried again and again");
 }
 
 #[test]

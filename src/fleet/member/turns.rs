@@ -5,7 +5,7 @@ use crate::fleet::agent::{Action, Which};
 use crate::fleet::change::{Change, Slot};
 use crate::fleet::folder::FolderError;
 use crate::fleet::health::{Baseline, Failing, Limits, Step, Trial, Vitals};
-use crate::fleet::start::{self, Begun};
+use crate::fleet::start::{self, Base, Begun};
 use crate::time::{Mono, Now};
 
 /// How often the agent may lead to a change of what it decides by, in one turn. It comes to rest after two.
@@ -28,10 +28,7 @@ impl Member {
                 Err(fault) => self.not_begun(fault),
             },
             Course::Returning(_) => match result {
-                Ok(()) => {
-                    self.trouble = None;
-                    self.tell(Told::Returned);
-                }
+                Ok(()) => self.returned(),
                 Err(Fault::Bundle(why) | Fault::Gateway(why)) => {
                     self.not_returned(why, now.mono);
                 }
@@ -192,12 +189,15 @@ impl Member {
         }
     }
 
-    /// What is read again from now on is read with this bundle.
+    /// What is read again from now on is read with this bundle; if it cannot be read, with the files alone: what is
+    /// not to run does not come back by a reading.
     fn restore(&self, slot: Option<Slot>) {
-        match slot.map(|slot| start::read(&self.folder, slot, &self.recipient.gateway)).transpose() {
-            Ok(pushed) => self.effective.set(pushed),
-            Err(fault) => tracing::error!(why = fault.into_words(), "what the bundle pushes cannot be read"),
-        }
+        let pushed = slot.map(|slot| start::read(&self.folder, slot, &self.recipient.gateway)).transpose();
+        let pushed = pushed.unwrap_or_else(|fault| {
+            tracing::error!(why = fault.into_words(), "what the bundle pushes cannot be read");
+            None
+        });
+        self.effective.set(pushed);
     }
 
     /// One step of what is tried.
@@ -224,7 +224,7 @@ impl Member {
             Step::RollBack(failing) => self.course = Course::Ending(Verdict::Bad(failing.to_string()), true),
             Step::Commit(unproven) => match self.folder.step(Change::commit) {
                 Ok(slot) => {
-                    (self.course, self.waits_for) = (Course::Rest, Vec::new());
+                    (self.course, self.waits_for, self.trouble) = (Course::Rest, Vec::new(), None);
                     if let Some(slot) = slot {
                         let unproven = unproven.iter().map(Failing::to_string).collect();
                         self.tell(Told::Committed(slot.version, unproven));
@@ -257,22 +257,42 @@ impl Member {
         self.course = if is_applied { Course::Returning(Some(now.mono)) } else { Course::Rest };
     }
 
-    /// The configuration of before is to be in force again.
+    /// The configuration of before is to be in force again; the files, where its bundle does not load any more.
     fn go_back(&mut self, now: &Now) {
-        self.restore(self.folder.change().running());
-        match (self.load)(self.effective.pushed().as_ref()) {
-            Ok(loaded) => {
+        let load = std::sync::Arc::clone(&self.load);
+        match start::base(&self.folder, &self.recipient.gateway, &|pushed| load(pushed)) {
+            Ok(Base { loaded, bundle, trouble }) => {
+                self.restore(bundle);
+                self.back_to = trouble;
                 self.course = Course::Returning(None);
                 self.orders.push_back(Order::Apply(Box::new(loaded.config), true));
             }
-            Err(problems) => self.not_returned(problems.to_string(), now.mono),
+            Err(fault) => {
+                self.restore(self.folder.change().running());
+                self.not_returned(fault.into_words(), now.mono);
+            }
+        }
+    }
+
+    fn returned(&mut self) {
+        match self.back_to.take() {
+            Some(why) => self.troubled(why, Told::FilesRun),
+            None => {
+                self.trouble = None;
+                self.tell(Told::Returned);
+            }
         }
     }
 
     fn not_returned(&mut self, why: String, now: Mono) {
         self.course = Course::Returning(Some(now + AGAIN));
+        self.troubled(why, Told::NotReturned);
+    }
+
+    /// Something else runs than what stood its trial: told once for each reason.
+    fn troubled(&mut self, why: String, told: fn(String) -> Told) {
         if self.trouble.as_ref() != Some(&why) {
-            self.tell(Told::NotReturned(why.clone()));
+            self.tell(told(why.clone()));
         }
         self.trouble = Some(why);
     }
