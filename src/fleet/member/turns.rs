@@ -15,6 +15,9 @@ impl Member {
     /// Time has passed, or anything of `signs` is another.
     pub fn handle_time(&mut self, signs: &Signs, now: &Now) {
         self.heed(signs, now);
+        if matches!(self.course, Course::Rest) && self.effective.is_lost() {
+            self.restore(self.folder.change().running());
+        }
         self.agent.handle_time(self.folder.change(), now);
         self.act(signs, now);
     }
@@ -44,7 +47,10 @@ impl Member {
 
     /// When it is to be given the time at the latest, as far as anything is under way.
     pub fn is_under_way(&self) -> bool {
-        !matches!(self.course, Course::Rest) || self.unsaved.marks || self.folder.change().staged().is_some()
+        !matches!(self.course, Course::Rest)
+            || self.unsaved.marks
+            || self.effective.is_lost()
+            || self.folder.change().staged().is_some()
     }
 
     /// Whether the time is to be given now, though nothing is under way.
@@ -193,10 +199,19 @@ impl Member {
     }
 
     /// What is read again from now on is read with this bundle.
-    fn restore(&self, slot: Option<Slot>) {
+    pub(super) fn restore(&self, slot: Option<Slot>) {
         match slot.map(|slot| start::read(&self.folder, slot, &self.recipient.gateway)).transpose() {
             Ok(pushed) => self.effective.set(pushed),
-            Err(fault) => tracing::error!(why = fault.into_words(), "what the bundle pushes cannot be read"),
+            Err(fault) => {
+                let why = fault.into_words();
+                if !self.effective.is_lost() {
+                    tracing::error!(
+                        why,
+                        "what the bundle pushes cannot be read: nothing is read again until it can"
+                    );
+                }
+                self.effective.lose(why);
+            }
         }
     }
 
@@ -260,7 +275,7 @@ impl Member {
     /// The configuration of before is to be in force again.
     fn go_back(&mut self, now: &Now) {
         self.restore(self.folder.change().running());
-        match (self.load)(self.effective.pushed().as_ref()) {
+        match self.effective.pushed().and_then(|pushed| (self.load)(pushed.as_ref())) {
             Ok(loaded) => {
                 self.course = Course::Returning(None);
                 self.orders.push_back(Order::Apply(Box::new(loaded.config), true));
