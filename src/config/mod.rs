@@ -61,6 +61,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
+use tracing::level_filters::LevelFilter;
 
 use crate::device::Part;
 use crate::device::catalogue::{BleProfile, Parts, SerialModel, ble_profiles, serial_models};
@@ -72,6 +73,8 @@ use crate::link::ble::pairing::BondRule;
 use crate::policy::DeviceRule;
 use crate::{store, uplink};
 
+#[cfg(test)]
+pub(crate) use floor::is_set_from_afar;
 pub use floor::{FLOOR_FILE, Floor};
 pub use gateway::{MIN_CAP, MIN_RESERVE};
 pub use layers::{DEVICES_FOLDER, Environment, GATEWAY_FILE, PREFIX};
@@ -177,6 +180,17 @@ impl LogLevel {
         ("debug", Self::Debug),
         ("trace", Self::Trace),
     ];
+
+    /// What of the log it lets through.
+    pub const fn filter(self) -> LevelFilter {
+        match self {
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
+        }
+    }
 
     /// The word of the configuration.
     pub const fn as_str(self) -> &'static str {

@@ -52,17 +52,36 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub type Load = Arc<dyn Fn(Option<&Pushed>) -> Result<Loaded, Problems> + Send + Sync>;
 
 /// What the bundle that is effective pushes, shared with whoever reads the files again.
-#[derive(Clone, Debug, Default)]
-pub struct Effective(Arc<Mutex<Option<Pushed>>>);
+#[derive(Clone, Debug)]
+pub struct Effective(Arc<Mutex<Layer>>);
+
+/// What the fleet pushes; in words why that is not known.
+type Layer = Result<Option<Pushed>, String>;
+
+impl Default for Effective {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Ok(None))))
+    }
+}
 
 impl Effective {
-    /// What is pushed at the moment.
-    pub fn pushed(&self) -> Option<Pushed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What is pushed at the moment. Nothing may be read again with anything else: neither with a bundle that was
+    /// refused nor without the ward's.
+    pub fn pushed(&self) -> Result<Option<Pushed>, Problems> {
+        let layer = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        layer.map_err(|why| Problems::of("the running bundle", ["it"], &format!("cannot be read: {why}")))
     }
 
     fn set(&self, pushed: Option<Pushed>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pushed;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Ok(pushed);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_err()
+    }
+
+    fn lose(&self, why: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Err(why);
     }
 }
 

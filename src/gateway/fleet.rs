@@ -163,6 +163,7 @@ impl Gateway for Seen {
             | Refused::Ward(_)
             | Refused::OtherWard
             | Refused::NoPlace(_)
+            | Refused::Store(_)
             | Refused::StoreWaits => Err(Fault::Gateway(why)),
         }
     }
@@ -299,14 +300,20 @@ fn undecoded(state: &DeviceState) -> u64 {
 mod tests {
     use super::*;
     use crate::device::observation::Lane;
+    use crate::uplink::status::{Correspondence, LaneCounters};
 
     #[test]
-    fn what_the_broker_takes_beside_the_records_proves_nothing() {
-        let mut uplink = uplink::Status { heartbeats: 7, ..uplink::Status::default() };
-        uplink.correspondence.notices = 3;
-        assert_eq!(taken(&uplink), 0);
-        uplink.lanes.entry(Lane::Alarm).or_default().acknowledged = 2;
-        uplink.lanes.entry(Lane::Vital).or_default().acknowledged = 3;
-        assert_eq!(taken(&uplink), 5);
+    fn heartbeats_and_notices_do_not_show_that_the_broker_takes_readings() {
+        let refused = LaneCounters { published: 40, ..LaneCounters::default() };
+        let status = uplink::Status {
+            heartbeats: 7,
+            correspondence: Correspondence { notices: 3, ..Correspondence::default() },
+            lanes: [(Lane::Vital, refused), (Lane::Alarm, refused)].into(),
+            ..uplink::Status::default()
+        };
+        assert_eq!(taken(&status), 0);
+        let taken_one = LaneCounters { acknowledged: 1, ..refused };
+        let lanes = [(Lane::Vital, refused), (Lane::Alarm, taken_one)].into();
+        assert_eq!(taken(&uplink::Status { lanes, ..status }), 1);
     }
 }

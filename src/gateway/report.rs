@@ -42,8 +42,6 @@ pub struct Origin {
     pub started: Now,
     /// The store's id.
     pub store: StoreId,
-    /// The store's cap.
-    pub cap: u64,
     /// The store's keys.
     pub keys: KeysInUse,
 }
@@ -135,7 +133,7 @@ impl Sources {
         let store = self.stats.snapshot();
         status::Store {
             bytes: store.bytes,
-            cap: self.origin.cap,
+            cap: store.cap,
             quarantined_segments: store.quarantined,
             dropped: store.dropped,
             faults: store.faults,

@@ -232,9 +232,15 @@ impl Driver {
         let tls = tls::of(config, self.clock.now())?;
         let inbox = self.mail.post().map(Post::inbox);
         let (link, job) = mqtt::connect(config, &self.topics, tls, &self.run, inbox)?;
-        // The receiver lives as long as the task that polls; without it nothing could be done anyway.
-        let _ = self.jobs.send(job).await;
-        Ok(link)
+        let sent = self.jobs.send(job);
+        tokio::pin!(sent);
+        loop {
+            tokio::select! {
+                // The receiver lives as long as the task that polls; without it nothing could be done anyway.
+                _ = &mut sent => return Ok(link),
+                () = self.goodbyes.next() => {}
+            }
+        }
     }
 
     /// Waits before the next attempt, unless there is something to go over to.
@@ -253,6 +259,7 @@ impl Driver {
         loop {
             tokio::select! {
                 () = &mut pause => return None,
+                () = self.goodbyes.next() => {}
                 _ = self.stop.changed() => return None,
                 news = self.turn.next() => if let Some(prepared) = self.handle_news(news) {
                     return Some(Box::new(prepared));
@@ -330,7 +337,7 @@ impl Driver {
         self.shared.lock().session.handle_connected(receive_maximum, now);
         self.report.now.connections += 1;
         self.report.state(State::Online, now);
-        self.handle_good();
+        self.handle_connack(now);
         self.mail.handle_up();
         tracing::info!(receive_maximum, "connected to the broker");
         if let Some(birth) = link.announce(&self.topics, &self.run, "online") {
@@ -370,7 +377,8 @@ impl Driver {
         let now = self.clock.now().mono;
         let timeout = self.shared.lock().session.poll_timeout();
         let most = self.report.next_look();
-        timeout.map_or(most, |at| at.since(now).min(most))
+        let next = [timeout, self.turn.proof_due()].into_iter().flatten().min();
+        next.map_or(most, |at| at.since(now).min(most))
     }
 
     fn broker(&self) -> String {

@@ -274,7 +274,10 @@ fn a_push_is_tried_and_stays_and_the_same_push_again_is_nothing() {
     bench.deliver(&first);
     bench.pass(600);
     assert_eq!((bench.applied.len(), &bench.told), (1, &told));
-    assert_eq!(bench.member().effective.pushed().map(|pushed| pushed.name), Some("bundle 7".to_owned()));
+    assert_eq!(
+        bench.member().effective.pushed().unwrap().map(|pushed| pushed.name),
+        Some("bundle 7".to_owned())
+    );
 }
 
 #[test]
@@ -316,9 +319,36 @@ fn what_the_daemon_refuses_is_taken_back_without_a_trace_in_what_is_read_again()
     bench.faults.push(Fault::Bundle("the new broker does not answer".to_owned()));
     bench.deliver(&published(8, &json!([pump("pump-1"), pump("pump-2")]), |_| {}));
     assert!(matches!(bench.standing(), Standing::Failed(8, reason) if reason.contains("does not answer")));
-    assert_eq!(bench.member().effective.pushed().map(|pushed| pushed.name), Some("bundle 7".to_owned()));
+    assert_eq!(
+        bench.member().effective.pushed().unwrap().map(|pushed| pushed.name),
+        Some("bundle 7".to_owned())
+    );
     // Nothing was changed, so nothing is changed back.
     assert_eq!((bench.applied.len(), bench.applied[1].1), (2, false));
+}
+
+/// Neither with the refused bundle nor without the ward's: what a reload would make of it is known to nobody.
+#[test]
+fn where_the_bundle_of_before_cannot_be_read_nothing_is_read_again_until_it_can() {
+    let mut bench = Bench::new();
+    bench.settle(7, &json!([pump("pump-1")]));
+    let folder = bench.place.path().join("fleet");
+    let kept: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("bundle"))
+        .collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let away = bench.place.path().join("away");
+    std::fs::rename(&kept[0], &away).unwrap();
+    bench.member().restore(bench.member().folder.change().running());
+    let problems = bench.member().effective.pushed().unwrap_err().to_string();
+    assert!(problems.contains("cannot be read"), "{problems}");
+    // As soon as it can be read it is what is read again.
+    std::fs::rename(&away, &kept[0]).unwrap();
+    bench.pass(1);
+    let pushed = bench.member().effective.pushed().unwrap();
+    assert_eq!(pushed.map(|pushed| pushed.name), Some("bundle 7".to_owned()));
 }
 
 #[test]
@@ -696,7 +726,7 @@ fn the_topics_follow_the_group_of_the_bundle_that_runs() {
         bundle["transfers"] = json!([{ "gateway": "gw-1", "to": "icu-4" }]);
     }));
     let group = |bench: &Bench| {
-        let pushed = bench.member().effective.pushed();
+        let pushed = bench.member().effective.pushed().unwrap();
         bench.load()(pushed.as_ref()).unwrap().config.uplink.group
     };
     assert_eq!(

@@ -15,6 +15,9 @@ impl Member {
     /// Time has passed, or anything of `signs` is another.
     pub fn handle_time(&mut self, signs: &Signs, now: &Now) {
         self.heed(signs, now);
+        if matches!(self.course, Course::Rest) && self.trouble.is_none() && self.effective.is_lost() {
+            self.restore(self.folder.change().running());
+        }
         self.agent.handle_time(self.folder.change(), now);
         self.act(signs, now);
     }
@@ -41,7 +44,10 @@ impl Member {
 
     /// When it is to be given the time at the latest, as far as anything is under way.
     pub fn is_under_way(&self) -> bool {
-        !matches!(self.course, Course::Rest) || self.unsaved.marks || self.folder.change().staged().is_some()
+        !matches!(self.course, Course::Rest)
+            || self.unsaved.marks
+            || self.effective.is_lost()
+            || self.folder.change().staged().is_some()
     }
 
     /// Whether the time is to be given now, though nothing is under way.
@@ -189,15 +195,21 @@ impl Member {
         }
     }
 
-    /// What is read again from now on is read with this bundle; if it cannot be read, with the files alone: what is
-    /// not to run does not come back by a reading.
-    fn restore(&self, slot: Option<Slot>) {
-        let pushed = slot.map(|slot| start::read(&self.folder, slot, &self.recipient.gateway)).transpose();
-        let pushed = pushed.unwrap_or_else(|fault| {
-            tracing::error!(why = fault.into_words(), "what the bundle pushes cannot be read");
-            None
-        });
-        self.effective.set(pushed);
+    /// What is read again from now on is read with this bundle.
+    pub(super) fn restore(&self, slot: Option<Slot>) {
+        match slot.map(|slot| start::read(&self.folder, slot, &self.recipient.gateway)).transpose() {
+            Ok(pushed) => self.effective.set(pushed),
+            Err(fault) => {
+                let why = fault.into_words();
+                if !self.effective.is_lost() {
+                    tracing::error!(
+                        why,
+                        "what the bundle pushes cannot be read: nothing is read again until it can"
+                    );
+                }
+                self.effective.lose(why);
+            }
+        }
     }
 
     /// One step of what is tried.
@@ -275,12 +287,11 @@ impl Member {
     }
 
     fn returned(&mut self) {
-        match self.back_to.take() {
-            Some(why) => self.troubled(why, Told::FilesRun),
-            None => {
-                self.trouble = None;
-                self.tell(Told::Returned);
-            }
+        if let Some(why) = self.back_to.take() {
+            self.troubled(why, Told::FilesRun);
+        } else {
+            self.trouble = None;
+            self.tell(Told::Returned);
         }
     }
 
