@@ -63,8 +63,8 @@ tools() {
     if [ ! -e "$cache/root-$arch.tar" ]; then
         mkdir -p "$cache"
         mmdebstrap --quiet --mode=root --variant=apt --architectures="$arch" \
-            --include=systemd,procps,udev,dbus,bluez,bash-completion bookworm "$cache/root-$arch.tar.new"
-        mv "$cache/root-$arch.tar.new" "$cache/root-$arch.tar"
+            --include=systemd,procps,udev,dbus,bluez,bash-completion bookworm "$cache/root-$arch.new.tar"
+        mv "$cache/root-$arch.new.tar" "$cache/root-$arch.tar"
     fi
     if [ ! -e "$cache/dbus/ready" ]; then
         python3 -m venv "$cache/dbus"
