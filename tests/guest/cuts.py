@@ -32,6 +32,8 @@ certificate = "pki/gateway.pem"
 backoff_first = "500ms"
 backoff_most = "5s"
 heartbeat = "10s"
+[store]
+cap = "512MiB"
 """
 
 DEVICE = """[[device]]
@@ -192,7 +194,7 @@ def provision(machine):
         " && shred -u /root/cargo/gateway.key"
     )
     machine.ask("wardline check --config /etc/wardline")
-    machine.ask("systemctl enable --now wardline 2>&1")
+    machine.ask("systemctl enable --now wardline 2>&1 || { journalctl -b -n 40 --no-pager; exit 1; }")
     # A person who has just set a gateway up sees it work before the power goes.
     machine.ask("sync")
 
