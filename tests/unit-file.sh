@@ -17,7 +17,8 @@ complaints=$(systemd-analyze verify ./wardline.service ./wardline-metrics.servic
 [ -z "$complaints" ] || fail "systemd-analyze verify says: $complaints"
 
 # What the daemon relies on, by name: a key that was dropped would only show on a gateway.
-for line in Type=notify 'ExecReload=kill -HUP $MAINPID' WatchdogSec=30 LimitCORE=0 MemorySwapMax=0 Environment=MALLOC_MMAP_THRESHOLD_=524288 NoNewPrivileges=yes CapabilityBoundingSet= \
+for line in 'Wants=modprobe@usbserial.service modprobe@cdc_acm.service' 'After=modprobe@usbserial.service modprobe@cdc_acm.service' \
+    Type=notify 'ExecReload=kill -HUP $MAINPID' WatchdogSec=30 LimitCORE=0 MemorySwapMax=0 Environment=MALLOC_MMAP_THRESHOLD_=524288 NoNewPrivileges=yes CapabilityBoundingSet= \
     'DeviceAllow=char-ttyUSB rw' 'DeviceAllow=char-ttyACM rw' 'DeviceAllow=/dev/ttyS0 rw' 'DeviceAllow=char-ttyAMA rw' \
     LoadCredentialEncrypted=kek:wardline.kek LoadCredentialEncrypted=ward:wardline.ward \
     LoadCredentialEncrypted=tls-key:wardline.tls-key 'RestartPreventExitStatus=2 3 8' StateDirectory=wardline RuntimeDirectory=wardline; do

@@ -216,8 +216,9 @@ def life(machine, world, cargo_disk=None):
     status = json.loads(ask_status(machine))
     figures["run"] = status["run"]
     figures["uptime_at_first_status_s"] = status["uptime_ms"] / 1000
-    until = time.monotonic() + PATIENCE
-    while not world.tell("look")["lives"].get(status["run"], {}).get("arrived"):
+    until = time.monotonic() + 120
+    # A reading of a device: what the gateway says of itself would come from one that is deaf, too.
+    while not world.tell("look")["lives"].get(status["run"], {}).get("arrived", {}).get("vital"):
         if time.monotonic() > until:
             raise Failed(f"nothing is published; {ask_status(machine)}\n{words_of(machine)}")
         time.sleep(0.25)
@@ -265,7 +266,12 @@ def cut_in_boot(machine, draw):
 
 
 def settle(machine, world):
-    """The devices fall silent, the store runs empty: the last verdict."""
+    """The devices fall silent, the store runs empty: the last verdict. Both are heard until the end."""
+    before, until = world.tell("look")["acknowledged"], time.monotonic() + 120
+    while world.tell("look")["acknowledged"] == before:
+        if time.monotonic() > until:
+            raise Failed(f"the analyser is not heard any more; {ask_status(machine)}\n{words_of(machine)}")
+        time.sleep(0.5)
     world.tell("quiet")
     until = time.monotonic() + PATIENCE
     while True:

@@ -65,7 +65,7 @@ install -m 755 "$here/inside/init" initramfs/init
 cp "kernel/boot/vmlinuz-$version" vmlinuz
 
 # The modules that udev loads by itself when it finds the machine's devices.
-for file in $(modules virtio_net virtio_console virtio_rng xhci_pci usbserial ftdi_sio rtc-pl031 autofs4 efivarfs); do
+for file in $(modules virtio_net virtio_console virtio_rng xhci_pci usbserial ftdi_sio cdc_acm rtc-pl031 autofs4 efivarfs); do
     install -D -m 644 "$file" "root/${file#"$PWD/kernel/"}"
 done
 cp kernel/lib/modules/"$version"/modules.{order,builtin,builtin.modinfo} "root/lib/modules/$version/"
