@@ -310,3 +310,69 @@ async fn serve(stream: UnixStream, ward: &Ward) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::payload::Reading;
+
+    /// What arrived: run, lane and the analyser's value.
+    fn ledger(arrived: &[(&str, &str, &str)]) -> Ledger {
+        let mut ledger = Ledger { keep: true, records: 1, ..Ledger::default() };
+        for (number, (run, lane, value)) in (1..).zip(arrived) {
+            let reading = Reading {
+                key: format!("0a-{lane}-1-1-{number}"),
+                seq: Some(number),
+                run: (*run).to_owned(),
+                code: CONC_GLU_GEN.code,
+                at: String::new(),
+                value: (*value).to_owned(),
+            };
+            ledger.kept.push((ANALYSER.to_owned(), reading));
+        }
+        ledger
+    }
+
+    fn promise(run: &str, lane: &str, count: u64) -> BTreeMap<String, BTreeMap<String, u64>> {
+        BTreeMap::from([(run.to_owned(), BTreeMap::from([(lane.to_owned(), count)]))])
+    }
+
+    fn acknowledged(values: &[&str]) -> Vec<String> {
+        values.iter().map(|value| format!("GLU={value} mg/dL")).collect()
+    }
+
+    #[test]
+    fn a_life_of_which_all_arrived_that_it_called_durable_holds() {
+        let verdict = judge(
+            &ledger(&[("a", "vital", "1"), ("a", "vital", "2")]),
+            &promise("a", "vital", 2),
+            &acknowledged(&["1"]),
+        );
+        assert!(verdict.holds, "{verdict:?}");
+    }
+
+    #[test]
+    fn a_life_that_arrived_shorter_than_it_called_durable_does_not_hold() {
+        let arrived = ledger(&[("a", "vital", "1"), ("b", "vital", "2")]);
+        let verdict = judge(&arrived, &promise("a", "vital", 2), &acknowledged(&["1"]));
+        assert_eq!((verdict.holds, verdict.short), (false, vec!["a".to_owned()]));
+        // What came in another lane is not what was promised in this one.
+        let arrived = ledger(&[("a", "vital", "1"), ("a", "alarm", "2")]);
+        assert_eq!(judge(&arrived, &promise("a", "vital", 2), &acknowledged(&["1"])).short, ["a"]);
+    }
+
+    #[test]
+    fn a_result_that_was_acknowledged_and_did_not_arrive_does_not_hold() {
+        let verdict =
+            judge(&ledger(&[("a", "vital", "1")]), &promise("a", "vital", 1), &acknowledged(&["1", "2"]));
+        assert_eq!((verdict.holds, verdict.missing), (false, vec!["2".to_owned()]));
+    }
+
+    #[test]
+    fn a_result_may_be_said_again_once_for_each_cut_and_no_more() {
+        let arrived = ledger(&[("a", "vital", "1"), ("b", "vital", "1")]);
+        assert!(judge(&arrived, &promise("a", "vital", 1), &acknowledged(&["1"])).holds);
+        let arrived = ledger(&[("a", "vital", "1"), ("b", "vital", "1"), ("b", "vital", "1")]);
+        assert!(!judge(&arrived, &promise("a", "vital", 1), &acknowledged(&["1"])).holds);
+    }
+}

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -102,8 +103,9 @@ class World:
                 f"user root\nlistener {self.port} 127.0.0.1\ncafile {pki}/ca.pem\ncertfile {pki}/broker.pem\n"
                 f"keyfile {pki}/broker.key\nrequire_certificate true\nuse_identity_as_username true\n"
                 f"acl_file {folder}/acl\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+                f"persistence true\npersistence_location {folder}/\n"
             )
-        self._start("mosquitto", [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", f"{folder}/mosquitto.conf"])
+        self.broker_is_back()
         self._start(
             "lab",
             [lab, "guest", "--folder", folder, "--broker", str(self.port), "--authorities", f"{pki}/ca.pem",
@@ -121,8 +123,19 @@ class World:
                     raise Failed("wardline-lab does not answer") from None
                 time.sleep(0.1)
 
+    def broker_is_back(self):
+        """With all that it has taken, for who subscribed."""
+        self._start("mosquitto", [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", f"{self.folder}/mosquitto.conf"])
+
+    def broker_goes(self):
+        """In order: what it has taken is not lost with it, as that would not be the gateway's fault."""
+        name, process = next(pair for pair in self.processes if pair[0] == "mosquitto")
+        self.processes.remove((name, process))
+        process.terminate()
+        process.wait()
+
     def _start(self, name, command):
-        log = open(f"{self.folder}/{name}.log", "wb")
+        log = open(f"{self.folder}/{name}.log", "ab")
         self.processes.append((name, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)))
 
     def check(self):
@@ -239,8 +252,11 @@ def words_of(machine):
     return machine.ask("journalctl -u wardline -b --no-pager | tail -n 30; systemctl status wardline --no-pager", may_fail=True)
 
 
-def work_and_cut(machine, world, seconds):
-    """It works for so long, and says all the time what is durable; then the power goes. What was promised last."""
+def work_and_cut(machine, world, seconds, in_outage):
+    """It works for so long, and says all the time what is durable; then the power goes. What was promised last. In an
+    outage all of it is on the disk and nowhere else."""
+    if in_outage:
+        world.broker_goes()
     until = time.monotonic() + seconds
     said = None
     # Asked again and again, so that the last word is as near to the cut as it can be.
@@ -250,6 +266,8 @@ def work_and_cut(machine, world, seconds):
         world.tell("status " + json.dumps(status))
         time.sleep(max(0.0, min(0.3, left)))
     forgot = machine.cut()
+    if in_outage:
+        world.broker_is_back()
     return said, forgot
 
 
@@ -285,13 +303,13 @@ def settle(machine, world):
 
 
 def table(lives):
-    rows = ["   cut  worked  promised  forgot k/l/t   boot  active  publishing   daemon"]
+    rows = ["   cut  worked  durable  not sent  forgot k/l/t   boot  active  publishing  from active"]
     for life in lives:
         forgot = "/".join(str(life["forgot"][fate]) for fate in ("kept", "lost", "torn"))
         again = life["again"]
         rows.append(
-            f"  {life['number']:>4}  {life['worked']:>4.1f} s  {life['promised']:>8}  {forgot:>12}  {again['up']:>4.0f} s"
-            f"  {again['active']:>4.0f} s  {again['publishing']:>8.0f} s  {again['publishing'] - again['active']:>5.1f} s"
+            f"  {life['number']:>4}  {life['worked']:>4.1f} s  {life['promised']:>7}  {life['only_on_disk']:>8}  {forgot:>12}  {again['up']:>4.0f} s"
+            f"  {again['active']:>4.0f} s  {again['publishing']:>8.0f} s  {again['publishing'] - again['active']:>9.1f} s"
         )
     return "\n".join(rows)
 
@@ -302,6 +320,9 @@ def spread(numbers):
 
 def bench(options, folder):
     draw = random.Random(options.seed)
+    # Ctrl-C: no more cuts; what there is, is judged.
+    enough = []
+    signal.signal(signal.SIGINT, lambda *_: enough.append(True))
     shutil.copyfile(f"{options.image}/disk.raw", f"{folder}/disk.raw")
     world = World(folder, options.lab)
     disk = Disk(f"{folder}/disk.raw", f"{folder}/disk", options.seed + 1)
@@ -322,17 +343,22 @@ def bench(options, folder):
             raise Failed("the sandbox is not what the unit says")
         lives, in_boot = [], []
         for number in range(1, options.cuts + 1):
-            seconds = draw.uniform(0.5, 20)
-            said, forgot = work_and_cut(machine, world, seconds)
+            if enough:
+                break
+            seconds, in_outage = draw.uniform(0.5, 12), number % 2 == 0
+            disk.lies = options.lie
+            said, forgot = work_and_cut(machine, world, seconds, in_outage)
+            waited = sum(lane["records"] for lane in said["lanes"])
             if options.in_boot and number % options.in_boot == 0:
                 in_boot.append(cut_in_boot(machine, draw))
             again = life(machine, world)
             lives.append(
-                {"number": number, "worked": seconds, "run": said["run"], "promised": durable(said), "forgot": forgot, "again": again}
+                {"number": number, "worked": seconds, "run": said["run"], "in_outage": in_outage, "promised": durable(said),
+                 "only_on_disk": waited, "forgot": forgot, "again": again}
             )
             verdict = world.tell("look")
             say(
-                f"  cut {number}: after {seconds:.1f} s, {durable(said)} durable; active {again['active']:.0f} s and publishing"
+                f"  cut {number}: after {seconds:.1f} s, {durable(said)} durable, {waited} of them not sent; active {again['active']:.0f} s and publishing"
                 f" {again['publishing']:.0f} s after power; {verdict['records']} arrived, {verdict['acknowledged']} acknowledged to the analyser"
             )
         say("the devices fall silent; what is stored is sent")
@@ -351,6 +377,7 @@ def bench(options, folder):
             "active_s": spread([life["again"]["active"] for life in lives]),
             "publishing_s": spread([life["again"]["publishing"] for life in lives]),
             "promised": sum(life["promised"] for life in lives),
+            "only_on_disk": sum(life["only_on_disk"] for life in lives),
             "verdict": verdict,
             "sandbox": looked.split("\n"),
             "store": sound.split("\n"),
@@ -371,6 +398,7 @@ def main():
     parser.add_argument("--cuts", type=int, default=3)
     parser.add_argument("--in-boot", type=int, default=0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--lie", action="store_true")
     parser.add_argument("--keep")
     parser.add_argument("--json")
     options = parser.parse_args()

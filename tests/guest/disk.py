@@ -47,6 +47,8 @@ class Disk:
         self.random = random.Random(seed)
         self.unsynced = {}
         self.flushes = 0
+        # A disk that says that it has flushed, and has not: what a promise is not worth on it has to show.
+        self.lies = False
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(path)
         self.listener.listen(1)
@@ -66,7 +68,7 @@ class Disk:
             raise RuntimeError(f"the disk: {self.trouble or 'somebody still uses it'}")
         came = {"kept": 0, "lost": 0, "torn": 0}
         for number, data in sorted(self.unsynced.items()):
-            fate = self.random.choices(("kept", "lost", "torn"), (5, 4, 1))[0]
+            fate = "lost" if self.lies else self.random.choices(("kept", "lost", "torn"), (5, 4, 1))[0]
             came[fate] += 1
             if fate == "kept":
                 os.pwrite(self.file, data, number * BLOCK)
@@ -74,6 +76,7 @@ class Disk:
                 sectors = self.random.randrange(1, BLOCK // SECTOR)
                 os.pwrite(self.file, data[: sectors * SECTOR], number * BLOCK)
         self.unsynced.clear()
+        self.lies = False
         return came
 
     def _serve(self):
@@ -148,6 +151,8 @@ class Disk:
             offset, data = offset + len(piece), data[len(piece) :]
 
     def _sync(self, numbers):
+        if self.lies:
+            return
         for number in numbers:
             data = self.unsynced.pop(number, None)
             if data is not None:
