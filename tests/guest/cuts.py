@@ -291,7 +291,7 @@ def settle(machine, world):
             raise Failed(f"the analyser is not heard any more; {ask_status(machine)}\n{words_of(machine)}")
         time.sleep(0.5)
     world.tell("quiet")
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + 120
     while True:
         status = json.loads(ask_status(machine))
         verdict = world.tell("status " + json.dumps(status))
