@@ -17,6 +17,7 @@ mod drivers;
 mod enrol;
 pub mod exit;
 mod keys;
+pub(crate) mod lookout;
 mod metrics;
 pub(crate) mod out;
 mod pair;
@@ -26,6 +27,7 @@ mod spool;
 mod status;
 mod unpair;
 mod version;
+pub(crate) mod view;
 mod wipe;
 
 use std::path::PathBuf;
