@@ -23,6 +23,7 @@ pub(crate) mod out;
 mod pair;
 mod progress;
 mod run;
+pub(crate) mod screen;
 mod spool;
 mod status;
 mod unpair;

@@ -17,8 +17,6 @@ use crate::time::Mono;
 pub(crate) const MAX_EVENTS: usize = 200;
 /// How many points the line of the depth has.
 pub(crate) const MAX_POINTS: usize = 300;
-/// A certificate with fewer days left is worth a look, and with fewer than the second is bad.
-const CERTIFICATE_DAYS: (i64, i64) = (14, 3);
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -294,13 +292,17 @@ fn uplink(snapshot: &Snapshot) -> Said {
 fn certificate(snapshot: &Snapshot) -> Option<Said> {
     let days = snapshot.uplink.certificate_days_left?;
     let trouble = snapshot.uplink.certificate.as_ref().and_then(|certificate| certificate.trouble.as_deref());
-    let mark = match days {
-        days if days < CERTIFICATE_DAYS.1 => Mark::Bad,
-        days if days < CERTIFICATE_DAYS.0 => Mark::Look,
+    let mark = match snapshot.uplink.certificate_alarm.as_str() {
+        "urgent" | "expired" => Mark::Bad,
+        "soon" => Mark::Look,
         _ if trouble.is_some() => Mark::Look,
         _ => Mark::Good,
     };
-    let left = if days < 0 { "has expired".to_owned() } else { format!("{days} days left") };
+    let left = match days {
+        ..0 => "has expired".to_owned(),
+        0 => "ends within a day".to_owned(),
+        _ => format!("{} left", counted(usize::try_from(days).unwrap_or_default(), "day")),
+    };
     Some(Said::new(mark, trouble.map_or(left.clone(), |trouble| format!("{left}; {trouble}"))))
 }
 

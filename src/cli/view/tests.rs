@@ -12,6 +12,7 @@ fn healthy() -> Snapshot {
     snapshot.time_synced = true;
     snapshot.uplink.certificate = None;
     snapshot.uplink.certificate_days_left = Some(80);
+    snapshot.uplink.certificate_alarm = "none".to_owned();
     snapshot.store.cap = 1 << 50;
     snapshot.fleet.as_mut().unwrap().standing = "current".to_owned();
     snapshot
