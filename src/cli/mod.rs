@@ -17,15 +17,18 @@ mod drivers;
 mod enrol;
 pub mod exit;
 mod keys;
+pub(crate) mod lookout;
 mod metrics;
 pub(crate) mod out;
 mod pair;
 mod progress;
 mod run;
+pub(crate) mod screen;
 mod spool;
 mod status;
 mod unpair;
 mod version;
+pub(crate) mod view;
 mod wipe;
 
 use std::path::PathBuf;

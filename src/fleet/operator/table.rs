@@ -2,8 +2,10 @@
 
 use super::view::Row;
 use crate::cli::out::Colour;
+use crate::cli::screen::{Line, cut};
 
-/// A certificate with so many days left or fewer is shown as bad, as on the gateway itself.
+/// A certificate with fewer days left is shown as bad: a report does not say how long its life is, so it is judged as
+/// one of a year is on the gateway itself.
 const CERTIFICATE_DAYS: i64 = 14;
 /// A gateway that said nothing for so many seconds is shown as bad.
 const OLD_SECONDS: i64 = 600;
@@ -44,7 +46,7 @@ pub(super) enum Health {
 impl Health {
     pub(super) fn of(row: &Row) -> Self {
         let moves = matches!(row.standing, Some("waits" | "paused" | "fetches" | "under-way" | "alarm-wait"));
-        let is_short = row.certificate_days.is_some_and(|days| days <= CERTIFICATE_DAYS);
+        let is_short = row.certificate_days.is_some_and(|days| days < CERTIFICATE_DAYS);
         match row.standing {
             Some("failed" | "not-believed" | "not-listed" | "locked") if row.proven == Some(true) => {
                 Self::Failed
@@ -78,19 +80,6 @@ impl Health {
             Self::Drifts => "drifts",
             Self::Degraded => "degraded",
         }
-    }
-}
-
-/// A line of the table.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) text: String,
-    pub(super) colour: Option<Colour>,
-}
-
-impl Line {
-    pub(super) fn new(text: impl Into<String>, colour: Option<Colour>) -> Self {
-        Self { text: text.into(), colour }
     }
 }
 
@@ -136,18 +125,6 @@ pub(super) fn summary(rows: &[Row]) -> String {
     let change = all.iter().filter(|health| **health == Health::Changes).count();
     let well = all.len().saturating_sub(bad).saturating_sub(change);
     format!("{} gateways: {bad} in trouble, {change} changing, {well} well", all.len())
-}
-
-/// Text of no more than so many characters; where some are missing, a `~` says so.
-pub(super) fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
-    if most > 0 {
-        short.push('~');
-    }
-    short
 }
 
 fn widths(cells: &[[String; COLUMNS]], width: Option<usize>) -> [usize; COLUMNS] {
@@ -278,7 +255,8 @@ mod tests {
         assert_eq!(of(|row| (row.drift, row.standing) = (true, Some("alarm-wait"))), Health::Changes);
         assert_eq!(of(|row| row.online = Some(false)), Health::Offline);
         assert_eq!(of(|row| row.seconds = Some(601)), Health::Quiet);
-        assert_eq!(of(|row| row.certificate_days = Some(14)), Health::Degraded);
+        assert_eq!(of(|row| row.certificate_days = Some(13)), Health::Degraded);
+        assert_eq!(of(|row| row.certificate_days = Some(14)), Health::Well);
         assert_eq!(of(|row| row.health.push("x".to_owned())), Health::Degraded);
         let named = |id: &str, change: fn(&mut Row)| Row { gateway: id.to_owned(), ..row(change) };
         let rows = [
@@ -314,9 +292,5 @@ mod tests {
             assert!(text.last().unwrap().text[at..].starts_with("current"), "{text:?}");
             assert_eq!(text.len(), if width == 80 { 4 } else { 3 });
         }
-        assert_eq!(
-            (cut("abc", 3), cut("äbcd", 3), cut("abc", 0)),
-            ("abc".into(), "äb~".into(), String::new())
-        );
     }
 }
