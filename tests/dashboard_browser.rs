@@ -5,6 +5,7 @@
 #![expect(clippy::tests_outside_test_module, reason = "the whole file is one")]
 #![expect(
     clippy::disallowed_methods,
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "a test fails by panicking, its helpers too"
 )]

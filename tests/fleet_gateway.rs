@@ -396,7 +396,7 @@ async fn a_broker_that_refuses_every_reading_proves_no_bundle() {
     let status = site
         .status("the way back", |status| is_failed(status, "nothing of this trial was taken by the broker"))
         .await;
-    assert_eq!((status.fleet.unwrap().bundle, status.uplink.state.as_str()), (Some(1), "connected"));
+    assert_eq!(status.fleet.unwrap().bundle, Some(1));
     assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
 }
 

@@ -44,13 +44,12 @@ impl Lookout {
 
     /// The next look, after [`EVERY`] at the latest. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Look {
-        let asking = match &mut self.asking {
-            Some(asking) => asking,
-            None => {
-                self.tick.tick().await;
-                let asked = self.asked.clone();
-                self.asking.insert(Box::pin(blocking(move || asked.ask())))
-            }
+        let asking = if let Some(asking) = &mut self.asking {
+            asking
+        } else {
+            self.tick.tick().await;
+            let asked = self.asked.clone();
+            self.asking.insert(Box::pin(blocking(move || asked.ask())))
         };
         let answer = tokio::select! {
             biased;

@@ -3,8 +3,8 @@
 use super::terminal::Terminal;
 use super::*;
 
-fn watch(site: &Site, size: (u16, u16), no_colour: bool) -> Terminal {
-    Terminal::start(Path::new(BINARY), &["watch", "fleet"], size, |command| {
+fn watch(site: &Site, cells: (u16, u16), no_colour: bool) -> Terminal {
+    Terminal::start(Path::new(BINARY), &["watch", "fleet"], cells, |command| {
         command.current_dir(site.certificates.path());
         if no_colour {
             command.env("NO_COLOR", "1");

@@ -136,7 +136,7 @@ fn head(view: &View, columns: usize) -> Vec<Line> {
     let mut lines = vec![Line::new(first, Some(Colour::Strong))];
     let summary = match view.summary.mark {
         Mark::Good => Some(Colour::Good),
-        mark => colour(mark),
+        mark @ (Mark::Look | Mark::Bad) => colour(mark),
     };
     let words = wrapped(&view.summary.words, columns.saturating_sub(3));
     lines.extend(below(sign(view.summary.mark), words, summary));
@@ -204,8 +204,7 @@ fn wrapped(text: &str, most: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let mut word = word;
-        loop {
-            let Some(line) = lines.last_mut() else { break };
+        while let Some(line) = lines.last_mut() {
             let used = line.chars().count();
             let space = usize::from(used > 0);
             if used + space + word.chars().count() <= most {
