@@ -190,7 +190,7 @@ mod tests {
         // A name that cannot be looked up says nothing of the key.
         let odd = folder.path().join("x".repeat(300));
         assert!(!is_destroyed(&KeyPlace::File(odd)));
-        crate::host::atomic_file::write(&path, b"key").unwrap();
+        atomic_file::write(&path, b"key").unwrap();
         assert!(!is_destroyed(&KeyPlace::File(path)));
     }
     /// What is left by a wipe of a gateway whose configuration names these keys, below its folder.
@@ -198,7 +198,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().display().to_string();
         let text = format!(
-            "[gateway]\norganisation = \"st-anna\"\ngroup = \"icu-3\"\nid = \"gw-1\"\n[uplink]\nhost = \"b.example.org\"\n\
+            "devices = \"none\"\n[gateway]\norganisation = \"st-anna\"\ngroup = \"icu-3\"\nid = \"gw-1\"\n[uplink]\nhost = \"b.example.org\"\n\
              authorities = \"HOME/ca.pem\"\ncertificate = \"HOME/{certificate}\"\nkey = \"{key}\"\n[keys]\n{keys}\n"
         );
         std::fs::create_dir(folder.path().join("identity")).unwrap();

@@ -22,6 +22,11 @@ impl TokenKey {
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let (key, message) = (self.clone(), message.to_vec());
         let raw = aside(|| patience::ask(self, TO_SIGN, move || pkcs11::sign(&key, &message)))?;
+        self.written(&raw)
+    }
+
+    /// A signature as the token gives it, in ASN.1.
+    fn written(&self, raw: &[u8]) -> Result<Vec<u8>, KeyError> {
         let halves = (raw.len() == 2 * HALF).then(|| raw.split_at(HALF));
         let (r, s) = halves.ok_or_else(|| KeyError::Token {
             key: self.to_string(),
@@ -106,6 +111,16 @@ mod tests {
             let raw = key.sign(&random, &message).unwrap();
             let (r, s) = raw.as_ref().split_at(HALF);
             public.verify(&message, &asn1(r, s)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_signature_of_another_length_is_none() {
+        let key = TokenKey { object: Some("gw".to_owned()), ..TokenKey::default() };
+        assert!(key.written(&[1; 64]).is_ok());
+        for length in [0, 31, 63, 65, 96] {
+            let refused = key.written(&vec![1; length]).unwrap_err().to_string();
+            assert!(refused.contains(&format!("its signature has {length} bytes")), "{refused}");
         }
     }
 

@@ -16,7 +16,7 @@ fn row(change: impl FnOnce(&mut Row)) -> Row {
 #[test]
 fn a_row_is_a_line_and_what_is_wrong_is_said_below() {
     let mut view = View::new("st-anna", [("gw-1", "icu-3")]);
-    let payload = include_str!("../documents/testdata/reported.json").as_bytes().to_vec();
+    let payload = include_str!("../../documents/testdata/reported.json").as_bytes().to_vec();
     let bytes = crate::fleet::documents::reported::sealed(payload, "key", Vec::new());
     let now = Wall::read("2026-11-22T12:10:00Z").unwrap();
     let prove = |_: &[u8], _: &_, _| Err("its key did not sign it".to_owned());
@@ -143,6 +143,8 @@ fn a_name_gives_way_before_a_value_does_and_the_longer_one_first() {
     assert!(line(&gateway).contains(" icu-3 ") && line(&gateway).contains("g~ "), "{}", line(&gateway));
     assert!(line(&group).contains(" gw-1 ") && line(&group).contains("w~ "), "{}", line(&group));
     assert!(line(&group).ends_with("5 s"), "{}", line(&group));
+    let both = row(|row| (row.gateway, row.group) = ("g".repeat(10), Some("w".repeat(32))));
+    assert!(line(&both).contains(&format!(" {} ", "g".repeat(10))), "{}", line(&both));
 }
 
 #[test]
