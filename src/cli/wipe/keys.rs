@@ -206,7 +206,9 @@ mod tests {
             atomic_file::write(&folder.path().join(name), text.replace("HOME", &home).as_bytes()).unwrap();
         };
         write(GATEWAY_FILE, &text);
-        files.iter().for_each(|(name, text)| write(name, text));
+        for (name, text) in files {
+            write(name, text);
+        }
         let loaded = load_with(folder.path(), &Environment::default(), &Catalogue::shipped(), None);
         left_alone(&loaded.unwrap().config).into_iter().map(|key| key.replace(&home, "HOME")).collect()
     }
