@@ -33,6 +33,7 @@ use super::tls::{self, TlsError};
 use super::topic::{TopicError, Topics};
 use super::trouble::LinkError;
 use crate::backoff::{Backoff, Random};
+use crate::host::supervisor::blocking;
 use crate::store::StoreId;
 use crate::time::{Clock, Mono, Now};
 
@@ -209,7 +210,8 @@ impl Driver {
                     self.online(link, Some((receive_maximum, max_packet))).await
                 }
                 None => match self.connect().await {
-                    Ok(link) => self.online(link, None).await,
+                    Ok(Some(link)) => self.online(link, None).await,
+                    Ok(None) => continue,
                     Err(trouble) => End::Failed(trouble),
                 },
             };
@@ -227,9 +229,21 @@ impl Driver {
         self.report.state(State::Stopped, self.clock.now().mono);
     }
 
-    async fn connect(&mut self) -> Result<Link, Trouble> {
+    /// `None`: told to stop meanwhile.
+    async fn connect(&mut self) -> Result<Option<Link>, Trouble> {
         let config = &self.config;
-        let tls = tls::of(config, self.clock.now())?;
+        let (asked, now) = (config.clone(), self.clock.now());
+        // Files of a disk and a key in a token, which may hang.
+        let read = blocking(move || tls::of(&asked, now));
+        tokio::pin!(read);
+        let tls = loop {
+            tokio::select! {
+                tls = &mut read => break tls,
+                _ = self.stop.changed() => return Ok(None),
+                () = self.goodbyes.next() => {}
+            }
+        };
+        let tls = tls.ok_or_else(|| self.lost("reading the files of TLS panicked"))??;
         let inbox = self.mail.post().map(Post::inbox);
         let (link, job) = mqtt::connect(config, &self.topics, tls, &self.run, inbox)?;
         let sent = self.jobs.send(job);
@@ -237,7 +251,7 @@ impl Driver {
         loop {
             tokio::select! {
                 // The receiver lives as long as the task that polls; without it nothing could be done anyway.
-                _ = &mut sent => return Ok(link),
+                _ = &mut sent => return Ok(Some(link)),
                 () = self.goodbyes.next() => {}
             }
         }

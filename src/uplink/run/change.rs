@@ -31,6 +31,7 @@ use tokio::time::timeout;
 use super::{Driver, Trouble, limits};
 use crate::backoff::Backoff;
 use crate::envelope::keys::KeyPlace;
+use crate::host::supervisor::blocking;
 use crate::time::{Mono, Now};
 use crate::uplink::Config;
 use crate::uplink::encode::Encoder;
@@ -337,7 +338,10 @@ async fn try_out(
     }
     let topics = Topics::new(&config.organisation, &config.group, &config.gateway)
         .map_err(|error| NotTaken::untried(&error))?;
-    let tls = tls::of(config, now).map_err(|error| NotTaken::from(&error))?;
+    let asked = config.clone();
+    let tls = blocking(move || tls::of(&asked, now)).await;
+    let tls = tls.ok_or_else(|| NotTaken::untried(&"reading the files of TLS panicked"))?;
+    let tls = tls.map_err(|error| NotTaken::from(&error))?;
     if format!("{}:{}", config.host, config.port) == broker {
         mqtt::probe(config, tls).await.map_err(|error| NotTaken::from(&error))?;
         return Ok((topics, None));
