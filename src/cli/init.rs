@@ -142,7 +142,7 @@ impl Init {
         let protection = self.protection(&site)?;
         let answers = answers::gather(&self, &site)?;
         let wants = wants::wants(&site, &answers, protection).map_err(refused)?;
-        let inventory = site.inventory(&wants, protection);
+        let inventory = site.inventory(&self, &wants, protection);
         let mut steps = plan::plan(wants, &inventory);
         let is_blocked = steps.iter().any(|step| step.state == State::Blocked);
         if self.dry_run || is_blocked {

@@ -1,15 +1,16 @@
 //! What is there: the user, the configuration, the keys.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
 use super::complete::SHIPPED;
-use super::plan::{Found, Inventory, State, Want};
+use super::plan::{Found, Inventory, State, Task, Want};
 use super::seal::Protection;
-use super::{MAX_TEXT, refused};
+use super::{Init, MAX_TEXT, refused};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{GATEWAY_FILE, judge_text};
 use crate::host::atomic_file::{self, Owner};
@@ -120,9 +121,14 @@ impl Site {
         self.written().contains_key(key)
     }
 
-    pub(super) fn inventory(&self, wants: &[Want], protection: Option<Protection>) -> Inventory {
-        let found = wants.iter().map(|want| (want.file.clone(), found(&want.file))).collect();
+    pub(super) fn inventory(&self, init: &Init, wants: &[Want], protection: Option<Protection>) -> Inventory {
+        let found = wants.iter().map(|want| (want.file.clone(), found(want))).collect();
         let mut settled = BTreeMap::new();
+        if let (Some(server), None, false) = (&init.server, &init.token_file, std::io::stdin().is_terminal())
+        {
+            let why = format!("its token is not here: sudo -u {USER} wardline enrol --server {server}");
+            settled.insert("enrol", (State::Left, why));
+        }
         if protection.is_none() {
             let why = "an image carries no keys, as all gateways made from it would have the same: they are made on each";
             for name in ["kek", "ward", "tls-key", "request", "certificate", "fleet", "enrol"] {
@@ -169,7 +175,7 @@ fn daemon(line: &str) -> Option<(u32, u32)> {
     Some((user, fields.next()?.parse().ok()?))
 }
 
-fn found(path: &Path) -> Found {
+fn found(Want { task, file: path }: &Want) -> Found {
     let metadata = match path.symlink_metadata() {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Found::Nothing,
@@ -181,6 +187,10 @@ fn found(path: &Path) -> Found {
     }
     if !metadata.is_file() {
         return Found::Other("something that is neither a file nor a folder".to_owned());
+    }
+    // Of a key it is enough that it is there.
+    if !matches!(task, Task::File(_) | Task::Complete { .. }) {
+        return Found::File(Vec::new());
     }
     match atomic_file::read(path, MAX_TEXT) {
         Ok(bytes) => Found::File(bytes),

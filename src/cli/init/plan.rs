@@ -113,46 +113,71 @@ fn step(Want { task, file }: Want, inventory: &Inventory) -> Step {
 }
 
 fn judge(task: &Task, found: &Found) -> (State, String) {
-    let done = |why: &str| (State::Done, why.to_owned());
-    match (task, found) {
-        (_, Found::Other(what)) => (State::Blocked, what.clone()),
-        (Task::Folder(owner), Found::Folder(there)) if owner == there => done("there"),
-        (Task::Folder(_), Found::Folder(there)) => (
-            State::ToDo,
-            format!("there, of user {} and group {} with mode {:04o}", there.user, there.group, there.mode),
-        ),
-        (Task::Folder(_), Found::File(_)) => (State::Blocked, "a file is in its place: move it away and repeat".into()),
-        (Task::Complete { from, to }, Found::File(bytes)) if from == bytes && from != to => {
-            (State::ToDo, "there, and completed; comments stay".into())
+    match found {
+        Found::Nothing => where_nothing_is(task),
+        Found::Folder(owner) => where_a_folder_is(task, *owner),
+        Found::File(bytes) => where_a_file_is(task, bytes),
+        Found::Other(what) => (State::Blocked, what.clone()),
+    }
+}
+
+fn where_nothing_is(task: &Task) -> (State, String) {
+    match task {
+        Task::Folder(_) | Task::File(_) | Task::Complete { .. } | Task::Request => {
+            (State::ToDo, "made new".to_owned())
         }
-        (Task::Complete { to, .. }, Found::File(bytes)) if to == bytes => done("there, with all that was asked"),
-        (Task::File(wanted), Found::File(bytes)) if wanted == bytes => done("there"),
-        (Task::File(_) | Task::Complete { .. }, Found::File(_)) => (
-            State::Blocked,
-            "there with another content, and nothing is overwritten: move it away and repeat".into(),
-        ),
-        (Task::Key { .. } | Task::TlsKey { .. }, Found::File(_)) => done("there: a key is never made over another"),
-        (Task::Request | Task::Certificate | Task::Enrol { .. } | Task::Member, Found::File(_)) => done("there"),
-        (Task::Member, Found::Folder(_)) => done("a member already"),
-        (Task::Member, Found::Nothing) => (State::ToDo, "by wardline enrol --root".into()),
-        (Task::Enrol { server }, Found::Nothing) => (State::ToDo, format!("from {server}")),
-        (Task::Certificate, Found::Nothing) => (
+        Task::Key { from, .. } | Task::TlsKey { from } => {
+            let taken = from.as_ref().map(|from| format!("taken from {}, which stays", from.display()));
+            (State::ToDo, taken.unwrap_or_else(|| "made new".to_owned()))
+        }
+        Task::Member => (State::ToDo, "by wardline enrol --root".to_owned()),
+        Task::Enrol { server } => (State::ToDo, format!("from {server}")),
+        Task::Certificate => (
             State::Left,
-            "carry the request to the hospital's authority and put the certificate that it issues (PEM, with its \
-             intermediates) there"
-                .into(),
+            "carry the request to the hospital's authority, and put the certificate that it issues there (PEM)"
+                .to_owned(),
         ),
-        (
-            Task::File(_) | Task::Complete { .. } | Task::Key { .. } | Task::TlsKey { .. } | Task::Request
-            | Task::Certificate | Task::Enrol { .. },
-            Found::Folder(_),
-        ) => (State::Blocked, "a folder is in its place: move it away and repeat".into()),
-        (Task::Key { from: Some(from), .. } | Task::TlsKey { from: Some(from) }, Found::Nothing) => {
-            (State::ToDo, format!("taken from {}, which stays", from.display()))
+    }
+}
+
+fn where_a_folder_is(task: &Task, there: Owner) -> (State, String) {
+    match task {
+        Task::Folder(owner) if *owner == there => (State::Done, "there".to_owned()),
+        Task::Folder(_) => {
+            let Owner { user, group, mode } = there;
+            (State::ToDo, format!("there, of user {user} and group {group} with mode {mode:04o}"))
         }
-        (Task::Folder(_) | Task::File(_) | Task::Complete { .. } | Task::Request, Found::Nothing)
-        | (Task::Key { from: None, .. } | Task::TlsKey { from: None }, Found::Nothing) => {
-            (State::ToDo, "made new".into())
+        Task::File(_)
+        | Task::Complete { .. }
+        | Task::Key { .. }
+        | Task::TlsKey { .. }
+        | Task::Request
+        | Task::Certificate
+        | Task::Member
+        | Task::Enrol { .. } => {
+            (State::Blocked, "a folder is in its place: move it away and repeat".to_owned())
+        }
+    }
+}
+
+fn where_a_file_is(task: &Task, there: &[u8]) -> (State, String) {
+    match task {
+        Task::Folder(_) => (State::Blocked, "a file is in its place: move it away and repeat".to_owned()),
+        Task::File(wanted) | Task::Complete { to: wanted, .. } if wanted == there => {
+            (State::Done, "there, with all that is wanted".to_owned())
+        }
+        Task::Complete { from, .. } if from == there => {
+            (State::ToDo, "there, and completed; comments stay".to_owned())
+        }
+        Task::File(_) | Task::Complete { .. } => (
+            State::Blocked,
+            "there with another content, and nothing is overwritten: move it away and repeat".to_owned(),
+        ),
+        Task::Key { .. } | Task::TlsKey { .. } => {
+            (State::Done, "there: a key is never made over another".to_owned())
+        }
+        Task::Request | Task::Certificate | Task::Member | Task::Enrol { .. } => {
+            (State::Done, "there".to_owned())
         }
     }
 }
@@ -193,7 +218,7 @@ mod tests {
             ),
             (Task::Certificate, Found::Nothing, State::Left),
             (Task::Certificate, Found::File(bytes()), State::Done),
-            (Task::Member, Found::Folder(owner), State::Done),
+            (Task::Member, Found::File(bytes()), State::Done),
         ] {
             let shown = format!("{task:?} {found:?}");
             assert_eq!(state(task, found), wanted, "{shown}");

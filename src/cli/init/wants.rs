@@ -1,5 +1,6 @@
 //! What is wanted: from the answers to a list of tasks, each with its file, in the order of the steps.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
@@ -11,6 +12,7 @@ use super::look::Site;
 use super::plan::{Task, Want};
 use super::seal::Protection;
 use crate::config::GATEWAY_FILE;
+use crate::fleet::folder::PLACES;
 use crate::host::atomic_file::{self, Owner};
 
 /// Where the daemon keeps the certificate that it renews.
@@ -66,7 +68,9 @@ pub(super) fn wants(
     want(configuration(site, answers)?, config.join(GATEWAY_FILE));
     if let Some(root) = &answers.root {
         want(Task::File(root.clone()), config.join(ROOT));
-        want(Task::Member, site.at(FLEET));
+        let places = PLACES.map(|place| site.at(FLEET).join(place));
+        let [first, _] = places.clone();
+        want(Task::Member, places.into_iter().find(|place| place.exists()).unwrap_or(first));
     }
     if let Own::Server(server) = &answers.own {
         want(Task::Enrol { server: server.clone() }, site.at(IDENTITY));
@@ -106,7 +110,8 @@ fn drop_in(site: &Site, names: &[&str], protection: Protection) -> Option<String
     let mut text =
         "# Keys that are kept in the clear, for root alone. Made by wardline init.\n[Service]\n".to_owned();
     for name in clear {
-        text.push_str(&format!("LoadCredential={name}:/etc/credstore/wardline.{name}\n"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "LoadCredential={name}:/etc/credstore/wardline.{name}");
     }
     Some(text)
 }
