@@ -103,7 +103,7 @@ impl Machine {
             "--host",
             "mqtt.st-anna.example",
         ];
-        self.run(&[&given, &["--authorities", &ca, "--yes"], more].concat())
+        self.run(&[&given[..], &["--authorities", &ca, "--yes"], more].concat())
     }
 
     /// Every file and folder below the root, with its mode and its bytes.
@@ -323,9 +323,8 @@ fn a_person_is_asked_and_asked_again_where_an_answer_will_not_do() {
     assert!(machine.all() == before);
     let done = talk("yes");
     assert_eq!(done.exit, 0, "{}{}", done.out, done.err);
-    for words in ["a-z, 0-9 and -", "not a host name", "/nowhere.pem", "[8883]", "stolen", "the wardline"] {
-        let told = done.err.contains(words) || words == "stolen" || words == "the wardline";
-        assert!(told, "{words}: {}", done.err);
+    for words in ["a-z, 0-9 and -", "not a host name", "/nowhere.pem", "[8883]"] {
+        assert!(done.err.contains(words), "{words}: {}", done.err);
     }
     assert!(machine.read("etc/wardline/gateway.toml").contains("organisation = \"st-anna\""));
     assert!(

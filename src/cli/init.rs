@@ -220,7 +220,7 @@ impl Init {
             worth: protection.map(Protection::worth),
             keys_to_escrow: ["kek", "ward"].into_iter().filter(made).collect(),
             steps: steps.iter().map(Shown::of).collect(),
-            next: self.next(site, steps),
+            next: self.next(protection, steps),
         };
         let mut out = out::stdout();
         if self.json {
@@ -245,13 +245,13 @@ impl Init {
         Ok(out.finish()?)
     }
 
-    fn next(&self, site: &Site, steps: &[Step]) -> Vec<String> {
+    fn next(&self, protection: Option<Protection>, steps: &[Step]) -> Vec<String> {
         let unfinished = steps.iter().any(|step| matches!(step.state, State::Failed | State::ToDo));
         if unfinished {
             let with = if self.dry_run { "without --dry-run" } else { "again, once that is mended" };
             return vec![format!("wardline init    the same command {with}")];
         }
-        if site.is_image() {
+        if protection.is_none() {
             return vec![
                 "wardline init    on each gateway that is made from the image: keys are made there".into(),
             ];

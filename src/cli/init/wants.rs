@@ -33,9 +33,7 @@ pub(super) fn wants(
     let mut want = |task, file: PathBuf| wants.push(Want { task, file });
     // The site's own floor is its own.
     let floor = config.join("floor.toml");
-    if floor.symlink_metadata().is_err() {
-        want(Task::File(FLOOR.as_bytes().to_vec()), floor);
-    }
+    want(Task::File(atomic_file::read(&floor, MAX_TEXT).unwrap_or_else(|_| FLOOR.into())), floor);
     if let Some(authorities) = &answers.authorities {
         want(Task::File(authorities.clone()), site.authorities());
     }
