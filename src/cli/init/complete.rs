@@ -69,17 +69,15 @@ fn put(lines: &mut Vec<String>, value: &Value) {
     let (section, key) = value.key.rsplit_once('.').unwrap_or(("", value.key));
     let line = format!("{key} = {}", value.toml());
     let is_header = |line: &String| line.trim_start().starts_with('[');
-    let begin = if section.is_empty() {
-        0
+    let header = format!("[{section}]");
+    let found = if section.is_empty() {
+        Some(0)
     } else {
-        let header = format!("[{section}]");
-        match lines.iter().position(|line| line.trim() == header) {
-            Some(place) => place + 1,
-            None => {
-                lines.extend([String::new(), header, line]);
-                return;
-            }
-        }
+        lines.iter().position(|line| line.trim() == header).map(|place| place + 1)
+    };
+    let Some(begin) = found else {
+        lines.extend([String::new(), header, line]);
+        return;
     };
     let end = lines.iter().skip(begin).position(is_header).map_or(lines.len(), |count| begin + count);
     let holds = |line: &String, is_comment: bool| {
