@@ -55,6 +55,7 @@ mod rule;
 mod scope;
 mod setting;
 mod suggest;
+mod text;
 mod units;
 
 use std::path::PathBuf;
@@ -82,6 +83,7 @@ pub use load::{MAX_DEVICES, Membership, load, load_with, membership, token_key};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
 pub use pushed::Pushed;
 pub use setting::set_from_text;
+pub use text::{Judged, judge_text};
 pub use units::{duration, show_size, size};
 
 /// The device models and profiles that a configuration may name.
