@@ -87,7 +87,7 @@ fn well() -> Snapshot {
 
 fn sick() -> Snapshot {
     let mut snapshot = well();
-    snapshot.devices[1].link = "down".to_owned();
+    "down".clone_into(&mut snapshot.devices[1].link);
     snapshot.devices[1].link_reason = Some("the port is gone".to_owned());
     snapshot
 }
