@@ -22,6 +22,13 @@ const WRITER: (&str, [&str; 2]) = ("host::atomic_file", ["store", "uplink"]);
 /// And what one more may use of it: a file in another user's folder is opened in one place.
 const READER: (&str, &str) = ("host::atomic_file::open_regular", "link");
 
+/// What may hang for as long as it likes (a disk, the library of a token) is asked on a thread of its own, which one place
+/// starts: who asks there, and for what.
+const HANGS: [(&str, &str); 2] = [
+    ("src/envelope/keys/patience.rs", "host::supervisor::"),
+    ("src/uplink/run", "host::supervisor::blocking"),
+];
+
 /// Third-party crates that one file (or folder) alone may name.
 const OWNED: [(&str, &str); 17] = [
     ("sled::", "src/store/"),
@@ -159,7 +166,8 @@ fn looks_to_its_right(source: &Source) -> Vec<String> {
             let left = STAGES[..=place].contains(&first) || COMMON.contains(&first);
             let writes = path.starts_with(WRITER.0) && WRITER.1.contains(&STAGES[place]);
             let opens = path == READER.0 && STAGES[place] == READER.1;
-            !left && !writes && !opens
+            let waits = HANGS.iter().any(|(file, of)| source.path.starts_with(file) && path == of);
+            !left && !writes && !opens && !waits
         })
         .map(|path| format!("{} uses crate::{path}", source.path))
         .collect()
