@@ -197,7 +197,7 @@ async fn start(
     let stop_uplink = watch::Sender::new(Stop::Run);
     let (enlisted, post, fleet) = fleet::enlist(fleet);
     let parts = Parts::new(&mut supervisor, &clock, &stop_uplink);
-    let gate = Gate { rules, told, holds: known.holds(), started };
+    let gate = Gate { rules, told, holds: [known.kept(), known.holds()], started };
     let Line { uplink, uplink_shown, stats, certificate, reports, to_intake, events, holds, shown, hearts } =
         parts.line(&config, store, (&header, gate), (&origin, post))?;
 
