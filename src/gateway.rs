@@ -197,9 +197,10 @@ async fn start(
     let stop_uplink = watch::Sender::new(Stop::Run);
     let (enlisted, post, fleet) = fleet::enlist(fleet);
     let parts = Parts::new(&mut supervisor, &clock, &stop_uplink);
+    let (in_force, holds_now) = watch::channel(Arc::new(config.clone()));
     let gate = Gate { rules, told, holds: [known.kept(), known.holds()], started };
     let Line { uplink, uplink_shown, stats, certificate, reports, to_intake, events, holds, shown, hearts } =
-        parts.line(&config, store, (&header, gate), (&origin, post))?;
+        parts.line(&config, store, (&header, gate), (&origin, post, holds_now.clone()))?;
 
     let around = (Arc::clone(&clock), reports.clone(), stop_uplink.subscribe());
     let shared = shared(&config, origin.store, around);
@@ -207,7 +208,6 @@ async fn start(
     let mut sessions = Sessions::new(shared, links);
     sessions.change(&mut supervisor, &[], seats);
 
-    let (in_force, holds_now) = watch::channel(Arc::new(config.clone()));
     let means = stock::Means {
         clock: Arc::clone(&clock),
         shown: shown.clone(),
@@ -226,7 +226,7 @@ async fn start(
         origin,
         clock: clock_seen,
         shown: shown_seen,
-        stats,
+        stats: stats.clone(),
         uplink: uplink_shown,
         certificate,
         centrals,
@@ -240,7 +240,8 @@ async fn start(
     let seen = Daemon { changer, sources, hearts: hearts.clone(), in_force: holds_now, desk, events };
     start_fleet(&mut supervisor, enlisted, seen, stop_uplink.subscribe());
     let mark = changer::mark(&ward);
-    let present = Present { config, roster, sessions, mark, uplink, intake: to_intake, in_force, shown };
+    let present =
+        Present { config, roster, sessions, mark, uplink, intake: to_intake, in_force, shown, stats };
     Ok(Running { supervisor, stop_uplink, hearts, clock, reports: Some(reports), present, requests, reread })
 }
 
@@ -308,7 +309,6 @@ fn origin(
         run: header.run,
         started,
         store,
-        cap: config.store.cap,
         keys,
     })
 }

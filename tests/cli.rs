@@ -485,6 +485,26 @@ fn metrics_are_a_page_for_each_reader_and_say_that_a_daemon_is_away() {
 }
 
 #[test]
+fn metrics_of_a_daemon_that_hangs_are_not_those_of_before() {
+    let folder = Folder::new(GATEWAY);
+    let config = folder.path().to_str().unwrap();
+    let page = folder.path().join("wardline.prom");
+    let to_page = ["metrics", "--config", config, "--textfile", page.to_str().unwrap()];
+    let (exit, _, _) = beside_a_daemon(&folder, wardline(&to_page));
+    assert_eq!(exit, code(Exit::Ok));
+    let says =
+        |up: &str| fs::read_to_string(&page).unwrap().contains(&format!("\nwardline_daemon_up {up}\n"));
+    assert!(says("1"));
+    // It takes every question and answers none.
+    let hung = std::os::unix::net::UnixListener::bind(folder.path().join("status.sock")).unwrap();
+    let (exit, _, err) = output(&mut wardline(&to_page));
+    drop(hung);
+    assert_eq!(exit, code(Exit::Failed), "{err}");
+    assert!(says("0"));
+    assert_eq!(fs::read_to_string(&page).unwrap().lines().count(), 3);
+}
+
+#[test]
 fn devices_shows_the_allowlist_and_who_else_was_seen() {
     let folder = Folder::new(GATEWAY);
     let config = folder.path().to_str().unwrap();

@@ -22,6 +22,7 @@ mod screen;
 #[path = "uplink/support.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod support;
+mod terminal;
 
 use std::collections::BTreeMap;
 use std::fs;

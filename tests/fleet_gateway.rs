@@ -49,7 +49,7 @@ use wardline::lab::sim::{Control, masimo};
 use wardline::lab::stage::{self, Daemon};
 use wardline::time::{Clock as _, ClockSync, Now};
 
-use self::mosquitto::Mosquitto;
+use self::mosquitto::{Mosquitto, Setup};
 use self::support::Certificates;
 
 /// How long anything that must happen may take: longer than a trial and the silence that it waits for.
@@ -73,7 +73,10 @@ fn serial(number: usize) -> String {
 impl Site {
     async fn new(has_broker: bool) -> Self {
         let certificates = Certificates::new();
-        let mut broker = Mosquitto::start(&certificates);
+        let acl = certificates.path().join("acl");
+        fs::write(&acl, "pattern readwrite #\n").unwrap();
+        let setup = Setup { server: &certificates.server, tls: "TLSv1.3", acl: Some(&acl) };
+        let mut broker = Mosquitto::start_with(&certificates, &setup);
         let mut tasks = JoinSet::new();
         let oximeters = ["steady", "coming"].map(|name| {
             let setup = masimo::Setup {
@@ -361,9 +364,11 @@ async fn a_push_adds_a_device_and_bad_ones_go_back_by_themselves() {
     assert_eq!(status.fleet.unwrap().bundle, Some(2));
     site.report("its failure", |report| report.bad.as_ref().is_some_and(|bad| bad.version == 4)).await;
 
-    // What only a start can change is refused by name.
-    site.push(&(site.entry(0, None) + &site.entry(1, None)), "[settings.store]\ncap = \"2GiB\"\n");
-    site.status("a refusal by name", |status| is_failed(status, "store.cap")).await;
+    // More room for the store, and more in the log, without a start.
+    let more = "[settings.store]\ncap = \"2GiB\"\nlinger = \"100ms\"\n[settings.daemon]\nlog = \"warn\"\n";
+    site.push(&(site.entry(0, None) + &site.entry(1, None)), more);
+    let status = site.status("bundle 5", |status| runs(status, 5)).await;
+    assert_eq!(status.store.cap, 2 << 30);
 
     assert_eq!(ups(&site, "steady"), 1, "{}", site.log());
     let lost = site.consumer.with(|ledger| {
@@ -371,6 +376,27 @@ async fn a_push_adds_a_device_and_bad_ones_go_back_by_themselves() {
         (steady.1.lost(), steady.1.out_of_order, ledger.complaints.clone())
     });
     assert_eq!(lost, (0, 0, Vec::new()));
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+}
+
+/// Heartbeats and reports still reach it, readings and events do not: such a broker proves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_refuses_every_reading_proves_no_bundle() {
+    let site = Site::new(true).await;
+    let mut daemon = site.start();
+    site.status("the files", |status| speaks(status, "steady")).await;
+    site.operator("push --group ward-7 fleet");
+    site.status("bundle 1", |status| runs(status, 1)).await;
+    fs::write(site.certificates.path().join("acl"), "pattern readwrite c/#\npattern readwrite s/#\n")
+        .unwrap();
+    site.broker.signal(rustix::process::Signal::HUP);
+    site.status("a refusal", |status| status.uplink.refused > 0).await;
+    site.push(&(site.entry(0, None) + &site.entry(1, None)), "");
+    site.status("the trial of bundle 2", |status| is_tried(status, 2)).await;
+    let status = site
+        .status("the way back", |status| is_failed(status, "nothing of this trial was taken by the broker"))
+        .await;
+    assert_eq!(status.fleet.unwrap().bundle, Some(1));
     assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
 }
 

@@ -17,12 +17,18 @@ complaints=$(systemd-analyze verify ./wardline.service ./wardline-metrics.servic
 [ -z "$complaints" ] || fail "systemd-analyze verify says: $complaints"
 
 # What the daemon relies on, by name: a key that was dropped would only show on a gateway.
-for line in Type=notify 'ExecReload=kill -HUP $MAINPID' WatchdogSec=30 LimitCORE=0 MemorySwapMax=0 Environment=MALLOC_MMAP_THRESHOLD_=524288 NoNewPrivileges=yes CapabilityBoundingSet= \
-    'DeviceAllow=char-ttyUSB rw' 'DeviceAllow=char-ttyACM rw' 'DeviceAllow=char-ttyS rw' 'DeviceAllow=char-ttyAMA rw' \
+for line in 'Wants=modprobe@usbserial.service modprobe@cdc_acm.service' 'After=modprobe@usbserial.service modprobe@cdc_acm.service' \
+    Type=notify 'ExecReload=kill -HUP $MAINPID' WatchdogSec=30 LimitCORE=0 MemorySwapMax=0 Environment=MALLOC_MMAP_THRESHOLD_=524288 NoNewPrivileges=yes CapabilityBoundingSet= \
+    'DeviceAllow=char-ttyUSB rw' 'DeviceAllow=char-ttyACM rw' 'DeviceAllow=/dev/ttyS0 rw' 'DeviceAllow=char-ttyAMA rw' \
     LoadCredentialEncrypted=kek:wardline.kek LoadCredentialEncrypted=ward:wardline.ward \
     LoadCredentialEncrypted=tls-key:wardline.tls-key 'RestartPreventExitStatus=2 3 8' StateDirectory=wardline RuntimeDirectory=wardline; do
     grep -qxF -- "$line" wardline.service || fail "the unit has no line $line"
 done
+
+# The consoles have the number of the serial ports ttyS: a line for all of one is one for both.
+! grep -q '^DeviceAllow=char-ttyS' wardline.service || fail "char-ttyS allows the consoles too"
+# A call outside the filter ends the daemon: an error would be what a taken-over one goes on with.
+! grep -q '^SystemCallErrorNumber=' wardline.service || fail "a call outside the filter is not killed"
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT

@@ -12,7 +12,7 @@ use wardline::gateway::sessions::{Links, RealLinks};
 use wardline::lab::sim::{SIMS, Start, Trouble};
 #[cfg(feature = "operator")]
 use wardline::lab::swarm;
-use wardline::lab::{bench, demo, man, outage, power, reconnects, samples, ward, window};
+use wardline::lab::{bench, demo, guest, man, outage, power, reconnects, samples, ward, window};
 use zeroizing_alloc::ZeroAlloc;
 
 /// As in `wardline` itself: the demo's daemon runs in this program, and the benchmark measures with it.
@@ -78,6 +78,9 @@ enum Command {
     PowerCuts(power::Options),
     /// Connect to a BLE device again and again, and count what is left behind at the bus and in memory
     Reconnects(reconnects::Options),
+    /// What stands around a gateway in an emulated machine: its devices, a consumer, a judge (tests/guest/run)
+    #[command(hide = true)]
+    Guest(guest::Options),
     /// A thousand gateways of one fleet at one broker: bundles good and bad, and a broker that dies
     #[cfg(feature = "operator")]
     Swarm(swarm::Options),
@@ -132,6 +135,10 @@ fn lab() -> anyhow::Result<ExitCode> {
         }
         Command::PowerCuts(options) => power::start(&options),
         Command::Reconnects(options) => reconnects::run(&options),
+        Command::Guest(options) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(guest::run(&options))
+        }
         #[cfg(feature = "operator")]
         Command::Swarm(options) => swarm::run(&options),
         Command::BenchPart(part) => {

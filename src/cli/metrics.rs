@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use super::out;
 use super::status::Asked;
 use crate::host::atomic_file;
@@ -16,7 +16,8 @@ use crate::host::status::metrics::{Format, render};
     wardline metrics\n  \
     wardline metrics --textfile /var/lib/prometheus/node-exporter/wardline.prom\n  \
     curl --unix-socket /run/wardline/status.sock http://wardline/metrics\n\n\
-    Ends with 7 when no daemon answers: the page then says wardline_daemon_up 0 and nothing else.")]
+    When the daemon gives no answer, whatever the reason, the page says wardline_daemon_up 0 and nothing else, and the \
+    exit code says why: 7 when it does not run.")]
 pub(super) struct Metrics {
     #[command(flatten)]
     asked: Asked,
@@ -29,9 +30,9 @@ impl Metrics {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (snapshot, away) = match self.asked.ask() {
             Ok(snapshot) => (Some(snapshot), None),
-            // That nobody answers is a figure too, and the one that matters most.
-            Err(failure) if failure.exit == Exit::NotRunning => (None, Some(failure)),
-            Err(failure) => return Err(failure),
+            // That nothing is answered is a figure too, and the one that matters most: a page of before would say that
+            // all is well for as long as the daemon hangs.
+            Err(failure) => (None, Some(failure)),
         };
         if let Some(path) = &self.textfile {
             let page = render(snapshot.as_ref(), Format::Textfile);

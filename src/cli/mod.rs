@@ -16,16 +16,20 @@ mod doctor;
 mod drivers;
 mod enrol;
 pub mod exit;
+mod init;
 mod keys;
+pub(crate) mod lookout;
 mod metrics;
 pub(crate) mod out;
 mod pair;
 mod progress;
 mod run;
+pub(crate) mod screen;
 mod spool;
 mod status;
 mod unpair;
 mod version;
+pub(crate) mod view;
 mod wipe;
 
 use std::path::PathBuf;
@@ -50,6 +54,7 @@ const CONFIG_FOLDER: &str = "/etc/wardline";
     disable_version_flag = true,
     arg_required_else_help = true,
     after_help = "Examples:\n  \
+        wardline init                              set this gateway up\n  \
         wardline check --config /etc/wardline      is the configuration valid?\n  \
         wardline run                               run the daemon\n  \
         wardline status                            how is it doing?\n  \
@@ -70,6 +75,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Set this gateway up: keys, credentials, configuration and folders; overwrites nothing.
+    Init(Box<init::Init>),
     /// Run the daemon until it is told to stop.
     Run(run::Run),
     /// Say everything that is wrong with the configuration, without running anything.
@@ -201,6 +208,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     })?;
     match cli.command {
         None => Err(Failure::new(Exit::Usage, anyhow::anyhow!("name a command: see wardline --help"))),
+        Some(Command::Init(init)) => init.run(),
         Some(Command::Run(run)) => run.run(),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Status(status)) => status.run(),

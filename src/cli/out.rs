@@ -18,7 +18,9 @@ pub(crate) struct Out<W: Write> {
 /// Standard output.
 pub(crate) fn stdout() -> Out<io::Stdout> {
     let stdout = io::stdout();
-    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colours = stdout.is_terminal() && !is_dumb && !is_refused;
     Out { writer: BufWriter::new(stdout), gone: false, colours }
 }
 
@@ -33,6 +35,7 @@ pub(crate) fn is_open_to_others() -> io::Result<bool> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colour {
     Good,
+    Look,
     Bad,
     Faint,
     Strong,
@@ -58,7 +61,6 @@ impl<W: Write> Out<W> {
     }
 
     /// Writes out what is still in the buffer; `false`: nobody reads it any more.
-    #[cfg(feature = "operator")]
     pub(crate) fn finish_while_read(mut self) -> io::Result<bool> {
         if !self.gone {
             let flushed = self.writer.flush();
@@ -80,6 +82,7 @@ impl<W: Write> Out<W> {
         }
         let code = match colour {
             Colour::Good => "32",
+            Colour::Look => "33",
             Colour::Bad => "31",
             Colour::Faint => "2",
             Colour::Strong => "1",

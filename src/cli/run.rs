@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use clap::Args;
-use tracing::level_filters::LevelFilter;
 
 use super::exit::{Exit, Failure};
 use super::{Folder, out};
-use crate::config::{Loaded, LogLevel, Membership, Problems};
+use crate::config::{Loaded, Membership, Problems};
 use crate::fleet::member::boot::{self, Boot, boot};
 use crate::fleet::member::{Effective, Load};
 use crate::fleet::trust::Recipient;
@@ -50,7 +49,7 @@ fn run(folder: &Folder, clock: SystemClock) -> Result<(), Failure> {
     for note in &loaded.notes {
         out::remark(format_args!("note: {note}"));
     }
-    log::start(level(loaded.config.log));
+    log::start(loaded.config.log.filter());
     if let Some(warning) = process::swap_warning() {
         tracing::warn!("{warning}");
     }
@@ -58,7 +57,7 @@ fn run(folder: &Folder, clock: SystemClock) -> Result<(), Failure> {
         tracing::error!(fleet = remark, "found at the start");
     }
     let again = folder.clone();
-    let reread = Arc::new(move || again.load_with(effective.pushed().as_ref()).map(|loaded| loaded.config));
+    let reread = Arc::new(move || again.load_with(effective.pushed()?.as_ref()).map(|loaded| loaded.config));
     gateway::run(loaded.config, reread, fleet, Arc::new(clock))
         .map_err(|error| Failure::new(exit(&error), error))
 }
@@ -88,16 +87,6 @@ fn begin(folder: &Folder) -> Result<Begun, Problems> {
     let again = folder.clone();
     let load: Load = Arc::new(move |pushed| again.load_with(pushed));
     Ok(Begun { loaded, fleet: Some(Fleet { membership, load }), effective, remarks })
-}
-
-const fn level(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    }
 }
 
 const fn exit(error: &GatewayError) -> Exit {

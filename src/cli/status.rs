@@ -1,6 +1,8 @@
 //! `wardline status`: how the running daemon is doing.
 //!
-//! With `--json`, the [`Snapshot`] as the daemon gave it.
+//! With `--json`, the [`Snapshot`] as the daemon gave it. With `--watch` ([`watch`]), again and again.
+
+mod watch;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,21 +13,25 @@ use super::Folder;
 use super::exit::{Exit, Failure};
 use super::out::{self, Colour, Out};
 use crate::config::show_size;
-use crate::host::status::{Certificate, Device, Radio, Snapshot, StatusError, ask, is_short_lived};
+use crate::host::status::{Certificate, Device, Radio, Snapshot, StatusError, ask};
 
 /// The socket of a daemon whose configuration names no other.
 pub(super) const SOCKET: &str = "/run/wardline/status.sock";
 
 /// Ask the running daemon how it is doing.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  wardline status\n  wardline status --json --socket /run/wardline/status.sock\n\n\
-    Ends with 7 when no daemon answers, and with 6 when it does not answer this user."
-)]
+#[command(after_help = "Examples:\n  wardline status\n  wardline status --watch\n  \
+    wardline status --json --socket /run/wardline/status.sock\n\n\
+    Ends with 7 when no daemon answers, and with 6 when it does not answer this user. With --watch it goes on: the page \
+    says that nothing is answered and how old its figures are; q or Ctrl-C ends it. With --watch and --json: a line at \
+    each look, {\"error\":\"...\"} where nothing was answered.")]
 pub(super) struct Status {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Show it on the whole terminal, and go on showing it.
+    #[arg(long)]
+    watch: bool,
     #[command(flatten)]
     asked: Asked,
 }
@@ -58,6 +64,9 @@ impl Asked {
 
 impl Status {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if self.watch {
+            return watch::run(&self.asked, self.json);
+        }
         let snapshot = self.asked.ask()?;
         let mut out = out::stdout();
         if self.json {
@@ -156,7 +165,8 @@ fn print_uplink<W: Write>(out: &mut Out<W>, snapshot: &Snapshot) -> io::Result<(
         return print_certificate(out, certificate);
     }
     if let Some(days) = uplink.certificate_days_left {
-        let colour = if is_short_lived(days) { Colour::Bad } else { Colour::Good };
+        let is_well = matches!(uplink.certificate_alarm.as_str(), "none" | "");
+        let colour = if is_well { Colour::Good } else { Colour::Bad };
         let days = out.paint(colour, &format!("{days} days left"));
         out.line(format_args!("         certificate: {days}"))?;
     }

@@ -14,7 +14,8 @@
 //! | `erased` | true, false | nothing is left on the box, and nothing went wrong |
 //! | `not_proven` | text | why the proof is none; left out when it is one |
 //! | `final` | true, false | erased, proven, and every key destroyed: nothing opens whatever old copies are found |
-//! | `copies_beside`, `errors`, `limits`, `left_alone` | lists | in words |
+//! | `copies_beside`, `errors`, `limits` | lists | in words |
+//! | `left_alone` | list | every key that the configuration points at and that is not destroyed |
 //! | `audited` | true, false | whether the audit log says so too |
 
 mod keys;
@@ -220,7 +221,7 @@ impl Work<'_> {
         put("copies_beside", json!(copies_beside(&self.target.folder)));
         put("errors", json!(errors));
         put("limits", json!(LIMITS));
-        put("left_alone", json!([self.config.keys.ward.to_string(), self.config.uplink.key.to_string()]));
+        put("left_alone", json!(keys::left_alone(self.config)));
         let ended = self.note("wipe-end", &receipt);
         receipt.insert("audited".to_owned(), json!(begun.is_ok() && ended.is_ok()));
         Value::Object(receipt)

@@ -132,6 +132,13 @@ pub(super) const KEYS: [(&str, Remote); 35] = [
     ("fleet.trial", Remote::Within(trial)),
 ];
 
+/// Whether a bundle may set a key to some value.
+#[cfg(test)]
+pub(crate) fn is_set_from_afar(key: &str) -> Option<bool> {
+    let (_, remote) = KEYS.iter().find(|(known, _)| *known == key)?;
+    Some(!matches!(remote, Remote::Never(_)))
+}
+
 /// Reports every key of a bundle's settings that may not be set from afar.
 pub(super) fn refuse(name: &str, settings: &Dict, floor: &Floor, problems: &mut Problems) {
     for (key, value) in peel::leaves(settings) {

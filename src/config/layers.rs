@@ -72,11 +72,7 @@ pub(super) fn gateway(
     pushed: Option<(&str, Dict)>,
     problems: &mut Problems,
 ) -> Figment {
-    let mut figment = Figment::new();
-    match Toml::from_str::<Dict>(include_str!("defaults.toml")) {
-        Ok(dict) => figment = figment.merge(Layer { name: "built-in default".to_owned(), dict }),
-        Err(error) => problems.push("built-in defaults", "", error.message()),
-    }
+    let mut figment = defaults(problems);
     if let Some(dict) = read_toml(&folder.join(GATEWAY_FILE), GATEWAY_FILE, &mut { MAX_FILE }, problems) {
         figment = figment.merge(Layer { name: GATEWAY_FILE.to_owned(), dict });
     }
@@ -92,6 +88,21 @@ pub(super) fn gateway(
         figment = figment.merge(Layer { name: name.clone(), dict });
     }
     figment
+}
+
+fn defaults(problems: &mut Problems) -> Figment {
+    match Toml::from_str::<Dict>(include_str!("defaults.toml")) {
+        Ok(dict) => Figment::from(Layer { name: "built-in default".to_owned(), dict }),
+        Err(error) => {
+            problems.push("built-in defaults", "", error.message());
+            Figment::new()
+        }
+    }
+}
+
+/// Defaults, and over them what a text of `gateway.toml` holds.
+pub(super) fn text(dict: Dict, problems: &mut Problems) -> Figment {
+    defaults(problems).merge(Layer { name: GATEWAY_FILE.to_owned(), dict })
 }
 
 /// What is not read from a file, under a name of its own.
@@ -182,25 +193,24 @@ fn refuse_writable_folder(folder: &Path, shown: &str, problems: &mut Problems) {
 /// `left` is how many bytes may still be read; what was read is taken off.
 fn read_toml(path: &Path, shown: &str, left: &mut u64, problems: &mut Problems) -> Option<Dict> {
     let text = read_text(path, left).map_err(|reason| problems.push(shown, "", reason)).ok()?;
-    if let Some(line) = too_deep(&text) {
-        problems.push(shown, "", format!("line {line} nests deeper than {MAX_DEPTH} levels"));
-        return None;
+    parse(&text).map_err(|reason| problems.push(shown, "", reason)).ok()
+}
+
+/// What a text holds, or why it is none.
+pub(super) fn parse(text: &str) -> Result<Dict, String> {
+    if let Some(line) = too_deep(text) {
+        return Err(format!("line {line} nests deeper than {MAX_DEPTH} levels"));
     }
-    match Toml::from_str::<Dict>(&text) {
-        Ok(dict) => Some(dict),
-        Err(error) => {
-            let line =
-                error.span().map(|span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1);
-            let place = line.map_or(String::new(), |line| format!(", line {line}"));
-            // The parser has no words for a value that is not there.
-            let message = match error.message().trim() {
-                "" => "a value is missing or cannot be read",
-                message => message,
-            };
-            problems.push(shown, "", format!("is not TOML{place}: {message}"));
-            None
-        }
-    }
+    Toml::from_str::<Dict>(text).map_err(|error| {
+        let line = error.span().map(|span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1);
+        let place = line.map_or(String::new(), |line| format!(", line {line}"));
+        // The parser has no words for a value that is not there.
+        let message = match error.message().trim() {
+            "" => "a value is missing or cannot be read",
+            message => message,
+        };
+        format!("is not TOML{place}: {message}")
+    })
 }
 
 /// Everything is asked of the open file, so that it cannot be another one by the time it is read.

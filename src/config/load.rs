@@ -338,7 +338,7 @@ fn notes(config: &Config) -> Vec<String> {
 }
 
 /// What figment made of the layers. Tags survive, so each value still knows where it was written.
-fn dict_of(figment: &Figment, file: &str, problems: &mut Problems) -> Dict {
+pub(super) fn dict_of(figment: &Figment, file: &str, problems: &mut Problems) -> Dict {
     figment.extract::<Dict>().unwrap_or_else(|error| {
         problems.push(file, "", format!("cannot be read: {}", error.kind));
         Dict::new()

@@ -55,12 +55,14 @@ mod rule;
 mod scope;
 mod setting;
 mod suggest;
+mod text;
 mod units;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
+use tracing::level_filters::LevelFilter;
 
 use crate::device::Part;
 use crate::device::catalogue::{BleProfile, Parts, SerialModel, ble_profiles, serial_models};
@@ -72,6 +74,8 @@ use crate::link::ble::pairing::BondRule;
 use crate::policy::DeviceRule;
 use crate::{store, uplink};
 
+#[cfg(test)]
+pub(crate) use floor::is_set_from_afar;
 pub use floor::{FLOOR_FILE, Floor};
 pub use gateway::{MIN_CAP, MIN_RESERVE};
 pub use layers::{DEVICES_FOLDER, Environment, GATEWAY_FILE, PREFIX};
@@ -79,6 +83,7 @@ pub use load::{MAX_DEVICES, Membership, load, load_with, membership, token_key};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
 pub use pushed::Pushed;
 pub use setting::set_from_text;
+pub use text::{Judged, judge_text};
 pub use units::{duration, show_size, size};
 
 /// The device models and profiles that a configuration may name.
@@ -177,6 +182,17 @@ impl LogLevel {
         ("debug", Self::Debug),
         ("trace", Self::Trace),
     ];
+
+    /// What of the log it lets through.
+    pub const fn filter(self) -> LevelFilter {
+        match self {
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
+        }
+    }
 
     /// The word of the configuration.
     pub const fn as_str(self) -> &'static str {

@@ -11,8 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::server::{Site, bind, serve};
-use super::view::Watcher;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::lookout::{Look, Lookout};
+use crate::cli::view::Watcher;
 use crate::cli::{Asked, out, start};
 use crate::host::clock::SystemClock;
 use crate::host::process;
@@ -20,8 +21,6 @@ use crate::time::Clock as _;
 
 /// What this program calls itself.
 const PROGRAM: &str = "wardline-dashboard";
-/// How often the daemon is looked at.
-const EVERY: Duration = Duration::from_secs(2);
 
 /// Show in a browser how this gateway is doing: on the loopback only, to look at and nothing else.
 #[derive(Debug, Parser)]
@@ -29,16 +28,18 @@ const EVERY: Duration = Duration::from_secs(2);
     name = "wardline dashboard",
     version,
     after_help = "Examples:\n  \
-        wardline dashboard                                            then open the address that it prints\n  \
-        ssh -t -L 8470:127.0.0.1:8470 gw-1 wardline dashboard         from another machine\n\n\
-        Anyone on this machine can reach the port, so the address has a key in it that is new at each start.\n\
-        Ends with Ctrl-C, and by itself when nobody has looked for half an hour."
+        wardline dashboard                                                        then open the address that it prints\n  \
+        ssh -t -L 8470:127.0.0.1:8470 gw-1 wardline dashboard --port 8470         from another machine\n\n\
+        Anyone on this machine can reach the port, so the address has a key in it that is new at each start. The \
+        browser keeps the key to itself: it is in no cookie, and no other program is sent it.\n\
+        Ends with Ctrl-C, and by itself when nobody has looked for half an hour. A page whose program has ended is \
+        closed, not opened again: another user's program may have the port by then."
 )]
 struct Dashboard {
     #[command(flatten)]
     asked: Asked,
     /// The port on 127.0.0.1; 0: any that is free.
-    #[arg(long, value_name = "PORT", default_value_t = 8470)]
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
     port: u16,
     /// End when nobody has looked for so many minutes; 0: never.
     #[arg(long, value_name = "MINUTES", default_value_t = 30)]
@@ -53,7 +54,10 @@ pub fn main() -> ExitCode {
 fn run(asked: Dashboard) -> Result<(), Failure> {
     process::seal_off()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(show(asked))
+    let ended = runtime.block_on(show(asked));
+    // A question to the daemon that is still under way is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn show(asked: Dashboard) -> Result<(), Failure> {
@@ -65,7 +69,7 @@ async fn show(asked: Dashboard) -> Result<(), Failure> {
     let (tell, view) = watch::channel(Arc::from("{}"));
     let site = Site::new(Arc::clone(&key), view);
     let mut out = out::stdout();
-    out.line(format_args!("http://{at}/?key={key}"))?;
+    out.line(format_args!("http://{at}/#{key}"))?;
     out.finish()?;
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -95,20 +99,16 @@ fn key() -> Result<Arc<str>, Failure> {
 /// Looks at the daemon until nobody has looked at the page for too long.
 async fn watch_daemon(asked: &Asked, tell: &watch::Sender<Arc<str>>, site: &Site, most: Option<Duration>) {
     let (clock, mut watcher) = (SystemClock::default(), Watcher::default());
+    let mut lookout = Lookout::new(asked.clone());
     let mut seen = clock.now().mono;
-    let mut tick = tokio::time::interval(EVERY);
     loop {
-        tick.tick().await;
-        // The question blocks for up to ten seconds; other threads go on serving.
-        let answer = tokio::task::block_in_place(|| asked.ask());
+        let look = lookout.next().await;
         let now = clock.now().mono;
-        let words = answer
-            .as_ref()
-            .err()
-            .and_then(|failure| failure.error.as_ref())
-            .map(|error| format!("{error:#}"));
-        let known = answer.as_ref().map_err(|_| words.as_deref().unwrap_or("it does not answer"));
-        let view = watcher.handle_answer(known, now);
+        let view = match look {
+            Look::Answered(Ok(snapshot)) => watcher.handle_answer(Ok(&snapshot), now),
+            Look::Answered(Err(why)) => watcher.handle_answer(Err(&why), now),
+            Look::Waits => watcher.handle_silence(now),
+        };
         if let Ok(text) = serde_json::to_string(&view) {
             tell.send_replace(Arc::from(text));
         }

@@ -1,40 +1,52 @@
 //! The server of the page: the one file that names axum.
 //!
 //! What never happens: it listens on anything but the loopback; it answers a request for another host (a page of
-//! elsewhere that resolves its own name to 127.0.0.1), or one without the key of this run, as every user of the machine
-//! reaches its loopback; anything is changed by a request; anything of another server is loaded.
+//! elsewhere that resolves its own name to 127.0.0.1); it tells anything of the gateway without the key of this run, as
+//! every user of the machine reaches its loopback; the key is in a cookie, which a browser sends to every port of a
+//! host; anything is changed by a request; anything of another server is loaded; connections grow without bound.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::header::{HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
 use futures_util::stream::{Stream, unfold};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::guest::Guest;
 
 /// The most browsers that are told at the same time.
 const MAX_VIEWERS: usize = 16;
-/// The cookie that holds the key.
-const COOKIE_NAME: &str = "wardline-dashboard";
+/// The most connections: a browser opens up to six, and most of them end at once.
+const MAX_CONNECTIONS: usize = 64;
+/// How often a browser is written to at least.
+const ALIVE: Duration = Duration::from_secs(5);
+/// After a connection could not be taken (no descriptor is left): at once again would only spin.
+const BREATH: Duration = Duration::from_millis(100);
 /// Nothing of elsewhere, nothing inline, in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const HEADERS: [(HeaderName, &str); 4] = [
+const HEADERS: [(HeaderName, &str); 6] = [
     (CONTENT_SECURITY_POLICY, POLICY),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (REFERRER_POLICY, "no-referrer"),
     (CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
 /// What the server knows.
@@ -63,12 +75,11 @@ impl Site {
             && self.key.bytes().zip(key.bytes()).map(same).fold(0, |all, one| all | one) == 0
     }
 
+    /// Whether a request has the key, as RFC 6750 (section 2.1) has it: no page of another port can make a browser
+    /// send that.
     fn is_known(&self, headers: &HeaderMap) -> bool {
-        let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        cookies
-            .flat_map(|line| line.split(';'))
-            .filter_map(|one| one.trim().split_once('='))
-            .any(|(name, value)| name == COOKIE_NAME && self.knows(value))
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|key| self.knows(key))
     }
 }
 
@@ -81,12 +92,39 @@ pub(super) async fn bind(port: u16) -> std::io::Result<(TcpListener, SocketAddr)
 
 /// Serves until it is dropped.
 pub(super) async fn serve(listener: TcpListener, site: Site) -> std::io::Result<()> {
-    axum::serve(listener, router(site)).await
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    axum::serve(Door { listener, places }, router(site)).await
+}
+
+/// Where browsers come in, so many at a time.
+struct Door {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Listener for Door {
+    type Io = Guest<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        // It is never closed.
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return pending().await };
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, from)) => return (Guest::new(stream, place), from),
+                Err(_) => tokio::time::sleep(BREATH).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
 }
 
 fn router(site: Site) -> Router {
     Router::new()
-        .route("/", get(page))
+        .route("/", get(async || file("text/html; charset=utf-8", include_str!("page/index.html"))))
         .route("/events", get(events))
         .route("/app.js", get(async || file("text/javascript; charset=utf-8", include_str!("page/app.js"))))
         .route("/style.css", get(async || file("text/css; charset=utf-8", include_str!("page/style.css"))))
@@ -121,29 +159,15 @@ fn is_local(headers: &HeaderMap) -> bool {
     ["127.0.0.1", "localhost", "[::1]"].contains(&name)
 }
 
-#[derive(serde::Deserialize)]
-struct Asked {
-    key: Option<String>,
-}
-
-async fn page(State(site): State<Site>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
-    if let Some(key) = asked.key.filter(|key| site.knows(key)) {
-        // The key goes from the address, which is seen and kept, into a cookie, which is not.
-        let cookie = format!("{COOKIE_NAME}={key}; HttpOnly; SameSite=Strict; Path=/");
-        return (StatusCode::SEE_OTHER, [(SET_COOKIE, cookie.as_str()), (LOCATION, "/")]).into_response();
-    }
-    if !site.is_known(&headers) {
-        return stranger();
-    }
-    file("text/html; charset=utf-8", include_str!("page/index.html"))
-}
-
 async fn events(State(site): State<Site>, headers: HeaderMap) -> Response {
     if !site.is_known(&headers) {
         return stranger();
     }
     match Arc::clone(&site.viewers).try_acquire_owned() {
-        Ok(place) => Sse::new(stream(site.view, place)).keep_alive(KeepAlive::default()).into_response(),
+        Ok(place) => {
+            let alive = KeepAlive::default().interval(ALIVE);
+            Sse::new(stream(site.view, place)).keep_alive(alive).into_response()
+        }
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "too many browsers look already\n").into_response(),
     }
 }
@@ -199,16 +223,19 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_known_whole_and_among_other_cookies_only() {
+    fn the_key_is_known_whole_and_where_it_belongs_only() {
         let site = site();
-        assert!(site.is_known(&headers(COOKIE, "a=b; wardline-dashboard=0123456789abcdef")));
+        assert!(site.is_known(&headers(AUTHORIZATION, "Bearer 0123456789abcdef")));
         for wrong in [
-            "wardline-dashboard=",
-            "wardline-dashboard=0123456789abcdee",
-            "wardline-dashboard=0123456789abcdef0",
-            "x=0123456789abcdef",
+            "Bearer ",
+            "0123456789abcdef",
+            "Basic 0123456789abcdef",
+            "Bearer 0123456789abcdee",
+            "Bearer 0123456789abcdef0",
         ] {
-            assert!(!site.is_known(&headers(COOKIE, wrong)), "{wrong}");
+            assert!(!site.is_known(&headers(AUTHORIZATION, wrong)), "{wrong}");
         }
+        let cookie = HeaderName::from_static("cookie");
+        assert!(!site.is_known(&headers(cookie, "wardline-dashboard=0123456789abcdef")));
     }
 }

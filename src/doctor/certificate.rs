@@ -1,10 +1,9 @@
 //! `certificate`: what the gateway shows to the broker.
 
 use super::{Says, Unseen, counted};
+use crate::identity::renewal::{Alarm, Lifetime};
 use crate::time::{ClockSync, Now, Wall};
 
-/// A certificate with fewer days left is wrong, with fewer than twice as many worth a word.
-const FEW_DAYS: i64 = 14;
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
 /// What a leaf certificate says.
@@ -111,9 +110,14 @@ fn judge_dates(facts: &Facts, leaf: &Leaf) -> Says {
     } else {
         "wardline enrol, or have one issued and put it there"
     };
-    if now.sync == ClockSync::Unsynced && (days < 0 || now.wall < leaf.from) {
-        let why =
-            format!("by a clock that follows no reference it is not valid now (until {until}): see clock");
+    let life = Lifetime { from: leaf.from, until, draw: 0 };
+    let alarm = life.alarm_by(now.wall);
+    if now.sync == ClockSync::Unsynced && (alarm != Alarm::None || now.wall < leaf.from) {
+        let how = match alarm {
+            Alarm::Soon | Alarm::Urgent => format!("it is valid only until {until}"),
+            Alarm::None | Alarm::Expired => format!("it is not valid now (until {until})"),
+        };
+        let why = format!("by a clock that follows no reference {how}: see clock");
         return says.unseen(&Unseen::with(why, "mend the clock first"));
     }
     if now.wall < leaf.from {
@@ -125,10 +129,14 @@ fn judge_dates(facts: &Facts, leaf: &Leaf) -> Says {
     }
     let left = counted(days.unsigned_abs(), "day");
     let text = format!("valid until {until}, {left} left; {} in the file", counted_certificates(facts.chain));
-    match days {
-        ..FEW_DAYS => says.wrong(format!("only {left} left, until {until}"), renew),
-        _ if days < 2 * FEW_DAYS && !facts.is_renewed => says.note(text, renew),
-        _ => says.ok(text),
+    // Whoever has to have one issued by hand hears of it twice as early.
+    let is_early = until.as_millis() - now.wall.as_millis() < life.soon().saturating_mul(2);
+    match alarm {
+        Alarm::Soon | Alarm::Urgent | Alarm::Expired => {
+            says.wrong(format!("only {left} left, until {until}"), renew)
+        }
+        Alarm::None if is_early && !facts.is_renewed => says.note(text, renew),
+        Alarm::None => says.ok(text),
     }
 }
 
@@ -148,7 +156,7 @@ mod tests {
         Facts {
             path: "/etc/wardline/own.pem".into(),
             leaf: Ok(Leaf {
-                from: Wall::from_millis(NOW - DAY),
+                from: Wall::from_millis(NOW - 300 * DAY),
                 until: Wall::from_millis(NOW + 60 * DAY),
                 name: Some("gw-1".into()),
                 is_for_clients: true,
@@ -177,12 +185,21 @@ mod tests {
     #[test]
     fn each_fault_of_a_certificate_has_its_words() {
         let until = |days: i64| leaf(|leaf| leaf.until = Wall::from_millis(NOW + days * DAY));
+        // Of ten days.
+        let short = |days: i64| {
+            leaf(|leaf| {
+                leaf.until = Wall::from_millis(NOW + days * DAY);
+                leaf.from = Wall::from_millis(NOW + (days - 10) * DAY);
+            })
+        };
         for (facts, verdict, words) in [
             (facts(), Verdict::Ok, "60 days left; 2 certificates"),
             (until(-3), Verdict::Wrong, "3 days ago"),
             (until(13), Verdict::Wrong, "only 13 days left"),
             (until(14), Verdict::Note, "14 days left"),
             (until(28), Verdict::Ok, "28 days left"),
+            (short(6), Verdict::Ok, "6 days left"),
+            (short(1), Verdict::Wrong, "only 1 day left"),
             (leaf(|leaf| leaf.from = Wall::from_millis(NOW + DAY)), Verdict::Wrong, "not valid before"),
             (leaf(|leaf| leaf.is_for_clients = false), Verdict::Wrong, "clientAuth"),
             (leaf(|leaf| leaf.may_sign = false), Verdict::Wrong, "digitalSignature"),

@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{Change, Slot};
 use super::documents::{Bundle, Digest, Document as _, Root};
-use super::kept::{Broken, Kept, MAX_COPY, PLACES, TooLong};
+pub(crate) use super::kept::PLACES;
+use super::kept::{Broken, Kept, MAX_COPY, TooLong};
 use super::refusal::Refusal;
 use super::trust::{Marks, Recipient, Trust};
 use crate::host::atomic_file;

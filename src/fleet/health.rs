@@ -17,7 +17,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -74,7 +74,10 @@ impl Limits {
     }
 }
 
-/// The most bytes that the ids of a baseline take as JSON.
+/// What a device takes beside its id: two commas, and the longest time, of 20 digits.
+const QUIET: usize = 22;
+
+/// The most bytes that the devices of a baseline take as JSON.
 const MOST_IDS: usize = 24 * 1_024;
 
 /// What held before a trial: as much of [`Vitals`] as a trial is judged by, to be kept with the change.
@@ -91,6 +94,10 @@ pub struct Baseline {
     pub is_store_sound: bool,
     /// The devices that spoke.
     pub devices: Vec<String>,
+    /// How long each of them might be quiet, in seconds, in the same order: by that it is judged, as a bundle that
+    /// lets a device be quiet for longer would otherwise excuse its own silence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quiet: Vec<u64>,
     /// Values that were understood.
     pub decoded: u64,
     /// Values that were not.
@@ -110,11 +117,13 @@ impl Baseline {
         let spoke = |device: &&DeviceVitals| {
             device.since_reading.is_some_and(|ago| ago <= device.quiet.saturating_mul(2))
         };
+        let spoke: Vec<&DeviceVitals> = before.devices.iter().filter(spoke).collect();
         Self::bounded(Self {
             is_uplink_up: before.is_uplink_up,
             is_uplink_another: false,
             is_store_sound: before.is_store_sound,
-            devices: before.devices.iter().filter(spoke).map(|device| device.id.clone()).collect(),
+            devices: spoke.iter().map(|device| device.id.clone()).collect(),
+            quiet: spoke.iter().map(|device| device.quiet.as_secs()).collect(),
             decoded: before.decoded,
             undecoded: before.undecoded,
             is_memory_within: before.memory <= limits.memory,
@@ -127,9 +136,10 @@ impl Baseline {
     pub(super) fn bounded(mut self) -> Self {
         let mut bytes = 0usize;
         self.devices.retain(|id| {
-            bytes = bytes.saturating_add(serde_json::to_string(id).map_or(MOST_IDS, |id| id.len() + 1));
+            bytes = bytes.saturating_add(serde_json::to_string(id).map_or(MOST_IDS, |id| id.len() + QUIET));
             bytes <= MOST_IDS
         });
+        self.quiet.truncate(self.devices.len());
         self
     }
 }
@@ -140,7 +150,8 @@ impl Baseline {
 pub struct Vitals {
     /// Whether there is a connection: its CONNACK came.
     pub is_uplink_up: bool,
-    /// What the broker has taken (PUBACK) since the measurement began.
+    /// Records of the lanes that the broker has taken (PUBACK) since the measurement began. What it takes beside them, as
+    /// heartbeats, proves nothing: it may refuse every reading.
     pub taken: u64,
     /// Records that became durable in the store since the measurement began.
     pub kept: u64,
@@ -309,9 +320,13 @@ fn failing(before: &Baseline, now: &Vitals, since: Duration, limits: &Limits) ->
     {
         fails(Condition::Store, format!("{seen} after {} s", since.as_secs()), until(since >= limits.uplink));
     }
-    let spoke: BTreeSet<&str> = before.devices.iter().map(String::as_str).collect();
-    for device in now.devices.iter().filter(|device| spoke.contains(device.id.as_str())) {
-        if let Some((seen, weight)) = silent(device, since, limits) {
+    let quiet =
+        before.quiet.iter().map(|secs| Some(Duration::from_secs(*secs))).chain(std::iter::repeat(None));
+    let spoke: BTreeMap<&str, Option<Duration>> =
+        before.devices.iter().map(String::as_str).zip(quiet).collect();
+    for device in &now.devices {
+        let Some(quiet) = spoke.get(device.id.as_str()) else { continue };
+        if let Some((seen, weight)) = silent(device, quiet.unwrap_or(device.quiet), since, limits) {
             fails(Condition::Devices, seen, weight);
         }
     }
@@ -341,13 +356,18 @@ fn unproven_store(now: &Vitals) -> Option<&'static str> {
     (now.is_uplink_up && now.read == 0).then_some("nothing was read again")
 }
 
-/// A device that spoke before and has not spoken since. It has twice its quiet time; if the trial is shorter
-/// than that, its silence says nothing. One that the bundle adds has nothing to prove.
-fn silent(device: &DeviceVitals, since: Duration, limits: &Limits) -> Option<(String, Weight)> {
+/// A device that spoke before and has not spoken since. It has twice the time that it might be quiet before the
+/// trial; if the trial is shorter than that, its silence says nothing. One that the bundle adds has nothing to prove.
+fn silent(
+    device: &DeviceVitals,
+    quiet: Duration,
+    since: Duration,
+    limits: &Limits,
+) -> Option<(String, Weight)> {
     if device.since_reading.is_some_and(|ago| ago <= since) {
         return None;
     }
-    let deadline = device.quiet.saturating_mul(2);
+    let deadline = quiet.saturating_mul(2);
     let weight = if deadline > limits.trial { Weight::Unproven } else { until(since >= deadline) };
     Some((format!("{} has given nothing for {} s", device.id, since.as_secs()), weight))
 }

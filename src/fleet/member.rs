@@ -52,17 +52,36 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub type Load = Arc<dyn Fn(Option<&Pushed>) -> Result<Loaded, Problems> + Send + Sync>;
 
 /// What the bundle that is effective pushes, shared with whoever reads the files again.
-#[derive(Clone, Debug, Default)]
-pub struct Effective(Arc<Mutex<Option<Pushed>>>);
+#[derive(Clone, Debug)]
+pub struct Effective(Arc<Mutex<Layer>>);
+
+/// What the fleet pushes; in words why that is not known.
+type Layer = Result<Option<Pushed>, String>;
+
+impl Default for Effective {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Ok(None))))
+    }
+}
 
 impl Effective {
-    /// What is pushed at the moment.
-    pub fn pushed(&self) -> Option<Pushed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What is pushed at the moment. Nothing may be read again with anything else: neither with a bundle that was
+    /// refused nor without the ward's.
+    pub fn pushed(&self) -> Result<Option<Pushed>, Problems> {
+        let layer = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        layer.map_err(|why| Problems::of("the running bundle", ["it"], &format!("cannot be read: {why}")))
     }
 
     fn set(&self, pushed: Option<Pushed>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pushed;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Ok(pushed);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_err()
+    }
+
+    fn lose(&self, why: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Err(why);
     }
 }
 
@@ -157,8 +176,12 @@ pub struct Member {
     waits_for: Vec<Failing>,
     /// What was told last of standing still.
     told: told::Last,
+    /// Whether a bundle was on trial when the run before ended.
+    was_on_trial: bool,
     /// Why something else runs than what stood its trial.
     trouble: Option<String>,
+    /// Why the way back leads to the files, while it is gone.
+    back_to: Option<String>,
     /// The advisories of the bundle that runs.
     reading: reading::Reading,
 }
@@ -177,8 +200,8 @@ pub struct Parts {
     pub effective: Effective,
     /// Where documents may lie that somebody brought.
     pub import: Option<PathBuf>,
-    /// Why something else runs than what stood its trial.
-    pub trouble: Option<String>,
+    /// What the start found.
+    pub found: boot::Found,
     /// Where the advisories lie.
     pub desk: Desk,
 }
@@ -186,9 +209,9 @@ pub struct Parts {
 impl Member {
     /// At a start. `trial`: a bundle is on trial, and these are its limits.
     pub fn new(parts: Parts, trial: Option<Limits>, now: &Now) -> Self {
-        let Parts { recipient, folder, trust, load, effective, import, trouble, desk } = parts;
+        let Parts { recipient, folder, trust, load, effective, import, found, desk } = parts;
         let change = folder.change();
-        let mut orders = VecDeque::new();
+        let mut orders = found.told();
         let course = match (change.baseline(), change.on_trial(), trial) {
             (Some(baseline), Some(slot), Some(limits)) => {
                 // It begins anew, and with it the record that it is proven by.
@@ -213,9 +236,16 @@ impl Member {
             imported: BTreeMap::new(),
             waits_for: Vec::new(),
             told: told::Last::default(),
-            trouble,
+            was_on_trial: found.was_on_trial,
+            trouble: found.trouble,
+            back_to: None,
             reading: reading::Reading::new(desk),
         }
+    }
+
+    /// Whether a trial was told to have begun by the run before, and is not told to be over yet.
+    pub const fn goes_on(&self) -> bool {
+        self.was_on_trial
     }
 
     /// What is to be done next.

@@ -8,10 +8,12 @@
 //! gateway could not (its disk, a file that was changed on it, its own configuration, which does not load without
 //! the bundle either): the bundle is let go, and the agent asks for it again.
 //!
-//! What never happens: a bundle on trial that does not load keeps the gateway from starting; a bundle that once
-//! stood its trial is passed over in silence.
+//! A bundle that once stood its trial may not load any more: the files run then, that is told as a trouble, and the
+//! next bundle is compared with them. What never happens: a bundle that does not load keeps the gateway from starting,
+//! or from being mended by another one; a bundle that once stood its trial is passed over in silence.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::change::{Change, Slot, Started};
 use super::documents::{Bundle, Document as _};
@@ -22,6 +24,24 @@ use super::share;
 use crate::config::{FLOOR_FILE, Loaded, Problems, Pushed};
 use crate::uplink;
 
+/// What was taken back at a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TakenBack {
+    /// This bundle is marked bad; why.
+    Bad(u64, String),
+    /// This gateway could not go on with its trial; why. It is asked for again.
+    Dropped(u64, String),
+}
+
+impl fmt::Display for TakenBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bad(version, reason) => write!(f, "bundle {version} is taken back: {reason}"),
+            Self::Dropped(version, reason) => write!(f, "bundle {version} is asked for again: {reason}"),
+        }
+    }
+}
+
 /// What a gateway starts with.
 #[derive(Debug)]
 pub struct Start {
@@ -31,8 +51,21 @@ pub struct Start {
     pub bundle: Option<Slot>,
     /// Whether that bundle is on trial: the trial begins anew, with the baseline of `Change::baseline`.
     pub is_trial: bool,
-    /// What was taken back on the way, in words.
-    pub taken_back: Vec<String>,
+    /// What was taken back on the way.
+    pub taken_back: Vec<TakenBack>,
+    /// Why the files run and not the bundle that once stood its trial.
+    pub trouble: Option<String>,
+}
+
+/// What runs where no bundle is on trial.
+#[derive(Debug)]
+pub struct Base {
+    /// The configuration.
+    pub loaded: Loaded,
+    /// The bundle that it comes from; none: the files alone.
+    pub bundle: Option<Slot>,
+    /// Why the files run and not the bundle that once stood its trial.
+    pub trouble: Option<String>,
 }
 
 /// What became of a staged bundle that was to begin.
@@ -65,6 +98,8 @@ pub enum StartError {
         version: u64,
         /// Why.
         reason: String,
+        /// What was taken back before that was found.
+        taken_back: Vec<TakenBack>,
     },
 }
 
@@ -90,31 +125,33 @@ pub fn start(
 ) -> Result<Start, StartError> {
     let mut taken_back = Vec::new();
     if let Started::RolledBack(slot) = folder.step(Change::started)? {
-        taken_back.push(format!(
-            "bundle {} was on trial when the gateway was started again, twice: the one before runs",
-            slot.version
-        ));
+        let reason = "it was on trial when the gateway was started again, twice".to_owned();
+        taken_back.push(TakenBack::Bad(slot.version, reason));
     }
     if let Some(slot) = folder.change().on_trial() {
-        let Slot { version, .. } = slot;
         match rehearse(folder, slot, gateway, &load) {
-            Ok(loaded) => return Ok(Start { loaded, bundle: Some(slot), is_trial: true, taken_back }),
+            Ok(loaded) => {
+                return Ok(Start { loaded, bundle: Some(slot), is_trial: true, taken_back, trouble: None });
+            }
             Err(Fault::Bundle(reason)) => {
                 folder.step(|change| change.roll_back(&reason))?;
-                taken_back.push(format!("bundle {version}: {reason}"));
+                taken_back.push(TakenBack::Bad(slot.version, reason));
             }
             Err(Fault::Gateway(reason)) => {
                 folder.step(Change::abandon)?;
-                taken_back.push(format!("bundle {version} is asked for again: {reason}"));
+                taken_back.push(TakenBack::Dropped(slot.version, reason));
             }
         }
     }
     let Some(slot) = folder.change().running() else {
-        return Ok(Start { loaded: load(None)?, bundle: None, is_trial: false, taken_back });
+        return Ok(Start { loaded: load(None)?, bundle: None, is_trial: false, taken_back, trouble: None });
     };
-    let pushed = read(folder, slot, gateway)
-        .map_err(|fault| StartError::Bundle { version: slot.version, reason: fault.into_words() })?;
-    Ok(Start { loaded: load(Some(&pushed))?, bundle: Some(slot), is_trial: false, taken_back })
+    let pushed = read(folder, slot, gateway).map_err(|fault| {
+        let reason = fault.into_words();
+        StartError::Bundle { version: slot.version, reason, taken_back: taken_back.clone() }
+    })?;
+    let Base { loaded, bundle, trouble } = with(slot, &pushed, &load)?;
+    Ok(Start { loaded, bundle, is_trial: false, taken_back, trouble })
 }
 
 /// Begins the trial of what is staged, if it loads. `baseline` is how the gateway is now.
@@ -126,7 +163,7 @@ pub fn begin(
 ) -> Result<Begun, FolderError> {
     let Some(slot) = folder.change().staged() else { return Ok(Begun::Nothing) };
     let rehearsed = rehearse(folder, slot, gateway, &load).and_then(|loaded| {
-        let before = before(folder, gateway, &load)?;
+        let before = base(folder, gateway, &load)?.loaded;
         check_removed(&before, &loaded)?;
         Ok((is_uplink_another(&before, &loaded), loaded))
     });
@@ -160,21 +197,44 @@ fn rehearse(
         Err(problems) => problems,
     };
     // What does not load without the bundle either is not its fault.
-    before(folder, gateway, load)?;
+    base(folder, gateway, load)?;
     Err(Fault::Bundle(format!("it does not load: {problems}")))
 }
 
-/// The configuration without the bundle that is staged or on trial.
-fn before(
+/// What is to run without the bundle that is staged or on trial.
+pub(super) fn base(
     folder: &Folder,
     gateway: &str,
     load: &impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
-) -> Result<Loaded, Fault> {
-    let running = folder.change().running();
-    let pushed = running.map(|slot| read(folder, slot, gateway)).transpose();
-    let pushed = pushed.map_err(|fault| Fault::Gateway(fault.into_words()))?;
-    load(pushed.as_ref())
-        .map_err(|own| Fault::Gateway(format!("the gateway's own configuration does not load: {own}")))
+) -> Result<Base, Fault> {
+    let own = |own| Fault::Gateway(format!("the gateway's own configuration does not load: {own}"));
+    let Some(slot) = folder.change().running() else {
+        return Ok(Base { loaded: load(None).map_err(own)?, bundle: None, trouble: None });
+    };
+    let pushed = read(folder, slot, gateway).map_err(|fault| Fault::Gateway(fault.into_words()))?;
+    with(slot, &pushed, load).map_err(own)
+}
+
+/// With a bundle that once stood its trial. Where it does not load any more (another program, a stricter
+/// [`FLOOR_FILE`]) and the files do, the files run: a gateway that waited for the old bundle could not be mended by a
+/// new one.
+fn with(
+    slot: Slot,
+    pushed: &Pushed,
+    load: &impl Fn(Option<&Pushed>) -> Result<Loaded, Problems>,
+) -> Result<Base, Problems> {
+    match load(Some(pushed)) {
+        Ok(loaded) => Ok(Base { loaded, bundle: Some(slot), trouble: None }),
+        // If the files alone do not load either, those problems are the ones to mend.
+        Err(problems) => Ok(Base {
+            loaded: load(None)?,
+            bundle: None,
+            trouble: Some(format!(
+                "bundle {} does not load any more, the files run: {problems}",
+                slot.version
+            )),
+        }),
+    }
 }
 
 /// A bundle takes no more devices off the list than the floor lets it: whoever holds the keys of the fleet
@@ -237,6 +297,8 @@ mod tests {
         place: tempfile::TempDir,
         folder: Folder,
         marks: crate::fleet::trust::Marks,
+        /// A device that this program does not let a bundle have.
+        refuses: Option<&'static str>,
     }
 
     impl Bench {
@@ -246,7 +308,7 @@ mod tests {
             let root = root(1, &CONFIG, ONLINE, &[1, 2]);
             let path = place.path().join("fleet");
             let (folder, trust) = Folder::enrol(&path, recipient(), "icu-3".to_owned(), &root).unwrap();
-            Self { place, folder, marks: trust.marks().clone() }
+            Self { place, folder, marks: trust.marks().clone(), refuses: None }
         }
 
         /// Stages a bundle with these devices.
@@ -260,7 +322,12 @@ mod tests {
         }
 
         fn load(&self, pushed: Option<&Pushed>) -> Result<Loaded, Problems> {
-            load_with(self.place.path(), &Environment::default(), &Catalogue::shipped(), pushed)
+            let loaded =
+                load_with(self.place.path(), &Environment::default(), &Catalogue::shipped(), pushed)?;
+            match devices(&loaded).into_iter().find(|id| self.refuses == Some(id)) {
+                Some(id) => Err(Problems::of(FLOOR_FILE, vec!["device"], &format!("does not let {id} be"))),
+                None => Ok(loaded),
+            }
         }
 
         /// The staged bundle is to begin: its devices, or in words why not.
@@ -282,7 +349,9 @@ mod tests {
             let (mut folder, _) = Folder::open(&self.place.path().join("fleet"), recipient()).unwrap();
             let start = start(&mut folder, "gw-1", |pushed| self.load(pushed)).unwrap();
             self.folder = folder;
-            let taken_back = start.taken_back.join("; ");
+            let said: Vec<String> =
+                start.taken_back.iter().map(ToString::to_string).chain(start.trouble).collect();
+            let taken_back = said.join("; ");
             (start.bundle.map(|slot| slot.version), start.is_trial, devices(&start.loaded), taken_back)
         }
 
@@ -320,7 +389,7 @@ mod tests {
         assert_eq!(bench.start(), (Some(8), true, vec!["pump-2".to_owned()], String::new()));
         let (version, is_trial, devices, taken_back) = bench.start();
         assert_eq!((version, is_trial, devices), (Some(7), false, vec!["pump-1".to_owned()]));
-        assert!(taken_back.contains("bundle 8 was on trial"), "{taken_back}");
+        assert!(taken_back.contains("bundle 8 is taken back: it was on trial"), "{taken_back}");
         assert_eq!(bench.start().3, "");
     }
 
@@ -386,6 +455,28 @@ mod tests {
                 assert_eq!((change.offered(slot), change.effective()), (Offer::New, None), "{case}");
             }
         }
+    }
+
+    /// Another program, or another floor on the gateway: what stood its trial is not let any more.
+    #[test]
+    fn a_bundle_that_does_not_load_any_more_is_mended_by_the_next() {
+        let mut bench = Bench::new();
+        let (stands, refused) = (pump("pump-1", &["gw-1"]), pump("pump-2", &["gw-1"]));
+        bench.stage(7, json!([stands, refused]));
+        bench.begin().unwrap();
+        bench.folder.step(Change::commit).unwrap();
+        bench.refuses = Some("pump-2");
+        let (version, is_trial, devices, told) = bench.start();
+        assert_eq!((version, is_trial, devices), (None, false, vec![]));
+        assert!(told.contains("bundle 7 does not load any more, the files run"), "{told}");
+        // One that does not mend it is bad for what is in it, not asked for again for ever.
+        bench.stage(8, json!([refused]));
+        let reason = bench.begin().unwrap_err();
+        assert!(reason.starts_with("bad: it does not load"), "{reason}");
+        bench.stage(9, json!([stands]));
+        assert_eq!(bench.begin(), Ok(vec!["pump-1".to_owned()]));
+        bench.folder.step(Change::commit).unwrap();
+        assert_eq!(bench.start(), (Some(9), false, vec!["pump-1".to_owned()], String::new()));
     }
 
     #[test]

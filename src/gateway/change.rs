@@ -8,7 +8,8 @@
 //! and go under the name of the device whose port it is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::certificate;
 use crate::config::{Config, Connection, Device};
@@ -26,8 +27,8 @@ pub struct Plan {
     pub changed: Vec<String>,
     /// Anything of the uplink is another now.
     pub uplink: bool,
-    /// Something is another now that is only looked up: the grace of a shutdown, the fleet's bounds, until
-    /// when the makers of devices look after them.
+    /// Something is another now that is only looked up: the grace of a shutdown, what is logged, the bounds of the
+    /// store and of the fleet, until when the makers of devices look after their devices.
     pub others: bool,
     /// Keys whose change needs another start of the daemon.
     pub restart: Vec<&'static str>,
@@ -54,6 +55,8 @@ impl Plan {
             others: old.shutdown_grace != new.shutdown_grace
                 || old.floor != new.floor
                 || old.trial != new.trial
+                || old.log != new.log
+                || bounds(old) != bounds(new)
                 || support(old) != support(new),
             restart: needs_restart(old, new),
         }
@@ -95,19 +98,19 @@ pub struct Swap {
     pub waits_for: BTreeSet<String>,
 }
 
-/// What a plan between two configurations consists of.
-pub fn swaps(plan: &Plan, old: &Config, new: &Config) -> Vec<Swap> {
+/// What a plan between two configurations consists of. `real` is what a port is below its name.
+pub fn swaps(plan: &Plan, (old, new): (&Config, &Config), real: fn(&Path) -> PathBuf) -> Vec<Swap> {
     let (before, after) = (by_host(old), by_host(new));
     let leaving: Vec<&Group<'_>> = plan.stops().filter_map(|id| before.get(id)).collect();
     let coming: Vec<&Group<'_>> = plan.starts().into_iter().filter_map(|id| after.get(id)).collect();
     let mut holders: BTreeMap<Place<'_>, Vec<&str>> = BTreeMap::new();
     for group in &leaving {
-        holders.entry(Place::of(group.host)).or_default().push(group.id());
+        holders.entry(Place::of(group.host, real)).or_default().push(group.id());
     }
     let one = |id: &str| vec![id.to_owned()];
     let left = leaving.iter().map(|group| (group, Swap { stops: one(group.id()), ..Swap::default() }));
     let came = coming.iter().map(|group| {
-        let before = holders.get(&Place::of(group.host)).into_iter().flatten();
+        let before = holders.get(&Place::of(group.host, real)).into_iter().flatten();
         let waits_for = before.map(|id| (*id).to_owned()).collect();
         (group, Swap { starts: one(group.id()), waits_for, ..Swap::default() })
     });
@@ -131,18 +134,18 @@ pub fn swaps(plan: &Plan, old: &Config, new: &Config) -> Vec<Swap> {
 }
 
 /// What only one session can have at a time.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Place<'a> {
-    Port(&'a Path),
+    Port(PathBuf),
     Address(&'a str),
     /// That of the device behind whose port it is.
     Part,
 }
 
 impl<'a> Place<'a> {
-    fn of(device: &'a Device) -> Self {
+    fn of(device: &'a Device, real: fn(&Path) -> PathBuf) -> Self {
         match &device.connection {
-            Connection::Serial { port, .. } => Self::Port(port),
+            Connection::Serial { port, .. } => Self::Port(real(port)),
             Connection::Ble { address, .. } => Self::Address(address),
             Connection::Part { .. } => Self::Part,
         }
@@ -201,35 +204,40 @@ fn without_place(device: &Device) -> Device {
     Device { rule: DeviceRule { behind: None, ..device.rule }, end_of_support: None, ..device }
 }
 
+/// How much the store may hold, and how long readings wait for company on their way into it.
+fn bounds(config: &Config) -> (u64, u64, Duration) {
+    (config.store.cap, config.store.alarm_reserve, config.store.linger)
+}
+
 /// Until when the makers of the devices look after them.
 fn support(config: &Config) -> BTreeMap<&str, Day> {
     let devices = config.devices.iter();
     devices.filter_map(|device| Some((device.rule.card.id.as_str(), device.end_of_support?))).collect()
 }
 
-/// What is opened once, or names the gateway.
+/// Whether two configurations differ in one thing.
+type Differs = fn(&Config, &Config) -> bool;
+
+/// What is opened once, or names the gateway. None of it may be set from afar: nobody is there to start the daemon.
+const AT_START: [(&str, Differs); 11] = [
+    // Who renews it was started for this one.
+    ("uplink.certificate", |old, new| certificate::folder(&old.uplink) != certificate::folder(&new.uplink)),
+    ("gateway.id", |old, new| old.uplink.gateway != new.uplink.gateway),
+    ("store.folder", |old, new| {
+        (&old.store.folder, &old.store.anchor) != (&new.store.folder, &new.store.anchor)
+    }),
+    ("keys.kek", |old, new| old.keys.kek != new.keys.kek),
+    ("keys.kek_previous", |old, new| old.keys.kek_previous != new.keys.kek_previous),
+    ("keys.ward", |old, new| old.keys.ward != new.keys.ward),
+    ("status.socket", |old, new| old.socket != new.socket),
+    ("status.group", |old, new| old.socket_group != new.socket_group),
+    ("fleet.folder", |old, new| old.fleet != new.fleet),
+    ("fleet.inventory", |old, new| old.inventory != new.inventory),
+    ("fleet.import", |old, new| old.import != new.import),
+];
+
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let (store, other_store) = (&old.store, &new.store);
-    let identity = (certificate::folder(&old.uplink), certificate::folder(&new.uplink));
-    let differs = [
-        // Who renews it was started for this one.
-        ("uplink.certificate", identity.0 != identity.1),
-        ("gateway.id", old.uplink.gateway != new.uplink.gateway),
-        ("store.folder", store.folder != other_store.folder || store.anchor != other_store.anchor),
-        ("store.cap", store.cap != other_store.cap),
-        ("store.alarm_reserve", store.alarm_reserve != other_store.alarm_reserve),
-        ("store.linger", store.linger != other_store.linger),
-        ("keys.kek", old.keys.kek != new.keys.kek),
-        ("keys.kek_previous", old.keys.kek_previous != new.keys.kek_previous),
-        ("keys.ward", old.keys.ward != new.keys.ward),
-        ("status.socket", old.socket != new.socket),
-        ("status.group", old.socket_group != new.socket_group),
-        ("daemon.log", old.log != new.log),
-        ("fleet.folder", old.fleet != new.fleet),
-        ("fleet.inventory", old.inventory != new.inventory),
-        ("fleet.import", old.import != new.import),
-    ];
-    differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    AT_START.iter().filter(|(_, differs)| differs(old, new)).map(|(key, _)| *key).collect()
 }
 
 #[cfg(test)]

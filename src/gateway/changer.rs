@@ -6,12 +6,14 @@
 //! 1. What cannot be changed while it runs is refused by its keys.
 //! 2. The ward key is read again for the pseudonyms of new devices: it must be the one that the run began with.
 //! 3. While the intake can take nothing, devices are not changed: their sessions would end and no other begin.
-//! 4. The uplink: the new broker must take the connection, or the old one is kept and all of it is refused.
+//! 4. A store that holds more than its new bounds allow keeps the old ones, and all of it is refused. The uplink: the
+//!    new broker must take the connection, or the old one is kept and all of it is refused.
 //! 5. What is about to change is noted in the audit log. The sessions of what ended or changed are told to end, all at
 //!    once and with one deadline.
 //! 6. Each device goes over as soon as its own place is free (see `handover`): what is remembered of
 //!    the device is of no entry any more, the allowlist changes in the intake behind the last report of the session
 //!    that ended, radios and ports are those of the new list, the new session begins.
+//! 7. What is only looked up is another: the bounds of the store, what is logged.
 //!
 //! Whoever is not named in the plan does not notice. The store is not touched: what was taken under an entry of
 //! before stays what it was.
@@ -35,6 +37,7 @@ use crate::config::Config;
 use crate::envelope::keys::{KeyError, KeyPlace, WardKey};
 use crate::host::supervisor::blocking;
 use crate::policy::Misplaced;
+use crate::store::{self, StoreError};
 use crate::time::Clock;
 use crate::uplink;
 
@@ -78,6 +81,9 @@ pub enum Refused {
         "the store takes nothing at the moment, so no device can be changed: see its error, then ask again"
     )]
     StoreWaits,
+    /// The store cannot be kept within the new bounds.
+    #[error("the store keeps its old bounds: {0}")]
+    Store(#[from] StoreError),
     /// The intake has other places than those that were given: the daemon cannot go on.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
@@ -137,6 +143,9 @@ pub(super) struct Means {
     pub(super) roster: Roster,
     /// Who goes over to what, of those that the plan names.
     pub(super) swaps: Vec<Swap>,
+    /// What holds of the store and of the uplink.
+    pub(super) before: (store::Config, uplink::Config),
+    pub(super) stats: store::Stats,
     pub(super) ward: KeyPlace,
     /// See [`mark`].
     pub(super) mark: String,
@@ -199,16 +208,21 @@ async fn carry_out(
     means: Means,
     steps: mpsc::Sender<Step>,
 ) -> Result<Ready, Refused> {
-    let Means { roster, swaps, ward, mark, uplink, stoppers, intake, shown, notebooks, ledger, clock } =
-        means;
+    let Means { roster, swaps, before, stats, ward, mark, uplink, .. } = means;
+    let Means { stoppers, intake, shown, notebooks, ledger, clock, .. } = means;
     may_begin(&plan, &shown.borrow())?;
     let starts = plan.starts();
     let groups: BTreeMap<_, _> =
         groups(&config).into_iter().filter_map(|group| Some((*starts.get(group.id())?, group))).collect();
     roster.has_places(groups.values().map(|group| 1 + group.parts.len()).sum())?;
     let ward = if groups.is_empty() { None } else { Some(load_ward(ward, &mark).await?) };
+    let (bounds, way_back) = before;
+    let (wanted, held) = (config.store.clone(), stats.snapshot().bytes);
+    blocking(move || may_be_bounded(&bounds, &wanted, held)).await.ok_or(Refused::Ending)??;
     if plan.uplink {
         uplink.change(config.uplink.clone()).await.map_err(Refused::Uplink)?;
+        // That may have taken long.
+        still_may_begin(&plan, &shown, || uplink.change(way_back)).await?;
     }
     let (at, noted, takes) = (clock.now().wall, plan.clone(), config.clone());
     blocking(move || ledger.note(&noted, &takes, at)).await;
@@ -221,6 +235,39 @@ async fn carry_out(
 fn may_begin(plan: &Plan, shown: &Shown) -> Result<(), Refused> {
     let touches = plan.stops().next().is_some() || !plan.starts().is_empty();
     if touches && shown.must_wait { Err(Refused::StoreWaits) } else { Ok(()) }
+}
+
+/// The same once the uplink has gone over, so that no session ends for a place that cannot be taken. If not, the uplink
+/// goes back; where it cannot, the change goes on, and the devices begin when the store takes something again.
+async fn still_may_begin<F>(
+    plan: &Plan,
+    shown: &watch::Receiver<Shown>,
+    go_back: impl FnOnce() -> F,
+) -> Result<(), Refused>
+where
+    F: Future<Output = Result<(), String>>,
+{
+    let Err(refused) = may_begin(plan, &shown.borrow()) else { return Ok(()) };
+    match go_back().await {
+        Ok(()) => Err(refused),
+        Err(why) => {
+            tracing::error!(
+                why,
+                "the store takes nothing, and the old settings of the uplink no longer work: the change goes on"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Whether the store can go over to other bounds. To wider ones it always can, as far as there is a disk for them.
+fn may_be_bounded(old: &store::Config, new: &store::Config, held: u64) -> Result<(), StoreError> {
+    let room = |of: &store::Config| of.cap.saturating_sub(of.alarm_reserve);
+    if (old.cap, old.alarm_reserve) == (new.cap, new.alarm_reserve) {
+        return Ok(());
+    }
+    let is_wider = new.cap >= old.cap && room(new) >= room(old);
+    store::may_be_bounded(new, if is_wider { 0 } else { held })
 }
 
 /// Waits, and says so again and again while that takes long.
@@ -249,6 +296,54 @@ async fn load_ward(place: KeyPlace, known: &str) -> Result<WardKey, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn waits(must_wait: bool) -> Shown {
+        Shown { must_wait, ..Shown::default() }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fills_up_while_the_uplink_goes_over_ends_no_session() {
+        let plan = Plan { changed: vec!["pump".to_owned()], uplink: true, ..Plan::default() };
+        let way_back = |result: Result<(), String>| async move { result };
+        for (must_wait, result, may) in [
+            (false, Err("it is not asked for".to_owned()), true),
+            (true, Ok(()), false),
+            // There is no way back: the devices wait for the store.
+            (true, Err("no broker".to_owned()), true),
+        ] {
+            let (_shows, shown) = watch::channel(waits(must_wait));
+            let begins = still_may_begin(&plan, &shown, || way_back(result)).await;
+            assert_eq!(begins.is_ok(), may, "{begins:?}");
+            assert!(may || matches!(begins, Err(Refused::StoreWaits)));
+        }
+    }
+
+    #[test]
+    fn a_store_is_not_made_smaller_than_what_waits_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let bounds = |cap: u64, alarm_reserve: u64| store::Config {
+            folder: folder.path().to_owned(),
+            anchor: None,
+            cap: cap << 20,
+            alarm_reserve: alarm_reserve << 20,
+            linger: Duration::ZERO,
+        };
+        let held = 50 << 20;
+        for (new, may) in [
+            (bounds(100, 10), true),
+            // Whatever is over the bound already: nothing is dropped because of this.
+            (bounds(101, 10), true),
+            (bounds(80, 10), true),
+            (bounds(70, 10), false),
+            (bounds(100, 40), false),
+            // Not even empty.
+            (bounds(20, 10), false),
+            (bounds(1 << 40, 10), false),
+        ] {
+            assert_eq!(may_be_bounded(&bounds(100, 10), &new, held).is_ok(), may, "{new:?}");
+        }
+        assert!(may_be_bounded(&bounds(60, 10), &bounds(61, 10), held).is_ok());
+    }
 
     #[test]
     fn while_the_store_takes_nothing_devices_stay_as_they_are_and_the_uplink_can_be_mended() {

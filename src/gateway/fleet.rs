@@ -163,6 +163,7 @@ impl Gateway for Seen {
             | Refused::Ward(_)
             | Refused::OtherWard
             | Refused::NoPlace(_)
+            | Refused::Store(_)
             | Refused::StoreWaits => Err(Fault::Gateway(why)),
         }
     }
@@ -272,10 +273,10 @@ fn certificate_of(witness: &Witness) -> reported::Certificate {
     reported::Certificate { not_after, key_protection: witness.protection().to_string(), chain }
 }
 
-/// Everything that the broker ever took of this run.
+/// The records that the broker took of this run. Heartbeats and notices are none: a broker that takes these may refuse
+/// every reading.
 fn taken(uplink: &uplink::Status) -> u64 {
-    let records = uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.acknowledged));
-    records.saturating_add(uplink.heartbeats).saturating_add(uplink.correspondence.notices)
+    uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.acknowledged))
 }
 
 /// One that may be quiet for any time proves nothing by its silence, nor does one in quarantine.
@@ -293,4 +294,26 @@ fn undecoded(state: &DeviceState) -> u64 {
     [FaultKind::Checksum, FaultKind::Framing, FaultKind::Malformed]
         .into_iter()
         .fold(0, |sum: u64, kind| sum.saturating_add(of(kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::observation::Lane;
+    use crate::uplink::status::{Correspondence, LaneCounters};
+
+    #[test]
+    fn heartbeats_and_notices_do_not_show_that_the_broker_takes_readings() {
+        let refused = LaneCounters { published: 40, ..LaneCounters::default() };
+        let status = uplink::Status {
+            heartbeats: 7,
+            correspondence: Correspondence { notices: 3, ..Correspondence::default() },
+            lanes: [(Lane::Vital, refused), (Lane::Alarm, refused)].into(),
+            ..uplink::Status::default()
+        };
+        assert_eq!(taken(&status), 0);
+        let taken_one = LaneCounters { acknowledged: 1, ..refused };
+        let lanes = [(Lane::Vital, refused), (Lane::Alarm, taken_one)].into();
+        assert_eq!(taken(&uplink::Status { lanes, ..status }), 1);
+    }
 }

@@ -64,7 +64,7 @@ impl Beats {
             lanes: lanes.collect(),
             store: Store {
                 id: origin.store.to_string(),
-                cap: origin.cap,
+                cap: store.cap,
                 bytes: store.bytes,
                 quarantined: store.quarantined,
                 dropped: store.dropped,

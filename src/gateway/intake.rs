@@ -20,7 +20,7 @@ use crate::host::audit::AuditLog;
 use crate::policy::event::{Detection, Event, Word};
 use crate::policy::hold::Holds;
 use crate::policy::{Admitted, Gatekeeper, Refusal, Verdict, should_log};
-use crate::store::{Seq, StoreError};
+use crate::store::{self, Seq, StoreError};
 use crate::time::{Mono, Now};
 
 pub use change::Change;
@@ -39,15 +39,22 @@ pub trait Durable {
     /// Looks after what is stored: tells of losses, closes what is old. About once a second, also
     /// when nothing comes in.
     fn maintain(&mut self, now: Now) -> Result<(), StoreError>;
+
+    /// Keeps to another cap and reserve. What has none has nothing to do.
+    fn bound(&mut self, _: &store::Config) {}
 }
 
-impl Durable for crate::store::Writer {
+impl Durable for store::Writer {
     fn append(&mut self, lane: Lane, block: &PlainBlock, now: Now) -> Result<Seq, StoreError> {
         Self::append(self, lane, block, now)
     }
 
     fn maintain(&mut self, now: Now) -> Result<(), StoreError> {
         Self::maintain(self, now)
+    }
+
+    fn bound(&mut self, config: &store::Config) {
+        Self::bound(self, config);
     }
 }
 

@@ -84,7 +84,7 @@ impl<'a> Parts<'a> {
         config: &Config,
         (writer, reader): (store::Writer, store::Reader),
         (header, gate): (&BlockHeader, Gate),
-        (origin, post): (&Arc<Origin>, Option<Post>),
+        (origin, post, in_force): (&Arc<Origin>, Option<Post>, watch::Receiver<Arc<Config>>),
     ) -> Result<Line, GatewayError> {
         let stats = writer.stats();
         let (standing, certificate) = watch::channel(keeper::Status::default());
@@ -102,7 +102,7 @@ impl<'a> Parts<'a> {
         gate.handle_holds(held.borrow().clone(), started);
         let intake = Intake::new(gate, writer, header, config.store.linger, told)
             .with_audit(AuditLog::beside(&config.store.folder));
-        let shown = self.intake(intake, waiting, (changes, told_events, held))?;
+        let shown = self.intake(intake, waiting, (changes, told_events, held, in_force))?;
         let ends = self.stop.subscribe();
         self.certificate(&config.uplink, (&uplink, &uplink_shown), (standing, events.clone()), ends);
         let hearts = self.hearts;
@@ -183,7 +183,12 @@ impl<'a> Parts<'a> {
         &mut self,
         intake: Intake<store::Writer>,
         reports: mpsc::Receiver<Report>,
-        (changes, events, holds): (mpsc::Receiver<Ordered>, mpsc::Receiver<Event>, watch::Receiver<Holds>),
+        (changes, events, holds, in_force): (
+            mpsc::Receiver<Ordered>,
+            mpsc::Receiver<Event>,
+            watch::Receiver<Holds>,
+            watch::Receiver<Arc<Config>>,
+        ),
     ) -> Result<watch::Receiver<Shown>, GatewayError> {
         let (sender, shown) = watch::channel(Shown::default());
         let pump = Pump {
@@ -191,6 +196,7 @@ impl<'a> Parts<'a> {
             changes,
             events,
             holds,
+            in_force: Some(in_force),
             clock: Arc::clone(self.clock),
             runtime: tokio::runtime::Handle::current(),
             heart: self.heart(INTAKE),

@@ -9,12 +9,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::intake::{Change, Durable, Intake};
+use crate::config::Config;
 use crate::device::{DeviceIndex, Report, ReportBody};
 use crate::host::heartbeat::Heartbeat;
 use crate::policy::event::Event;
 use crate::policy::hold::Holds;
 use crate::policy::{DeviceRule, DeviceState, Gatekeeper, Misplaced, Refusal};
-use crate::time::{Clock, Mono};
+use crate::time::{Clock, Mono, Now};
 
 /// How many reports are taken out of the channel at once.
 const BATCH: usize = 1_024;
@@ -39,6 +40,8 @@ pub struct Pump {
     pub events: mpsc::Receiver<Event>,
     /// Devices in quarantine by an advisory.
     pub holds: watch::Receiver<Holds>,
+    /// The configuration that holds; `None`: it stays the one that the intake began with.
+    pub in_force: Option<watch::Receiver<Arc<Config>>>,
     /// Says what time it is.
     pub clock: Arc<dyn Clock>,
     /// For timed waits.
@@ -92,11 +95,7 @@ impl Pump {
         loop {
             let now = self.clock.now();
             self.heart.beat(now.mono);
-            // Nobody who would say so: then there are none.
-            if self.holds.has_changed().unwrap_or(false) {
-                let holds = self.holds.borrow_and_update().clone();
-                intake.handle_holds(holds, now);
-            }
+            self.heed(&mut intake, now);
             intake.handle_timeout(now);
             if shown_at.is_none_or(|at| now.mono.since(at) >= TURN) {
                 self.show(&intake);
@@ -140,6 +139,19 @@ impl Pump {
             }
         }
         self.end(intake, waiting)
+    }
+
+    /// Takes what holds from here on. Nobody who would say so: then nothing is another.
+    fn heed<S: Durable>(&mut self, intake: &mut Intake<S>, now: Now) {
+        if self.holds.has_changed().unwrap_or(false) {
+            let holds = self.holds.borrow_and_update().clone();
+            intake.handle_holds(holds, now);
+        }
+        if let Some(in_force) = &mut self.in_force
+            && in_force.has_changed().unwrap_or(false)
+        {
+            intake.handle_settings(&in_force.borrow_and_update().store);
+        }
     }
 
     /// Waits for reports or, when it may, for a change.
@@ -276,7 +288,7 @@ mod tests {
     use crate::device::observation::Lane;
     use crate::envelope::block::{BlockHeader, PlainBlock};
     use crate::store::{Seq, StoreError};
-    use crate::time::{BootId, Now};
+    use crate::time::BootId;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// Every look at it is 400 ms after the last.
@@ -316,6 +328,7 @@ mod tests {
             changes: mpsc::channel(1).1,
             events: mpsc::channel(1).1,
             holds: watch::channel(Holds::new()).1,
+            in_force: None,
             clock: Arc::new(Steps::default()),
             runtime: runtime.handle().clone(),
             heart: Heartbeat::new("intake", Mono::default()),

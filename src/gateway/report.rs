@@ -10,9 +10,9 @@ use crate::device::observation::Lane;
 use crate::envelope::block::hex;
 use crate::envelope::keys::{KekId, Protection};
 use crate::fleet::member::View;
-use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot, is_short_lived};
+use crate::host::status::{self, MAX_UNLISTED, MAX_WARNINGS, Snapshot};
 use crate::identity::keeper;
-use crate::identity::renewal::State as Renewal;
+use crate::identity::renewal::{Lifetime, State as Renewal};
 use crate::link::ble::{self, Handle};
 use crate::store::{self, StoreId};
 use crate::time::{BootId, Clock, ClockSync, Mono, Now, Wall};
@@ -42,8 +42,6 @@ pub struct Origin {
     pub started: Now,
     /// The store's id.
     pub store: StoreId,
-    /// The store's cap.
-    pub cap: u64,
     /// The store's keys.
     pub keys: KeysInUse,
 }
@@ -102,7 +100,7 @@ impl Sources {
             devices,
             lanes: (0..).zip(Lane::ALL).map(|(place, lane)| self.lane(place, lane, &shown, now)).collect(),
             store: self.store(&shown),
-            uplink: status::Uplink { certificate, ..uplink_view(&uplink, now.mono) },
+            uplink: uplink_view(&uplink, certificate, now),
             radios: self.centrals.borrow().iter().map(|central| radio(central.status())).collect(),
             unlisted: self.unlisted(),
             fleet: self.fleet.as_ref().map(|fleet| fleet.borrow().clone()),
@@ -135,7 +133,7 @@ impl Sources {
         let store = self.stats.snapshot();
         status::Store {
             bytes: store.bytes,
-            cap: self.origin.cap,
+            cap: store.cap,
             quarantined_segments: store.quarantined,
             dropped: store.dropped,
             faults: store.faults,
@@ -175,7 +173,7 @@ impl Sources {
         if uplink.unreadable_blocks > 0 {
             warnings.push(format!("{} blocks could not be read: they are kept", uplink.unreadable_blocks));
         }
-        warnings.extend(certificate_warnings(snapshot.uplink.certificate.as_ref(), uplink));
+        warnings.extend(certificate_warnings(&snapshot.uplink));
         warnings.extend(uplink.outdated_lists.iter().cloned());
         if !snapshot.time_synced {
             warnings.push("the clock follows no reference: stamps say so".to_owned());
@@ -201,8 +199,8 @@ fn lost_warnings(losses: &Losses) -> Vec<String> {
 }
 
 /// Where the daemon renews it, its age is judged by its life; otherwise somebody has to.
-fn certificate_warnings(kept: Option<&status::Certificate>, uplink: &uplink::Status) -> Vec<String> {
-    if let Some(kept) = kept {
+fn certificate_warnings(uplink: &status::Uplink) -> Vec<String> {
+    if let Some(kept) = &uplink.certificate {
         let until = kept.valid_until.as_deref().unwrap_or("a time that is not known");
         let aged = match kept.alarm.as_str() {
             "expired" => Some(format!(
@@ -213,10 +211,10 @@ fn certificate_warnings(kept: Option<&status::Certificate>, uplink: &uplink::Sta
         };
         return aged.into_iter().chain(kept.trouble.clone()).collect();
     }
-    let words = match uplink.certificate_days_left {
-        Some(days) if days < 0 => format!("the certificate expired {} days ago: renew it", -days),
-        Some(days) if is_short_lived(days) => format!("the certificate expires in {days} days: renew it"),
-        Some(_) | None => return Vec::new(),
+    let words = match (uplink.certificate_alarm.as_str(), uplink.certificate_days_left) {
+        ("expired", Some(days)) => format!("the certificate expired {} days ago: renew it", -days),
+        ("soon" | "urgent", Some(days)) => format!("the certificate expires in {days} days: renew it"),
+        _ => return Vec::new(),
     };
     vec![words]
 }
@@ -290,7 +288,15 @@ pub(super) fn millis(from: Mono, to: Mono) -> u64 {
     u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX)
 }
 
-fn uplink_view(status: &uplink::Status, now: Mono) -> status::Uplink {
+fn uplink_view(
+    status: &uplink::Status,
+    certificate: Option<status::Certificate>,
+    now: Now,
+) -> status::Uplink {
+    let age = status
+        .certificate_validity
+        .map(|(from, until)| Lifetime { from, until, draw: 0 }.alarm(now).as_str().to_owned());
+    let alarm = certificate.as_ref().map(|kept| kept.alarm.clone()).or(age).unwrap_or_default();
     let state = match status.state {
         State::Starting => "starting",
         State::Connecting => "connecting",
@@ -300,7 +306,7 @@ fn uplink_view(status: &uplink::Status, now: Mono) -> status::Uplink {
     };
     status::Uplink {
         state: state.to_owned(),
-        state_age_ms: Some(millis(status.since, now)),
+        state_age_ms: Some(millis(status.since, now.mono)),
         last_error: status.trouble.clone(),
         in_flight: u64::try_from(status.in_flight).unwrap_or(u64::MAX),
         acknowledged: status.lanes.values().map(|lane| lane.records).sum(),
@@ -308,7 +314,8 @@ fn uplink_view(status: &uplink::Status, now: Mono) -> status::Uplink {
         heartbeats: status.heartbeats,
         no_consumer: status.no_consumer,
         certificate_days_left: status.certificate_days_left,
-        certificate: None,
+        certificate_alarm: alarm,
+        certificate,
     }
 }
 
@@ -316,12 +323,37 @@ fn uplink_view(status: &uplink::Status, now: Mono) -> status::Uplink {
 mod tests {
     use super::*;
 
+    const DAY: i64 = 86_400_000;
+
+    /// A certificate for so many days of which so many are left.
+    fn shown(life: i64, left: i64, sync: ClockSync) -> status::Uplink {
+        let now = Now { wall: Wall::from_millis(400 * DAY), sync, ..Now::default() };
+        let until = now.wall.as_millis() + left * DAY;
+        let validity = (Wall::from_millis(until - life * DAY), Wall::from_millis(until));
+        let uplink = uplink::Status {
+            certificate_days_left: Some(left),
+            certificate_validity: Some(validity),
+            ..uplink::Status::default()
+        };
+        uplink_view(&uplink, None, now)
+    }
+
     #[test]
-    fn the_last_fourteen_days_of_a_certificate_are_told_of() {
-        for (days, told) in [(-1, true), (0, true), (13, true), (14, true), (15, false), (90, false)] {
-            let uplink = uplink::Status { certificate_days_left: Some(days), ..uplink::Status::default() };
-            assert_eq!(!certificate_warnings(None, &uplink).is_empty(), told, "{days}");
-            assert_eq!(is_short_lived(days), told, "{days}");
+    fn the_end_of_a_certificate_is_told_of_by_the_share_of_its_life_that_is_left() {
+        for (life, left, alarm) in [
+            (365, -1, "expired"),
+            (365, 2, "urgent"),
+            (365, 13, "soon"),
+            (365, 14, "none"),
+            (365, 90, "none"),
+            (10, 9, "none"),
+            (10, 1, "soon"),
+            (10, 0, "urgent"),
+        ] {
+            let uplink = shown(life, left, ClockSync::Synced);
+            assert_eq!(uplink.certificate_alarm, alarm, "{life} {left}");
+            assert_eq!(certificate_warnings(&uplink).is_empty(), alarm == "none", "{life} {left}");
         }
+        assert_eq!(shown(365, -1, ClockSync::Unsynced).certificate_alarm, "none");
     }
 }

@@ -1,6 +1,7 @@
 //! The daemon while it runs: until it is told to stop, and then until all is on disk. In between it takes other
 //! configurations.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +22,9 @@ use super::{GatewayError, INTAKE, Reread};
 use crate::config::{Config, Problems};
 use crate::device::Report;
 use crate::host::heartbeat::{Heartbeat, standing_still};
-use crate::host::notify;
 use crate::host::supervisor::{End, Supervisor};
+use crate::host::{log, notify};
+use crate::store;
 use crate::time::Clock;
 use crate::uplink::{self, Stop};
 
@@ -57,6 +59,8 @@ pub(super) struct Present {
     /// The configuration that holds, for whoever asks.
     pub(super) in_force: watch::Sender<Arc<Config>>,
     pub(super) shown: watch::Receiver<Shown>,
+    /// The store's numbers.
+    pub(super) stats: store::Stats,
 }
 
 /// Who waits for a change; nobody when the operator asked by SIGHUP.
@@ -118,7 +122,9 @@ impl Present {
     fn work(&self, plan: Plan, config: Config, clock: &Arc<dyn Clock>) -> Work {
         let means = Means {
             roster: self.roster.clone(),
-            swaps: swaps(&plan, &self.config, &config),
+            swaps: swaps(&plan, (&self.config, &config), real),
+            before: (self.config.store.clone(), self.config.uplink.clone()),
+            stats: self.stats.clone(),
             ward: config.keys.ward.clone(),
             mark: self.mark.clone(),
             uplink: self.uplink.clone(),
@@ -136,6 +142,7 @@ impl Present {
     fn finish(&mut self, ready: Ready) -> Plan {
         let Ready { plan, config, roster } = ready;
         self.sessions.settle();
+        log::set(config.log.filter());
         self.in_force.send_replace(Arc::new(config.clone()));
         (self.config, self.roster) = (config, roster);
         plan
@@ -290,6 +297,12 @@ impl Running {
         }
         trouble.map_or(Ok(()), Err)
     }
+}
+
+/// What a port is below its name: names by-id and by-path may lead to the same. One that is not there is what it is
+/// called.
+fn real(port: &Path) -> PathBuf {
+    port.canonicalize().unwrap_or_else(|_| port.to_owned())
 }
 
 /// An essential part that ends by itself is the end of the daemon.

@@ -8,6 +8,7 @@
 //! good ([`shred`]). Neither follows a symbolic link, as both are used by root in the folder of another user.
 
 mod grown;
+mod owned;
 mod shredded;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -19,6 +20,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 pub use grown::{NewFile, append};
+pub use owned::{Owner, folder_of};
 pub use shredded::{remove_empty_folder, shred};
 
 /// The end of a name that is being written; such a file may be left by a power cut and is written
@@ -59,13 +61,24 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// Writes a file that only its owner can read, and nobody can write, where there was none; an error of
 /// kind `AlreadyExists` where there is one. Durable on return.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create_with(path, bytes, 0o400)
+}
+
+/// The same with a file that everybody can read, and its owner change, whatever the process's mask.
+pub fn create_for_all(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create_with(path, bytes, 0o644)
+}
+
+fn create_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let unfinished = beside(path)?;
     let at = |e: io::Error| with_path(&unfinished, &e);
     // What a power cut left may not be open for writing.
     remove(&unfinished)?;
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o400).open(&unfinished).map_err(at)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at);
+    let allow = |file: &File| file.set_permissions(Permissions::from_mode(mode));
+    let written =
+        file.write_all(bytes).and_then(|()| allow(&file)).and_then(|()| file.sync_all()).map_err(at);
     // A link, as a rename would replace what is there.
     let linked = written.and_then(|()| fs::hard_link(&unfinished, path).map_err(|e| with_path(path, &e)));
     let removed = remove(&unfinished);

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 
 pub use snapshot::{
     Certificate, Device, Identity, KeyRotation, Lane, MAX_UNLISTED, MAX_WARNINGS, Radio, Snapshot, Store,
-    Unlisted, Uplink, is_short_lived,
+    Unlisted, Uplink,
 };
 
 /// What is asked. The number is the version of the question.

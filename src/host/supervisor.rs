@@ -1,11 +1,12 @@
-//! The only place that starts tasks and threads. Everything started here is joined, and the end of
-//! something essential is the end of the process: systemd restarts it, the spool has the data.
+//! The only place that starts tasks and threads. Everything started here is joined, but for foreign code that hangs
+//! ([`Foreign`]), and the end of something essential is the end of the process: systemd restarts it, the spool has the
+//! data.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -56,6 +57,77 @@ impl Leash {
 #[expect(clippy::disallowed_methods, reason = "the one place that starts threads")]
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
+}
+
+/// Foreign code that may hang: a library that waits for its hardware, where nothing can interrupt it.
+#[derive(Debug, Default)]
+pub struct Foreign {
+    /// How many threads are in it that nobody waits for any more.
+    late: AtomicUsize,
+}
+
+/// Why foreign code gave no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It did not come back in time, or what was asked earlier has not come back yet.
+    Late,
+    /// It panicked.
+    Panicked,
+    /// The system gave no thread for it, in words.
+    NoThread(String),
+}
+
+/// Where a thread puts its answer.
+enum Answer<T> {
+    Awaited,
+    /// `None`: a panic.
+    Given(Option<T>),
+    GivenUp,
+}
+
+impl Foreign {
+    /// Nothing asked yet.
+    pub const fn new() -> Self {
+        Self { late: AtomicUsize::new(0) }
+    }
+
+    /// Asks on a thread of its own, and waits no longer than this. A thread that is late cannot be ended, and is
+    /// not joined: its answer is dropped when it comes. Until then nothing more is asked, so that a library that
+    /// hangs holds no more threads than had asked when it began to.
+    pub fn ask<T: Send + 'static>(
+        &'static self,
+        within: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Unanswered> {
+        if self.late.load(Ordering::Acquire) > 0 {
+            return Err(Unanswered::Late);
+        }
+        let ours = Arc::new((Mutex::new(Answer::Awaited), Condvar::new()));
+        let theirs = Arc::clone(&ours);
+        let started = std::thread::Builder::new().name("foreign".to_owned()).spawn(move || {
+            let given = catch_unwind(AssertUnwindSafe(work)).ok();
+            let mut answer = theirs.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*answer, Answer::GivenUp) {
+                self.late.fetch_sub(1, Ordering::Release);
+                return;
+            }
+            *answer = Answer::Given(given);
+            theirs.1.notify_one();
+        });
+        started.map_err(|error| Unanswered::NoThread(error.to_string()))?;
+        let answer = ours.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |answer: &mut Answer<T>| matches!(answer, Answer::Awaited);
+        let waited = ours.1.wait_timeout_while(answer, within, waits);
+        let (mut answer, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *answer, Answer::GivenUp) {
+            Answer::Given(Some(given)) => Ok(given),
+            Answer::Given(None) => Err(Unanswered::Panicked),
+            Answer::Awaited | Answer::GivenUp => {
+                self.late.fetch_add(1, Ordering::Release);
+                Err(Unanswered::Late)
+            }
+        }
+    }
 }
 
 /// All tasks and threads of the daemon.
@@ -196,6 +268,27 @@ mod tests {
                 ("worse", End::Panicked("at the disco".to_owned())),
             ]
         );
+    }
+
+    #[test]
+    fn foreign_code_that_hangs_is_left_and_asked_again_only_once_it_has_come_back() {
+        static LIBRARY: Foreign = Foreign::new();
+        const SOON: Duration = Duration::from_millis(20);
+        const LONG: Duration = Duration::from_secs(60);
+        assert_eq!(LIBRARY.ask(LONG, || 1), Ok(1));
+        let (go_on, told) = std::sync::mpsc::sync_channel(1);
+        assert_eq!(LIBRARY.ask(SOON, move || told.recv().is_ok()), Err(Unanswered::Late));
+        let asked = Arc::new(AtomicBool::new(false));
+        let mark = Arc::clone(&asked);
+        assert_eq!(LIBRARY.ask(LONG, move || mark.store(true, Ordering::Release)), Err(Unanswered::Late));
+        assert!(!asked.load(Ordering::Acquire), "nothing is asked while it hangs");
+        go_on.send(()).unwrap();
+        while LIBRARY.late.load(Ordering::Acquire) > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(LIBRARY.ask(LONG, || 2), Ok(2));
+        assert_eq!(LIBRARY.ask::<()>(LONG, || panic!("a defect")), Err(Unanswered::Panicked));
+        assert_eq!(LIBRARY.ask(LONG, || 3), Ok(3), "a panic is an end");
     }
 
     #[tokio::test]

@@ -62,15 +62,24 @@ impl Lifetime {
         if now.sync == ClockSync::Unsynced {
             return Alarm::None;
         }
-        let left = self.until.as_millis().saturating_sub(now.wall.as_millis());
-        // Of a certificate for days, not weeks, that is less.
-        let (soon, urgent) = ((14 * DAY_MS).min(self.length() / 6), (3 * DAY_MS).min(self.length() / 30));
+        self.alarm_by(now.wall)
+    }
+
+    /// The same by a clock that whoever asks vouches for. Whatever judges a certificate's age asks this.
+    pub fn alarm_by(self, wall: Wall) -> Alarm {
+        let left = self.until.as_millis().saturating_sub(wall.as_millis());
+        let urgent = (3 * DAY_MS).min(self.length() / 30);
         match left {
             ..0 => Alarm::Expired,
             left if left < urgent => Alarm::Urgent,
-            left if left < soon => Alarm::Soon,
+            left if left < self.soon() => Alarm::Soon,
             _ => Alarm::None,
         }
+    }
+
+    /// With so many milliseconds left its end is near: of a certificate for days, not weeks, that is less.
+    pub fn soon(self) -> i64 {
+        (14 * DAY_MS).min(self.length() / 6)
     }
 
     /// Whether it has run out by the clock, whoever vouches for that.
@@ -93,9 +102,9 @@ pub enum Alarm {
     /// Not at all, or the clock cannot be trusted.
     #[default]
     None,
-    /// Less than 14 days.
+    /// Less than 14 days, or than a sixth of its life.
     Soon,
-    /// Less than 3 days.
+    /// Less than 3 days, or than a thirtieth of its life.
     Urgent,
     /// It has expired. Readings are collected and kept; the broker will not take them.
     Expired,

@@ -8,6 +8,7 @@ pub mod broker;
 pub mod consumer;
 pub mod demo;
 pub mod disk;
+pub mod guest;
 pub mod heads;
 pub mod ledger;
 pub mod man;

@@ -92,7 +92,7 @@ detections! {
     /// A bundle did not stand its trial, or cannot be run: the one before runs.
     FleetTakenBack = 33, "fleet-bundle-taken-back", High, "a bundle of the fleet was taken back";
     /// The configuration of before is not in force again yet.
-    FleetNotReturned = 34, "fleet-not-returned", High, "a bundle was taken back and its configuration still runs";
+    FleetNotReturned = 34, "fleet-not-returned", High, "something else runs than the last bundle that stood its trial";
     /// The last word of the fleet has expired: nobody knows whether it is still current.
     FleetExpired = 35, "fleet-expired", Medium, "nothing is heard from the fleet any more";
     /// A synchronised clock and a believed timestamp contradict each other.

@@ -69,6 +69,7 @@ pub(super) fn open(setup: Setup<'_>, now: Now) -> Result<(Writer, Reader, Recove
         _held: Arc::clone(&held),
         room: Room::new(config),
         limits: fitted(limits, config),
+        wanted: limits,
         run: random_u64(&random)?,
         random,
         boot,
@@ -153,7 +154,7 @@ impl Whose {
 }
 
 /// Segments small enough that dropping one leaves most of what the cap allows.
-fn fitted(limits: Limits, config: &Config) -> Limits {
+pub(super) fn fitted(limits: Limits, config: &Config) -> Limits {
     let room = config.cap.saturating_sub(config.alarm_reserve);
     Limits { bytes: limits.bytes.min((room / 8).max(1024 * 1024)), ..limits }
 }
@@ -174,6 +175,21 @@ fn check_cap(config: &Config) -> Result<(), StoreError> {
             "its cap of {} bytes is more than the volume of {} has ({size}): set a lower one",
             config.cap,
             config.folder.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a store that is open and holds so many bytes can go on within other bounds: nothing of it is dropped for
+/// them.
+pub fn may_be_bounded(config: &Config, held: u64) -> Result<(), StoreError> {
+    check_cap(config)?;
+    let needed = held.saturating_add(config.alarm_reserve).saturating_add(LEAST_ROOM);
+    if needed > config.cap {
+        return Err(StoreError::Config(format!(
+            "its cap of {} bytes is less than what waits in it ({held}), the alarm reserve and {LEAST_ROOM} bytes \
+             more: readings would be dropped; set it to at least {needed}, or ask again when the broker has them",
+            config.cap
         )));
     }
     Ok(())

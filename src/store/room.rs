@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
+use super::recover::fitted;
 use super::shared::{Loss, Then, lock};
 use super::writer::{Cargo, Closing};
 use super::{Config, StoreError, Writer};
@@ -44,6 +45,13 @@ impl Room {
 }
 
 impl Writer {
+    /// Keeps to another cap and another reserve from here on. See [`may_be_bounded`](super::may_be_bounded).
+    pub fn bound(&mut self, config: &Config) {
+        self.room = Room::new(config);
+        self.limits = fitted(self.wanted, config);
+        self.shared.cap.store(config.cap, Ordering::Relaxed);
+    }
+
     /// Drops the oldest whole segments until a commit fits.
     pub(super) fn make_room(&mut self, lane: Lane, need: u64, now: Now) -> Result<(), StoreError> {
         loop {

@@ -215,6 +215,8 @@ pub(super) struct Shared {
     /// Of each lane how many losses are not told of yet that only the folder, as it is, would show again
     /// after a restart. While there are any, no file says that the lane is further.
     pub(super) untold: [AtomicU64; 3],
+    /// The most bytes that it may use.
+    pub(super) cap: AtomicU64,
     pub(super) quarantined_bytes: AtomicU64,
     pub(super) quarantined: AtomicU64,
     pub(super) faults: AtomicU64,
@@ -241,6 +243,7 @@ impl Shared {
         let cursor = || Mutex::new(CursorFile::default());
         Self {
             folder: config.folder.clone(),
+            cap: AtomicU64::new(config.cap),
             anchor_file: config.anchor.clone(),
             store: identity.store,
             state_keys: StateKeys::new(&ring),

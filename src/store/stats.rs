@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub dropped: u64,
     /// Bytes on disk, quarantine included.
     pub bytes: u64,
+    /// The most bytes that it may use.
+    pub cap: u64,
     /// Segments moved to quarantine since the start.
     pub quarantined: u64,
     /// How often something was found that is not as it was left: at the start and since.
@@ -78,6 +80,7 @@ impl Stats {
             records: shared.records.load(Ordering::Relaxed),
             dropped: shared.dropped.load(Ordering::Relaxed),
             bytes: lanes.iter().map(|depth| depth.bytes).sum::<u64>().saturating_add(quarantine),
+            cap: shared.cap.load(Ordering::Relaxed),
             quarantined: shared.quarantined.load(Ordering::Relaxed),
             faults: shared.fault_count(),
             last_error: lock(&shared.last_error).clone(),

@@ -31,6 +31,8 @@ pub struct Writer {
     pub(super) _held: Arc<Held>,
     pub(super) room: Room,
     pub(super) limits: Limits,
+    /// The limits where the cap asks for no smaller ones.
+    pub(super) wanted: Limits,
     pub(super) random: Random,
     pub(super) boot: BootId,
     pub(super) run: u64,

@@ -66,6 +66,7 @@ impl Report {
         self.certificate = Some(now.mono);
         // What is wrong with the file is said when it is needed for a connection.
         self.now.certificate_days_left = tls::certificate_days_left(&config.certificate, now.wall).ok();
+        self.now.certificate_validity = tls::validity(&config.certificate).ok();
         let lists = tls::Revocation::of(&config.revocation).ok().flatten();
         self.now.outdated_lists =
             lists.iter().flat_map(|lists| lists.outdated(now)).map(|list| list.to_string()).collect();

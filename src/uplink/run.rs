@@ -33,6 +33,7 @@ use super::tls::{self, TlsError};
 use super::topic::{TopicError, Topics};
 use super::trouble::LinkError;
 use crate::backoff::{Backoff, Random};
+use crate::host::supervisor::blocking;
 use crate::store::StoreId;
 use crate::time::{Clock, Mono, Now};
 
@@ -209,7 +210,8 @@ impl Driver {
                     self.online(link, Some((receive_maximum, max_packet))).await
                 }
                 None => match self.connect().await {
-                    Ok(link) => self.online(link, None).await,
+                    Ok(Some(link)) => self.online(link, None).await,
+                    Ok(None) => continue,
                     Err(trouble) => End::Failed(trouble),
                 },
             };
@@ -227,14 +229,32 @@ impl Driver {
         self.report.state(State::Stopped, self.clock.now().mono);
     }
 
-    async fn connect(&mut self) -> Result<Link, Trouble> {
+    /// `None`: told to stop meanwhile.
+    async fn connect(&mut self) -> Result<Option<Link>, Trouble> {
         let config = &self.config;
-        let tls = tls::of(config, self.clock.now())?;
+        let (asked, now) = (config.clone(), self.clock.now());
+        // Files of a disk and a key in a token, which may hang.
+        let read = blocking(move || tls::of(&asked, now));
+        tokio::pin!(read);
+        let tls = loop {
+            tokio::select! {
+                tls = &mut read => break tls,
+                _ = self.stop.changed() => return Ok(None),
+                () = self.goodbyes.next() => {}
+            }
+        };
+        let tls = tls.ok_or_else(|| self.lost("reading the files of TLS panicked"))??;
         let inbox = self.mail.post().map(Post::inbox);
         let (link, job) = mqtt::connect(config, &self.topics, tls, &self.run, inbox)?;
-        // The receiver lives as long as the task that polls; without it nothing could be done anyway.
-        let _ = self.jobs.send(job).await;
-        Ok(link)
+        let sent = self.jobs.send(job);
+        tokio::pin!(sent);
+        loop {
+            tokio::select! {
+                // The receiver lives as long as the task that polls; without it nothing could be done anyway.
+                _ = &mut sent => return Ok(Some(link)),
+                () = self.goodbyes.next() => {}
+            }
+        }
     }
 
     /// Waits before the next attempt, unless there is something to go over to.
@@ -253,6 +273,7 @@ impl Driver {
         loop {
             tokio::select! {
                 () = &mut pause => return None,
+                () = self.goodbyes.next() => {}
                 _ = self.stop.changed() => return None,
                 news = self.turn.next() => if let Some(prepared) = self.handle_news(news) {
                     return Some(Box::new(prepared));
@@ -330,7 +351,7 @@ impl Driver {
         self.shared.lock().session.handle_connected(receive_maximum, now);
         self.report.now.connections += 1;
         self.report.state(State::Online, now);
-        self.handle_good();
+        self.handle_connack(now);
         self.mail.handle_up();
         tracing::info!(receive_maximum, "connected to the broker");
         if let Some(birth) = link.announce(&self.topics, &self.run, "online") {
@@ -370,7 +391,8 @@ impl Driver {
         let now = self.clock.now().mono;
         let timeout = self.shared.lock().session.poll_timeout();
         let most = self.report.next_look();
-        timeout.map_or(most, |at| at.since(now).min(most))
+        let next = [timeout, self.turn.proof_due()].into_iter().flatten().min();
+        next.map_or(most, |at| at.since(now).min(most))
     }
 
     fn broker(&self) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::post::Counts;
 use crate::device::observation::Lane;
-use crate::time::Mono;
+use crate::time::{Mono, Wall};
 
 /// The uplink at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Status {
     pub correspondence: Correspondence,
     /// Whole days until this gateway's certificate expires; negative when it has.
     pub certificate_days_left: Option<i64>,
+    /// From when until when that certificate is valid.
+    pub certificate_validity: Option<(Wall, Wall)>,
     /// Revocation lists that have run out, in words.
     pub outdated_lists: Vec<String>,
 }

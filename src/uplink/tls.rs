@@ -220,7 +220,8 @@ fn check_dates(path: &Path, now: Now) -> Result<(), TlsError> {
     Ok(())
 }
 
-fn validity(path: &Path) -> Result<(Wall, Wall), TlsError> {
+/// From when until when it is valid.
+pub fn validity(path: &Path) -> Result<(Wall, Wall), TlsError> {
     const WHAT: &str = "client certificate";
     let chain = certificates(WHAT, path)?;
     let not_pem = |detail: String| TlsError::NotPem { what: WHAT, path: path.to_owned(), detail };

@@ -289,6 +289,8 @@ impl Bench {
     pub(crate) async fn end(&self, mut daemon: Daemon) {
         let waiting = |status: &Snapshot| status.lanes.iter().map(|lane| lane.records).sum::<u64>();
         self.status("nothing waits", |status| waiting(status) == 0 && status.uplink.in_flight == 0).await;
+        // The broker has all of it by then, and whoever listens there may be behind.
+        self.heard("what is missing", |ledger| ledger.lost() == 0).await;
         assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
         self.seen.with(|ledger| {
             assert_eq!(ledger.complaints, [""; 0]);

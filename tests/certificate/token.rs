@@ -81,7 +81,12 @@ impl Ward {
 
     fn start(&self) -> Daemon {
         let logins = self.bench.path("logins").display().to_string();
-        self.bench.start_with(&[("SOFTHSM2_CONF", &self.config()), ("PKCS11_TEST_LOGINS", &logins)])
+        let hangs = self.bench.path("hangs").display().to_string();
+        self.bench.start_with(&[
+            ("SOFTHSM2_CONF", &self.config()),
+            ("PKCS11_TEST_LOGINS", &logins),
+            ("PKCS11_TEST_HANGS", &hangs),
+        ])
     }
 
     fn logins(&self) -> usize {
@@ -276,6 +281,30 @@ async fn without_its_token_the_gateway_collects_and_connects_when_it_is_there_ag
         .while_reading(ward.bench.status("connected", |status| status.uplink.state == "connected"))
         .await;
     ward.bench.end(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_hangs_stops_neither_the_readings_nor_the_end_and_is_asked_again_once_it_is_back() {
+    let mut ward = Ward::new().await;
+    assert_eq!(ward.enrol("ok", &[]).0, 0);
+    let hangs = ward.bench.path("hangs");
+    std::fs::write(&hangs, "").unwrap();
+    let daemon = ward.start();
+    let status = ward.trouble("its token does not answer").await;
+    let before = admitted(&status);
+    let later = |status: &Snapshot| admitted(status) > before + 200 && status.lanes[1].records > 200;
+    ward.bench.while_reading(ward.bench.status("readings are kept", later)).await;
+    std::fs::remove_file(&hangs).unwrap();
+    ward.bench
+        .while_reading(ward.bench.status("connected", |status| status.uplink.state == "connected"))
+        .await;
+    assert_eq!(ward.logins(), 2, "one to enrol, one for the daemon");
+    ward.bench.end(daemon).await;
+
+    std::fs::write(&hangs, "").unwrap();
+    let mut daemon = ward.start();
+    ward.bench.while_reading(ward.bench.status("it runs", |status| admitted(status) > 10)).await;
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,15 +131,9 @@ def check_links(problems):
                 path, _, anchor = target.partition("#")
                 file = (page.parent / path).resolve() if path else page
                 if not file.exists():
-                    if file.parent == DOCS and file.name in LATER:
-                        continue
                     problems.append(f"{shown}:{number}: there is no {target}")
                 elif anchor and file.suffix == ".md" and anchor not in anchors(file.read_text(encoding="utf-8")):
                     problems.append(f"{shown}:{number}: {path or shown} has no heading #{anchor}")
-
-
-# Chapters that the index names and that need not be there yet; once they are, they are looked at like the others.
-LATER = {"fleet-in-ten-minutes.md"}
 
 
 # --- what the tree has ------------------------------------------------------------------------------------------
@@ -171,7 +165,7 @@ def check_paths(problems):
         for number, line in unfenced(page.read_text(encoding="utf-8")):
             for shown in path.findall(line):
                 there = list(ROOT.glob(shown)) if "*" in shown else (ROOT / shown).exists()
-                if not there and shown.removeprefix("docs/") not in LATER:
+                if not there:
                     problems.append(f"{page.relative_to(ROOT)}:{number}: there is no {shown}")
 
 

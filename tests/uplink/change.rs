@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wardline::envelope::keys::KeyPlace;
 use wardline::host::clock::SystemClock;
-use wardline::lab::broker::{Behaviour, Broker};
+use wardline::lab::broker::{Behaviour, Broker, Links};
 use wardline::lab::consumer;
 use wardline::lab::memory::Ahead;
 use wardline::lab::pki::Pair;
@@ -308,9 +308,9 @@ async fn a_pair_that_won_its_connack_takes_the_place_of_the_old_one_without_anot
     all_arrived(&ward, &seen).await;
     assert_eq!(running.status.borrow().connections, 3);
     // The next connection is by what lies at the place.
-    behaviour.send_modify(|behaviour| behaviour.links = wardline::lab::broker::Links::Cut);
+    behaviour.send_modify(|behaviour| behaviour.links = Links::Cut);
     running.until("no connection", |status| status.state != State::Online).await;
-    behaviour.send_modify(|behaviour| behaviour.links = wardline::lab::broker::Links::Serve);
+    behaviour.send_modify(|behaviour| behaviour.links = Links::Serve);
     running.until("another connection", |status| status.connections == 4).await;
     running.stop().await;
 }
@@ -353,4 +353,74 @@ async fn revocation_lists_that_take_the_broker_back_are_refused_and_the_old_sett
     with(list(&[other], (-1, 7)), Rule::Enforce).await.unwrap();
     running.until("all is well", |status| status.outdated_lists.is_empty()).await;
     assert_eq!(running.stop().await.connections, 3);
+}
+
+/// Two brokers whose behaviour is the test's, with their consumers; the gateway is at the first.
+struct Two {
+    certificates: Certificates,
+    behaviours: [watch::Sender<Behaviour>; 2],
+    ports: [u16; 2],
+    seen: [consumer::Shared; 2],
+    _tasks: JoinSet<()>,
+}
+
+impl Two {
+    async fn start() -> Self {
+        let certificates = Certificates::new();
+        let mut tasks = JoinSet::new();
+        let (mut behaviours, mut ports, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let (behaviour, behaves) = watch::channel(Behaviour::default());
+            let broker = Broker::bind(certificates.pki.authorities(), certificates.server.clone(), behaves);
+            let broker = broker.await.unwrap();
+            let port = broker.port().unwrap();
+            tasks.spawn(async move { broker.run().await.unwrap() });
+            let shared = consumer::Shared::default();
+            consume(&certificates, port, &shared, &mut tasks).await;
+            behaviours.push(behaviour);
+            ports.push(port);
+            seen.push(shared);
+        }
+        let behaviours = behaviours.try_into().unwrap();
+        let (ports, seen) = (ports.try_into().unwrap(), seen.try_into().ok().unwrap());
+        Self { certificates, behaviours, ports, seen, _tasks: tasks }
+    }
+
+    /// Until so many connections are at a broker: each of them looks at its behaviour.
+    async fn connections(&self, broker: usize, is_so: impl Fn(usize) -> bool) {
+        while !is_so(self.behaviours[broker].receiver_count()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// The old broker answers late, so it is left late. In the meantime the new one goes, and nobody has looked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_broker_that_goes_before_the_old_one_is_left_is_not_gone_over_to() {
+    let two = Two::start().await;
+    let mut ward = Ward::new(3, Ahead::No);
+    ward.read(5, 20);
+    let patient = |port| Config { stalled_after: Duration::from_secs(30), ..two.certificates.config(port) };
+    let running = Running::start(patient(two.ports[0]), &ward);
+    soon("the first answers", ward.store.drained()).await;
+    two.behaviours[0].send_modify(|behaviour| behaviour.delay = Duration::from_secs(4));
+    ward.read(5, 20);
+    running.until("something in flight", |status| status.in_flight > 0).await;
+    let before = two.behaviours[1].receiver_count();
+    let handle = running.handle.clone();
+    let (next, behaviours) = (patient(two.ports[1]), &two.behaviours);
+    let goes = async {
+        soon("a second connection", two.connections(1, |count| count > before)).await;
+        // Nobody tells of its CONNACK.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        behaviours[1].send_modify(|behaviour| behaviour.links = Links::Cut);
+    };
+    let (changed, ()) = tokio::join!(handle.change(next), goes);
+    let why = changed.unwrap_err();
+    assert!(why.contains(&two.ports[1].to_string()), "{why}");
+    two.behaviours[0].send_modify(|behaviour| behaviour.delay = Duration::ZERO);
+    ward.read(5, 20);
+    soon("everything acknowledged to the store", ward.store.drained()).await;
+    two.seen[1].with(|ledger| assert_eq!(ledger.records, 0));
+    running.stop().await;
 }

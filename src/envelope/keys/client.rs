@@ -1,12 +1,13 @@
 //! The key of a certificate, where it is in a token: it signs there, is made there, and is destroyed there.
 //!
 //! In: a [`TokenKey`]. Out: signatures in ASN.1 (RFC 3279 section 2.2.3). What can go wrong: [`KeyError::Token`].
-//! A token on a bus or behind a network may take its time: where the caller is a task, the other tasks of its thread
-//! go on elsewhere meanwhile.
+//! A token on a bus or behind a network may take its time, up to a bound: where the caller is a task, the other tasks
+//! of its thread go on elsewhere meanwhile.
 
 use ring::rand::SecureRandom;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::patience::{self, TO_HANDLE, TO_SIGN};
 use super::{KeyError, TokenKey, TokenTrouble, pkcs11};
 
 /// An uncompressed point of P-256 (SEC 1, section 2.3.3).
@@ -19,7 +20,13 @@ const ID_BYTES: usize = 16;
 impl TokenKey {
     /// Signs a message: ECDSA on P-256 with SHA-256.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let raw = aside(|| pkcs11::sign(self, message))?;
+        let (key, message) = (self.clone(), message.to_vec());
+        let raw = aside(|| patience::ask(self, TO_SIGN, move || pkcs11::sign(&key, &message)))?;
+        self.written(&raw)
+    }
+
+    /// A signature as the token gives it, in ASN.1.
+    fn written(&self, raw: &[u8]) -> Result<Vec<u8>, KeyError> {
         let halves = (raw.len() == 2 * HALF).then(|| raw.split_at(HALF));
         let (r, s) = halves.ok_or_else(|| KeyError::Token {
             key: self.to_string(),
@@ -46,12 +53,14 @@ impl TokenKey {
 
     /// Makes the pair in its token, the private half never to leave it. Gives the public point, uncompressed.
     pub fn make_pair(&self) -> Result<Vec<u8>, KeyError> {
-        aside(|| pkcs11::make_pair(self))
+        let key = self.clone();
+        aside(|| patience::ask(self, TO_HANDLE, move || pkcs11::make_pair(&key)))
     }
 
     /// Destroys the pair, which must be named by label and id. Well, too, where it is gone already.
     pub fn destroy(&self) -> Result<(), KeyError> {
-        aside(|| pkcs11::destroy(self))
+        let key = self.clone();
+        aside(|| patience::ask(self, TO_HANDLE, move || pkcs11::destroy(&key)))
     }
 }
 
@@ -102,6 +111,16 @@ mod tests {
             let raw = key.sign(&random, &message).unwrap();
             let (r, s) = raw.as_ref().split_at(HALF);
             public.verify(&message, &asn1(r, s)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_signature_of_another_length_is_none() {
+        let key = TokenKey { object: Some("gw".to_owned()), ..TokenKey::default() };
+        assert!(key.written(&[1; 64]).is_ok());
+        for length in [0, 31, 63, 65, 96] {
+            let refused = key.written(&vec![1; length]).unwrap_err().to_string();
+            assert!(refused.contains(&format!("its signature has {length} bytes")), "{refused}");
         }
     }
 

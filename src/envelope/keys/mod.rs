@@ -8,6 +8,7 @@
 //! outlive their holder.
 //!
 //! A token also signs for the gateway's certificate ([`TokenKey::sign`]): there the private key of a pair is in it.
+//! A token that hangs is waited for no longer than a bound, and said to be silent.
 //!
 //! A token's key never leaves the token. The KEK is the token's answer to one question, asked once at
 //! the start: HMAC-SHA-256 of the label `wardline kek v1` under a key that cannot be read. So there is
@@ -16,6 +17,7 @@
 mod client;
 mod file;
 mod kek;
+mod patience;
 mod pkcs11;
 mod place;
 mod trouble;

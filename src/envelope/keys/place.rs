@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::kek::{Kek, KeyRing};
+use super::patience::{self, TO_HANDLE};
 use super::{KeyBytes, KeyError, KeyFile, KeySource, TokenKey, pkcs11};
 use crate::envelope::wipe::cleanly;
 
@@ -110,7 +111,10 @@ impl KeySource for KeyPlace {
 
 impl KeySource for TokenKey {
     fn load(&self) -> Result<KeyBytes, KeyError> {
-        pkcs11::Modules::default().load(self)
+        let key = self.clone();
+        // Behind a pointer on its way between the threads: what is moved leaves a copy.
+        let load = move || cleanly(|| pkcs11::Modules::default().load(&key).map(Box::new));
+        patience::ask(self, TO_HANDLE, load).map(|bytes| KeyBytes::new(**bytes))
     }
 
     fn protection(&self) -> Protection {
@@ -122,7 +126,9 @@ impl TokenKey {
     /// Makes the key in its token, so that it can never be read, and gives the KEK that comes of it.
     /// Refuses when there is one of the name.
     pub fn make(&self) -> Result<Kek, KeyError> {
-        cleanly(|| pkcs11::Modules::default().make(self).map(Kek::from_bytes))
+        let key = self.clone();
+        let make = move || cleanly(|| pkcs11::Modules::default().make(&key).map(Kek::from_bytes));
+        patience::ask(self, TO_HANDLE, make)
     }
 }
 
@@ -130,6 +136,14 @@ impl KeyRing {
     /// Loads the keys of a store. A module that both come from is set up once; at the first trouble
     /// nothing more is asked of any token.
     pub fn load(current: &KeyPlace, previous: Option<&KeyPlace>) -> Result<Self, KeyError> {
+        let Some(key) = current.token().or_else(|| previous.and_then(KeyPlace::token)) else {
+            return Self::asked(current, previous);
+        };
+        let (current, previous) = (current.clone(), previous.cloned());
+        patience::ask(key, TO_HANDLE, move || Self::asked(&current, previous.as_ref()))
+    }
+
+    fn asked(current: &KeyPlace, previous: Option<&KeyPlace>) -> Result<Self, KeyError> {
         let mut modules = pkcs11::Modules::default();
         let mut load = |place: &KeyPlace| match place {
             KeyPlace::Token(key) => cleanly(|| modules.load(key).map(Kek::from_bytes)),

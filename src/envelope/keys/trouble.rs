@@ -104,6 +104,13 @@ pub enum TokenTrouble {
     /// The token cannot do it.
     #[error("its token cannot do {0} with it: use a token that can, or another key")]
     Mechanism(&'static str),
+    /// It hangs.
+    #[error(
+        "its token does not answer: see that it is whole and reached, and the log of the token's own software; plug \
+         it in again, or start that software anew. It is asked again once it has come back; if it never does, start \
+         the daemon by hand"
+    )]
+    Silent,
     /// It went away.
     #[error("its token was taken out: plug it in again")]
     Removed,

@@ -117,7 +117,7 @@ pub enum Word {
     UnderWay,
     /// The current bundle waits until no alarm is active.
     AlarmWait,
-    /// The current bundle was tried and taken back.
+    /// The current bundle was tried and taken back, or does not load here any more.
     Failed,
     /// The current bundle is not believed.
     NotBelieved,

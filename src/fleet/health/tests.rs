@@ -63,6 +63,27 @@ fn each_condition_can_end_a_trial() {
     assert!(reason(after(10, |now| now.is_certificate_good = false)).starts_with("certificate"));
 }
 
+/// Else a bundle would excuse the silence that it makes.
+#[test]
+fn a_device_is_judged_by_how_long_it_might_be_quiet_before() {
+    let mute = |now: &mut Vitals| {
+        now.devices[0] = DeviceVitals { quiet: secs(86_400), ..device("pump-1", None) };
+    };
+    assert!(matches!(after(59, mute), Step::Wait(failing) if failing.len() == 1));
+    assert_eq!(reason(after(60, mute)), "devices: pump-1 has given nothing for 60 s");
+    // One that might be quiet for long before proves nothing, whatever the bundle says of it.
+    let mut before = well();
+    before.devices[0].quiet = secs(600);
+    let mut now = well();
+    now.devices[0] = device("pump-1", None);
+    let step = judge(&baseline(&before), &now, secs(300), &Limits::default());
+    assert!(matches!(step, Step::Commit(unproven) if unproven.len() == 1));
+    // A baseline of an older program knows no times.
+    let mut older = baseline(&well());
+    older.quiet.clear();
+    assert!(reason(judge(&older, &now, secs(60), &Limits::default())).contains("pump-1"));
+}
+
 #[test]
 fn what_may_still_come_is_waited_for() {
     assert!(matches!(after(119, |now| now.is_uplink_up = false), Step::Wait(failing) if failing.len() == 1));
@@ -107,8 +128,8 @@ fn a_device_that_is_quiet_for_longer_than_the_trial_decides_nothing() {
         unproven(judge(&baseline(&before), &now, secs(300), &Limits::default())),
         ["devices: analyser has given nothing for 300 s", "devices: pump-2 has given nothing for 300 s"]
     );
-    // One that is heard twice within the trial does.
-    now.devices[1].quiet = secs(150);
+    // One that was heard twice within such a time does.
+    before.devices[1].quiet = secs(150);
     let step = judge(&baseline(&before), &now, secs(300), &Limits::default());
     assert!(reason(step).contains("pump-2"));
 }

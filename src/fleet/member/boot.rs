@@ -16,14 +16,15 @@
 //!
 //! Only a gateway whose files do not load either does not start: there is nothing that it could run.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
-use super::{Effective, Load, Member, Parts, limits};
+use super::{Effective, Load, Member, Order, Parts, Told, limits};
 use crate::config::{Loaded, Problems, Pushed};
 use crate::fleet::advisories::desk::Desk;
 use crate::fleet::change::{Change, Slot};
 use crate::fleet::folder::{Folder, FolderError};
-use crate::fleet::start::{self, Start, StartError};
+use crate::fleet::start::{self, Start, StartError, TakenBack};
 use crate::fleet::trust::{Recipient, Trust};
 use crate::time::Now;
 
@@ -61,7 +62,30 @@ pub struct Enrolled {
     trust: Trust,
     effective: Effective,
     trial: Option<super::Limits>,
-    trouble: Option<String>,
+    found: Found,
+}
+
+/// What a start found of what the run before left, for the member to tell.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// A bundle was on trial: that was told to have begun, and is not over for whoever was told.
+    pub(super) was_on_trial: bool,
+    /// What was taken back.
+    pub(super) taken_back: Vec<TakenBack>,
+    /// Why something else runs than what stood its trial.
+    pub(super) trouble: Option<String>,
+}
+
+impl Found {
+    /// In the order in which it was found.
+    pub(super) fn told(&self) -> VecDeque<Order> {
+        let taken_back = self.taken_back.iter().cloned().map(|taken| match taken {
+            TakenBack::Bad(version, reason) => Told::TakenBack(version, reason),
+            TakenBack::Dropped(version, reason) => Told::Dropped(version, reason),
+        });
+        let trouble = self.trouble.iter().cloned().map(Told::FilesRun);
+        taken_back.chain(trouble).map(Order::Tell).collect()
+    }
 }
 
 impl Enrolled {
@@ -88,8 +112,8 @@ impl Enrolled {
         desk: Desk,
         now: &Now,
     ) -> Member {
-        let Self { recipient, folder, trust, effective, trial, trouble } = self;
-        let parts = Parts { recipient, folder, trust, load, effective, import, trouble, desk };
+        let Self { recipient, folder, trust, effective, trial, found } = self;
+        let parts = Parts { recipient, folder, trust, load, effective, import, found, desk };
         Member::new(parts, trial, now)
     }
 }
@@ -104,39 +128,35 @@ pub fn boot(
         Ok(opened) => opened,
         Err(error) => return locked(recipient, &error, load),
     };
-    let mut remarks = Vec::new();
-    let (loaded, trial, trouble) = match start::start(&mut folder, &recipient.gateway, &load) {
-        Ok(Start { loaded, is_trial, taken_back, bundle: _ }) => {
-            remarks.extend(taken_back);
-            let trial = is_trial.then(|| limits(&loaded.config));
-            (loaded, trial, None)
+    let was_on_trial = folder.change().on_trial().is_some();
+    let (start, trouble) = match start::start(&mut folder, &recipient.gateway, &load) {
+        Ok(start) => {
+            let trouble = start.trouble.clone();
+            (start, trouble)
         }
         // What it would mean for the bundles could not be kept: a trial that would begin again for ever.
         Err(StartError::Folder(error)) => return locked(recipient, &error, load),
-        Err(StartError::Bundle { version, reason }) => {
+        Err(StartError::Bundle { version, reason, taken_back }) => {
             let loaded = load(None)?;
             if let Err(error) = folder.step(Change::lose) {
                 return locked(recipient, &error, load);
             }
-            remarks.push(format!(
+            let lost = format!(
                 "bundle {version} ran and cannot be read: {reason}; the files run until it has come again"
-            ));
-            (loaded, None, None)
+            );
+            (Start { loaded, bundle: None, is_trial: false, taken_back, trouble: None }, Some(lost))
         }
-        Err(StartError::Config(problems)) => {
-            let Some(slot) = folder.change().running() else { return Err(problems) };
-            // The files alone do not load either: those problems are the ones to mend.
-            let loaded = load(None)?;
-            let trouble = format!("bundle {} does not load, the files run: {problems}", slot.version);
-            remarks.push(trouble.clone());
-            (loaded, None, Some(trouble))
-        }
+        Err(StartError::Config(problems)) => return Err(problems),
     };
+    let Start { loaded, is_trial, taken_back, .. } = start;
+    let trial = is_trial.then(|| limits(&loaded.config));
+    let mut remarks = Vec::new();
     let effective = Effective::default();
     if trouble.is_none() {
         effective.set(pushed(&folder, folder.change().effective(), &recipient, &mut remarks));
     }
-    let enrolled = Enrolled { recipient, folder, trust, effective, trial, trouble };
+    let found = Found { was_on_trial, taken_back, trouble };
+    let enrolled = Enrolled { recipient, folder, trust, effective, trial, found };
     Ok(Boot { loaded, membership: Membership::Member(Box::new(enrolled)), remarks })
 }
 

@@ -58,6 +58,11 @@ impl Events {
         }
     }
 
+    /// The run before told that this has begun, and it is not over: it goes on, or is over now.
+    pub fn handle_open(&mut self, detection: Detection) {
+        self.open.insert(detection);
+    }
+
     /// What is to be passed on next. It stays until [`Events::passed`].
     pub fn first(&self) -> Option<&Event> {
         self.waiting.front()
@@ -97,6 +102,9 @@ impl Events {
         if self.waiting.len() >= MOST_WAITING
             && let Some(event) = self.waiting.pop_front()
         {
+            if event.phase == Phase::Start {
+                self.open.remove(&event.detection);
+            }
             let (event, detail) = (event.detection.as_str(), event.detail);
             tracing::warn!(event, detail, "the event found no room: it is here alone");
         }
@@ -118,9 +126,11 @@ fn edges(told: &Told) -> Vec<(Kind, Phase)> {
     match told {
         Told::Refused(refusal) => refused(refusal).into_iter().collect(),
         Told::Began(..) => of(Detection::FleetTrial, Phase::Start),
-        Told::Committed(..) | Told::Dropped(..) => vec![trial_ends],
+        // What stood its trial runs: whatever did before.
+        Told::Committed(..) => vec![trial_ends, ((Detection::FleetNotReturned, "", ""), Phase::End)],
+        Told::Dropped(..) => vec![trial_ends],
         Told::TakenBack(..) => vec![trial_ends, ((Detection::FleetTakenBack, "", ""), Phase::Start)],
-        Told::NotReturned(_) => of(Detection::FleetNotReturned, Phase::Start),
+        Told::NotReturned(_) | Told::FilesRun(_) => of(Detection::FleetNotReturned, Phase::Start),
         Told::Returned => of(Detection::FleetNotReturned, Phase::End),
         Told::ClockContradicts(_) => of(Detection::FleetClock, Phase::Start),
         Told::Stale(_) => of(Detection::FleetExpired, Phase::Start),
@@ -260,6 +270,39 @@ mod tests {
         let rule = "fleet-not-returned";
         let phases = [Phase::Start, Phase::Update, Phase::End].map(|phase| (rule, phase));
         assert_eq!(rules(&mut events), phases);
+    }
+
+    #[test]
+    fn a_trial_that_a_start_found_goes_on_or_is_over() {
+        let (mut events, now) = (Events::default(), noon());
+        let rule = "fleet-bundle-tried";
+        events.handle_open(Detection::FleetTrial);
+        events.handle_told(&Told::Began(8, WINDOW), &now);
+        assert_eq!(rules(&mut events), [(rule, Phase::Update)]);
+        events.handle_told(&Told::Committed(8, Vec::new()), &now);
+        assert_eq!(rules(&mut events), [(rule, Phase::End)]);
+        events.handle_open(Detection::FleetTrial);
+        events.handle_told(&Told::TakenBack(9, "twice".to_owned()), &now);
+        assert_eq!(rules(&mut events), [(rule, Phase::End), ("fleet-bundle-taken-back", Phase::Start)]);
+        // What is not what stood its trial lasts until something does.
+        events.handle_told(&Told::FilesRun("lost".to_owned()), &now);
+        events.handle_told(&Told::Committed(10, Vec::new()), &now);
+        let rule = "fleet-not-returned";
+        assert_eq!(rules(&mut events), [(rule, Phase::Start), (rule, Phase::End)]);
+    }
+
+    /// Room for a begin that was lost is room for its end.
+    #[test]
+    fn what_found_no_room_when_it_began_is_not_told_to_be_over() {
+        let (mut events, now) = (Events::default(), noon());
+        events.handle_told(&Told::Stale(Wall::default()), &now);
+        for number in 0..MOST_WAITING {
+            events.handle_told(&Told::Disk(format!("{number}")), &later(&now, 3_600 * number as u64));
+            events.handle_told(&Told::ClockContradicts(Wall::default()), &later(&now, 3_600 * number as u64));
+        }
+        events.handle_told(&Told::Heard, &now);
+        let said = rules(&mut events);
+        assert!(said.iter().all(|(rule, _)| *rule != "fleet-expired"), "{said:?}");
     }
 
     #[test]

@@ -88,11 +88,14 @@ impl Member {
             group: marks.group(),
             root: trust.root().version,
             seen: Seen { timestamp: marks.timestamp(), bundle: marks.bundle() },
-            standing: standing_of(&standing),
+            standing: self.standing(&standing),
             freshness,
         };
         let mut report = document(&self.recipient, own, about, &health, now)?;
-        report.running = change.running().map(|slot| Running { version: slot.version, sha256: slot.sha256 });
+        report.running = change
+            .running()
+            .filter(|_| !self.runs_files())
+            .map(|slot| Running { version: slot.version, sha256: slot.sha256 });
         report.bad = bad;
         Some(report)
     }
@@ -109,15 +112,32 @@ impl Member {
             }),
             _ => None,
         };
-        let runs_files = self.trouble.is_some() && matches!(self.course, Course::Rest);
+        let said = self.standing(&standing);
         View {
             group: self.agent.trust().marks().group().to_owned(),
             root: self.agent.trust().root().version,
-            bundle: change.effective().filter(|_| !runs_files).map(|slot| slot.version),
-            standing: standing_of(&standing).word.as_str().to_owned(),
-            detail: plain(&standing),
+            bundle: change.effective().filter(|_| !self.runs_files()).map(|slot| slot.version),
+            standing: said.word.as_str().to_owned(),
+            detail: said.detail.unwrap_or_default(),
             trial,
             trouble: self.trouble.clone(),
+        }
+    }
+}
+
+impl Member {
+    /// Whether the files run although a bundle once stood its trial.
+    const fn runs_files(&self) -> bool {
+        self.trouble.is_some() && matches!(self.course, Course::Rest)
+    }
+
+    /// Where the gateway stands: what is current may have stood its trial here, and not run.
+    fn standing(&self, standing: &Standing) -> reported::Standing {
+        match (standing, &self.trouble) {
+            (Standing::Current, Some(trouble)) if self.runs_files() => {
+                reported::Standing { word: Word::Failed, detail: Some(text(trouble, reported::MAX_DETAIL)) }
+            }
+            _ => standing_of(standing),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::fleet::documents::Document as _;
 use crate::fleet::documents::reported::{Reported, pae, sealed};
 use crate::fleet::topics::{Topic, What};
 use crate::host::supervisor::blocking;
-use crate::policy::event::Event;
+use crate::policy::event::{Detection, Event};
 use crate::time::{Clock, Mono, Now};
 use crate::uplink::post::{Letter, Notice, PostEvent, PostOffice, Wanted};
 
@@ -116,6 +116,9 @@ impl<G: Gateway> Task<G> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut last, mut turned): (Option<Now>, Option<Option<bool>>) = (None, None);
         self.view.send_replace(member.view(&self.clock.now()));
+        if member.goes_on() {
+            out.events.handle_open(Detection::FleetTrial);
+        }
         let mut member = Some(member);
         loop {
             let event = tokio::select! {

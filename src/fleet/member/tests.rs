@@ -12,6 +12,7 @@ use super::*;
 use crate::config::{Catalogue, Environment, load_with};
 use crate::fleet::agent::Standing;
 use crate::fleet::documents::Document as _;
+use crate::fleet::documents::reported::{self, Word};
 use crate::fleet::health::DeviceVitals;
 use crate::fleet::workshop::*;
 use crate::host::atomic_file;
@@ -19,6 +20,16 @@ use crate::time::Wall;
 
 const GATEWAY: &str = "devices = \"none\"\n[gateway]\norganisation = \"st-anna\"\ngroup = \"icu-3\"\nid = \"gw-1\"\n\
     [uplink]\nhost = \"mqtt.st-anna.example\"\nauthorities = \"ca.pem\"\ncertificate = \"own.pem\"";
+/// A gateway with a certificate: without one it reports nothing.
+fn certified() -> About {
+    let certificate = reported::Certificate {
+        not_after: at("2027-01-01"),
+        key_protection: "file".to_owned(),
+        chain: Vec::new(),
+    };
+    About { boot: "0".repeat(32), certificate: Some(certificate), ..About::default() }
+}
+
 const TS: &str = "c/v1/st-anna/g/icu-3/ts";
 
 fn pump(id: &str) -> Value {
@@ -263,7 +274,10 @@ fn a_push_is_tried_and_stays_and_the_same_push_again_is_nothing() {
     bench.deliver(&first);
     bench.pass(600);
     assert_eq!((bench.applied.len(), &bench.told), (1, &told));
-    assert_eq!(bench.member().effective.pushed().map(|pushed| pushed.name), Some("bundle 7".to_owned()));
+    assert_eq!(
+        bench.member().effective.pushed().unwrap().map(|pushed| pushed.name),
+        Some("bundle 7".to_owned())
+    );
 }
 
 #[test]
@@ -283,17 +297,8 @@ fn a_push_that_silences_a_device_goes_back_by_itself_and_says_why() {
         matches!(bench.standing(), Standing::Failed(8, reason) if reason.contains("pump-2 has given nothing"))
     );
     assert_eq!((bench.running(), bench.said("bundle 8 is not run")), (Some(7), 1));
-    let about = About {
-        boot: "0".repeat(32),
-        certificate: Some(crate::fleet::documents::reported::Certificate {
-            not_after: at("2027-01-01"),
-            key_protection: "file".to_owned(),
-            chain: Vec::new(),
-        }),
-        ..About::default()
-    };
-    let report = bench.member().reported(&about, &bench.now).unwrap();
-    let again = crate::fleet::documents::reported::Reported::read(&report.to_payload()).unwrap();
+    let report = bench.member().reported(&certified(), &bench.now).unwrap();
+    let again = reported::Reported::read(&report.to_payload()).unwrap();
     let bad = again.bad.unwrap();
     assert_eq!((again.standing.word.as_str(), bad.version, again.running.unwrap().version), ("failed", 8, 7));
     assert_eq!(bad.sha256, Some(Digest::of(&second.bundle.1)), "another bundle 8 would be another matter");
@@ -314,9 +319,36 @@ fn what_the_daemon_refuses_is_taken_back_without_a_trace_in_what_is_read_again()
     bench.faults.push(Fault::Bundle("the new broker does not answer".to_owned()));
     bench.deliver(&published(8, &json!([pump("pump-1"), pump("pump-2")]), |_| {}));
     assert!(matches!(bench.standing(), Standing::Failed(8, reason) if reason.contains("does not answer")));
-    assert_eq!(bench.member().effective.pushed().map(|pushed| pushed.name), Some("bundle 7".to_owned()));
+    assert_eq!(
+        bench.member().effective.pushed().unwrap().map(|pushed| pushed.name),
+        Some("bundle 7".to_owned())
+    );
     // Nothing was changed, so nothing is changed back.
     assert_eq!((bench.applied.len(), bench.applied[1].1), (2, false));
+}
+
+/// Neither with the refused bundle nor without the ward's: what a reload would make of it is known to nobody.
+#[test]
+fn where_the_bundle_of_before_cannot_be_read_nothing_is_read_again_until_it_can() {
+    let mut bench = Bench::new();
+    bench.settle(7, &json!([pump("pump-1")]));
+    let folder = bench.place.path().join("fleet");
+    let kept: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("bundle"))
+        .collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let away = bench.place.path().join("away");
+    std::fs::rename(&kept[0], &away).unwrap();
+    bench.member().restore(bench.member().folder.change().running());
+    let problems = bench.member().effective.pushed().unwrap_err().to_string();
+    assert!(problems.contains("cannot be read"), "{problems}");
+    // As soon as it can be read it is what is read again.
+    std::fs::rename(&away, &kept[0]).unwrap();
+    bench.pass(1);
+    let pushed = bench.member().effective.pushed().unwrap();
+    assert_eq!(pushed.map(|pushed| pushed.name), Some("bundle 7".to_owned()));
 }
 
 #[test]
@@ -523,6 +555,50 @@ fn a_bundle_that_no_longer_loads_leaves_the_files_and_says_so() {
     bench.start();
     let trouble = bench.member().view(&bench.now).trouble.unwrap();
     assert!(bench.devices.is_empty() && trouble.contains("bundle 8 does not load"), "{trouble}");
+    assert_eq!(bench.said("the files run, and not what stood its trial: bundle 8"), 1, "{:?}", bench.told);
+    // Nobody is told that it runs.
+    let report = bench.member().reported(&certified(), &bench.now).unwrap();
+    assert_eq!((report.running, report.standing.word), (None, Word::Unheard));
+    bench.deliver(&published(8, &json!([pump("pump-1")]), |bundle| {
+        bundle["settings"] = json!({ "uplink": { "heartbeat": "10m" } });
+    }));
+    let report = bench.member().reported(&certified(), &bench.now).unwrap();
+    assert_eq!((report.running, report.standing.word), (None, Word::Failed));
+    assert!(report.standing.detail.unwrap().contains("bundle 8 does not load"));
+
+    // One that is no better goes back to the files, and not again and again to what does not load.
+    bench.mute.insert("pump-2".to_owned());
+    bench.faults.push(Fault::Bundle("no such port".to_owned()));
+    bench.deliver(&published(9, &json!([pump("pump-2")]), |_| {}));
+    bench.pass(60);
+    assert!(bench.devices.is_empty() && bench.said("bundle 9 is not run") == 1, "{:?}", bench.told);
+    // The next one mends it.
+    bench.settle(10, &json!([pump("pump-1")]));
+    assert_eq!((bench.devices.len(), bench.running()), (1, Some(10)));
+    let view = bench.member().view(&bench.now);
+    assert_eq!((view.trouble, view.bundle), (None, Some(10)));
+}
+
+#[test]
+fn a_trial_that_fails_goes_back_to_the_files_where_the_one_before_does_not_load_any_more() {
+    let mut bench = Bench::new();
+    bench.settle(7, &json!([pump("pump-1")]));
+    bench.deliver(&published(8, &json!([pump("pump-1")]), |bundle| {
+        bundle["settings"] = json!({ "uplink": { "heartbeat": "10m" } });
+    }));
+    bench.pass(301);
+    bench.deliver(&published(9, &json!([pump("pump-1"), pump("pump-2")]), |_| {}));
+    bench.pass(60);
+    assert_eq!(bench.devices.len(), 2);
+    // While it is on trial, somebody makes the floor stricter; then the broker takes nothing.
+    atomic_file::write(&bench.place.path().join("floor.toml"), b"heartbeat = \"1m\"").unwrap();
+    bench.is_up = false;
+    bench.pass(400);
+    assert!(bench.devices.is_empty(), "{:?}", bench.devices);
+    assert_eq!(bench.said("the files run, and not what stood its trial: bundle 8"), 1, "{:?}", bench.told);
+    let applied = bench.applied.len();
+    bench.pass(60);
+    assert_eq!(bench.applied.len(), applied, "it is not tried again and again");
 }
 
 #[test]
@@ -650,7 +726,7 @@ fn the_topics_follow_the_group_of_the_bundle_that_runs() {
         bundle["transfers"] = json!([{ "gateway": "gw-1", "to": "icu-4" }]);
     }));
     let group = |bench: &Bench| {
-        let pushed = bench.member().effective.pushed();
+        let pushed = bench.member().effective.pushed().unwrap();
         bench.load()(pushed.as_ref()).unwrap().config.uplink.group
     };
     assert_eq!(

@@ -34,6 +34,8 @@ pub enum Told {
     Returned,
     /// It is not yet, for this reason; it is tried again and again.
     NotReturned(String),
+    /// The files run and not the bundle that once stood its trial, for this reason.
+    FilesRun(String),
     /// The gateway listens to another group.
     Transferred(String),
     /// The clock is synchronised and lies before this moment, which has passed.
@@ -87,6 +89,7 @@ impl Told {
             | Self::Advisory(_) => Loudness::Warning,
             Self::TakenBack(..)
             | Self::NotReturned(_)
+            | Self::FilesRun(_)
             | Self::ClockContradicts(_)
             | Self::Unbelieved(..)
             | Self::Locked(_)
@@ -131,6 +134,7 @@ impl fmt::Display for Told {
             Self::NotReturned(why) => {
                 write!(f, "the configuration of before is not in force yet, it is tried again: {why}")
             }
+            Self::FilesRun(why) => write!(f, "the files run, and not what stood its trial: {why}"),
             Self::Transferred(to) => write!(f, "this gateway is sent to group {to:?} and listens to it"),
             Self::ClockContradicts(floor) => write!(
                 f,

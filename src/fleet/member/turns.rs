@@ -5,7 +5,7 @@ use crate::fleet::agent::{Action, Which};
 use crate::fleet::change::{Change, Slot};
 use crate::fleet::folder::FolderError;
 use crate::fleet::health::{Baseline, Failing, Limits, Step, Trial, Vitals};
-use crate::fleet::start::{self, Begun};
+use crate::fleet::start::{self, Base, Begun};
 use crate::time::{Mono, Now};
 
 /// How often the agent may lead to a change of what it decides by, in one turn. It comes to rest after two.
@@ -15,6 +15,9 @@ impl Member {
     /// Time has passed, or anything of `signs` is another.
     pub fn handle_time(&mut self, signs: &Signs, now: &Now) {
         self.heed(signs, now);
+        if matches!(self.course, Course::Rest) && self.trouble.is_none() && self.effective.is_lost() {
+            self.restore(self.folder.change().running());
+        }
         self.agent.handle_time(self.folder.change(), now);
         self.act(signs, now);
     }
@@ -28,10 +31,7 @@ impl Member {
                 Err(fault) => self.not_begun(fault),
             },
             Course::Returning(_) => match result {
-                Ok(()) => {
-                    self.trouble = None;
-                    self.tell(Told::Returned);
-                }
+                Ok(()) => self.returned(),
                 Err(Fault::Bundle(why) | Fault::Gateway(why)) => {
                     self.not_returned(why, now.mono);
                 }
@@ -44,7 +44,10 @@ impl Member {
 
     /// When it is to be given the time at the latest, as far as anything is under way.
     pub fn is_under_way(&self) -> bool {
-        !matches!(self.course, Course::Rest) || self.unsaved.marks || self.folder.change().staged().is_some()
+        !matches!(self.course, Course::Rest)
+            || self.unsaved.marks
+            || self.effective.is_lost()
+            || self.folder.change().staged().is_some()
     }
 
     /// Whether the time is to be given now, though nothing is under way.
@@ -193,10 +196,19 @@ impl Member {
     }
 
     /// What is read again from now on is read with this bundle.
-    fn restore(&self, slot: Option<Slot>) {
+    pub(super) fn restore(&self, slot: Option<Slot>) {
         match slot.map(|slot| start::read(&self.folder, slot, &self.recipient.gateway)).transpose() {
             Ok(pushed) => self.effective.set(pushed),
-            Err(fault) => tracing::error!(why = fault.into_words(), "what the bundle pushes cannot be read"),
+            Err(fault) => {
+                let why = fault.into_words();
+                if !self.effective.is_lost() {
+                    tracing::error!(
+                        why,
+                        "what the bundle pushes cannot be read: nothing is read again until it can"
+                    );
+                }
+                self.effective.lose(why);
+            }
         }
     }
 
@@ -224,7 +236,7 @@ impl Member {
             Step::RollBack(failing) => self.course = Course::Ending(Verdict::Bad(failing.to_string()), true),
             Step::Commit(unproven) => match self.folder.step(Change::commit) {
                 Ok(slot) => {
-                    (self.course, self.waits_for) = (Course::Rest, Vec::new());
+                    (self.course, self.waits_for, self.trouble) = (Course::Rest, Vec::new(), None);
                     if let Some(slot) = slot {
                         let unproven = unproven.iter().map(Failing::to_string).collect();
                         self.tell(Told::Committed(slot.version, unproven));
@@ -257,22 +269,41 @@ impl Member {
         self.course = if is_applied { Course::Returning(Some(now.mono)) } else { Course::Rest };
     }
 
-    /// The configuration of before is to be in force again.
+    /// The configuration of before is to be in force again; the files, where its bundle does not load any more.
     fn go_back(&mut self, now: &Now) {
-        self.restore(self.folder.change().running());
-        match (self.load)(self.effective.pushed().as_ref()) {
-            Ok(loaded) => {
+        let load = std::sync::Arc::clone(&self.load);
+        match start::base(&self.folder, &self.recipient.gateway, &|pushed| load(pushed)) {
+            Ok(Base { loaded, bundle, trouble }) => {
+                self.restore(bundle);
+                self.back_to = trouble;
                 self.course = Course::Returning(None);
                 self.orders.push_back(Order::Apply(Box::new(loaded.config), true));
             }
-            Err(problems) => self.not_returned(problems.to_string(), now.mono),
+            Err(fault) => {
+                self.restore(self.folder.change().running());
+                self.not_returned(fault.into_words(), now.mono);
+            }
+        }
+    }
+
+    fn returned(&mut self) {
+        if let Some(why) = self.back_to.take() {
+            self.troubled(why, Told::FilesRun);
+        } else {
+            self.trouble = None;
+            self.tell(Told::Returned);
         }
     }
 
     fn not_returned(&mut self, why: String, now: Mono) {
         self.course = Course::Returning(Some(now + AGAIN));
+        self.troubled(why, Told::NotReturned);
+    }
+
+    /// Something else runs than what stood its trial: told once for each reason.
+    fn troubled(&mut self, why: String, told: fn(String) -> Told) {
         if self.trouble.as_ref() != Some(&why) {
-            self.tell(Told::NotReturned(why.clone()));
+            self.tell(told(why.clone()));
         }
         self.trouble = Some(why);
     }

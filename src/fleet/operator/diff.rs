@@ -191,7 +191,7 @@ impl Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::documents::Document as _;
+    use crate::fleet::documents::{Digest, Document as _, Transfer};
 
     fn bundle(version: u64, members: &str, rest: &str) -> Bundle {
         let text = format!(
@@ -235,5 +235,21 @@ mod tests {
         let (one, two) = (bundle(1, "[]", r#""devices":[]"#), bundle(2, "[]", r#""devices":[]"#));
         assert_eq!(diff(Some(&one), &two).lines().last().unwrap(), "nothing changes but version and dates");
         assert_eq!(diff(None, &one).lines(), ["icu-3: bundle 1 is the first"]);
+    }
+    #[test]
+    fn what_is_not_shown_line_by_line_is_named_when_it_differs() {
+        let one = bundle(1, "[]", r#""devices":[]"#);
+        let last = |new: Bundle| diff(Some(&one), &new).lines().pop().unwrap();
+        let own = Map::from_iter([("name".to_owned(), Value::from("own"))]);
+        assert_eq!(
+            last(Bundle { line_drivers: vec![Table(own)], ..one.clone() }),
+            "all: line_driver differs"
+        );
+        let transfer = Transfer { gateway: "gw-1".to_owned(), to: "icu-4".to_owned() };
+        assert_eq!(last(Bundle { transfers: vec![transfer], ..one.clone() }), "all: transfer differs");
+        let advisories = vec![Digest::of(b"one")];
+        assert_eq!(last(Bundle { advisories, ..one.clone() }), "all: advisories differs");
+        let revocations = vec!["AAAA".to_owned()];
+        assert_eq!(last(Bundle { revocations, ..one.clone() }), "all: revocations differs");
     }
 }

@@ -275,4 +275,47 @@ mod tests {
             refused(format!("{text}\n[settings.daemon]\nlog = 2026-11-22")).contains("date outside quotes")
         );
     }
+    #[test]
+    fn a_date_outside_quotes_is_found_wherever_it_stands() {
+        let text = first(&head(&["gw-1".to_owned()], 1)).unwrap();
+        for table in [
+            "[[device]]\nbought = 2026-11-22",
+            "[[device]]\nserved = [\"2026\", 2026-11-22]",
+            "[[line_driver]]\nname = { since = 2026-11-22 }",
+        ] {
+            let refused = read(&format!("{text}\n{table}\n"), "st-anna").unwrap_err();
+            assert!(refused.contains("date outside quotes"), "{table}: {refused}");
+        }
+    }
+
+    #[test]
+    fn the_next_draft_has_its_own_dates_and_what_stands_behind_them_stays() {
+        let text = first(&head(&["gw-1".to_owned()], 1)).unwrap();
+        let marked = text.replace("version = 1", "version = 1 # counted by hand");
+        let (not_before, expires) = (stamp("2027-01-01"), stamp("2027-07-01"));
+        let head = Head { group: "other", version: 2, members: &[], not_before, expires };
+        let after = next(&marked, &head).unwrap();
+        assert!(after.contains("version = 2 # counted by hand"), "{after}");
+        let bundle = read(&after, "st-anna").unwrap();
+        assert_eq!((bundle.not_before, bundle.expires), (not_before, expires));
+        assert_eq!(bundle.group, "icu-3", "a draft stays in its group");
+    }
+
+    #[test]
+    fn a_draft_made_of_a_bundle_keeps_transfers_drivers_and_lists() {
+        let text = first(&head(&["gw-1".to_owned()], 3)).unwrap();
+        let driver = Map::from_iter([("name".to_owned(), Value::from("own"))]);
+        let bundle = Bundle {
+            min_agent: "0.0.9".to_owned(),
+            transfers: vec![Transfer { gateway: "gw-2".to_owned(), to: "icu-4".to_owned() }],
+            line_drivers: vec![Table(driver.clone())],
+            revocations: vec!["AAAA".to_owned()],
+            ..read(&text, "st-anna").unwrap()
+        };
+        let again = restored(&bundle, &head(&["gw-1".to_owned()], 5)).unwrap();
+        let again: Draft = toml_edit::de::from_str(&again).unwrap();
+        assert_eq!((again.min_agent.as_str(), again.version), ("0.0.9", 5));
+        assert_eq!((again.transfer, again.line_driver), (bundle.transfers, vec![driver]));
+        assert_eq!(again.revocations, bundle.revocations);
+    }
 }

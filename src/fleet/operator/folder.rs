@@ -234,3 +234,28 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, Failure> {
         Err(error) => Err(at(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_register_with_a_name_that_is_none_or_a_gateway_in_two_groups_is_refused() {
+        let read = |list: &[(&str, &str)]| {
+            let line =
+                |(id, group): &(&str, &str)| format!("[[gateway]]\nid = \"{id}\"\ngroup = \"{group}\"\n");
+            let list: String = list.iter().map(line).collect();
+            Register::read(&format!("organisation = \"st-anna\"\n{list}"))
+        };
+        let good = read(&[("gw-1", "icu-3"), ("gw-2", "icu-4")]).unwrap();
+        assert_eq!((good.group_of("gw-2"), good.group_of("gw-3")), (Some("icu-4"), None));
+        assert_eq!(good.members("icu-3"), ["gw-1"]);
+        for odd in [("GW 1", "icu-3"), ("gw-1", "icu/3")] {
+            assert!(read(&[odd]).unwrap_err().contains("names are of a-z"), "{odd:?}");
+        }
+        for group in ["icu-3", "icu-4"] {
+            let refused = read(&[("gw-1", "icu-3"), ("gw-1", group)]).unwrap_err();
+            assert!(refused.contains("listed twice"), "{refused}");
+        }
+    }
+}

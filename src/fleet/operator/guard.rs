@@ -188,3 +188,88 @@ pub(super) fn expiry(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::diff::diff;
+    use super::*;
+    use crate::fleet::documents::Document as _;
+
+    fn bundle(members: &str, rest: &str) -> Bundle {
+        let text = format!(
+            r#"{{"schema":1,"organisation":"st-anna","group":"icu-3","version":1,"min_agent":"0.1.0",
+            "not_before":"2026-11-01T00:00:00Z","expires":"2027-11-01T00:00:00Z","members":{members}{rest}}}"#
+        );
+        Bundle::read(text.as_bytes()).unwrap()
+    }
+
+    fn register(gateways: &[(&str, &str)]) -> Register {
+        let one = |(id, group): &(&str, &str)| super::super::folder::Gateway {
+            id: (*id).to_owned(),
+            group: (*group).to_owned(),
+        };
+        Register { organisation: "st-anna".to_owned(), gateway: gateways.iter().map(one).collect() }
+    }
+
+    /// What is said of a bundle, as far as the whole ward is concerned.
+    fn found(bundle: &Bundle, group: &str, gateways: &[(&str, &str)]) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let found = problems(bundle, group, &register(gateways), folder.path()).unwrap();
+        assert!(folder.path().read_dir().unwrap().next().is_none(), "the stand-in is gone");
+        found.into_iter().map(|problem| problem.reason).collect()
+    }
+
+    #[test]
+    fn what_no_gateway_would_take_is_named_before_it_is_signed() {
+        let one = bundle(r#"["gw-1"]"#, "");
+        let ours = [("gw-1", "icu-3")];
+        assert_eq!(found(&one, "icu-3", &ours), [""; 0]);
+        let said = |bundle: &Bundle, group: &str, gateways: &[(&str, &str)], words: &str| {
+            let found = found(bundle, group, gateways);
+            assert!(found.len() == 1 && found[0].contains(words), "{words}: {found:?}");
+        };
+        said(&bundle("[]", ""), "icu-3", &[], "has no members");
+        said(&one, "icu-3", &[("gw-1", "icu-4")], "in group \"icu-4\" by fleet.toml");
+        said(&one, "icu-3", &[], "gateway add gw-1 --group icu-3");
+        let two = [("gw-1", "icu-3"), ("gw-2", "icu-3"), ("gw-3", "icu-4")];
+        said(&one, "icu-3", &two, "\"gw-2\" of the group is no member");
+        let leaves = bundle(r#"["gw-1"]"#, r#","transfers":[{"gateway":"gw-2","to":"icu-4"}]"#);
+        assert_eq!(found(&leaves, "icu-3", &two), [""; 0], "one that is sent elsewhere is not left out");
+        let wrong = found(&one, "icu-4", &[("gw-1", "icu-4")]);
+        assert!(wrong.len() == 1 && wrong[0].contains("wrong folder"), "{wrong:?}");
+    }
+
+    #[test]
+    fn more_than_half_of_the_devices_go_only_when_their_number_is_said() {
+        let with = |devices: &[&str]| {
+            let list: Vec<String> =
+                devices.iter().map(|id| format!(r#"{{"id":"{id}","gateways":["gw-1"]}}"#)).collect();
+            bundle(r#"["gw-1"]"#, &format!(r#","devices":[{}]"#, list.join(",")))
+        };
+        let four = with(&["a", "b", "c", "d"]);
+        let to = |devices: &[&str]| diff(Some(&four), &with(devices));
+        let words = |said: Result<(), Failure>| format!("{:?}", said.err());
+        assert!(removal(&to(&["a", "b"]), None).is_ok(), "half of them is not more than half");
+        assert!(words(removal(&to(&["a"]), None)).contains("say --yes-remove 3"));
+        assert!(removal(&to(&["a"]), Some(3)).is_ok());
+        assert!(words(removal(&to(&["a"]), Some(4))).contains("3 of 4 devices are removed"));
+        assert!(words(removal(&to(&["a", "b", "c", "d"]), Some(1))).contains("0 of 4"), "a word too much");
+        assert!(removal(&diff(None, &four), None).is_ok(), "the first bundle removes nothing");
+    }
+
+    #[test]
+    fn a_document_has_to_hold_for_two_weeks_unless_that_is_meant() {
+        let now = Wall::read("2026-11-22T12:00:00Z").unwrap();
+        let says = |expires: &str, may_be_soon: bool| {
+            let expires = Stamp(Wall::read(expires).unwrap());
+            let said = expiry("bundle 7", expires, now, may_be_soon, "write a later date");
+            said.err().map(|failure| format!("{failure:?}"))
+        };
+        assert_eq!(says("2026-12-06T12:00:00Z", false), None, "fourteen days are enough");
+        assert!(says("2026-12-06T11:59:59Z", false).unwrap().contains("expires in 13 days"));
+        assert_eq!(says("2026-11-22T12:00:01Z", true), None);
+        for over in ["2026-11-22T12:00:00Z", "2026-11-21T12:00:00Z"] {
+            assert!(says(over, true).unwrap().contains("no gateway would take it"), "{over}");
+        }
+    }
+}

@@ -32,7 +32,6 @@ mod restore;
 mod revocation;
 mod rollout;
 mod root;
-mod screen;
 mod table;
 mod tidy;
 mod verify;

@@ -2,8 +2,10 @@
 
 use super::view::Row;
 use crate::cli::out::Colour;
+use crate::cli::screen::{Line, cut};
 
-/// A certificate with so many days left or fewer is shown as bad, as on the gateway itself.
+/// A certificate with fewer days left is shown as bad: a report does not say how long its life is, so it is judged as
+/// one of a year is on the gateway itself.
 const CERTIFICATE_DAYS: i64 = 14;
 /// A gateway that said nothing for so many seconds is shown as bad.
 const OLD_SECONDS: i64 = 600;
@@ -44,7 +46,7 @@ pub(super) enum Health {
 impl Health {
     pub(super) fn of(row: &Row) -> Self {
         let moves = matches!(row.standing, Some("waits" | "paused" | "fetches" | "under-way" | "alarm-wait"));
-        let is_short = row.certificate_days.is_some_and(|days| days <= CERTIFICATE_DAYS);
+        let is_short = row.certificate_days.is_some_and(|days| days < CERTIFICATE_DAYS);
         match row.standing {
             Some("failed" | "not-believed" | "not-listed" | "locked") if row.proven == Some(true) => {
                 Self::Failed
@@ -78,19 +80,6 @@ impl Health {
             Self::Drifts => "drifts",
             Self::Degraded => "degraded",
         }
-    }
-}
-
-/// A line of the table.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) text: String,
-    pub(super) colour: Option<Colour>,
-}
-
-impl Line {
-    pub(super) fn new(text: impl Into<String>, colour: Option<Colour>) -> Self {
-        Self { text: text.into(), colour }
     }
 }
 
@@ -136,18 +125,6 @@ pub(super) fn summary(rows: &[Row]) -> String {
     let change = all.iter().filter(|health| **health == Health::Changes).count();
     let well = all.len().saturating_sub(bad).saturating_sub(change);
     format!("{} gateways: {bad} in trouble, {change} changing, {well} well", all.len())
-}
-
-/// Text of no more than so many characters; where some are missing, a `~` says so.
-pub(super) fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
-    if most > 0 {
-        short.push('~');
-    }
-    short
 }
 
 fn widths(cells: &[[String; COLUMNS]], width: Option<usize>) -> [usize; COLUMNS] {
@@ -223,100 +200,4 @@ fn age(seconds: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::view::{Sight, View};
-    use super::*;
-    use crate::fleet::documents::{Digest, Head};
-    use crate::time::Wall;
-
-    fn row(change: impl FnOnce(&mut Row)) -> Row {
-        let view = View::new("st-anna", [("gw-1", "icu-3")]);
-        let mut row = view.rows(None, Wall::from_millis(0), &|_| None).remove(0);
-        (row.standing, row.proven, row.seconds) = (Some("current"), Some(true), Some(5));
-        (row.running, row.head, row.version) = (Some(7), Some(7), Some("0.1.0".to_owned()));
-        (row.spool, row.devices, row.certificate_days) = (Some(0), Some(12), Some(70));
-        change(&mut row);
-        row
-    }
-
-    #[test]
-    fn a_row_is_a_line_and_what_is_wrong_is_said_below() {
-        let mut view = View::new("st-anna", [("gw-1", "icu-3")]);
-        let payload = include_str!("../documents/testdata/reported.json").as_bytes().to_vec();
-        let bytes = crate::fleet::documents::reported::sealed(payload, "key", Vec::new());
-        let now = Wall::read("2026-11-22T12:10:00Z").unwrap();
-        let prove = |_: &[u8], _: &_, _| Err("its key did not sign it".to_owned());
-        let sight = Sight { is_live: false, now, prove: &prove };
-        view.take("c/v1/st-anna/gw/gw-1/reported", &bytes, &sight);
-        let head = Head { version: 8, sha256: Digest::of(b""), root: 1 };
-        let rows = view.rows(None, now, &|_| Some(head.clone()));
-        let text: Vec<String> = lines(&rows, None).into_iter().map(|line| line.text).collect();
-        let cells: Vec<&str> = text[1].split_whitespace().collect();
-        assert_eq!(cells.join(" "), "! gw-1 icu-3 0.1.0 7 not 8 UNPROVEN 70 d 12 2 of 5 10 min");
-        assert_eq!(
-            text[2..].iter().map(|line| line.trim()).collect::<Vec<_>>(),
-            [
-                "unproven: its key did not sign it",
-                "bundle 8 was taken back",
-                "silent: pump-1",
-                "clock follows no reference"
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_is_on_top_and_a_gateway_whose_turn_has_not_come_is_not_wrong() {
-        let of = |change: fn(&mut Row)| Health::of(&row(change));
-        assert_eq!(of(|_| {}), Health::Well);
-        let waits: fn(&mut Row) = |row| (row.drift, row.standing) = (true, Some("waits"));
-        assert_eq!(of(waits), Health::Changes);
-        assert_eq!(of(|row| row.drift = true), Health::Drifts);
-        assert_eq!(of(|row| row.standing = Some("failed")), Health::Failed);
-        assert_eq!(of(|row| (row.standing, row.proven) = (Some("failed"), Some(false))), Health::Unproven);
-        assert_eq!(of(|row| row.standing = Some("not-believed")), Health::Failed);
-        assert_eq!(of(|row| row.standing = Some("not-listed")), Health::Failed);
-        assert_eq!(of(|row| (row.drift, row.standing) = (true, Some("alarm-wait"))), Health::Changes);
-        assert_eq!(of(|row| row.online = Some(false)), Health::Offline);
-        assert_eq!(of(|row| row.seconds = Some(601)), Health::Quiet);
-        assert_eq!(of(|row| row.certificate_days = Some(14)), Health::Degraded);
-        assert_eq!(of(|row| row.health.push("x".to_owned())), Health::Degraded);
-        let named = |id: &str, change: fn(&mut Row)| Row { gateway: id.to_owned(), ..row(change) };
-        let rows = [
-            named("a", |_| {}),
-            named("b", waits),
-            named("c", |row| row.online = Some(false)),
-            named("d", |row| row.standing = Some("locked")),
-        ];
-        let text = lines(&rows, Some(80));
-        let order: Vec<&str> = text[1..]
-            .iter()
-            .filter_map(|line| line.text.split_whitespace().find(|word| *word != "!"))
-            .collect();
-        assert_eq!(order, ["d", "c", "b", "a"]);
-        assert_eq!(summary(&rows), "4 gateways: 2 in trouble, 1 changing, 1 well");
-    }
-
-    #[test]
-    fn no_line_is_longer_than_the_terminal_and_the_columns_stand_below_each_other() {
-        let long = |row: &mut Row| {
-            (row.gateway, row.group) = ("g".repeat(32), Some("w".repeat(32)));
-            row.health.push("the disk is full ".repeat(20));
-        };
-        let rows = [row(long), row(|_| {})];
-        for width in [20, 80, 131, 132, 200] {
-            let text = lines(&rows, Some(width));
-            assert!(text.iter().all(|line| line.text.chars().count() <= width), "{width}: {text:?}");
-        }
-        for width in [80, 200] {
-            let text = lines(&rows, Some(width));
-            let at = text[0].text.find("HEALTH").unwrap();
-            assert!(text[1].text[at..].starts_with("degraded"), "{text:?}");
-            assert!(text.last().unwrap().text[at..].starts_with("current"), "{text:?}");
-            assert_eq!(text.len(), if width == 80 { 4 } else { 3 });
-        }
-        assert_eq!(
-            (cut("abc", 3), cut("äbcd", 3), cut("abc", 0)),
-            ("abc".into(), "äb~".into(), String::new())
-        );
-    }
-}
+mod tests;

@@ -196,4 +196,24 @@ mod tests {
         there.insert("c/v1/other/g/icu-3/bundle/1".to_owned(), b"x".to_vec());
         assert_eq!(judged(&there, 6, &[]), [""; 0]);
     }
+    #[test]
+    fn a_bundle_of_another_organisation_is_not_the_one_before_ours() {
+        let mut there = retained();
+        there.insert("c/v1/other/g/icu-3/bundle/2".to_owned(), b"x".to_vec());
+        for version in [2_u64, 3, 4, 5, 6] {
+            there.remove(&format!("c/v1/st-anna/g/icu-3/bundle/{version}"));
+        }
+        there.retain(|name, _| !name.contains("/advisory/"));
+        assert_eq!(judged(&there, 6, &[]), [""; 0], "the first is still the one before");
+    }
+
+    #[test]
+    fn what_a_bundle_of_another_group_names_stays() {
+        let advisory = Digest::of(&[1]);
+        let there = BTreeMap::from([
+            (format!("c/v1/st-anna/advisory/{advisory}"), vec![1]),
+            ("c/v1/st-anna/g/icu-4/bundle/1".to_owned(), bundle(1, &[advisory])),
+        ]);
+        assert_eq!(judged(&there, 6, &[]), [""; 0]);
+    }
 }

@@ -1,9 +1,8 @@
 //! `wardline-fleet watch`: how every gateway is, drawn anew as word comes in.
 //!
-//! On a terminal its other page is drawn on, what is wrong on top, until Ctrl-C. With `--json`, one line: an array of `view::Row`; without `--once`, such a line whenever something has changed.
+//! On a terminal its other page is drawn on, what is wrong on top, until `q` or Ctrl-C. With `--json`, one line: an array of `view::Row`; without `--once`, such a line whenever something has changed.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use clap::Args;
 use super::broker::{self, Broker, Came, Connection};
 use super::folder::{Fleet, REGISTER};
 use super::proof::Authorities;
-use super::screen::{Screen, Sign, Signs, Size};
-use super::table::{self, Line};
+use super::table;
 use super::view::{Row, Sight, View};
 use super::{PROGRAM, now};
 use crate::cli::exit::Failure;
 use crate::cli::out::{self, Colour};
+use crate::cli::screen::{Line, Screen, Sign, Signs, Size, can_be_drawn_on};
 use crate::fleet::documents::Head;
 use crate::time::Wall;
 
@@ -148,7 +147,7 @@ struct Page {
 
 impl Page {
     fn new(watch: &Watch, broker: &Broker) -> Result<Self, Failure> {
-        let is_drawn = !watch.json && io::stdout().is_terminal();
+        let is_drawn = !watch.json && can_be_drawn_on();
         // Before the screen is touched: a signal that ended the process would leave it so.
         let signs = is_drawn.then(|| broker.signs()).transpose()?;
         let screen = is_drawn.then(Screen::new).transpose()?;

@@ -73,7 +73,7 @@ async fn carried_out(old: &Config, new: &Config, ends: &[(&str, Duration)]) -> S
     let notebooks = Shelf::new(folder.path().join("records"), StoreId([1; 16]));
     let handover = Handover { roster, ward: Some(ward), groups: coming, intake, notebooks, steps };
     let begun = Instant::now();
-    let run = handover.run(swaps(&plan, old, new), stoppers);
+    let run = handover.run(swaps(&plan, (old, new), std::path::Path::to_owned), stoppers);
     let watch = async {
         let mut all = Steps::new();
         while let Some(Step { mut gone, seats }) = came.recv().await {

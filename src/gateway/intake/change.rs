@@ -5,6 +5,7 @@ use tokio::sync::watch;
 use super::{Durable, Intake, Source};
 use crate::device::{DeviceIndex, Settled, Ticket};
 use crate::policy::{DeviceRule, Misplaced};
+use crate::store;
 use crate::time::Now;
 
 /// Places that end and devices that begin, as one step.
@@ -41,6 +42,12 @@ impl<S: Durable> Intake<S> {
         self.leaving.extend(retired);
         self.take_words(now);
         Ok(())
+    }
+
+    /// Other settings of the store. What waits already waits no longer than it was to.
+    pub fn handle_settings(&mut self, config: &store::Config) {
+        self.linger = config.linger;
+        self.store.bound(config);
     }
 
     /// When the gate has nothing to say of retired places any more, their cards go with the last blocks that name

@@ -171,6 +171,21 @@ fn readings_wait_for_company_and_no_longer_than_their_linger() {
 }
 
 #[test]
+fn another_linger_holds_for_what_comes_next() {
+    let (mut intake, _told) = intake();
+    let settings = store::Config {
+        folder: "/store".into(),
+        anchor: None,
+        cap: 1 << 30,
+        alarm_reserve: 1 << 24,
+        linger: Duration::from_millis(50),
+    };
+    intake.handle_settings(&settings);
+    intake.handle_report(report(1, reading(), at(1)), at(1));
+    assert_eq!(intake.poll_timeout(), Some(at(51).mono));
+}
+
+#[test]
 fn an_alarm_is_committed_at_once_and_the_source_is_told_only_what_is_durable_without_a_hole() {
     let (mut intake, told) = intake();
     intake.handle_report(report(1, reading(), at(0)), at(0));

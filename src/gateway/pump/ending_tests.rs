@@ -10,7 +10,7 @@ fn pump(reports: mpsc::Receiver<Report>) -> Pump {
     let shown = watch::channel(Shown::default()).0;
     let (changes, events) = (mpsc::channel(1).1, mpsc::channel(1).1);
     let holds = watch::channel(Holds::new()).1;
-    Pump { holds, reports, changes, events, clock, runtime: Handle::current(), heart, shown }
+    Pump { holds, in_force: None, reports, changes, events, clock, runtime: Handle::current(), heart, shown }
 }
 
 #[tokio::test(flavor = "multi_thread")]

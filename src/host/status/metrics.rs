@@ -98,6 +98,7 @@ const GATEWAY: &[Family<Snapshot>] = families! {
     Counter "uplink_refused_publishes" "Publishes that the broker refused." |s| Some(Figure::Count(s.uplink.refused));
     Counter "uplink_heartbeats" "Heartbeats that the broker has taken." |s| Some(Figure::Count(s.uplink.heartbeats));
     Gauge "certificate_days_left" "Days until the gateway's certificate expires; below 0: it has." |s| s.uplink.certificate_days_left.map(Figure::Signed);
+    Gauge "certificate_alarm" "How worrying its age is, by the share of its life that is left: 0 not at all, 1 it ends soon, 2 it is about to end, 3 it has ended." |s| certificate_alarm(&s.uplink.certificate_alarm);
     Gauge "certificate_renewal_failing" "Whether the last attempt to renew it went wrong." |s| s.uplink.certificate.as_ref().map(|c| Figure::Flag(c.trouble.is_some()));
     Gauge "fleet_bundle" "The version of the fleet's configuration that runs; absent: the files alone." |s| s.fleet.as_ref()?.bundle.map(Figure::Count);
     Gauge "fleet_on_trial" "Whether it is on trial." |s| Some(Figure::Flag(s.fleet.as_ref()?.trial.is_some()));
@@ -141,6 +142,11 @@ const DEVICES: &[Family<Device>] = families! {
 
 fn count(items: usize) -> Figure {
     Figure::Count(u64::try_from(items).unwrap_or(u64::MAX))
+}
+
+fn certificate_alarm(word: &str) -> Option<Figure> {
+    let words = ["none", "soon", "urgent", "expired"];
+    words.iter().position(|known| *known == word).map(count)
 }
 
 /// The page. Without a snapshot: that the daemon does not answer, and nothing else.

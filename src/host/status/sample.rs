@@ -22,6 +22,7 @@ pub fn snapshot() -> Snapshot {
             state: "connected".to_owned(),
             state_age_ms: Some(5),
             certificate_days_left: Some(-3),
+            certificate_alarm: "expired".to_owned(),
             certificate: Some(Certificate {
                 trouble: Some("it has expired".to_owned()),
                 ..Certificate::default()

@@ -18,14 +18,6 @@ pub const MAX_UNLISTED: usize = 64;
 /// The most warnings that are kept.
 pub const MAX_WARNINGS: usize = 64;
 
-/// Certificates are renewed long before; with so few whole days left, a person must look.
-const CERTIFICATE_SOON: i64 = 14;
-
-/// Whether a certificate with so many whole days left is one for a person to look at.
-pub const fn is_short_lived(days: i64) -> bool {
-    days <= CERTIFICATE_SOON
-}
-
 /// The whole gateway at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -195,6 +187,9 @@ pub struct Uplink {
     pub no_consumer: bool,
     /// Days until this gateway's certificate expires; negative when it has.
     pub certificate_days_left: Option<i64>,
+    /// How worrying its age is, whoever renews it: `none` (also where the clock follows no reference), `soon`, `urgent`
+    /// or `expired`; empty where it is not known.
+    pub certificate_alarm: String,
     /// The certificate that the daemon renews by itself; `null` where it renews none.
     pub certificate: Option<Certificate>,
 }

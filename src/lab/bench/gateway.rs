@@ -56,6 +56,7 @@ impl Running {
             changes: mpsc::channel(1).1,
             events: mpsc::channel(1).1,
             holds: watch::channel(Holds::new()).1,
+            in_force: None,
             clock: Arc::clone(&clock) as Arc<dyn crate::time::Clock>,
             runtime: tokio::runtime::Handle::current(),
             heart: Heartbeat::new("intake", clock.now().mono),

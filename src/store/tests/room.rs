@@ -77,3 +77,19 @@ fn when_it_is_full_bulk_goes_first_then_vital_and_never_alarm_and_each_drop_is_t
     put_text(&mut writer, Lane::Alarm, "again");
     put_text(&mut writer, Lane::Vital, "again");
 }
+
+#[test]
+fn a_wider_cap_is_used_at_once_and_shown() {
+    let folder = TempDir::new().unwrap();
+    let tight = Config { cap: 24 * MIB, alarm_reserve: 8 * MIB, ..config(folder.path()) };
+    let limits = Limits { blocks: 4, ..Limits::default() };
+    let (mut writer, _reader, _) = open_on(Arc::new(Sled), &tight, limits).unwrap();
+    writer.bound(&Config { cap: 64 * MIB, ..tight });
+    assert_eq!(writer.stats().snapshot().cap, 64 * MIB);
+    let mut seed = 0;
+    while usage_on_disk(folder.path()) < 40 * MIB {
+        writer.append(Lane::Vital, &largest_block(seed), at(1)).unwrap();
+        seed += 1;
+        assert_eq!(writer.stats().snapshot().dropped, 0, "after {seed} blocks");
+    }
+}

@@ -8,10 +8,13 @@
 //! - At the same broker a second connection with the same client id would end the first (MQTT 5, section
 //!   3.1.4). So files, name, network and TLS are tried first, without CONNECT; then the old one is finished as
 //!   above, and the new one made. When that one gets no CONNACK, the old settings are gone back to.
+//! - A CONNACK alone proves nothing by the time that the old connection is left: the new one may have ended since. So
+//!   new settings are only tried until the first PUBACK, and gone back from when the connection ends before or when
+//!   none comes.
 //! - Subscriptions and notices go with it: like any other connection, the new one subscribes to what is wanted and gives
 //!   the broker what it is to keep.
 //!
-//! A certificate alone is shown in the same way; the settings name the old files again once it won its CONNACK, so
+//! A certificate alone is shown in the same way; the settings name the old files again once it is proven, so
 //! that its files can take their place without another connection.
 //!
 //! What is not acknowledged by then is sent again by the new connection: at least once, as after any loss of a
@@ -28,7 +31,8 @@ use tokio::time::timeout;
 use super::{Driver, Trouble, limits};
 use crate::backoff::Backoff;
 use crate::envelope::keys::KeyPlace;
-use crate::time::Now;
+use crate::host::supervisor::blocking;
+use crate::time::{Mono, Now};
 use crate::uplink::Config;
 use crate::uplink::encode::Encoder;
 use crate::uplink::mqtt::{self, Job, Link, LinkEvent};
@@ -42,6 +46,10 @@ use crate::uplink::trouble::LinkError;
 pub(super) const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a second connection may take to its CONNACK. The library's own limit is within it.
 const CONNACK_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long after its CONNACK a connection may take to its first answer before the old settings are gone back to. The
+/// birth message is the first thing that is sent on each, so there is always something to be answered.
+const PROOF_WITHIN: Duration = Duration::from_secs(15);
 
 /// Asks a running uplink to change. Every clone asks the same one.
 #[derive(Clone)]
@@ -164,6 +172,8 @@ struct Trial {
     before: (Config, Topics),
     is_pair: bool,
     reply: Reply,
+    /// Until when the first answer must have come; `None`: there is no CONNACK yet.
+    proof_due: Option<Mono>,
 }
 
 /// Where a change has got to. One at a time.
@@ -183,6 +193,11 @@ pub(super) enum News {
 impl Turn {
     pub(super) const fn new(commands: mpsc::Receiver<Command>) -> Self {
         Self { commands: Some(commands), preparing: None, trial: None }
+    }
+
+    /// Until when what is tried must have been answered.
+    pub(super) fn proof_due(&self) -> Option<Mono> {
+        self.trial.as_ref()?.proof_due
     }
 
     /// Cancel-safe: what is being prepared stays.
@@ -247,14 +262,21 @@ impl Driver {
         let Prepared { config, topics, link, is_pair, reply } = prepared;
         let before = (self.config.clone(), self.topics.clone());
         tracing::info!(broker = self.broker(), "leaving the broker for other settings of the uplink");
-        self.turn.trial = Some(Trial { before, is_pair, reply });
+        self.turn.trial = Some(Trial { before, is_pair, reply, proof_due: None });
         self.adopt(config, topics);
         link
     }
 
-    /// CONNACK came: what is in force is good.
+    /// CONNACK came, perhaps a while ago: the connection may have ended since, and nobody has looked.
+    pub(super) fn handle_connack(&mut self, now: Mono) {
+        if let Some(trial) = &mut self.turn.trial {
+            trial.proof_due = Some(now + PROOF_WITHIN);
+        }
+    }
+
+    /// The first PUBACK of the connection came: what is in force is good.
     pub(super) fn handle_good(&mut self) {
-        if let Some(Trial { before: (before, _), is_pair, reply }) = self.turn.trial.take() {
+        if let Some(Trial { before: (before, _), is_pair, reply, .. }) = self.turn.trial.take() {
             if is_pair {
                 // From here on the place is good again: with the old pair or, in a moment, with the new one.
                 (self.config.certificate, self.config.key) = (before.certificate, before.key);
@@ -316,7 +338,10 @@ async fn try_out(
     }
     let topics = Topics::new(&config.organisation, &config.group, &config.gateway)
         .map_err(|error| NotTaken::untried(&error))?;
-    let tls = tls::of(config, now).map_err(|error| NotTaken::from(&error))?;
+    let asked = config.clone();
+    let tls = blocking(move || tls::of(&asked, now)).await;
+    let tls = tls.ok_or_else(|| NotTaken::untried(&"reading the files of TLS panicked"))?;
+    let tls = tls.map_err(|error| NotTaken::from(&error))?;
     if format!("{}:{}", config.host, config.port) == broker {
         mqtt::probe(config, tls).await.map_err(|error| NotTaken::from(&error))?;
         return Ok((topics, None));

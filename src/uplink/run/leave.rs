@@ -66,6 +66,7 @@ impl Driver {
                 }
                 event = link.events.recv() => if !matches!(event, Some(LinkEvent::Up { .. })) { return },
                 () = self.shared.fed() => {}
+                () = self.goodbyes.next() => {}
                 () = committed(&mut self.commits) => {
                     self.shared.lock().news = true;
                     self.shared.wake_feeder();
@@ -106,6 +107,7 @@ impl Driver {
                     self.pass_acknowledgements();
                 }
                 event = link.events.recv() => if !matches!(event, Some(LinkEvent::Up { .. })) { return },
+                () = self.goodbyes.next() => {}
                 () = &mut deadline => break,
             }
         }

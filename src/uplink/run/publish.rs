@@ -15,6 +15,9 @@ impl Driver {
             replies.clear();
             self.shared.restart(true);
         }
+        if self.turn.proof_due().is_some_and(|due| due <= now) {
+            return Err(self.lost("it answers nothing that is sent to it").into());
+        }
         if let Some(age) = self.shared.lock().session.stalled(now) {
             return Err(Trouble::Stalled { broker: self.broker(), seconds: age.as_secs() });
         }
@@ -54,6 +57,8 @@ impl Driver {
     pub(super) fn handle_reply(&mut self, sent: Sent, reply: Reply) {
         // A lost reply is followed by the end of the connection, or ends it by its age.
         let Reply::PubAck(reason) = reply else { return };
+        // Whatever it says: somebody is there who answers.
+        self.handle_good();
         let subscriber = match sent {
             Sent::Parcel(_) => self.config.subscriber,
             // Kept by the broker whether or not somebody is subscribed (0x10).

@@ -93,3 +93,45 @@ impl Signer for InToken {
         SCHEME
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "pkcs11:token=ward%207;object=gw;id=%01%02";
+
+    #[test]
+    fn a_key_is_named_by_a_line_of_its_own_before_the_certificates() {
+        let key = TokenKey::named(NAME).unwrap();
+        assert_eq!(name_line(&key), format!("{NAME}\n"));
+        let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for text in [format!("{NAME}\n{pem}"), format!("of bed 3\r\n{NAME} \r\n{pem}")] {
+            assert_eq!(named_in(text.as_bytes()), Some(Ok(key.clone())), "{text}");
+        }
+        let odd = [b"\xff\xfe\n", name_line(&key).as_bytes()].concat();
+        assert_eq!(named_in(&odd), Some(Ok(key)), "a line that is no text is passed over");
+        assert_eq!(named_in(pem.as_bytes()), None);
+        assert_eq!(named_in(format!("the key is {NAME}\n").as_bytes()), None, "it begins its line");
+        let reached = format!("{NAME}?module-path=/m.so\n");
+        let refused = named_in(reached.as_bytes()).unwrap().unwrap_err();
+        assert_eq!(refused.part, "query", "what a file says of a library is not believed");
+    }
+
+    #[test]
+    fn only_the_one_scheme_is_signed_with() {
+        let own = InToken { key: TokenKey::named(NAME).unwrap(), spki: vec![1, 2] };
+        let others = [SignatureScheme::ECDSA_NISTP384_SHA384, SignatureScheme::ED25519];
+        assert!(own.choose_scheme(&others).is_none());
+        let chosen = own.choose_scheme(&[others[0], SCHEME]).unwrap();
+        assert_eq!(chosen.scheme(), SCHEME);
+        assert_eq!(own.public_key().unwrap().as_ref(), [1, 2]);
+    }
+
+    #[test]
+    fn a_token_is_not_asked_for_what_is_no_certificate() {
+        // Its library is not there: had it been asked, that would be the answer.
+        let key = TokenKey::named(NAME).unwrap();
+        assert!(certified_chain(Vec::new(), &key).unwrap().is_none());
+        assert!(certified_chain(vec![CertificateDer::from(vec![0x30, 0])], &key).unwrap().is_none());
+    }
+}

@@ -68,7 +68,54 @@ fn what_is_wrong_is_named_by_its_part() {
 fn one_key_is_the_same_with_another_pin() {
     let one = parse(FULL).unwrap();
     assert!(one.is_same(&TokenKey { pin: None, ..one.clone() }));
-    assert!(!one.is_same(&TokenKey { id: None, ..one.clone() }));
+    let token = TokenName { serial: Some("0b".to_owned()), ..one.token.clone() };
+    for other in [
+        TokenKey { id: None, ..one.clone() },
+        TokenKey { object: None, ..one.clone() },
+        TokenKey { module: PathBuf::from("/m.so"), ..one.clone() },
+        TokenKey { token, ..one.clone() },
+    ] {
+        assert!(!one.is_same(&other), "{other:?}");
+    }
+}
+
+#[test]
+fn a_part_is_as_long_as_a_token_has_room_for() {
+    for (part, most) in [("token", 32), ("manufacturer", 32), ("serial", 16), ("model", 16), ("object", 255)]
+    {
+        let of = |length: usize| {
+            let rest = if part == "token" { "" } else { ";token=t" };
+            let rest = if part == "object" { rest.to_owned() } else { format!("{rest};object=o") };
+            parse(&format!("pkcs11:{part}={}{rest}?module-path=/m.so", "x".repeat(length)))
+        };
+        assert!(of(most).is_ok(), "{part}");
+        assert_eq!(of(most + 1).unwrap_err().part, part);
+    }
+}
+
+#[test]
+fn a_token_may_be_told_by_its_serial_number_and_a_key_by_its_id_alone() {
+    let key = parse("pkcs11:serial=0a;id=%01?module-path=/m.so").unwrap();
+    assert_eq!((key.token.serial.as_deref(), key.id.as_deref()), (Some("0a"), Some(&[1][..])));
+    assert_eq!(parse("pkcs11:manufacturer=Acme;id=%01?module-path=/m.so").unwrap_err().part, "token");
+}
+
+#[test]
+fn a_name_that_holds_the_signs_of_a_uri_comes_back_whole() {
+    let odd = Some("100%;a=b?c&d e".to_owned());
+    let token = TokenName { label: odd.clone(), ..TokenName::default() };
+    let key = TokenKey { token, object: odd, ..TokenKey::default() };
+    assert_eq!(TokenKey::named(&key.name()), Ok(key));
+}
+
+#[test]
+fn a_pin_is_the_configurations_not_the_names() {
+    let base = parse(FULL).unwrap();
+    let kept =
+        TokenKey { pin: Some(PathBuf::from("/elsewhere")), module: PathBuf::from("/x.so"), ..base.clone() };
+    assert_eq!(kept.reached_as(&base), base);
+    let pinless = TokenKey { pin: None, ..base.clone() };
+    assert_eq!(kept.reached_as(&pinless), pinless);
 }
 
 #[test]

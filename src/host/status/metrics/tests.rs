@@ -18,6 +18,7 @@ fn durations_are_in_seconds_sizes_in_bytes_and_flags_are_ones() {
         "wardline_clock_max_error_seconds 0.001234",
         "wardline_store_bytes 1099511627776",
         "wardline_certificate_days_left -3",
+        "wardline_certificate_alarm 3",
         "wardline_certificate_renewal_failing 1",
         "wardline_fleet_bundle 7",
         "wardline_fleet_trouble 1",

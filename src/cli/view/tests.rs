@@ -12,6 +12,7 @@ fn healthy() -> Snapshot {
     snapshot.time_synced = true;
     snapshot.uplink.certificate = None;
     snapshot.uplink.certificate_days_left = Some(80);
+    snapshot.uplink.certificate_alarm = "none".to_owned();
     snapshot.store.cap = 1 << 50;
     snapshot.fleet.as_mut().unwrap().standing = "current".to_owned();
     snapshot
@@ -63,6 +64,68 @@ fn a_daemon_that_is_away_leaves_no_old_picture() {
     assert!(view.devices.is_empty() && view.lanes.is_empty(), "{view:?}");
     let back = watcher.handle_answer(Ok(&healthy()), at(4));
     assert_eq!(words(&back), ["daemon: running", "daemon: no daemon answers"]);
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_leaves_a_picture_that_grows_old_and_says_so() {
+    let mut watcher = Watcher::default();
+    let view = watcher.handle_silence(at(0));
+    assert_eq!((view.daemon.words.as_str(), view.answer_age_ms), ("has not answered yet", None));
+    let live = watcher.handle_answer(Ok(&healthy()), at(2));
+    assert_eq!((live.answer_age_ms, live.summary.mark), (Some(0), Mark::Good));
+    let told: Vec<View> = [at(6), at(8)].into_iter().map(|now| watcher.handle_silence(now)).collect();
+    assert_eq!(told.iter().map(|view| view.answer_age_ms).collect::<Vec<_>>(), [Some(4_000), Some(6_000)]);
+    let ages = |view: &View| {
+        let devices = view.devices.iter().filter_map(|device| device.last_reading_age_ms);
+        devices.chain(view.lanes.iter().filter_map(|lane| lane.oldest_age_ms)).collect::<Vec<_>>()
+    };
+    assert_eq!(ages(&told[1]), ages(&live).iter().map(|age| age + 6_000).collect::<Vec<_>>());
+    // The words stay the same while it grows older: a screen reader says them once.
+    assert_eq!(told[0].summary, told[1].summary);
+    assert_eq!((told[1].summary.mark, told[1].events.len()), (Mark::Look, 0));
+    let back = watcher.handle_answer(Ok(&healthy()), at(10));
+    assert_eq!((back.answer_age_ms, back.summary.mark, back.events.len()), (Some(0), Mark::Good, 0));
+    watcher.handle_answer(Err("it does not answer"), at(20));
+    let away = watcher.handle_silence(at(22));
+    assert_eq!((away.daemon.mark, away.answer_age_ms), (Mark::Bad, Some(12_000)));
+}
+
+#[test]
+fn the_whole_is_one_sentence() {
+    let said = |change: fn(&mut Snapshot)| {
+        let mut snapshot = healthy();
+        change(&mut snapshot);
+        let summary = Watcher::default().handle_answer(Ok(&snapshot), at(0)).summary;
+        (summary.mark, summary.words)
+    };
+    for (change, mark, words) in [
+        (|_| {}, Mark::Good, "The gateway and its 2 devices are well"),
+        (|s| s.devices.clear(), Mark::Good, "The gateway is well; no device is listed"),
+        (|s| s.devices[0].link = "down".into(), Mark::Look, "1 of 2 devices needs a look"),
+        (|s| s.time_synced = false, Mark::Look, "1 thing of the gateway needs a look"),
+        (
+            |s| (s.time_synced, s.uplink.state, s.devices[1].silent_ms) = (false, "waiting".into(), Some(9)),
+            Mark::Bad,
+            "1 of 2 devices and 2 things of the gateway need a look",
+        ),
+    ] as [(fn(&mut Snapshot), Mark, &str); 5]
+    {
+        assert_eq!(said(change), (mark, words.to_owned()));
+    }
+}
+
+#[test]
+fn an_event_keeps_its_number() {
+    let mut watcher = Watcher::default();
+    let mut snapshot = healthy();
+    let mut numbers = |link: &str, second| {
+        snapshot.devices[0].link = link.to_owned();
+        let view = watcher.handle_answer(Ok(&snapshot), at(second));
+        view.events.iter().map(|event| event.number).collect::<Vec<_>>()
+    };
+    numbers("up", 0);
+    assert_eq!(numbers("down", 1), [1]);
+    assert_eq!(numbers("up", 2), [2, 1]);
 }
 
 #[test]

@@ -1,7 +1,10 @@
-//! What the page shows, from one look at the daemon to the next. Pure: answers and a clock's readings in, values out.
+//! What a person is shown who goes on looking, in a browser or at a terminal, from one look at the daemon to the next.
+//! Pure: answers and a clock's readings in, values out.
 //!
-//! Every state comes with words, as a colour alone says nothing to whoever cannot tell it from another. All durations are
-//! in milliseconds at the moment of the look. Memory is bounded: [`MAX_EVENTS`] events, [`MAX_POINTS`] points.
+//! Every state comes with words, as a colour alone says nothing to whoever cannot tell it from another. No word tells an
+//! age, so that words change only when something does. All durations are in milliseconds at the moment of the look.
+//! Memory is bounded: [`MAX_EVENTS`] events, [`MAX_POINTS`] points. What never happens: a serial number, an address of a
+//! device that is not listed or anything of a patient is in it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,16 +14,14 @@ use crate::host::status::{Device, Radio, Snapshot};
 use crate::time::Mono;
 
 /// How many events are kept, the newest.
-pub const MAX_EVENTS: usize = 200;
+pub(crate) const MAX_EVENTS: usize = 200;
 /// How many points the line of the depth has.
-pub const MAX_POINTS: usize = 300;
-/// A certificate with fewer days left is worth a look, and with fewer than the second is bad.
-const CERTIFICATE_DAYS: (i64, i64) = (14, 3);
+pub(crate) const MAX_POINTS: usize = 300;
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mark {
+pub(crate) enum Mark {
     /// As it should be.
     #[default]
     Good,
@@ -32,11 +33,11 @@ pub enum Mark {
 
 /// A state in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Said {
+pub(crate) struct Said {
     /// How it stands.
-    pub mark: Mark,
+    pub(crate) mark: Mark,
     /// In words.
-    pub words: String,
+    pub(crate) words: String,
 }
 
 impl Said {
@@ -49,71 +50,79 @@ impl Said {
 
 /// One device of the allowlist.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
-    id: String,
-    driver: String,
-    link: Said,
-    security: Said,
-    last_reading_age_ms: Option<u64>,
-    admitted: u64,
-    refused: u64,
-    faults: u64,
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) driver: String,
+    pub(crate) link: Said,
+    pub(crate) security: Said,
+    pub(crate) last_reading_age_ms: Option<u64>,
+    pub(crate) admitted: u64,
+    pub(crate) refused: u64,
+    pub(crate) faults: u64,
 }
 
 /// A line of what waits for the broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Waiting {
-    lane: String,
-    records: u64,
-    bytes: u64,
-    oldest_age_ms: Option<u64>,
+pub(crate) struct Waiting {
+    pub(crate) lane: String,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) oldest_age_ms: Option<u64>,
 }
 
 /// Something that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Event {
-    age_ms: u64,
-    mark: Mark,
-    words: String,
+pub(crate) struct Event {
+    /// No other has it.
+    pub(crate) number: u64,
+    pub(crate) age_ms: u64,
+    pub(crate) mark: Mark,
+    pub(crate) words: String,
 }
 
-/// The whole page.
+/// Everything that is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct View {
-    gateway: String,
-    version: String,
-    uptime_ms: u64,
+pub(crate) struct View {
+    pub(crate) gateway: String,
+    pub(crate) version: String,
+    pub(crate) uptime_ms: u64,
+    /// How long ago the daemon gave what is shown; `null`: it has given nothing yet.
+    pub(crate) answer_age_ms: Option<u64>,
+    /// The whole in a sentence.
+    pub(crate) summary: Said,
     /// How the daemon, and with it everything else, stands.
-    daemon: Said,
-    uplink: Said,
-    certificate: Option<Said>,
-    clock: Said,
-    store: Said,
-    fleet: Option<Said>,
-    radios: Vec<Said>,
-    warnings: Vec<Said>,
-    devices: Vec<Row>,
-    lanes: Vec<Waiting>,
-    unlisted: usize,
+    pub(crate) daemon: Said,
+    pub(crate) uplink: Said,
+    pub(crate) certificate: Option<Said>,
+    pub(crate) clock: Said,
+    pub(crate) store: Said,
+    pub(crate) fleet: Option<Said>,
+    pub(crate) radios: Vec<Said>,
+    pub(crate) warnings: Vec<Said>,
+    pub(crate) devices: Vec<Row>,
+    pub(crate) lanes: Vec<Waiting>,
+    pub(crate) unlisted: usize,
     /// Records that wait, all lanes together, one point for each look, the newest last.
-    depth: Vec<u64>,
+    pub(crate) depth: Vec<u64>,
     /// The newest first.
-    events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
 }
 
 /// Looks again and again, and remembers what changed.
 #[derive(Debug, Default)]
-pub struct Watcher {
+pub(crate) struct Watcher {
     last: View,
+    answered: Option<Mono>,
     depth: VecDeque<u64>,
-    events: VecDeque<(Mono, Mark, String)>,
+    events: VecDeque<(Mono, Event)>,
+    told: u64,
     has_looked: bool,
 }
 
 impl Watcher {
-    /// Takes what the daemon answered, or why it did not, and gives the page.
-    pub fn handle_answer(&mut self, answer: Result<&Snapshot, &str>, now: Mono) -> View {
-        let mut view = match answer {
+    /// Takes what the daemon answered, or why it did not, and gives what is shown then.
+    pub(crate) fn handle_answer(&mut self, answer: Result<&Snapshot, &str>, now: Mono) -> View {
+        let view = match answer {
             Ok(snapshot) => show(snapshot),
             // What was known is shown no longer: an old picture that looks like a live one is the worst of all.
             Err(reason) => View {
@@ -126,24 +135,100 @@ impl Watcher {
         if answer.is_ok() {
             let waiting = view.lanes.iter().fold(0u64, |sum, lane| sum.saturating_add(lane.records));
             push(&mut self.depth, waiting, MAX_POINTS);
+            self.answered = Some(now);
         }
         if self.has_looked {
             for (mark, words) in changes(&self.last, &view) {
-                push(&mut self.events, (now, mark, words), MAX_EVENTS);
+                self.told = self.told.saturating_add(1);
+                push(
+                    &mut self.events,
+                    (now, Event { number: self.told, age_ms: 0, mark, words }),
+                    MAX_EVENTS,
+                );
             }
         }
         self.has_looked = true;
-        view.depth = self.depth.iter().copied().collect();
-        let age = |at: Mono| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
-        let event = |(at, mark, words): &(Mono, Mark, String)| Event {
-            age_ms: age(*at),
-            mark: *mark,
-            words: words.clone(),
-        };
-        view.events = self.events.iter().rev().map(event).collect();
         self.last = view.clone();
+        self.finished(view, now)
+    }
+
+    /// The daemon was asked and has not answered yet: what is shown stays, grows older and says so.
+    pub(crate) fn handle_silence(&mut self, now: Mono) -> View {
+        let mut view = self.last.clone();
+        let age = self.answered.map_or(0, |at| age_ms(at, now));
+        view.uptime_ms = view.uptime_ms.saturating_add(age);
+        let readings = view.devices.iter_mut().map(|device| &mut device.last_reading_age_ms);
+        let oldest = view.lanes.iter_mut().map(|lane| &mut lane.oldest_age_ms);
+        for known in readings.chain(oldest).flatten() {
+            *known = known.saturating_add(age);
+        }
+        if !self.has_looked {
+            view.daemon = Said::new(Mark::Look, "has not answered yet");
+        } else if view.daemon.mark == Mark::Good {
+            view.daemon = Said::new(Mark::Look, "has not answered since: what is shown is from before");
+        }
+        self.finished(view, now)
+    }
+
+    fn finished(&self, mut view: View, now: Mono) -> View {
+        view.answer_age_ms = self.answered.map(|at| age_ms(at, now));
+        view.summary = summary(&view);
+        view.depth = self.depth.iter().copied().collect();
+        let aged = |(at, event): &(Mono, Event)| Event { age_ms: age_ms(*at, now), ..event.clone() };
+        view.events = self.events.iter().rev().map(aged).collect();
         view
     }
+}
+
+fn age_ms(at: Mono, now: Mono) -> u64 {
+    u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Row {
+    /// The worst of it.
+    pub(crate) fn mark(&self) -> Mark {
+        self.link.mark.max(self.security.mark)
+    }
+}
+
+impl View {
+    /// What is said of the gateway itself, with its name, in the order in which it is shown.
+    pub(crate) fn states(&self) -> Vec<(&'static str, &Said)> {
+        let mut states = vec![("Daemon", &self.daemon), ("Broker", &self.uplink)];
+        states.extend(self.certificate.iter().map(|said| ("Certificate", said)));
+        states.extend([("Clock", &self.clock), ("Store", &self.store)]);
+        states.extend(self.fleet.iter().map(|said| ("Fleet", said)));
+        states.extend(self.radios.iter().map(|said| ("Radio", said)));
+        states.extend(self.warnings.iter().map(|said| ("Warning", said)));
+        states.retain(|(_, said)| !said.words.is_empty());
+        states
+    }
+}
+
+fn summary(view: &View) -> Said {
+    if view.daemon.mark != Mark::Good {
+        return Said::new(view.daemon.mark, format!("The daemon: {}", view.daemon.words));
+    }
+    let (all, states) = (view.devices.len(), view.states());
+    let devices = view.devices.iter().filter(|device| device.mark() != Mark::Good).count();
+    let things = states.iter().filter(|(_, said)| said.mark != Mark::Good).count();
+    let marks = view.devices.iter().map(Row::mark).chain(states.iter().map(|(_, said)| said.mark));
+    let of_devices = || format!("{devices} of {}", counted(all, "device"));
+    let of_gateway = || format!("{} of the gateway", counted(things, "thing"));
+    let words = match (devices, things) {
+        (0, 0) if all == 0 => "The gateway is well; no device is listed".to_owned(),
+        (0, 0) => format!("The gateway and its {} are well", counted(all, "device")),
+        (0, 1) => format!("{} needs a look", of_gateway()),
+        (0, _) => format!("{} need a look", of_gateway()),
+        (1, 0) => format!("{} needs a look", of_devices()),
+        (_, 0) => format!("{} need a look", of_devices()),
+        _ => format!("{} and {} need a look", of_devices(), of_gateway()),
+    };
+    Said::new(marks.max().unwrap_or_default(), words)
+}
+
+fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn push<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
@@ -158,6 +243,8 @@ fn show(snapshot: &Snapshot) -> View {
         gateway: snapshot.gateway.clone(),
         version: snapshot.version.clone(),
         uptime_ms: snapshot.uptime_ms,
+        answer_age_ms: None,
+        summary: Said::default(),
         daemon: Said::new(Mark::Good, "running"),
         uplink: uplink(snapshot),
         certificate: certificate(snapshot),
@@ -205,13 +292,17 @@ fn uplink(snapshot: &Snapshot) -> Said {
 fn certificate(snapshot: &Snapshot) -> Option<Said> {
     let days = snapshot.uplink.certificate_days_left?;
     let trouble = snapshot.uplink.certificate.as_ref().and_then(|certificate| certificate.trouble.as_deref());
-    let mark = match days {
-        days if days < CERTIFICATE_DAYS.1 => Mark::Bad,
-        days if days < CERTIFICATE_DAYS.0 => Mark::Look,
+    let mark = match snapshot.uplink.certificate_alarm.as_str() {
+        "urgent" | "expired" => Mark::Bad,
+        "soon" => Mark::Look,
         _ if trouble.is_some() => Mark::Look,
         _ => Mark::Good,
     };
-    let left = if days < 0 { "has expired".to_owned() } else { format!("{days} days left") };
+    let left = match days {
+        ..0 => "has expired".to_owned(),
+        0 => "ends within a day".to_owned(),
+        _ => format!("{} left", counted(usize::try_from(days).unwrap_or_default(), "day")),
+    };
     Some(Said::new(mark, trouble.map_or(left.clone(), |trouble| format!("{left}; {trouble}"))))
 }
 
