@@ -395,3 +395,14 @@ fn what_shall_be_durable_at_once_waits_for_nothing() {
     intake.handle_report(Report { device: DeviceIndex(0), at: at(2), body: ReportBody::Commit }, at(2));
     assert_eq!(intake.store.blocks.len(), 1);
 }
+
+#[test]
+fn what_an_advisory_keeps_out_is_named_apart_from_what_another_device_said() {
+    let device = || "pump".to_owned();
+    let held = Refusal::Held { device: device(), advisory: "ICSMA-1".to_owned(), reason: String::new() };
+    let settled =
+        |refused, held| Settled { refused: Ticket(refused), held: Ticket(held), ..Settled::default() };
+    assert_eq!(refused(&held, Some(Ticket(7))), settled(0, 7));
+    assert_eq!(refused(&Refusal::Unidentified { device: device() }, Some(Ticket(7))), settled(7, 0));
+    assert_eq!(refused(&held, None), settled(0, 0));
+}
