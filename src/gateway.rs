@@ -198,7 +198,7 @@ async fn start(
     let (enlisted, post, fleet) = fleet::enlist(fleet);
     let parts = Parts::new(&mut supervisor, &clock, &stop_uplink);
     let (in_force, holds_now) = watch::channel(Arc::new(config.clone()));
-    let gate = Gate { rules, told, holds: known.holds(), started };
+    let gate = Gate { rules, told, holds: [known.kept(), known.holds()], started };
     let Line { uplink, uplink_shown, stats, certificate, reports, to_intake, events, holds, shown, hearts } =
         parts.line(&config, store, (&header, gate), (&origin, post, holds_now.clone()))?;
 

@@ -58,6 +58,12 @@ pub trait Driver: Send {
         let _ = (ticket, now);
     }
 
+    /// As `handle_refused`, of a device that is the right one and in quarantine by an advisory: what it says is not
+    /// stored, but which alarms of it are on is kept in mind until the quarantine is lifted.
+    fn handle_held(&mut self, ticket: Ticket, now: Now) {
+        self.handle_refused(ticket, now);
+    }
+
     /// Takes the ticket of the observation or pin that `poll_action` gave last, if it is of the device itself.
     /// A driver that waits for `handle_durable` cannot count them on its own: tickets go on over
     /// connections, and over drivers that panicked.
@@ -105,10 +111,12 @@ pub struct Ticket(pub u64);
 pub struct Settled {
     /// Nothing up to and including this one is waited for any more: it is on durable storage, or it was
     /// refused. That the site did not list an element is its own choice, and counts as done. What was refused
-    /// for who the device is, is named by `refused` as well.
+    /// for who the device is, is named by `refused` as well, and what was for an advisory by `held`.
     pub through: Ticket,
     /// The last one that was refused because of who the device is.
     pub refused: Ticket,
+    /// The last one that was refused because the device is in quarantine by an advisory.
+    pub held: Ticket,
 }
 
 /// What a driver wants done.

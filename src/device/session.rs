@@ -476,6 +476,10 @@ fn tell(driver: &mut dyn Driver, told: &mut Settled, settled: Settled, at: Now) 
         told.refused = settled.refused;
         driver.handle_refused(settled.refused, at);
     }
+    if told.held < settled.held {
+        told.held = settled.held;
+        driver.handle_held(settled.held, at);
+    }
     if told.through < settled.through {
         told.through = settled.through;
         driver.handle_durable(settled.through, at);

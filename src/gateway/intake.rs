@@ -19,7 +19,7 @@ use crate::envelope::block::{BlockBuilder, BlockHeader, PlainBlock};
 use crate::host::audit::AuditLog;
 use crate::policy::event::{Detection, Event, Word};
 use crate::policy::hold::Holds;
-use crate::policy::{Admitted, Gatekeeper, Verdict, should_log};
+use crate::policy::{Admitted, Gatekeeper, Refusal, Verdict, should_log};
 use crate::store::{self, Seq, StoreError};
 use crate::time::{Mono, Now};
 
@@ -137,9 +137,9 @@ impl<S: Durable> Intake<S> {
         }
         match verdict {
             Verdict::Admit(admitted) => self.take(&admitted, ticket, now),
-            Verdict::Refuse(refusal) => self.tell_source(device, ticket.filter(|_| refusal.is_of_identity())),
+            Verdict::Refuse(refusal) => self.tell_source(device, refused(&refusal, ticket)),
             Verdict::Tell(event) => self.take_event_of(device, ticket, &event, now),
-            Verdict::Noted => self.tell_source(device, None),
+            Verdict::Noted => self.tell_source(device, Settled::default()),
         }
         self.take_words(now);
         if at_once {
@@ -375,21 +375,22 @@ impl<S: Durable> Intake<S> {
         }
         let devices: Vec<DeviceIndex> = std::mem::take(&mut self.lane_mut(lane).lowest).into_keys().collect();
         for device in devices {
-            self.tell_source(device, None);
+            self.tell_source(device, Settled::default());
         }
     }
 
     /// Tells a session up to which ticket nothing is waited for any more, and which one was refused because of
     /// who the device is, if one was just now: both in one word, so that nobody hears the one without the
     /// other. A reading whose element is not listed is done with: the site chose so.
-    fn tell_source(&self, device: DeviceIndex, refused: Option<Ticket>) {
+    fn tell_source(&self, device: DeviceIndex, refused: Settled) {
         let Some(source) = self.sources.get(&device) else { return };
         let lowest = self.lanes.iter().filter_map(|(_, pending)| pending.lowest.get(&device)).min();
         let through = lowest.map_or(source.last, |ticket| Ticket(ticket.0.saturating_sub(1)));
         source.settled.send_if_modified(|told| {
             let before = *told;
             told.through = told.through.max(through);
-            told.refused = told.refused.max(refused.unwrap_or_default());
+            told.refused = told.refused.max(refused.refused);
+            told.held = told.held.max(refused.held);
             before != *told
         });
     }
@@ -410,6 +411,18 @@ impl<S: Durable> Intake<S> {
             Lane::Vital => vital,
             Lane::Bulk => bulk,
         }
+    }
+}
+
+/// What a session is told of a refusal.
+fn refused(refusal: &Refusal, ticket: Option<Ticket>) -> Settled {
+    let ticket = ticket.unwrap_or_default();
+    if matches!(refusal, Refusal::Held { .. }) {
+        Settled { held: ticket, ..Settled::default() }
+    } else if refusal.is_of_identity() {
+        Settled { refused: ticket, ..Settled::default() }
+    } else {
+        Settled::default()
     }
 }
 

@@ -64,7 +64,8 @@ pub(super) struct Gate {
     pub(super) rules: Vec<DeviceRule>,
     /// Where the sessions are told what was settled, one for each rule.
     pub(super) told: Vec<watch::Sender<Settled>>,
-    pub(super) holds: Holds,
+    /// Those that stood when the daemon ended, and those that stand.
+    pub(super) holds: [Holds; 2],
     pub(super) started: Now,
 }
 
@@ -95,8 +96,9 @@ impl<'a> Parts<'a> {
         let (to_intake, changes) = mpsc::channel(1);
         let (events, told_events) = mpsc::channel(EVENTS_WAITING);
         let Gate { rules, told, holds, started } = gate;
+        let [kept, holds] = holds;
         let (holds, held) = watch::channel(holds);
-        let mut gate = Gatekeeper::new(rules);
+        let mut gate = Gatekeeper::new(rules).with_holds(kept);
         gate.handle_holds(held.borrow().clone(), started);
         let intake = Intake::new(gate, writer, header, config.store.linger, told)
             .with_audit(AuditLog::beside(&config.store.folder));

@@ -103,9 +103,15 @@ struct Part {
 pub struct Prepared {
     file: PathBuf,
     tracker: Tracker,
+    kept: Holds,
 }
 
 impl Prepared {
+    /// Devices of which nothing passed when the daemon ended.
+    pub fn kept(&self) -> Holds {
+        self.kept.clone()
+    }
+
     /// Devices of which nothing is to pass from the first reading on.
     pub fn holds(&self) -> Holds {
         self.tracker.standing.holds.clone()
@@ -127,8 +133,9 @@ pub fn prepare(config: &Config, rules: &[DeviceRule], desk: &Desk, now: Now) -> 
     });
     tracker.look(sights, now);
     let standing = std::mem::take(&mut tracker.standing);
+    let kept = standing.holds.clone();
     tracker.standing = judge(desk, &tracker.devices(), standing, now).standing;
-    Prepared { file, tracker }
+    Prepared { file, tracker, kept }
 }
 
 /// What a look at the advisories gives.
@@ -163,7 +170,7 @@ pub fn start(
     means: Means,
 ) -> watch::Receiver<Vec<String>> {
     let (lines, shown) = watch::channel(Vec::new());
-    let Prepared { file, tracker } = prepared;
+    let Prepared { file, tracker, kept: _ } = prepared;
     let (id, level) = {
         let config = means.in_force.borrow();
         (config.uplink.gateway.clone(), config.inventory)
@@ -336,7 +343,10 @@ impl Stock {
     /// Hands over the events for which there is room. Never waits for the intake.
     fn send(&mut self) {
         while let Some(event) = self.outbox.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(event)) = self.means.events.try_send(event) {
+            // Where nobody takes it any more it was not told: the next run tells it.
+            if let Err(mpsc::error::TrySendError::Full(event) | mpsc::error::TrySendError::Closed(event)) =
+                self.means.events.try_send(event)
+            {
                 self.outbox.push_front(event);
                 return;
             }

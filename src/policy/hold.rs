@@ -57,14 +57,17 @@ pub(super) struct KeptBack {
 }
 
 impl KeptBack {
-    /// Takes note of what is not passed on. What a device tells of the past is no alarm now.
-    fn handle_refused(&mut self, rule: &DeviceRule, observation: &Observation) {
+    /// Takes note of what is not passed on. What a device tells of the past is no alarm now. One that has not proved who
+    /// it is (`is_proven`) is told of, but nothing is kept that would be passed on under the name of the right one.
+    fn handle_refused(&mut self, rule: &DeviceRule, observation: &Observation, is_proven: bool) {
         let (Value::Alarm(alarm), None) = (&observation.value, &observation.record) else { return };
         if !rule.elements.iter().any(|metric| metric.code == observation.metric.code) {
             return;
         }
         let is_new = alarm.phase != Phase::End && !self.on.has(observation);
-        self.on.handle_admitted(observation);
+        if is_proven {
+            self.on.handle_admitted(observation);
+        }
         self.owed.0 = self.owed.0.saturating_add(u32::from(is_new));
     }
 
@@ -114,12 +117,19 @@ impl DeviceState {
         }
     }
 
+    /// What stood when the daemon ended stands, without a word.
+    fn go_on_with_hold(&mut self, hold: Option<&Hold>) {
+        self.held = hold.cloned();
+    }
+
     /// A device is listed. `before`: what was known of the same under another entry. `true`: that it is in quarantine
-    /// is to be told.
+    /// is to be told. Which alarms are on is not taken over: the driver of the new entry says it anew, and knows of no
+    /// other's end.
     pub(super) fn inherit(&mut self, hold: Option<&Hold>, before: Option<&Self>) -> bool {
         self.held = hold.cloned();
         if let Some(before) = before {
-            self.kept_back = before.kept_back.clone();
+            let KeptBack { is_active, owed, on: _ } = before.kept_back;
+            self.kept_back = KeptBack { is_active, owed, on: Open::default() };
         }
         hold.is_some() && before.is_none_or(|before| before.held.is_none())
     }
@@ -132,21 +142,24 @@ impl DeviceState {
 
     /// What it says is kept back from here on: those that were told to be on have no end that anybody would see.
     fn begin_to_keep(&mut self, (device, at): (DeviceIndex, Now)) -> Vec<Word> {
-        (self.kept_back.is_active, self.kept_back.on) = (true, self.open.clone());
+        self.kept_back.is_active = true;
+        self.kept_back.on.merge(&self.open);
         let over: Vec<_> = self.open.end(TEXT).collect();
         over.into_iter().map(|one| Word::Of(self.numbered(one, device, at))).collect()
     }
 
     /// What is refused may be an alarm at a bed.
     pub(super) fn keep_back(&mut self, rule: &DeviceRule, observation: &Observation) {
-        self.kept_back.handle_refused(rule, observation);
+        let is_proven = self.is_proven(rule);
+        self.kept_back.handle_refused(rule, observation, is_proven);
     }
 
     /// The alarms that were not passed on and are on: nothing keeps them back any more.
-    fn let_go(&mut self, (device, at): (DeviceIndex, Now)) -> Vec<Word> {
+    fn let_go(&mut self, rule: &DeviceRule, (device, at): (DeviceIndex, Now)) -> Vec<Word> {
         self.kept_back.is_active = false;
         let on = mem::take(&mut self.kept_back.on);
         on.into_observations()
+            .filter(|one| rule.elements.iter().any(|metric| metric.code == one.metric.code))
             .map(|observation| {
                 self.open.handle_admitted(&observation);
                 Word::Of(self.numbered(observation, device, at))
@@ -156,6 +169,16 @@ impl DeviceState {
 }
 
 impl Gatekeeper {
+    /// These were in quarantine when the daemon ended: that was told, and is told to be over when it is.
+    #[must_use]
+    pub fn with_holds(mut self, holds: Holds) -> Self {
+        for Place { rule, state } in self.places.values_mut() {
+            state.go_on_with_hold(holds.get(&rule.card.id));
+        }
+        self.holds = holds;
+        self
+    }
+
     /// From here on nothing passes of these devices, and of all others what their rules say.
     pub fn handle_holds(&mut self, holds: Holds, now: Now) {
         self.holds = holds;
@@ -175,7 +198,7 @@ impl Gatekeeper {
             let Some(Place { rule, state }) = self.places.get_mut(&device) else { continue };
             let words = match (of_place.or_else(|| state.doubt(rule)), state.kept_back.is_active) {
                 (Some(doubt), false) if is_hold(&doubt) => state.begin_to_keep((device, now)),
-                (None, true) => state.let_go((device, now)),
+                (None, true) => state.let_go(rule, (device, now)),
                 // One that does not prove who it is, is not let go either.
                 (Some(_) | None, _) => Vec::new(),
             };

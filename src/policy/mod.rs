@@ -267,6 +267,7 @@ impl Gatekeeper {
             return Verdict::Refuse(Refusal::Unidentified { device: format!("#{place}") });
         };
         let mut signs = [None; 2];
+        let is_identity = matches!(report.body, ReportBody::Identity(_));
         let verdict = match report.body {
             ReportBody::Up => {
                 self.words.extend(state.handle_up(rule, report.at).map(Word::Event));
@@ -317,6 +318,10 @@ impl Gatekeeper {
         self.worth_logging = state.is_worth_logging();
         for device in signs.into_iter().flatten() {
             self.handle_sign(device, report.at);
+        }
+        if is_identity {
+            // What was kept back is told before anything else passes: the next word may be that it is over.
+            self.handle_kept_back(report.at);
         }
         verdict
     }

@@ -47,6 +47,15 @@ impl Open {
         })
     }
 
+    /// Takes those of another that are not known here.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (key, observation) in &other.0 {
+            if self.0.len() < MOST {
+                self.0.entry(key.clone()).or_insert_with(|| observation.clone());
+            }
+        }
+    }
+
     /// Whether this one is on.
     pub(super) fn has(&self, observation: &Observation) -> bool {
         let Value::Alarm(alarm) = &observation.value else { return false };

@@ -372,8 +372,12 @@ impl DeviceState {
         if self.held.is_some() {
             return self.hold_refusal(rule);
         }
-        let must_prove = !self.identified && rule.trust == Trust::ReportedIdentity;
-        must_prove.then(|| Refusal::Unidentified { device: rule.card.id.clone() })
+        (!self.is_proven(rule)).then(|| Refusal::Unidentified { device: rule.card.id.clone() })
+    }
+
+    /// Whether it has proved who it is, as far as it has to.
+    pub(super) fn is_proven(&self, rule: &DeviceRule) -> bool {
+        self.identified || rule.trust != Trust::ReportedIdentity
     }
 
     pub(super) fn handle_observation(
@@ -409,6 +413,10 @@ impl DeviceState {
         if hold::is_hold(&refusal) {
             self.note_alarm(observation);
             self.keep_back(rule, observation);
+            if !self.is_proven(rule) {
+                // Its driver must not take it for known, as nobody keeps it in mind.
+                return self.refuse(Refusal::Unidentified { device: rule.card.id.clone() });
+            }
         }
         self.refuse(refusal)
     }

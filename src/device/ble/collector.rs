@@ -324,6 +324,14 @@ impl Collector {
         }
     }
 
+    /// What is not stored is not taken.
+    fn refuse(&mut self, ticket: Ticket) {
+        self.pins.handle_refused(ticket);
+        for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
+            shelf.handle_refused();
+        }
+    }
+
     fn report(&mut self, kind: FaultKind, detail: String) {
         self.actions.push_back(Action::Report(Fault::new(kind, detail)));
     }
@@ -422,11 +430,13 @@ impl Driver for Collector {
     }
 
     fn handle_refused(&mut self, ticket: Ticket, _: Now) {
-        self.pins.handle_refused(ticket);
+        self.refuse(ticket);
         self.forget_alarms();
-        for shelf in self.profiles.iter_mut().filter_map(|profile| profile.shelf.as_mut()) {
-            shelf.handle_refused();
-        }
+    }
+
+    fn handle_held(&mut self, ticket: Ticket, _: Now) {
+        self.refuse(ticket);
+        self.hold_alarms();
     }
 
     fn handle_ticket(&mut self, ticket: Ticket) {

@@ -360,7 +360,10 @@ async fn a_driver_hears_of_a_refusal_once_and_before_the_durable_ticket_behind_i
         said(&mut bench.reports, 3).await;
         let mut heard = Vec::new();
         for (through, refused) in [(2, 2), (3, 2), (3, 3), (4, 3)] {
-            bench.settled.send(Settled { through: Ticket(through), refused: Ticket(refused) }).unwrap();
+            bench
+                .settled
+                .send(Settled { through: Ticket(through), refused: Ticket(refused), ..Settled::default() })
+                .unwrap();
             // The last thing that this word leads to.
             let last = if heard.len() == 3 { 103 } else { through };
             while heard.last() != Some(&format!("Send(RequestId({last}))")) {
@@ -628,7 +631,10 @@ async fn what_was_told_is_left_to_the_next_session_when_all_of_it_is_durable() {
             bench.stop.send(true).unwrap();
             said(&mut bench.reports, 1).await;
             if is_durable {
-                bench.settled.send(Settled { through: Ticket(1), refused: Ticket(0) }).unwrap();
+                bench
+                    .settled
+                    .send(Settled { through: Ticket(1), refused: Ticket(0), ..Settled::default() })
+                    .unwrap();
             }
         };
         tokio::join!(bench.session.run(), story);

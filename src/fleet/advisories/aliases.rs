@@ -50,6 +50,8 @@ pub(super) const ALIASES: &[Alias] = &[
     alias("philips", "Philips Medical Systems", "name of the manufacturing company; from memory, unverified"),
     alias("draeger", "Dräger", "driver draeger-medibus"),
     alias("draeger", "Draeger", "driver draeger-medibus, without the umlaut"),
+    alias("draeger", "Drägerwerk", "name of the company as CSAF documents write it; from memory, unverified"),
+    alias("draeger", "Draegerwerk", "the same without the umlaut"),
     alias("maquet", "Maquet", "driver maquet-servo-i"),
     alias("maquet", "Getinge", "driver maquet-servo-i: Maquet / Getinge"),
     alias("fresenius", "Fresenius Vial", "driver fresenius-base-a"),

@@ -48,7 +48,7 @@ pub(super) fn words(text: &str) -> Vec<String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Makers {
     Same,
-    /// One name is part of the other.
+    /// One name is part of the other, or its beginning.
     Alike,
     /// One of both is not known.
     Unknown,
@@ -87,7 +87,8 @@ pub(super) fn compare_makers(make: &str, vendor: &str) -> Makers {
     names.extend(
         ALIASES.iter().filter(|alias| Some(alias.group) == their_group).map(|alias| maker(alias.name)),
     );
-    let is_part = |one: &[String], of: &[String]| one.iter().all(|word| of.contains(word));
+    let is_part =
+        |one: &[String], of: &[String]| one.iter().all(|word| of.iter().any(|two| are_alike(word, two)));
     if names.iter().any(|name| is_part(name, &ours) || is_part(&ours, name)) {
         Makers::Alike
     } else {

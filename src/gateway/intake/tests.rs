@@ -241,7 +241,11 @@ fn the_words_of_the_gate_wait_while_the_store_takes_nothing_and_none_is_lost() {
 
 #[test]
 fn what_is_refused_for_who_said_it_is_named_and_never_again_by_a_later_word() {
-    let settled = |through, refused| Settled { through: Ticket(through), refused: Ticket(refused) };
+    let settled = |through, refused| Settled {
+        through: Ticket(through),
+        refused: Ticket(refused),
+        ..Settled::default()
+    };
     let (mut intake, told) = intake_expecting("SN1");
     let identity = |serial| {
         let body = ReportBody::Identity(said_to_be(serial));
@@ -294,7 +298,7 @@ fn what_a_device_is_now_counts_as_taken_when_its_event_is_durable() {
 fn what_is_refused_because_the_site_does_not_list_it_is_final_and_counts_as_done() {
     let (mut intake, told) = intake();
     intake.handle_report(report(1, Observation { metric: &PERFUSION, ..reading() }, at(0)), at(0));
-    assert_eq!(*told.borrow(), Settled { through: Ticket(1), refused: Ticket(0) });
+    assert_eq!(*told.borrow(), Settled { through: Ticket(1), refused: Ticket(0), ..Settled::default() });
     assert_eq!(intake.poll_timeout(), None);
 }
 
@@ -380,7 +384,7 @@ fn a_wall_clock_that_jumps_changes_no_order_and_no_linger_and_is_kept_as_it_was(
 
 #[test]
 fn what_shall_be_durable_at_once_waits_for_nothing() {
-    let settled = |through| Settled { through: Ticket(through), refused: Ticket(0) };
+    let settled = |through| Settled { through: Ticket(through), refused: Ticket(0), ..Settled::default() };
     let (mut intake, told) = intake();
     intake.handle_report(report(1, reading(), at(0)), at(0));
     assert_eq!(*told.borrow(), settled(0), "it lingers");
@@ -390,4 +394,15 @@ fn what_shall_be_durable_at_once_waits_for_nothing() {
     // Nothing waits: nothing is written.
     intake.handle_report(Report { device: DeviceIndex(0), at: at(2), body: ReportBody::Commit }, at(2));
     assert_eq!(intake.store.blocks.len(), 1);
+}
+
+#[test]
+fn what_an_advisory_keeps_out_is_named_apart_from_what_another_device_said() {
+    let device = || "pump".to_owned();
+    let held = Refusal::Held { device: device(), advisory: "ICSMA-1".to_owned(), reason: String::new() };
+    let settled =
+        |refused, held| Settled { refused: Ticket(refused), held: Ticket(held), ..Settled::default() };
+    assert_eq!(refused(&held, Some(Ticket(7))), settled(0, 7));
+    assert_eq!(refused(&Refusal::Unidentified { device: device() }, Some(Ticket(7))), settled(7, 0));
+    assert_eq!(refused(&held, None), settled(0, 0));
 }

@@ -172,7 +172,7 @@ impl Seat {
     pub(super) fn settle(&mut self, ticket: Ticket, is_refused: bool, now: Instant) {
         let before = self.way.back().map_or_else(|| *self.settled.borrow(), |(_, settled)| *settled);
         let refused = if is_refused { ticket } else { before.refused };
-        self.way.push_back((now + TO_DISK, Settled { through: ticket, refused }));
+        self.way.push_back((now + TO_DISK, Settled { through: ticket, refused, ..Settled::default() }));
     }
 
     /// What is durable by now is told; all of it when it is to be durable at once.

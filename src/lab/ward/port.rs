@@ -224,7 +224,11 @@ fn durable_at_once(
                 return;
             }
             if let Some(ticket) = ticket {
-                settled.send_replace(Settled { through: ticket, refused: Ticket::default() });
+                settled.send_replace(Settled {
+                    through: ticket,
+                    refused: Ticket::default(),
+                    ..Settled::default()
+                });
             }
         }
     });

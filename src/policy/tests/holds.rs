@@ -158,3 +158,67 @@ fn it_goes_on_with_another_entry_and_ends_with_the_last() {
     assert!(told.iter().any(|word| word.starts_with("next start")), "{told:?}");
     assert!(gate.of(DeviceIndex(3)).unwrap().1.hold().is_some());
 }
+
+/// Whoever answers before it said who it is may be another one: no alarm of it is passed on under the right one's name.
+#[test]
+fn what_an_unproven_device_says_meanwhile_is_counted_and_never_passed_on() {
+    let mut gate = proven();
+    gate.handle_holds(holds(&["pump"]), seconds(8));
+    words(&mut gate);
+    gate.handle_report(said(PUMP, ReportBody::Up, seconds(9)));
+    let verdict = gate.handle_report(said(PUMP, alarm("A", Phase::Start), seconds(9)));
+    assert!(matches!(verdict, Verdict::Refuse(Refusal::Unidentified { .. })), "{verdict:?}");
+    gate.handle_silence(seconds(9));
+    let told = words(&mut gate);
+    assert!(told.len() == 1 && told[0].starts_with("pump update 1 alarm(s)"), "{told:?}");
+    gate.handle_report(said(PUMP, ReportBody::Identity(identity("800-1")), seconds(10)));
+    gate.handle_holds(Holds::new(), seconds(11));
+    let over = words(&mut gate);
+    assert!(over.len() == 1 && over[0].starts_with("pump end"), "{over:?}");
+}
+
+/// Else it would be told to begin after it was told to be over.
+#[test]
+fn what_was_kept_back_is_told_before_anything_else_that_the_device_says() {
+    let mut gate = proven();
+    gate.handle_holds(holds(&["pump"]), seconds(8));
+    gate.handle_report(said(PUMP, alarm("A", Phase::Start), seconds(9)));
+    gate.handle_report(said(PUMP, ReportBody::Up, seconds(10)));
+    gate.handle_holds(Holds::new(), seconds(11));
+    assert!(!words(&mut gate).contains(&"A start".to_owned()), "nobody knows yet who answers");
+    gate.handle_report(said(PUMP, ReportBody::Identity(identity("800-1")), seconds(12)));
+    assert_eq!(words(&mut gate), ["A start"]);
+    assert!(matches!(gate.handle_report(said(PUMP, alarm("A", Phase::End), seconds(12))), Verdict::Admit(_)));
+    gate.handle_silence(seconds(13));
+    assert!(words(&mut gate).is_empty() && !gate.of(PUMP).unwrap().1.is_in_alarm());
+}
+
+/// The driver of the new entry knows of no alarm of the old one's, and would never say that it is over.
+#[test]
+fn what_was_kept_back_under_another_entry_is_left_to_the_new_driver() {
+    let mut gate = proven();
+    gate.handle_holds(holds(&["pump"]), seconds(1));
+    gate.handle_report(said(PUMP, alarm("A", Phase::Start), seconds(2)));
+    let rule = gate.of(PUMP).unwrap().0.clone();
+    gate.handle_change(&[PUMP], (DeviceIndex(2), vec![rule]), seconds(3)).unwrap();
+    let again = DeviceIndex(2);
+    gate.handle_report(said(again, ReportBody::Up, seconds(4)));
+    gate.handle_report(said(again, ReportBody::Identity(identity("800-1")), seconds(4)));
+    gate.handle_report(said(again, alarm("B", Phase::Start), seconds(5)));
+    words(&mut gate);
+    gate.handle_holds(Holds::new(), seconds(6));
+    assert_eq!(words(&mut gate)[1..], ["B start"]);
+}
+
+#[test]
+fn a_quarantine_that_a_start_found_is_not_told_again_and_is_told_to_be_over() {
+    let begun = || gatekeeper().with_holds(holds(&["pump"]));
+    let mut gate = begun();
+    gate.handle_holds(holds(&["pump"]), seconds(1));
+    assert!(words(&mut gate).is_empty(), "it goes on");
+    assert!(gate.of(PUMP).unwrap().1.hold().is_some());
+    let mut gate = begun();
+    gate.handle_holds(Holds::new(), seconds(1));
+    let told = words(&mut gate);
+    assert!(told.len() == 1 && told[0].starts_with("pump end"), "{told:?}");
+}

@@ -28,6 +28,8 @@ pub(super) struct Open {
     /// Where the last edge that is not durable yet is on its way.
     edge_at: Option<u64>,
     owner: Option<u64>,
+    /// What is on is kept back at the gate: it is told, and to be remembered, when anything of the device is stored.
+    is_kept_back: bool,
     /// Each as remembered.
     on: Vec<Vec<u8>>,
     /// How many had no room when that was told last.
@@ -37,7 +39,8 @@ pub(super) struct Open {
 impl Collector {
     /// Something was put in line.
     pub(super) fn note_alarms(&mut self, said: &[Observation]) {
-        if said.iter().any(|one| matches!(one.value, Value::Alarm(_))) {
+        let has_edge = said.iter().any(|one| matches!(one.value, Value::Alarm(_)));
+        if has_edge || (self.open.is_kept_back && !said.is_empty()) {
             self.open.edge_at = Some(self.way.pushed());
         }
     }
@@ -48,6 +51,7 @@ impl Collector {
         if self.open.edge_at.take_if(|place| way.is_durable(*place)).is_none() {
             return false;
         }
+        self.open.is_kept_back = false;
         let mut on = Vec::new();
         for profile in &mut self.profiles {
             let service = profile.row.service;
@@ -78,6 +82,14 @@ impl Collector {
     /// The edges that are on their way tell nobody anything.
     pub(super) const fn drop_edges(&mut self) {
         self.open.edge_at = None;
+    }
+
+    /// Those that were told to be on are told to be over, and told anew when the quarantine is lifted: until then a
+    /// restart begins with none. `true`: there is something new to be remembered.
+    pub(super) fn untell_alarms(&mut self) -> bool {
+        self.open.edge_at = None;
+        self.open.is_kept_back = true;
+        !std::mem::take(&mut self.open.on).is_empty()
     }
 
     /// Those that were told to be on were told under another entry of the allowlist: one that is still on is told to

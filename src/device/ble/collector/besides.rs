@@ -100,6 +100,15 @@ impl Collector {
         self.take_up_alarms();
     }
 
+    /// What was told is kept back at the gate, where it is known by its edges: none is told twice, and each is told to
+    /// be over. What a consent released was told to nobody.
+    pub(super) fn hold_alarms(&mut self) {
+        self.consent.forget_readings();
+        if self.untell_alarms() {
+            self.remember();
+        }
+    }
+
     /// Takes note of the device's clock, when that was what was read.
     pub(super) fn handle_clock(&mut self, of: Characteristic, value: &[u8], now: Now) {
         if of == CURRENT_TIME

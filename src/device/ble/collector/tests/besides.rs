@@ -404,6 +404,22 @@ fn an_alarm_outlives_a_device_that_was_refused() {
     }
 }
 
+/// In quarantine the gate keeps in mind what is on, by the edges that the driver gives: none twice, and each to its end.
+#[test]
+fn an_alarm_of_a_device_in_quarantine_begins_once_and_ends_when_it_is_gone() {
+    let on = PUMP_STATE[2].1;
+    let mut story = Story::of(&["insulin-delivery"]);
+    let mut tickets = 0;
+    let mut edges = Vec::new();
+    for annunciation in [on, on, NO_ANNUNCIATION, NO_ANNUNCIATION] {
+        edges.extend(pump_connects(&mut story, "PUMP", annunciation, None).0);
+        tickets += 100;
+        story.collector.handle_held(Ticket(tickets), story.now);
+    }
+    let phases: Vec<&str> = edges.iter().filter_map(|edge| edge.split(' ').next()).collect();
+    assert_eq!(phases, ["start", "end"], "{edges:?}");
+}
+
 /// As many as a pump's decoder holds for on.
 #[test]
 fn all_alarms_that_are_on_outlive_a_restart() {
