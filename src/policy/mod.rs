@@ -258,6 +258,16 @@ impl Gatekeeper {
 
     /// Decides on one report.
     pub fn handle_report(&mut self, report: Report) -> Verdict {
+        let (is_identity, at) = (matches!(report.body, ReportBody::Identity(_)), report.at);
+        let verdict = self.judge(report);
+        if is_identity {
+            // What was kept back is told before anything else passes: the next word may be that it is over.
+            self.handle_kept_back(at);
+        }
+        verdict
+    }
+
+    fn judge(&mut self, report: Report) -> Verdict {
         let doubt = self.doubt_of_place(report.device);
         let place = self.places.get_mut(&report.device).filter(|place| !place.state.is_retired());
         let Some(Place { rule, state }) = place else {
@@ -267,7 +277,6 @@ impl Gatekeeper {
             return Verdict::Refuse(Refusal::Unidentified { device: format!("#{place}") });
         };
         let mut signs = [None; 2];
-        let is_identity = matches!(report.body, ReportBody::Identity(_));
         let verdict = match report.body {
             ReportBody::Up => {
                 self.words.extend(state.handle_up(rule, report.at).map(Word::Event));
@@ -318,10 +327,6 @@ impl Gatekeeper {
         self.worth_logging = state.is_worth_logging();
         for device in signs.into_iter().flatten() {
             self.handle_sign(device, report.at);
-        }
-        if is_identity {
-            // What was kept back is told before anything else passes: the next word may be that it is over.
-            self.handle_kept_back(report.at);
         }
         verdict
     }
