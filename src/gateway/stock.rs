@@ -29,7 +29,7 @@ use super::inventory::{Looked, MAX_FILE, Sight, Tracker};
 use super::pump::Shown;
 use crate::config::{Config, InventoryLevel};
 use crate::envelope::keys::{KeyPlace, Protection};
-use crate::fleet::advisories::desk::Desk;
+use crate::fleet::advisories::desk::{Desk, Opinion};
 use crate::fleet::advisories::inventory::{Device, Gateway, KeyProtection};
 use crate::fleet::advisories::library::Judged;
 use crate::fleet::advisories::told::Told;
@@ -149,12 +149,10 @@ struct Judgement {
 /// Blocks.
 fn judge(desk: &Desk, devices: &[Device], mut standing: Standing, now: Now) -> Judgement {
     let known = known(now);
-    let (judged, advisories) = desk.judge(devices, known);
-    standing.handle_holds(&judged, |id, hold| {
-        let device = devices.iter().find(|device| device.id == id);
-        device.is_some_and(|device| desk.keeps(&hold.advisory, device, known))
-    });
-    Judgement { judged, advisories, is_settled: desk.is_settled(), standing }
+    let held = standing.holds.iter().map(|(id, hold)| (id.as_str(), hold.advisory.as_str()));
+    let Opinion { judged, advisories, is_settled, kept } = desk.look(devices, known, held);
+    standing.handle_holds(&judged, |id, _| kept.iter().any(|kept| kept == id));
+    Judgement { judged, advisories, is_settled, standing }
 }
 
 /// The time, if it is known.

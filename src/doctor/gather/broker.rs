@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
+use super::local::handshake_of_the_daemon;
 use super::{Daemon, Place};
 use crate::config::Config;
 use crate::doctor::broker::{Answer, Facts, Need};
@@ -42,6 +43,10 @@ pub(super) async fn facts(
     };
     let mut letters = Letters::new();
     if facts.name.as_ref().is_ok_and(Vec::is_empty) || facts.name.is_err() {
+        return (facts, letters);
+    }
+    if let Some(seen) = handshake_of_the_daemon(&uplink.key, daemon) {
+        facts.tls = seen;
         return (facts, letters);
     }
     let client = match tls::of(uplink, place.now) {

@@ -46,6 +46,16 @@ fn not_here(key: &KeyPlace) -> Option<Unseen> {
     }
 }
 
+/// A handshake signs with the private key. Of one in a token the daemon's own connection is the answer.
+pub(super) fn handshake_of_the_daemon(
+    key: &KeyPlace,
+    daemon: &Daemon,
+) -> Option<Result<Result<(), String>, Unseen>> {
+    let KeyPlace::Token(_) = key else { return None };
+    let is_connected = daemon.snapshot.as_ref().is_some_and(|snapshot| snapshot.uplink.state == "connected");
+    if is_connected { Some(Ok(Ok(()))) } else { not_here(key).map(Err) }
+}
+
 pub(super) fn certificate(place: &Place, config: &Config, daemon: &Daemon) -> certificate::Facts {
     let uplink = &config.uplink;
     let path = &uplink.certificate;
@@ -231,5 +241,31 @@ pub(super) fn identity(root: &Path, config: &Config, daemon: &Daemon) -> identit
             .filter(|device| device.quarantine.is_some())
             .map(|device| device.id.clone())
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::keys::{Purpose, TokenKey};
+    use crate::host::status::Snapshot;
+
+    /// A wrong PIN costs a try at each handshake.
+    #[test]
+    fn a_key_in_a_token_is_never_asked_for_a_handshake() {
+        let key = TokenKey::parse_for(Purpose::Client, "pkcs11:token=t;object=o?module-path=/m.so", |_| None);
+        let key = KeyPlace::Token(key.unwrap());
+        let daemon = |state: &str| {
+            let mut snapshot = Snapshot::default();
+            snapshot.uplink.state = state.to_owned();
+            Daemon { snapshot: Some(snapshot), silent: None }
+        };
+        assert!(matches!(handshake_of_the_daemon(&key, &daemon("connected")), Some(Ok(Ok(())))));
+        for away in [daemon("waiting"), Daemon { snapshot: None, silent: None }] {
+            let seen = handshake_of_the_daemon(&key, &away);
+            assert!(matches!(seen, Some(Err(unseen)) if unseen.why.contains("only the daemon asks")));
+        }
+        let file = KeyPlace::File("/etc/wardline/own.key".into());
+        assert!(handshake_of_the_daemon(&file, &daemon("connected")).is_none());
     }
 }

@@ -40,6 +40,19 @@ struct State {
     folder: Option<PathBuf>,
 }
 
+/// What the advisories say at one moment.
+#[derive(Clone, Debug)]
+pub struct Opinion {
+    /// The verdicts that somebody should look at.
+    pub judged: Vec<Judged>,
+    /// Which documents have been looked into.
+    pub advisories: Advisories,
+    /// Whether all documents of the bundle that runs have come.
+    pub is_settled: bool,
+    /// Devices that stay in quarantine, as what would lift it is not known.
+    pub kept: Vec<String>,
+}
+
 impl Desk {
     /// A desk that keeps its documents in the fleet's folder.
     pub fn in_folder(folder: PathBuf) -> Self {
@@ -99,30 +112,15 @@ impl Desk {
         self.0.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether a device that was in quarantine by an advisory stays so, as what would lift it is not known yet: the
-    /// bundle that runs cannot be read, or documents that it names are missing, one of which may be a newer version of
-    /// that advisory. A document that is there and cannot be read keeps nothing.
-    pub fn keeps(&self, advisory: &str, device: &Device, now: Option<Wall>) -> bool {
-        let state = self.lock();
-        if !state.is_told {
-            return state.folder.is_some();
-        }
-        let is = |found: fn(&Entry<'_>, &str) -> bool| {
-            state.library.entries().any(|(_, entry)| found(&entry, advisory))
-        };
-        let is_missing = is(|entry, _| matches!(entry, Entry::Missing));
-        let is_read = is(|entry, id| matches!(entry, Entry::Read(advisory) if advisory.id == id));
-        is_missing && !is_read && state.policy.would_keep_out(advisory, device, now)
-    }
-
-    /// Whether all documents of the bundle that runs have come: until then what is not found may still be.
-    pub fn is_settled(&self) -> bool {
-        let state = self.lock();
-        state.is_told && state.library.wanted().next().is_none()
-    }
-
-    /// What the advisories say of devices, and which have been looked into.
-    pub fn judge(&self, devices: &[Device], now: Option<Wall>) -> (Vec<Judged>, Advisories) {
+    /// What the advisories say of devices, which have been looked into, and which of those `held` (device, advisory) stay
+    /// in quarantine though nothing judged now wants it. All of one moment: a document that comes meanwhile is in all of
+    /// it or in nothing.
+    pub fn look<'h>(
+        &self,
+        devices: &[Device],
+        now: Option<Wall>,
+        held: impl IntoIterator<Item = (&'h str, &'h str)>,
+    ) -> Opinion {
         let state = self.lock();
         let mut advisories = Advisories::default();
         for (digest, entry) in state.library.entries() {
@@ -132,7 +130,47 @@ impl Desk {
                 Entry::Read(_) => advisories.read.push(digest),
             }
         }
-        (state.library.judge(devices, &state.policy, now), advisories)
+        let judged = state.library.judge(devices, &state.policy, now);
+        let stays = |(id, advisory): &(&str, &str)| {
+            let device = devices.iter().find(|device| device.id == *id);
+            device.is_some_and(|device| {
+                state.keeps(advisory, device, now)
+                    || now.is_none() && state.is_unclear(advisory, device, &judged)
+            })
+        };
+        let kept = held.into_iter().filter(stays).map(|(id, _)| id.to_owned()).collect();
+        Opinion { is_settled: state.is_settled(), judged, advisories, kept }
+    }
+}
+
+impl State {
+    /// Whether a device that was in quarantine by an advisory stays so, as what would lift it is not known yet: the
+    /// bundle that runs cannot be read, or documents that it names are missing, one of which may be a newer version of
+    /// that advisory. A document that is there and cannot be read keeps nothing.
+    fn keeps(&self, advisory: &str, device: &Device, now: Option<Wall>) -> bool {
+        if !self.is_told {
+            return self.folder.is_some();
+        }
+        let is = |found: fn(&Entry<'_>, &str) -> bool| {
+            self.library.entries().any(|(_, entry)| found(&entry, advisory))
+        };
+        let is_missing = is(|entry, _| matches!(entry, Entry::Missing));
+        let is_read = is(|entry, id| matches!(entry, Entry::Read(advisory) if advisory.id == id));
+        is_missing && !is_read && self.policy.would_keep_out(advisory, device, now)
+    }
+
+    /// Whether only the time says if a quarantine is waived: what stands is not lifted because nobody knows it.
+    fn is_unclear(&self, advisory: &str, device: &Device, judged: &[Judged]) -> bool {
+        judged.iter().any(|Judged { finding, .. }| {
+            finding.device == device.id
+                && finding.advisory == advisory
+                && self.policy.wants_quarantine(finding, device)
+        })
+    }
+
+    /// Whether all documents of the bundle that runs have come: until then what is not found may still be.
+    fn is_settled(&self) -> bool {
+        self.is_told && self.library.wanted().next().is_none()
     }
 }
 
@@ -175,8 +213,8 @@ mod tests {
             firmware: Some("9.7".to_owned()),
             ..Device::default()
         };
-        let (judged, advisories) = again.judge(&[device], None);
-        assert_eq!((judged.len(), advisories.read.len()), (1, 1));
+        let seen = again.look(&[device], None, []);
+        assert_eq!((seen.judged.len(), seen.advisories.read.len()), (1, 1));
     }
 
     #[test]
@@ -184,8 +222,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let desk = Desk::in_folder(folder.path().to_owned());
         let pump = Device { id: "pump".to_owned(), ..Device::default() };
-        let keeps =
-            |desk: &Desk, advisory: &str| desk.keeps(advisory, &pump, Wall::read("2026-11-22T12:00:00Z"));
+        let keeps = |desk: &Desk, advisory: &str| {
+            let now = Wall::read("2026-11-22T12:00:00Z");
+            desk.look(std::slice::from_ref(&pump), now, [("pump", advisory)]).kept == ["pump"]
+        };
         assert!(keeps(&desk, "ICSMA-17-017-02"), "which bundle runs is not known");
         assert!(!keeps(&Desk::default(), "ICSMA-17-017-02"), "a gateway that is in no fleet");
         assert_eq!(desk.handle_bundle(&bundle()), Vec::<String>::new());
@@ -197,10 +237,37 @@ mod tests {
         let policy = serde_json::json!({"quarantine": [rule], "waivers": [waiver]});
         let bundle = Bundle { advisory_policy: serde_json::from_value(policy).unwrap(), ..bundle() };
         desk.handle_bundle(&bundle);
-        assert!(keeps(&desk, "ICSMA-17-017-02") && !desk.is_settled());
+        assert!(keeps(&desk, "ICSMA-17-017-02") && !desk.lock().is_settled());
         assert!(!keeps(&desk, "ICSMA-99-1"), "a person takes the risk");
         assert_eq!(desk.handle_document(PUMP).unwrap(), Ok(true));
         assert!(!keeps(&desk, "ICSMA-17-017-02"), "it is there, and judged by itself");
-        assert!(!keeps(&desk, "ICSMA-18-1") && desk.is_settled(), "all have come");
+        assert!(!keeps(&desk, "ICSMA-18-1") && desk.lock().is_settled(), "all have come");
+    }
+
+    /// After a power cut without a clock a waiver that is over cannot be told from one that is not.
+    #[test]
+    fn a_quarantine_that_stands_is_not_lifted_because_the_time_is_not_known() {
+        let advisory = "ICSMA-17-017-02";
+        let device = |model: &str| Device {
+            id: "pc".to_owned(),
+            make: Some("Alaris".to_owned()),
+            model: Some(model.to_owned()),
+            firmware: Some("9.7".to_owned()),
+            ..Device::default()
+        };
+        let rule = serde_json::json!({"for": {"device": "pc"}, "reason": "r", "by": "b"});
+        let waiver = serde_json::json!({
+            "advisory": advisory, "for": {"device": "pc"}, "until": "2026-11-20T00:00:00Z", "reason": "r", "by": "b",
+        });
+        let policy = serde_json::json!({"quarantine": [rule], "waivers": [waiver]});
+        let desk = Desk::default();
+        desk.handle_bundle(&Bundle { advisory_policy: serde_json::from_value(policy).unwrap(), ..bundle() });
+        assert_eq!(desk.handle_document(PUMP).unwrap(), Ok(true));
+        let kept = |model: &str, now: Option<Wall>| desk.look(&[device(model)], now, [("pc", advisory)]).kept;
+        assert_eq!(kept("8015 PC unit", None), ["pc"]);
+        assert!(desk.look(&[device("8015 PC unit")], None, []).kept.is_empty(), "none begins by it");
+        // The waiver runs: a person takes the risk.
+        assert!(kept("8015 PC unit", Wall::read("2026-11-19T00:00:00Z")).is_empty());
+        assert!(kept("a scale", None).is_empty(), "the advisory is not about this one");
     }
 }

@@ -140,6 +140,11 @@ impl Policy {
         matches!(self.decide(&finding, device, now), Action::Quarantine { .. })
     }
 
+    /// Whether a rule has a device with this finding in quarantine, whatever is waived.
+    pub fn wants_quarantine(&self, finding: &Finding, device: &Device) -> bool {
+        finding.verdict != Verdict::Clear && self.quarantine.iter().any(|rule| rule.is_meant(finding, device))
+    }
+
     /// What is done about a finding of a device. `now`: none while the gateway does not know it.
     pub fn decide(&self, finding: &Finding, device: &Device, now: Option<Wall>) -> Action {
         if finding.verdict == Verdict::Clear {

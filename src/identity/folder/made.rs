@@ -31,7 +31,8 @@ impl Folder {
 
     /// Destroys the keys that were made and that nothing here names any more: of a certificate that was replaced, or
     /// of a request that came to nothing. How many there were. The first that cannot be destroyed ends it: all are
-    /// still known then.
+    /// still known then. Those of another token than the one that is configured now stay known, and keep nobody waiting:
+    /// a token that was replaced may be gone for good.
     pub fn sweep(&self) -> Result<usize, EstError> {
         let Some(reached) = self.token() else { return Ok(0) };
         let made = self.made()?;
@@ -39,7 +40,9 @@ impl Folder {
             return Ok(0);
         }
         let used = self.used()?;
-        let (kept, strays): (Vec<_>, Vec<_>) = made.keys.into_iter().partition(|key| used.contains(key));
+        let is_elsewhere = |key: &String| TokenKey::named(key).is_ok_and(|key| key.token != reached.token);
+        let (kept, strays): (Vec<_>, Vec<_>) =
+            made.keys.into_iter().partition(|key| used.contains(key) || is_elsewhere(key));
         for stray in &strays {
             // One that cannot be read names no key.
             if let Ok(key) = TokenKey::named(stray) {

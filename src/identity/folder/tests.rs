@@ -333,6 +333,13 @@ fn a_name_in_place_of_the_key_is_a_pair_that_only_its_token_can_show() {
         let error = folder.sweep().unwrap_err();
         assert!(matches!(error, EstError::Token(_)) && error.to_string().contains("id 03"), "{error}");
     }
+    // One of a token that was replaced stays known too, and keeps nothing waiting.
+    let replaced = token("pkcs11:token=new;object=o?module-path=/m.so");
+    let folder = Folder::named_by(&current, &KeyPlace::Token(replaced.clone())).unwrap();
+    assert_eq!(folder.sweep().unwrap(), 0);
+    folder.keep_made(&TokenKey { id: Some(vec![4]), ..replaced }).unwrap();
+    let error = folder.sweep().unwrap_err();
+    assert!(error.to_string().contains("id 04"), "its own is asked for: {error}");
     // Where a file cannot be read nobody knows what is used.
     atomic_file::write(&place.path().join("next.pem"), b"pkcs11:token=t").unwrap();
     assert!(matches!(folder.sweep().unwrap_err(), EstError::Folder(_)));
