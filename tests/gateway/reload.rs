@@ -246,10 +246,11 @@ async fn a_file_that_is_not_valid_changes_nothing_and_a_key_of_the_start_is_refu
 
     let gateway = bench.path().join("gateway.toml");
     let text = std::fs::read_to_string(&gateway).unwrap();
-    wardline::host::atomic_file::write(&gateway, text.replace("256MiB", "512MiB").as_bytes()).unwrap();
+    let text = text.replace("[status]", "[status]\ngroup = \"root\"");
+    wardline::host::atomic_file::write(&gateway, text.as_bytes()).unwrap();
     write_devices(&bench, &entry(&steady, "steady", 1, "A-OTHER"));
     hang_up(&daemon);
-    logged(&bench, "only a restart of the daemon can change store.cap", 1).await;
+    logged(&bench, "only a restart of the daemon can change status.group", 1).await;
 
     let status = bench.status("an answer", |_| true).await;
     assert_eq!((listed(&status), ups(&bench, "steady")), (BTreeSet::from(["steady"]), 1));
