@@ -393,9 +393,8 @@ async fn a_broker_that_refuses_every_reading_proves_no_bundle() {
     site.status("a refusal", |status| status.uplink.refused > 0).await;
     site.push(&(site.entry(0, None) + &site.entry(1, None)), "");
     site.status("the trial of bundle 2", |status| is_tried(status, 2)).await;
-    let status = site
-        .status("the way back", |status| is_failed(status, "nothing of this trial was taken by the broker"))
-        .await;
+    // A broker that refuses also ends connections: which of the two is seen at the deadline is chance.
+    let status = site.status("the way back", |status| is_failed(status, "uplink: ")).await;
     assert_eq!(status.fleet.unwrap().bundle, Some(1));
     assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
 }
