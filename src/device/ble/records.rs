@@ -70,6 +70,10 @@ const AFTER_LIVE: Duration = Duration::from_secs(30);
 /// kept all the same for what it sends by itself.
 const SILENCES: u8 = 1;
 
+/// So many transfers in a row that lack the very same show that it does not exist. Twice may be an accident that comes
+/// again, such as a queue that is full whenever the device begins.
+const SAME_SHORTS: u8 = 3;
+
 /// Fewer records came than there were.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Missing {
@@ -94,6 +98,8 @@ pub(super) struct Remembered {
     pub(super) session: Option<u32>,
     /// Nothing may be deleted on the device.
     pub(super) must_keep: bool,
+    /// A record may stand before the mark that is not durable.
+    pub(super) is_provisional: bool,
 }
 
 /// The records of one service of a device: lives as long as the driver.
@@ -107,9 +113,9 @@ pub(super) struct Shelf {
     silences: u8,
     /// A transfer has come to its end since something was deleted last.
     is_whole: bool,
-    /// Fewer came than the device said there were, and it was asked again for that. Only the very same once more
-    /// shows that what is missing does not exist: another loss is another accident.
-    was_short: Option<Short>,
+    /// Fewer came than the device said there were, and it was asked again for that; how often in a row it was the very
+    /// same. Another loss is another accident.
+    was_short: Option<(Short, u8)>,
     /// From where on was asked when fewer came than there were. What is missing stands behind it: nothing is
     /// deleted until as much was asked for again and came whole.
     missing: Option<Missing>,
@@ -211,11 +217,12 @@ impl Shelf {
         let mark = self.ledger.mark()?;
         // What was announced and never came is on the device still: a later run must not delete it either.
         let must_keep = self.must_keep || self.missing.is_some();
-        Some(Remembered { mark, session: self.session, must_keep })
+        let is_provisional = self.ledger.is_provisional();
+        Some(Remembered { mark, session: self.session, must_keep, is_provisional })
     }
 
     pub(super) fn recall(&mut self, remembered: Remembered) {
-        self.ledger.recall(remembered.mark);
+        self.ledger.recall(remembered.mark, remembered.is_provisional);
         self.session = remembered.session;
         self.must_keep = remembered.must_keep;
     }
@@ -386,13 +393,10 @@ impl Shelf {
         now: Mono,
     ) -> Option<Fault> {
         self.silences = 0;
-        let short = expected.filter(|expected| self.ledger.count() < *expected).map(|expected| Short {
-            from: self.asked,
-            expected,
-            numbers: self.ledger.numbers(),
-        });
+        let short = self.short(expected);
         let is_of_part = std::mem::take(&mut self.must_ask_all);
-        let is_complete = is_whole && !is_of_part && (short.is_none() || self.was_short == short);
+        let is_enough = short.is_none_or(|(_, times)| times >= SAME_SHORTS);
+        let is_complete = is_whole && !is_of_part && is_enough;
         let came = self.ledger.end(is_complete, pushed);
         if !is_whole {
             self.is_whole = false;
@@ -411,9 +415,13 @@ impl Shelf {
             if self.asked.is_none() || self.missing == Some(Missing { from: self.asked }) {
                 self.has_changed |= self.missing.take().is_some() && self.ledger.mark().is_some();
             }
+            self.was_short = None;
+            if self.asked.is_some() && self.ledger.is_provisional() {
+                self.begin(None, now);
+                return None;
+            }
             self.is_whole = true;
             self.is_fetched = true;
-            self.was_short = None;
             self.delete(now);
             return None;
         };
@@ -426,6 +434,14 @@ impl Shelf {
             self.begin(self.asked, now);
         }
         Some(Fault::new(FaultKind::Timeout, detail))
+    }
+
+    /// What this transfer lacks of what was expected, and how often in a row it was just that.
+    fn short(&self, expected: Option<u32>) -> Option<(Short, u8)> {
+        let expected = expected.filter(|expected| self.ledger.count() < *expected)?;
+        let short = Short { from: self.asked, expected, numbers: self.ledger.numbers() };
+        let before = self.was_short.filter(|(before, _)| *before == short);
+        Some((short, before.map_or(1, |(_, times)| times.saturating_add(1))))
     }
 
     /// A procedure got no sign of life. True when the connection is to be given up for it.
@@ -451,7 +467,8 @@ impl Shelf {
     }
 
     fn may_delete_now(&self) -> bool {
-        self.is_whole && self.missing.is_none() && !self.must_keep && self.ledger.is_settled()
+        let is_all_here = self.is_whole && self.missing.is_none() && !self.ledger.is_provisional();
+        is_all_here && !self.must_keep && self.ledger.is_settled()
     }
 
     /// Deletes what may be deleted, if it may now.

@@ -26,6 +26,7 @@ const MEMO_OF_MARKS: u8 = 1;
 const HAS_ANCHOR: u8 = 1;
 const HAS_SESSION: u8 = 2;
 const MUST_KEEP: u8 = 4;
+const IS_PROVISIONAL: u8 = 8;
 
 /// Where observations are on their way to durable storage, by their place: 1, 2, 3, ... over the whole life
 /// of the driver.
@@ -300,7 +301,7 @@ impl Collector {
         let owner = self.owner?;
         let (mut marks, mut count) = (Vec::new(), 0_u8);
         for shelf in self.profiles.iter().filter_map(|profile| profile.shelf.as_ref()) {
-            if let Some(Remembered { mark, session, must_keep }) = shelf.remembered() {
+            if let Some(Remembered { mark, session, must_keep, is_provisional }) = shelf.remembered() {
                 // Each record of most devices is its own anchor.
                 let anchor = mark.anchor.filter(|_| shelf.is_anchored());
                 let flag = |is_so: bool, flag: u8| if is_so { flag } else { 0 };
@@ -308,7 +309,8 @@ impl Collector {
                 marks.push(
                     flag(anchor.is_some(), HAS_ANCHOR)
                         | flag(session.is_some(), HAS_SESSION)
-                        | flag(must_keep, MUST_KEEP),
+                        | flag(must_keep, MUST_KEEP)
+                        | flag(is_provisional, IS_PROVISIONAL),
                 );
                 marks.extend(mark.number.to_le_bytes());
                 marks.extend(mark.print.to_le_bytes());
@@ -380,7 +382,8 @@ fn remembered(version: u8, octets: &mut &[u8]) -> Option<(u16, Remembered)> {
     let anchor = if flags & HAS_ANCHOR == 0 { None } else { Some(number()?) };
     let session = if flags & HAS_SESSION == 0 { None } else { Some(number()?) };
     let mark = Mark { number: last, print, anchor };
-    Some((service, Remembered { mark, session, must_keep: flags & MUST_KEEP != 0 }))
+    let (must_keep, is_provisional) = (flags & MUST_KEEP != 0, flags & IS_PROVISIONAL != 0);
+    Some((service, Remembered { mark, session, must_keep, is_provisional }))
 }
 
 /// A device is the same while it says so; a firmware changes.

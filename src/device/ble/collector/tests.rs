@@ -500,14 +500,20 @@ fn nothing_is_deleted_while_a_record_that_was_announced_is_missing() {
     let mut story = Story::deleting_meter();
     story.connects("SN-1");
     let mut tickets = 0;
-    for _ in 0..2 {
+    let mut asked = Vec::new();
+    // Asked for again at once, then after five minutes, and taken for what does not exist.
+    for wait in [0, 310, 0] {
         story.says(&[5, 0, 3, 0]);
         story.record(1, &mut tickets);
         story.record(3, &mut tickets);
         let mut actions = story.ends();
         actions.extend(story.durable(tickets));
-        assert!(writes(&actions).iter().all(|write| write.first() != Some(&2)), "deleted");
+        actions.extend(story.passes(Duration::from_secs(wait)));
+        let writes = writes(&actions);
+        assert!(writes.iter().all(|write| write.first() != Some(&2)), "deleted");
+        asked.extend(writes);
     }
+    assert_eq!(asked, [[4, 1], [4, 1]], "all of them, until it is certain");
     // The next transfer begins behind what came: whole as it is, it has not brought what is missing.
     assert_eq!(writes(&story.passes(Duration::from_secs(310))), [[4, 3, 1, 3, 0]]);
     assert_eq!(writes(&story.says(&[5, 0, 1, 0])), [[1, 3, 1, 3, 0]]);

@@ -7,7 +7,9 @@
 //! nothing before it is still to come: the record of the next number has come, or the device has said
 //! that it gave all. Where a number is left out the mark stays before the gap until the transfer is complete: only
 //! then it is certain that no record has that number. A device that gives its records in another order moves the
-//! mark at the end of its transfer only. A record that came by itself moves it when it follows on the last one.
+//! mark at the end of its transfer only. Of all records, nobody knows which is the first: where a row of them moves the
+//! mark before the transfer has ended, the mark is provisional, and all are asked for again until they came whole. A
+//! record that came by itself moves it when it follows on the last one.
 //!
 //! Some records say by when only behind another one (an insulin pump's behind a reference time): a mark then
 //! has an anchor, the last record before it behind which all say the same again, and that is asked from.
@@ -23,7 +25,8 @@ use crate::device::observation::{DeviceTime, Observation, Quality, Value};
 const MOST_SEEN: usize = 20_000;
 
 /// When all records are asked for, nobody knows with which they begin: so many in a row are taken for the order of
-/// their numbers. A device that gives one row before an older one, and is cut between them, would lose the older.
+/// their numbers, so that a device that never stays for all of them is not asked for the same ones for ever. One may
+/// have been lost before them, or come after them: such a mark is provisional until all came whole.
 const IN_A_ROW: u32 = 4;
 
 /// A record that is durable, as is everything before it.
@@ -46,10 +49,22 @@ enum Safe {
     Waits,
 }
 
+/// What is known of the records before one that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Base {
+    /// What was known before: it follows on the mark.
+    Mark,
+    /// All were asked for, and nobody knows whether something is left out before it.
+    Row,
+    /// All were asked for and all have come.
+    Whole,
+}
+
 /// A record on its way to durable storage.
 #[derive(Clone, Copy, Debug)]
 struct Passed {
     mark: Mark,
+    base: Base,
     /// The place of the last observation that must be durable.
     needs: u64,
     safe: Safe,
@@ -117,6 +132,8 @@ pub(in crate::device::ble) struct Ledger {
     mark: Option<Mark>,
     /// The mark is of an earlier run: its record was given, whatever it says.
     is_recalled: bool,
+    /// The mark is of a transfer of all records that has not come to its end: something may stand before it.
+    is_provisional: bool,
     way: VecDeque<Passed>,
     seen: BTreeSet<u64>,
     seen_in_order: VecDeque<u64>,
@@ -135,6 +152,7 @@ impl Ledger {
             anchor: None,
             mark: None,
             is_recalled: false,
+            is_provisional: false,
             way: VecDeque::new(),
             seen: BTreeSet::new(),
             seen_in_order: VecDeque::new(),
@@ -148,6 +166,11 @@ impl Ledger {
         self.mark
     }
 
+    /// Whether a record may stand before the mark that is not durable: all are to be asked for again.
+    pub(super) const fn is_provisional(&self) -> bool {
+        self.is_provisional
+    }
+
     /// Everything that came is durable, and nothing was refused.
     pub(super) fn is_settled(&self) -> bool {
         self.way.is_empty() && !self.is_refused
@@ -159,7 +182,8 @@ impl Ledger {
     }
 
     /// What an earlier run of the daemon knew.
-    pub(super) fn recall(&mut self, mark: Mark) {
+    pub(super) fn recall(&mut self, mark: Mark, is_provisional: bool) {
+        self.is_provisional = is_provisional;
         let anchor = if self.anchors.is_some() { mark.anchor } else { Some(mark.number) };
         self.mark = Some(Mark { anchor, ..mark });
         self.is_recalled = true;
@@ -330,10 +354,11 @@ impl Ledger {
         run.last = Some(mark);
         run.top = run.top.filter(|top| top.number > mark.number).or(Some(mark));
         run.row += u32::from(!run.has_gap);
+        let base = if run.from.is_some() { Base::Mark } else { Base::Row };
         let is_certain = if run.from.is_some() { run.is_confirmed } else { run.row >= IN_A_ROW };
         let in_order = run.descents == 0 && !run.has_gap && is_certain;
         resolve(&mut self.way, if ascends { Safe::Yes } else { Safe::No });
-        self.way.push_back(Passed { mark, needs, safe: if in_order { Safe::Waits } else { Safe::No } });
+        self.way.push_back(Passed { mark, base, needs, safe: if in_order { Safe::Waits } else { Safe::No } });
     }
 
     fn arrive_live(&mut self, mark: Mark, needs: u64) {
@@ -347,7 +372,8 @@ impl Ledger {
             self.last_live = Some(mark.number);
         }
         if !is_more {
-            self.way.push_back(Passed { mark, needs, safe: if follows { Safe::Yes } else { Safe::No } });
+            let safe = if follows { Safe::Yes } else { Safe::No };
+            self.way.push_back(Passed { mark, base: Base::Mark, needs, safe });
         }
     }
 
@@ -363,7 +389,8 @@ impl Ledger {
         let is_turned = run.descents == 1 && is_at_the_end && run.last.map(|last| last.number) < run.first;
         let newest = if is_turned { run.last } else { run.top };
         if let Some(mark) = newest.filter(|_| is_complete && !is_of_other_numbers && !self.is_refused) {
-            self.way.push_back(Passed { mark, needs: pushed, safe: Safe::Yes });
+            let base = if run.from.is_some() { Base::Mark } else { Base::Whole };
+            self.way.push_back(Passed { mark, base, needs: pushed, safe: Safe::Yes });
             self.last_live = Some(mark.number);
         }
         Came {
@@ -373,9 +400,9 @@ impl Ledger {
         }
     }
 
-    /// Everything up to this place is durable. True when the mark has moved.
+    /// Everything up to this place is durable. True when the mark has moved, or more is known of what stands before it.
     pub(super) fn handle_durable(&mut self, through: u64) -> bool {
-        let before = self.mark;
+        let before = (self.mark, self.is_provisional);
         while let Some(front) = self.way.front().filter(|front| front.needs <= through) {
             match front.safe {
                 Safe::Waits => break,
@@ -383,11 +410,16 @@ impl Ledger {
                 Safe::Yes => {
                     self.is_recalled &= self.mark == Some(front.mark);
                     self.mark = Some(front.mark);
+                    match front.base {
+                        Base::Mark => {}
+                        Base::Row => self.is_provisional = true,
+                        Base::Whole => self.is_provisional = false,
+                    }
                 }
             }
             self.way.pop_front();
         }
-        self.mark != before
+        (self.mark, self.is_provisional) != before
     }
 
     /// Something that was passed on is not stored, and never will be.

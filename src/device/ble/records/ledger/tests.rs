@@ -114,7 +114,7 @@ fn after_a_restart_the_record_of_the_mark_is_known_again_with_all_that_it_says()
     first.end(true);
     first.mark();
     let mut story = Story::new();
-    story.ledger.recall(first.ledger.mark().unwrap());
+    story.ledger.recall(first.ledger.mark().unwrap(), false);
     story.begin();
     assert_eq!(story.take(vec![said(7, 0), besides(7, 0)]), [0; 0]);
     assert_eq!(story.all(8..=9), 2);
@@ -125,7 +125,7 @@ fn after_a_restart_the_record_of_the_mark_is_known_again_with_all_that_it_says()
 #[test]
 fn a_record_of_the_same_number_that_says_something_else_is_given_and_the_mark_stays() {
     let mut story = Story::new();
-    story.ledger.recall(Mark { number: 7, print: 1, anchor: Some(7) });
+    story.ledger.recall(Mark { number: 7, print: 1, anchor: Some(7) }, false);
     story.begin();
     assert_eq!(story.all(7..=9), 3);
     assert_eq!(story.mark(), Some(7), "what is before may be new");
@@ -140,7 +140,7 @@ fn a_record_of_the_same_number_that_says_something_else_is_given_and_the_mark_st
 #[test]
 fn a_device_that_has_nothing_from_the_mark_on_has_other_numbers() {
     let mut story = Story::new();
-    story.ledger.recall(Mark { number: 7, print: 1, anchor: Some(7) });
+    story.ledger.recall(Mark { number: 7, print: 1, anchor: Some(7) }, false);
     story.begin();
     assert!(story.end(true).is_of_other_numbers);
 }
@@ -278,7 +278,7 @@ fn what_depends_on_another_record_is_asked_for_from_that_one_on() {
 
     // After a restart.
     let mut again = Story { ledger: Ledger::new(Some(u32::MAX), Some(is_anchor)), pushed: 0 };
-    again.ledger.recall(mark);
+    again.ledger.recall(mark, false);
     again.begin();
     assert_eq!(again.take(vec![besides(3, 0)]), [0; 0]);
     let given: Vec<u32> = (4..=8).flat_map(|number| again.take(vec![timed(number, true)])).collect();
@@ -289,7 +289,7 @@ fn what_depends_on_another_record_is_asked_for_from_that_one_on() {
 
     // Other records of the same numbers: none of them is taken for known.
     let mut other = Story { ledger: Ledger::new(Some(u32::MAX), Some(is_anchor)), pushed: 0 };
-    other.ledger.recall(mark);
+    other.ledger.recall(mark, false);
     other.begin();
     let one = |number| vec![Observation { modality: 5, ..timed(number, true) }];
     let early: Vec<u32> = (3..=6).flat_map(|number| other.take(one(number))).collect();
@@ -462,7 +462,7 @@ proptest! {
                 story = Story::new();
                 given.clear();
                 if let Some(mark) = remembered {
-                    story.ledger.recall(mark);
+                    story.ledger.recall(mark, false);
                 }
             }
         }
