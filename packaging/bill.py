@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # C sources that crates bring along and link: crate, name, licence, file of the licence, how the version is found.
 VENDORED = {
     "libdbus-sys": ("dbus", "AFL-2.1 OR GPL-2.0-or-later", "vendor/dbus/COPYING", "dbus"),
+    "libsqlite3-sys": ("sqlite", "blessing", "sqlite3/sqlite3.h", "sqlite"),
     "zstd-sys": ("zstd", "BSD-3-Clause OR GPL-2.0-only", "zstd/LICENSE", "build metadata"),
 }
 
@@ -66,18 +67,22 @@ def folder(package):
 
 
 def vendored(package):
-    """The C library that a crate brings along: name, version, licence, file of its licence."""
+    """The C library that a crate brings along: name, version, licence, its text."""
     if package["name"] not in VENDORED:
         return None
     name, terms, path, how = VENDORED[package["name"]]
+    text = (folder(package) / path).read_text(errors="replace")
+    if how == "sqlite":
+        # Its terms are the first words of its header.
+        return name, re.search(r'#define SQLITE_VERSION +"([^"]+)"', text)[1], terms, text.split("*****")[0]
     if how == "dbus":
-        text = (folder(package) / "vendor/dbus/configure.ac").read_text()
+        numbers = (folder(package) / "vendor/dbus/configure.ac").read_text()
         version = ".".join(
-            re.search(rf"dbus_{part}_version\], \[(\d+)\]", text)[1] for part in ("major", "minor", "micro")
+            re.search(rf"dbus_{part}_version\], \[(\d+)\]", numbers)[1] for part in ("major", "minor", "micro")
         )
     else:
         version = package["version"].split("+zstd.")[1]
-    return name, version, terms, folder(package) / path
+    return name, version, terms, text
 
 
 def component(package, checksums):
@@ -147,7 +152,7 @@ def licences(program, target, features):
                 texts.setdefault(file.read_text(errors="replace").strip(), []).append(name)
         if brought := vendored(package):
             print(f"  with:    {brought[0]} {brought[1]}, {brought[2]}")
-            texts.setdefault(brought[3].read_text(errors="replace").strip(), []).append(f"{brought[0]} {brought[1]}")
+            texts.setdefault(brought[3].strip(), []).append(f"{brought[0]} {brought[1]}")
     for text, names in sorted(texts.items(), key=lambda one: one[1]):
         print(f"\n{'=' * 100}\n{', '.join(names)}\n{'-' * 100}\n{text}")
 

@@ -128,12 +128,38 @@ impl Drop for RealPty {
     }
 }
 
-/// Points a symbolic link somewhere else in one step, as udev does.
+/// Points a symbolic link somewhere else in one step, as udev does. What is no such link is not replaced: it may be a
+/// real port.
 fn repoint(link: &Path, target: &Path) -> io::Result<()> {
+    if link.symlink_metadata().is_ok_and(|at| !at.is_symlink()) {
+        let words =
+            format!("{} is there and is no symbolic link: give the path of one to be made", link.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, words));
+    }
     let fresh = link.with_extension("new");
     if fresh.symlink_metadata().is_ok() {
         std::fs::remove_file(&fresh)?;
     }
     std::os::unix::fs::symlink(target, &fresh)?;
     std::fs::rename(&fresh, link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_link_is_not_replaced_and_a_link_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = folder.path().join("ttyUSB0");
+        std::fs::write(&port, "a real port").unwrap();
+        let refused = repoint(&port, Path::new("/dev/pts/0")).unwrap_err().to_string();
+        assert!(refused.contains("ttyUSB0") && refused.contains("no symbolic link"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&port).unwrap(), "a real port");
+        let link = folder.path().join("pump");
+        for target in ["/dev/pts/0", "/dev/pts/1"] {
+            repoint(&link, Path::new(target)).unwrap();
+            assert_eq!(std::fs::read_link(&link).unwrap(), Path::new(target));
+        }
+    }
 }
