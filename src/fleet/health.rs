@@ -87,6 +87,9 @@ const MOST_IDS: usize = 24 * 1_024;
 pub struct Baseline {
     /// Whether the broker took what was sent.
     pub is_uplink_up: bool,
+    /// Whether the broker let everything be written that was sent. What was kept before this was asked for says no.
+    #[serde(default)]
+    pub is_authorised: bool,
     /// Whether the bundle has the uplink go elsewhere, or trust others there: what was before says nothing of it.
     #[serde(default)]
     pub is_uplink_another: bool,
@@ -120,6 +123,7 @@ impl Baseline {
         let spoke: Vec<&DeviceVitals> = before.devices.iter().filter(spoke).collect();
         Self::bounded(Self {
             is_uplink_up: before.is_uplink_up,
+            is_authorised: before.is_authorised,
             is_uplink_another: false,
             is_store_sound: before.is_store_sound,
             devices: spoke.iter().map(|device| device.id.clone()).collect(),
@@ -150,6 +154,9 @@ impl Baseline {
 pub struct Vitals {
     /// Whether there is a connection: its CONNACK came.
     pub is_uplink_up: bool,
+    /// Whether the broker's access list lets everything be written that is sent: it may take the events of this
+    /// gateway and refuse its readings.
+    pub is_authorised: bool,
     /// Records of the lanes that the broker has taken (PUBACK) since the measurement began. What it takes beside them, as
     /// heartbeats, proves nothing: it may refuse every reading.
     pub taken: u64,
@@ -311,6 +318,9 @@ fn failing(before: &Baseline, now: &Vitals, since: Duration, limits: &Limits) ->
         let seen =
             if now.is_uplink_up { "nothing of this trial was taken by the broker" } else { "no connection" };
         let seen = format!("{seen} after {} s", since.as_secs());
+        fails(Condition::Uplink, seen, until(since >= limits.uplink));
+    } else if (before.is_authorised || before.is_uplink_another) && !now.is_authorised {
+        let seen = format!("the broker's access list forbids what is sent, after {} s", since.as_secs());
         fails(Condition::Uplink, seen, until(since >= limits.uplink));
     }
     if before.is_store_sound && !now.is_store_sound {

@@ -176,6 +176,7 @@ impl Gateway for Seen {
         };
         let vitals = Vitals {
             is_uplink_up: uplink.state == State::Online,
+            is_authorised: !uplink.not_authorised,
             taken: taken(&uplink),
             kept: shown.durable.iter().fold(0, |sum: u64, records| sum.saturating_add(*records)),
             read: uplink.lanes.values().fold(0, |sum: u64, lane| sum.saturating_add(lane.published)),

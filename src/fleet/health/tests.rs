@@ -11,6 +11,7 @@ fn device(id: &str, ago: Option<u64>) -> DeviceVitals {
 fn well() -> Vitals {
     Vitals {
         is_uplink_up: true,
+        is_authorised: true,
         taken: 3,
         kept: 4,
         read: 3,
@@ -158,6 +159,21 @@ fn a_bundle_cannot_talk_the_trial_away() {
 }
 
 /// Whoever was without a broker before cannot see that the new one is none: so it has to be there.
+#[test]
+fn a_broker_that_takes_events_and_forbids_readings_ends_a_trial_unless_it_did_so_before() {
+    let forbidden = "uplink: the broker's access list forbids what is sent, after 120 s";
+    assert_eq!(reason(after(120, |now| now.is_authorised = false)), forbidden);
+    assert!(matches!(after(119, |now| now.is_authorised = false), Step::Wait(failing) if failing.len() == 1));
+    let mut before = well();
+    before.is_authorised = false;
+    let now = before.clone();
+    let judged = |baseline: &Baseline| judge(baseline, &now, secs(300), &Limits::default());
+    assert_eq!(judged(&baseline(&before)), Step::Commit(Vec::new()));
+    // Elsewhere it has to be proven in any case.
+    let elsewhere = Baseline { is_uplink_another: true, ..baseline(&before) };
+    assert_eq!(reason(judged(&elsewhere)), forbidden.replace("120", "300"));
+}
+
 #[test]
 fn a_bundle_that_leads_elsewhere_has_to_arrive_there_whatever_was_before() {
     let mut before = well();

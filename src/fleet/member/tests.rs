@@ -168,6 +168,7 @@ impl Bench {
         };
         let vitals = Vitals {
             is_uplink_up: self.is_up,
+            is_authorised: true,
             taken: if self.takes() { self.counted() } else { self.took },
             kept: self.counted(),
             read: self.counted(),
