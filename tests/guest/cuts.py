@@ -71,17 +71,30 @@ def run(*command):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def certificates(folder):
-    """An authority, and everybody's certificate from it."""
+def certificates(folder, whose=("broker", "consumer", "gw-guest"), hosts=("localhost", "broker.test")):
+    """An authority, and everybody's certificate from it, good for these hosts."""
     os.mkdir(folder)
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
     run(*new, "-subj", "/CN=Lab authority", "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.pem")
-    for name in ("broker", "consumer", "gw-guest"):
-        names = "subjectAltName=DNS:localhost,DNS:broker.test"
+    names = "subjectAltName=" + ",".join(f"DNS:{host}" for host in hosts)
+    for name in whose:
         run(
             *new, "-CA", f"{folder}/ca.pem", "-CAkey", f"{folder}/ca.key", "-extensions", "usr_cert",
             "-addext", names, "-subj", f"/CN={name}", "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem",
         )  # fmt: skip
+
+
+def configure_broker(folder, port):
+    """mosquitto with mutual TLS: a client is who its certificate says, and may do what `acl` says."""
+    pki = f"{folder}/pki"
+    with open(f"{folder}/mosquitto.conf", "w") as conf:
+        conf.write(
+            f"user root\nlistener {port} 127.0.0.1\ncafile {pki}/ca.pem\ncertfile {pki}/broker.pem\n"
+            f"keyfile {pki}/broker.key\nrequire_certificate true\nuse_identity_as_username true\n"
+            f"acl_file {folder}/acl\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+            f"persistence true\npersistence_location {folder}/\n"
+        )
+    return [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", f"{folder}/mosquitto.conf"]
 
 
 class World:
@@ -98,13 +111,7 @@ class World:
             self.port = free.getsockname()[1]
         with open(f"{folder}/acl", "w") as acl:
             acl.write(ACL)
-        with open(f"{folder}/mosquitto.conf", "w") as conf:
-            conf.write(
-                f"user root\nlistener {self.port} 127.0.0.1\ncafile {pki}/ca.pem\ncertfile {pki}/broker.pem\n"
-                f"keyfile {pki}/broker.key\nrequire_certificate true\nuse_identity_as_username true\n"
-                f"acl_file {folder}/acl\nmax_queued_messages 0\nmax_inflight_messages 0\n"
-                f"persistence true\npersistence_location {folder}/\n"
-            )
+        self.broker = configure_broker(folder, self.port)
         self.broker_is_back()
         self._start(
             "lab",
@@ -125,7 +132,7 @@ class World:
 
     def broker_is_back(self):
         """With all that it has taken, for who subscribed."""
-        self._start("mosquitto", [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", f"{self.folder}/mosquitto.conf"])
+        self._start("mosquitto", self.broker)
 
     def broker_goes(self):
         """In order: what it has taken is not lost with it, as that would not be the gateway's fault."""
