@@ -258,6 +258,40 @@ async fn a_file_that_is_not_valid_changes_nothing_and_a_key_of_the_start_is_refu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_much_is_logged_changes_while_it_runs() {
+    let mut bench = Bench::new().await;
+    let steady = bench.oximeter("steady", &serial(1), 1_000_000);
+    let good = entry(&steady, "steady", 1, "A-STEADY");
+    bench.configure(&good);
+    let gateway = bench.path().join("gateway.toml");
+    let text = std::fs::read_to_string(&gateway).unwrap();
+    let level = |level: &str| {
+        let text = format!("{text}\n[daemon]\nlog = \"{level}\"\n");
+        wardline::host::atomic_file::write(&gateway, text.as_bytes()).unwrap();
+    };
+    let mut daemon = bench.start();
+    bench.status("a link", |status| status.devices.iter().any(|device| device.link == "up")).await;
+
+    let asked = "told to read the configuration again";
+    level("error");
+    hang_up(&daemon);
+    // The first is of the start.
+    logged(&bench, "another configuration", 2).await;
+    // A file that is refused is told of at any level: what was asked for before it has been done by then.
+    write_devices(&bench, "");
+    hang_up(&daemon);
+    logged(&bench, "nothing changes: the configuration of before holds", 1).await;
+    assert_eq!(log(&bench).matches(asked).count(), 1, "{}", log(&bench));
+    write_devices(&bench, &good);
+    level("info");
+    hang_up(&daemon);
+    logged(&bench, "the configuration holds from here on", 1).await;
+    hang_up(&daemon);
+    logged(&bench, asked, 2).await;
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_uplink_goes_to_another_broker_and_every_record_is_at_one_of_the_two() {
     let mut bench = Bench::new().await;
     bench.serve().await;
