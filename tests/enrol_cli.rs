@@ -4,6 +4,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, its helpers too; its own files"
 )]
@@ -108,6 +109,74 @@ fn a_gateway_is_enrolled_and_nothing_is_overwritten() {
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((exit, &report["outcome"]), (0, &"on-trial".into()), "{err}");
     assert_eq!(bench.current(), first, "the broker has not taken the new one");
+}
+
+#[test]
+fn first_boot_gets_its_certificate_from_the_server_and_goes_on_where_the_token_was_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mut bench = Bench::new();
+    let place = bench.place.path().to_owned();
+    let root = place.join("root");
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    std::fs::create_dir_all(root.join("etc")).unwrap();
+    let line = format!("wardline:x:{user}:{group}::/var/lib/wardline:/usr/sbin/nologin\n");
+    std::fs::write(root.join("etc/passwd"), line).unwrap();
+    // As hospitals bring it: to read.
+    let authorities = bench.server.folder().join("ca.pem");
+    std::fs::set_permissions(&authorities, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let token = place.join("token");
+    let init = |bench: &Bench| {
+        let done = Command::new(env!("CARGO_BIN_EXE_wardline"))
+            .args([
+                "init",
+                "--yes",
+                "--json",
+                "--keys",
+                "files",
+                "--organisation",
+                "st-anna",
+                "--group",
+                "icu-3",
+            ])
+            .args(["--id", "gw-1", "--host", "mqtt.st-anna.example", "--server", &bench.server.address("ok")])
+            .arg("--root")
+            .arg(&root)
+            .arg("--authorities")
+            .arg(&authorities)
+            .arg("--token-file")
+            .arg(&token)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&done.stdout).unwrap_or_default();
+        (done.status.code().unwrap(), report, String::from_utf8(done.stderr).unwrap())
+    };
+    let state = |report: &Value, what: &str| {
+        let mut steps = report["steps"].as_array().into_iter().flatten();
+        let of = steps.find(|step| step["what"] == what).unwrap_or_else(|| panic!("{what}: {report}"));
+        of["state"].as_str().unwrap().to_owned()
+    };
+    let say = |text: &str| {
+        std::fs::write(&token, text).unwrap();
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    bench.server.token("gw-1", "sesame");
+    say("wrong\n");
+    let (exit, report, err) = init(&bench);
+    assert!(exit != 0 && err.contains("refuses the token"), "{exit} {report} {err}");
+    assert_eq!((state(&report, "kek"), state(&report, "enrol")), ("made".into(), "failed".into()));
+    let kek = std::fs::read(root.join("etc/credstore/wardline.kek")).unwrap();
+    say("sesame\n");
+    let (exit, report, err) = init(&bench);
+    assert_eq!(exit, 0, "{report} {err}");
+    assert_eq!((state(&report, "kek"), state(&report, "enrol")), ("done".into(), "made".into()));
+    assert_eq!(std::fs::read(root.join("etc/credstore/wardline.kek")).unwrap(), kek);
+    let own = root.join("var/lib/wardline/identity/current.pem");
+    wardline::uplink::tls::Identity::read(&own, &KeyPlace::File(own.clone())).unwrap();
+    // The token is spent, and nothing asks for it again.
+    let (exit, report, err) = init(&bench);
+    assert_eq!((exit, state(&report, "enrol")), (0, "done".into()), "{err}");
 }
 
 #[test]
