@@ -340,3 +340,30 @@ async fn nothing_that_was_planted_is_in_a_bundle() {
     }
     assert_eq!(fs::metadata(&twice).unwrap().permissions().mode() & 0o777, 0o400);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_configuration_that_cannot_be_read_is_in_a_bundle() {
+    let bench = Bench::new(&Change::default());
+    let devices = bench.gateway().join("devices.d/ward.toml");
+    let good = fs::read_to_string(&devices).unwrap();
+    for (place, mistake) in [
+        "[[device]]\nid = \"canary-bed-8\"\nasset = \"A\"\ndriver = \"canary-mueller\"\nport = \"/dev/canary-belt\"\n",
+        "canary-mueller = \"canary-belt\"\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        fs::write(&devices, [good.as_str(), "\n", mistake].concat()).unwrap();
+        let told = bench.command(&["doctor", "--json", "--only", "configuration"]).output().unwrap();
+        let search = Search::new(planted(&bench, &["canary-belt"]));
+        assert!(!search.find(&told.stdout).is_empty(), "{mistake}: nothing would be proved");
+        let file = bench.path(&format!("invalid-{place}.tar"));
+        let output = bench.command(&["diag", "--out", file.to_str().unwrap()]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let found: Vec<_> = search.find(&fs::read(&file).unwrap()).iter().map(|(_, found)| found.what.clone()).collect();
+        assert!(found.is_empty(), "{mistake}: {found:?}");
+        let text = fs::read(&file).unwrap();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("whose words are left out here"), "{text}");
+    }
+}

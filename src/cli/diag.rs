@@ -90,7 +90,11 @@ impl Diag {
 
     fn parts(&self) -> Result<(Vec<Part>, String), Failure> {
         let wanted = Check::TABLE.map(|(check, ..)| check);
-        let (facts, loaded) = self.look.facts(&wanted)?;
+        let (mut facts, loaded) = self.look.facts(&wanted)?;
+        if loaded.is_none() {
+            let told = &mut facts.configuration;
+            told.problems = bundle::withheld(&told.problems, &told.folder);
+        }
         let config = loaded.as_ref().map(|loaded| &loaded.config);
         let snapshot = config.and_then(|config| ask(&config.socket).ok());
         let mut mask = bundle::mask_of(config, snapshot.as_ref());

@@ -380,6 +380,9 @@ fn row(device: &Device) -> Row {
 
 fn link(device: &Device) -> Said {
     // The reason names serial numbers, which are for who may ask for the status.
+    if device.is_held {
+        return Said::new(Mark::Bad, "in quarantine by an advisory: wardline status says why");
+    }
     if device.quarantine.is_some() {
         return Said::new(Mark::Bad, "all of it is refused: wardline status says why");
     }

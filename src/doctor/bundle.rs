@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Connection, DEVICES_FOLDER, Setting};
+use crate::envelope::keys::{KeyPlace, TokenKey};
 use crate::host::status::Snapshot;
 use mask::Mask;
 
@@ -96,6 +97,12 @@ pub fn mask_of(config: Option<&Config>, snapshot: Option<&Snapshot>) -> Mask {
             Connection::Part { .. } => {}
         }
     }
+    for key in config.iter().flat_map(|config| [&config.keys.kek, &config.keys.ward, &config.uplink.key]) {
+        let KeyPlace::Token(TokenKey { token, object, .. }) = key else { continue };
+        for name in [&token.label, &token.serial, object].into_iter().flatten() {
+            mask.hide(name, "[token]");
+        }
+    }
     for stated in
         snapshot.iter().flat_map(|snapshot| &snapshot.devices).filter_map(|device| device.stated.as_ref())
     {
@@ -105,11 +112,25 @@ pub fn mask_of(config: Option<&Config>, snapshot: Option<&Snapshot>) -> Mask {
     }
     for device in snapshot.iter().flat_map(|snapshot| &snapshot.devices) {
         mask.hide(&device.id, "[device]");
+        // Behind what an advisory is about stand the reason and whoever gave it, in a person's own words.
+        if let Some(quarantine) = &device.quarantine {
+            mask.hide(quarantine, "[quarantine]");
+        }
     }
     for stranger in snapshot.iter().flat_map(|snapshot| &snapshot.unlisted) {
         mask.hide(&stranger.address, "[address]");
     }
     mask
+}
+
+/// What is wrong with a configuration that cannot be read: its words name what stands in the files, and while nobody
+/// knows those names they cannot be masked.
+pub fn withheld(problems: &[String], folder: &str) -> Vec<String> {
+    let count = problems.len();
+    let is_valid = problems.is_empty();
+    let words =
+        || format!("{count} problem(s), whose words are left out here: wardline check --config {folder}");
+    (!is_valid).then(words).into_iter().collect()
 }
 
 /// Keys of the configuration whose values say nothing of a patient, a device or a secret. A section that ends with a
@@ -189,7 +210,8 @@ pub fn status(snapshot: &Snapshot) -> Value {
             "link_reason": device.link_reason,
             "identified": device.identified,
             "has_stated_who_it_is": device.stated.is_some(),
-            "is_another_device": device.quarantine.is_some(),
+            "is_another_device": device.quarantine.is_some() && !device.is_held,
+            "is_held_by_an_advisory": device.is_held,
             "last_reading_age_ms": device.last_reading_age_ms,
             "silent_ms": device.silent_ms,
             "silences": device.silences,
@@ -235,4 +257,39 @@ pub fn status(snapshot: &Snapshot) -> Value {
 /// The store: numbers alone.
 pub fn store(snapshot: &Snapshot) -> Value {
     json!({ "store": snapshot.store, "lanes": snapshot.lanes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::status::Device;
+
+    #[test]
+    fn a_hold_is_told_and_neither_its_reason_nor_who_gave_it() {
+        let words = "pump-1 is in quarantine by advisory ICSMA-1, nothing of it passes: not safe (Dr. Weber)";
+        let held = Device {
+            id: "pump-1".into(),
+            quarantine: Some(words.into()),
+            is_held: true,
+            ..Device::default()
+        };
+        let snapshot = Snapshot { devices: vec![held], warnings: vec![words.into()], ..Snapshot::default() };
+        let mask = mask_of(None, Some(&snapshot));
+        assert_eq!(mask.text(&format!("look: {words}")), "look: [quarantine]");
+        let shown = &status(&snapshot)["devices"][0];
+        assert_eq!(
+            (&shown["is_another_device"], &shown["is_held_by_an_advisory"]),
+            (&false.into(), &true.into())
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_configuration_is_counted_and_not_quoted() {
+        assert!(withheld(&[], "/etc/wardline").is_empty());
+        let withheld = withheld(&["a".into(), "b".into()], "/etc/wardline").concat();
+        assert!(
+            withheld.starts_with("2 problem(s)") && withheld.ends_with("--config /etc/wardline"),
+            "{withheld}"
+        );
+    }
 }

@@ -17,6 +17,8 @@ pub struct Facts {
     pub shared: Vec<(String, String)>,
     /// Devices of which the daemon says that another one answers.
     pub strangers: Vec<String>,
+    /// Devices that a bundle keeps in quarantine by an advisory.
+    pub held: Vec<String>,
 }
 
 /// MQTT 5, section 3.14.2.1: another connection uses the same client id. As the MQTT library writes it.
@@ -48,6 +50,12 @@ pub fn judge(facts: &Facts) -> Says {
         says = says.wrong(
             format!("what answers in the place of {device} is another device: everything of it is refused"),
             "wardline devices; plug in the right one, or correct what its entry expects",
+        );
+    }
+    for device in &facts.held {
+        says = says.note(
+            format!("{device} is in quarantine by an advisory: nothing of it passes, its alarms neither"),
+            "wardline status says which advisory, who wants it so and why; a bundle lifts it",
         );
     }
     if let Some(host) = facts.host.as_ref().filter(|host| is_other_number(host, gateway)) {

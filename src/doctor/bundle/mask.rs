@@ -82,9 +82,14 @@ fn replace(text: &str, name: &str, other: &str) -> String {
     out
 }
 
-/// What a device or a person said is quoted; a path is too, and may stay.
+/// What a device or a person said is quoted; a path is too, and may stay. Of quotes within quotes nobody can say where
+/// what was said ends: all from the first of them on goes.
 fn unquoted(text: &str) -> String {
     let mut out = String::new();
+    if text.contains("\\\"") {
+        let before = text.find(['\\', '"']).and_then(|first| text.get(..first)).unwrap_or_default();
+        return format!("{before}[quoted]");
+    }
     for (place, part) in text.split('"').enumerate() {
         if place % 2 == 0 {
             out += part;
@@ -192,6 +197,9 @@ mod tests {
             ("it says \"Mueller, Anna\" twice", "it says [quoted] twice"),
             ("cannot read \"/etc/wardline/kek\"", "cannot read \"/etc/wardline/kek\""),
             ("an open \"quote", "an open [quoted]"),
+            (r#"it says "Bed \"Mueller, Anna\" left" twice"#, "it says [quoted]"),
+            (r#"it says \"Mueller, Anna\" and more"#, "it says [quoted]"),
+            (r#"it says "\"Mueller, Anna"#, "it says [quoted]"),
             ("at F1:00:00:00:00:01, gone", "at [address], gone"),
             ("/org/bluez/hci0/dev_F1_00_00_00_00_01/x", "/org/bluez/hci0/dev_[address]/x"),
             ("serial 00001234, port 8883", "serial [number], port 8883"),

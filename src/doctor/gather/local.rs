@@ -10,6 +10,7 @@ use super::{Daemon, Place, bits};
 use crate::config::{Config, Connection};
 use crate::doctor::{Looked, Unseen, certificate, disk, identity, keys, store};
 use crate::envelope::keys::{Kek, KeyPlace, KeyRing, WardKey};
+use crate::host::status::Snapshot;
 use crate::identity::folder::Folder;
 use crate::store::inspect::{State, holder, survey};
 use crate::uplink::tls::{Chain, check_pair};
@@ -235,20 +236,22 @@ pub(super) fn identity(root: &Path, config: &Config, daemon: &Daemon) -> identit
         running: snapshot.map(|snapshot| snapshot.gateway.clone()),
         last_error: snapshot.and_then(|snapshot| snapshot.uplink.last_error.clone()),
         shared,
-        strangers: snapshot
-            .iter()
-            .flat_map(|snapshot| &snapshot.devices)
-            .filter(|device| device.quarantine.is_some())
-            .map(|device| device.id.clone())
-            .collect(),
+        strangers: quarantined(snapshot, false),
+        held: quarantined(snapshot, true),
     }
+}
+
+/// Devices in quarantine: by an advisory, or because they are others than they should be.
+fn quarantined(snapshot: Option<&Snapshot>, is_held: bool) -> Vec<String> {
+    let devices = snapshot.iter().flat_map(|snapshot| &snapshot.devices);
+    let of = devices.filter(|device| device.quarantine.is_some() && device.is_held == is_held);
+    of.map(|device| device.id.clone()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::envelope::keys::{Purpose, TokenKey};
-    use crate::host::status::Snapshot;
 
     /// A wrong PIN costs a try at each handshake.
     #[test]

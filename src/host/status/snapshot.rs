@@ -91,6 +91,9 @@ pub struct Device {
     pub stated: Option<Identity>,
     /// Why everything of it is refused: it said that it is another device, or it is in quarantine by an advisory.
     pub quarantine: Option<String>,
+    /// That is by an advisory alone: as far as is known it is the device that it should be.
+    #[serde(default)]
+    pub is_held: bool,
     /// How long ago its last observation was admitted.
     pub last_reading_age_ms: Option<u64>,
     /// How long nothing is known of it, while that is longer than it may be quiet.
@@ -261,6 +264,7 @@ impl Device {
             LinkState::Up => ("up", None),
             LinkState::Down(reason) => ("down", Some(reason.clone())),
         };
+        let held = state.hold_refusal(rule).filter(|_| state.quarantine().is_none());
         Self {
             id: rule.card.id.clone(),
             model: rule.card.model.clone(),
@@ -272,11 +276,8 @@ impl Device {
             link_reason,
             identified: state.is_identified(),
             stated: state.stated().map(Identity::from),
-            quarantine: state
-                .quarantine()
-                .cloned()
-                .or_else(|| state.hold_refusal(rule))
-                .map(|refusal| refusal.to_string()),
+            is_held: held.is_some(),
+            quarantine: state.quarantine().cloned().or(held).map(|refusal| refusal.to_string()),
             last_reading_age_ms: state.last_reading().map(|at| age_ms(at, now)),
             silent_ms: state.silent_since().map(|at| age_ms(at, now)),
             silences: state.silences(),
@@ -308,6 +309,7 @@ mod tests {
 
     use super::*;
     use crate::device::{DeviceIndex, Fault, FaultKind, Report, ReportBody};
+    use crate::policy::hold::Hold;
     use crate::policy::{DeviceCard, Gatekeeper, Trust};
 
     #[test]
@@ -340,9 +342,30 @@ mod tests {
         let (rule, state) = gate.snapshot().next().unwrap();
         let shown = Device::of(rule, state, Mono::default() + Duration::from_secs(3));
         assert_eq!((shown.link.as_str(), shown.link_age_ms, shown.identified), ("up", Some(3_000), false));
-        assert!(shown.quarantine.is_some_and(|reason| reason.contains("quarantined")));
+        assert!(shown.quarantine.is_some_and(|reason| reason.contains("quarantined")) && !shown.is_held);
         assert_eq!(shown.stated.and_then(|stated| stated.serial).as_deref(), Some("2"));
         assert_eq!(shown.refused.get("mismatch"), Some(&1));
         assert_eq!(shown.faults.get("checksum"), Some(&1));
+
+        // By an advisory alone it is no stranger; a stranger stays one.
+        let hold = Hold { advisory: "ICSMA-1".into(), reason: "M. Weber".into() };
+        let expected = StatedIdentity { serial: Some("1".into()), ..StatedIdentity::default() };
+        for (stated, is_held) in [(None, false), (Some(expected), true)] {
+            if let Some(stated) = stated {
+                let body = ReportBody::Identity(stated);
+                gate.handle_report(Report {
+                    device: DeviceIndex(0),
+                    at: Now::default(),
+                    body: ReportBody::Up,
+                });
+                gate.handle_report(Report { device: DeviceIndex(0), at: Now::default(), body });
+            }
+            gate.handle_holds(BTreeMap::from([("pump".into(), hold.clone())]), Now::default());
+            let (rule, state) = gate.snapshot().next().unwrap();
+            let shown = Device::of(rule, state, Mono::default());
+            assert_eq!(shown.is_held, is_held, "{:?}", shown.quarantine);
+            let words = if is_held { "ICSMA-1" } else { "quarantined" };
+            assert!(shown.quarantine.is_some_and(|reason| reason.contains(words)));
+        }
     }
 }
