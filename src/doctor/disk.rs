@@ -1,6 +1,6 @@
 //! `disk`: what the store stands on.
 
-use super::Says;
+use super::{Looked, Says};
 use crate::config::show_size;
 
 /// What the kernel says of the file system below the store (statvfs(3), `/proc/PID/mountinfo`).
@@ -13,7 +13,7 @@ pub struct Facts {
     /// Inodes that are free; none where the file system counts none.
     pub inodes: Option<u64>,
     /// Bytes that the store uses already.
-    pub used: u64,
+    pub used: Looked<u64>,
     /// The most that the store may use.
     pub cap: u64,
     /// Whether nothing can be written.
@@ -71,7 +71,19 @@ pub fn judge(facts: &Facts) -> Says {
 }
 
 fn judge_room(facts: &Facts) -> Says {
-    let (free, cap, used) = (facts.free, facts.cap, facts.used);
+    let (free, cap) = (facts.free, facts.cap);
+    let used = match &facts.used {
+        Ok(used) => *used,
+        // Whatever it has already, it has room to grow to the most.
+        Err(_) if free >= cap => {
+            return Says::default().ok(format!(
+                "{} free, the store may have {}",
+                show_size(free),
+                show_size(cap)
+            ));
+        }
+        Err(unseen) => return Says::default().unseen(unseen),
+    };
     let wanted = cap.saturating_sub(used);
     if free < wanted {
         return Says::default().wrong(
@@ -148,7 +160,7 @@ fn unescaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::{Unseen, Verdict};
     use super::*;
     use std::path::Path;
 
@@ -159,7 +171,7 @@ mod tests {
             folder: "/var/lib/wardline/store".into(),
             free: 20 * GIB,
             inodes: Some(1_000_000),
-            used: GIB,
+            used: Ok(GIB),
             cap: 4 * GIB,
             is_read_only: false,
             kind: Some("ext4".into()),
@@ -174,12 +186,19 @@ mod tests {
             change(&mut facts);
             facts
         };
+        let unseen = || Err(Unseen::new("not to be seen"));
         let kind = |kind: &'static str| of(&|facts| facts.kind = Some(kind.into()));
         let option = |option: &'static str| of(&|facts| facts.options.push(option.into()));
         for (facts, verdict, words) in [
             (facts(), Verdict::Ok, "20 GiB free on ext4"),
             (of(&|facts| facts.free = 3 * GIB), Verdict::Ok, "3 GiB free"),
             (of(&|facts| facts.free = 3 * GIB - 1), Verdict::Wrong, "another 3 GiB"),
+            (of(&|facts| facts.used = unseen()), Verdict::Ok, "may have 4 GiB"),
+            (
+                of(&|facts| (facts.used, facts.free) = (unseen(), 4 * GIB - 1)),
+                Verdict::Unchecked,
+                "not to be seen",
+            ),
             (of(&|facts| facts.is_read_only = true), Verdict::Wrong, "read-only"),
             (of(&|facts| facts.inodes = Some(100)), Verdict::Wrong, "only 100 files"),
             (of(&|facts| facts.inodes = None), Verdict::Ok, "free"),

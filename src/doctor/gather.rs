@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Check, Facts, Looked, Unseen, configuration, machine, radio, unit};
+use super::{Check, Facts, Looked, Unseen, configuration, radio};
 use crate::config::{Config, Connection};
 use crate::fleet::member::boot::Kept;
 use crate::host::status::{Snapshot, StatusError, ask};
@@ -159,8 +159,10 @@ async fn system_facts(place: &Place, told: configuration::Facts, config: Option<
             Ok((system::pi(&root), memory, unit))
         })
         .await;
-    let (pi, memory, unit) =
-        seen.unwrap_or((machine::Pi::Silent, machine::Memory::default(), unit::Facts::default()));
+    let (pi, memory, unit) = match seen {
+        Ok((pi, memory, unit)) => (Ok(pi), memory, Ok(unit)),
+        Err(unseen) => (Err(unseen.clone()), Err(unseen.clone()), Err(unseen)),
+    };
     let skipped = || Unseen::new("not looked at");
     Facts {
         clock: place.now,

@@ -270,11 +270,11 @@ pub struct Facts {
     /// The fleet.
     pub fleet: Looked<Option<fleet::Facts>>,
     /// The board.
-    pub pi: machine::Pi,
+    pub pi: Looked<machine::Pi>,
     /// Memory.
-    pub memory: machine::Memory,
+    pub memory: Looked<machine::Memory>,
     /// The unit.
-    pub unit: unit::Facts,
+    pub unit: Looked<unit::Facts>,
 }
 
 fn judged<T>(looked: &Looked<T>, judge: impl FnOnce(&T) -> Says) -> Says {
@@ -308,9 +308,9 @@ impl Facts {
             Check::Serial => judged(&self.serial, |ports| serial::judge(ports)),
             Check::Identity => judged(&self.identity, identity::judge),
             Check::Fleet => judged(&self.fleet, |fleet| fleet::judge(fleet.as_ref())),
-            Check::Pi => machine::judge_pi(&self.pi),
-            Check::Memory => machine::judge_memory(&self.memory),
-            Check::Unit => unit::judge(&self.unit),
+            Check::Pi => judged(&self.pi, machine::judge_pi),
+            Check::Memory => judged(&self.memory, machine::judge_memory),
+            Check::Unit => judged(&self.unit, unit::judge),
         }
     }
 }

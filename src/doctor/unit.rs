@@ -1,6 +1,6 @@
 //! `unit`: the systemd unit by its files: enabled, and nothing that weakens it (systemd.exec(5), systemd.unit(5)).
 
-use super::Says;
+use super::{Says, Unseen};
 
 /// The unit as it is shipped: what a drop-in says is compared with this.
 const SHIPPED: &str = include_str!("../../systemd/wardline.service");
@@ -10,8 +10,8 @@ const SHIPPED: &str = include_str!("../../systemd/wardline.service");
 pub struct File {
     /// Its path.
     pub path: String,
-    /// What it says.
-    pub text: String,
+    /// What it says, lines that go on joined; none: it is there and cannot be read.
+    pub text: Option<String>,
 }
 
 /// The unit's files.
@@ -45,6 +45,9 @@ const ADDITIVE: [&str; 11] = [
 const HOLES: [&str; 5] =
     ["ReadWritePaths", "DeviceAllow", "LoadCredential", "SupplementaryGroups", "BindPaths"];
 
+/// A prefix of a command that runs it with more rights than the unit has (systemd.service(5), "COMMAND LINES").
+const MORE_RIGHTS: [char; 2] = ['+', '!'];
+
 /// Says what is wrong with it.
 pub fn judge(facts: &Facts) -> Says {
     if facts.is_masked {
@@ -71,7 +74,8 @@ pub fn judge(facts: &Facts) -> Says {
 
 /// Keys of the shipped unit that the installed one lacks.
 fn judge_missing(unit: &File) -> Says {
-    let found: Vec<(&str, &str)> = assignments(&unit.text).collect();
+    let Some(text) = &unit.text else { return Says::default() };
+    let found: Vec<(&str, &str)> = assignments(text).collect();
     let has = |key: &str| found.iter().any(|(other, _)| *other == key);
     let mut missing: Vec<&str> =
         assignments(SHIPPED).map(|(key, _)| key).filter(|key| !has(key) && !ADDITIVE.contains(key)).collect();
@@ -87,7 +91,10 @@ fn judge_missing(unit: &File) -> Says {
 
 fn judge_file(file: &File, is_unit: bool) -> Says {
     let mut says = Says::default();
-    for (key, value) in assignments(&file.text) {
+    let Some(text) = &file.text else {
+        return says.unseen(&Unseen::with(format!("{} cannot be read", file.path), "as root"));
+    };
+    for (key, value) in assignments(text) {
         let shipped: Vec<&str> =
             assignments(SHIPPED).filter(|(of, _)| *of == key).map(|(_, value)| value).collect();
         if ADDITIVE.contains(&key)
@@ -97,7 +104,7 @@ fn judge_file(file: &File, is_unit: bool) -> Says {
             continue;
         }
         let line = format!("{key}={value}");
-        if key == "ExecStart" {
+        if key == "ExecStart" && !has_more_rights(value) {
             continue;
         }
         if HOLES.contains(&key) {
@@ -118,6 +125,7 @@ fn judge_file(file: &File, is_unit: bool) -> Says {
 /// Keys that the shipped unit does not set, and that take something of it away.
 fn is_weaker(key: &str, value: &str) -> bool {
     match key {
+        _ if key.starts_with("Exec") => has_more_rights(value),
         "ReadWritePaths"
         | "DeviceAllow"
         | "LoadCredential"
@@ -132,7 +140,15 @@ fn is_weaker(key: &str, value: &str) -> bool {
     }
 }
 
-/// The assignments of the section `[Service]`, lines that go on joined.
+/// Whether a command runs with more rights than its unit.
+fn has_more_rights(command: &str) -> bool {
+    command
+        .chars()
+        .take_while(|c| !matches!(c, '/' | ' ') && !c.is_alphanumeric())
+        .any(|c| MORE_RIGHTS.contains(&c))
+}
+
+/// The assignments of the section `[Service]`.
 fn assignments(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut is_in = false;
     text.lines().map(str::trim).filter_map(move |line| {
@@ -151,7 +167,7 @@ mod tests {
     use super::*;
 
     fn with(drop_in: &str) -> Facts {
-        let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
+        let file = |path: &str, text: &str| File { path: path.into(), text: Some(text.into()) };
         Facts {
             unit: Some(file("/etc/systemd/system/wardline.service", SHIPPED)),
             is_masked: false,
@@ -174,6 +190,12 @@ mod tests {
             ("[Service]\nCapabilityBoundingSet=CAP_SYS_ADMIN", Verdict::Wrong, "CAP_SYS_ADMIN"),
             ("[Service]\nReadWritePaths=/var/lib/softhsm/tokens", Verdict::Note, "softhsm"),
             ("[Service]\nDeviceAllow=char-mem rw", Verdict::Note, "char-mem"),
+            ("[Service]\nExecStart=\nExecStart=/opt/wardline run", Verdict::Ok, "nothing weakens"),
+            ("[Service]\nExecStart=-/opt/wardline run", Verdict::Ok, "nothing weakens"),
+            ("[Service]\nExecStart=\nExecStart=+/opt/wardline run", Verdict::Wrong, "ExecStart=+/opt"),
+            ("[Service]\nExecStart=-!!/opt/wardline run", Verdict::Wrong, "ExecStart=-!!"),
+            ("[Service]\nExecStartPre=@+/bin/sh sh -c x", Verdict::Wrong, "ExecStartPre=@+"),
+            ("[Service]\nExecStartPost=/bin/echo + !", Verdict::Ok, "nothing weakens"),
         ] {
             let says = judge(&with(drop_in));
             assert_eq!(says.verdict(), verdict, "{drop_in}: {says:?}");
@@ -187,9 +209,12 @@ mod tests {
         assert_eq!(verdict(&Facts::default()), Verdict::Note);
         assert_eq!(verdict(&Facts { is_enabled: false, ..with("") }), Verdict::Wrong);
         assert_eq!(verdict(&Facts { is_masked: true, ..with("") }), Verdict::Wrong);
+        let mut unread = with("");
+        unread.drop_ins.iter_mut().for_each(|file| file.text = None);
+        assert_eq!(verdict(&unread), Verdict::Unchecked);
         let mut older = with("");
         let unit = older.unit.as_mut().unwrap();
-        unit.text = unit.text.replace("NoNewPrivileges=yes\n", "");
+        unit.text = unit.text.as_ref().map(|text| text.replace("NoNewPrivileges=yes\n", ""));
         let says = judge(&older);
         assert!(says.iter().any(|said| said.text.contains("lacks NoNewPrivileges")), "{says:?}");
     }

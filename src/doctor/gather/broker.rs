@@ -49,10 +49,17 @@ pub(super) async fn facts(
         facts.tls = seen;
         return (facts, letters);
     }
-    let client = match tls::of(uplink, place.now) {
-        Ok(client) => client,
-        Err(error) => {
+    let (of, now) = (uplink.clone(), place.now);
+    // Its files may lie where nobody answers.
+    let read = place.look("certificate and authorities", move || Ok(tls::of(&of, now))).await;
+    let client = match read {
+        Ok(Ok(client)) => client,
+        Ok(Err(error)) => {
             facts.tls = Err(unusable(&error, daemon));
+            return (facts, letters);
+        }
+        Err(unseen) => {
+            facts.tls = Err(unseen);
             return (facts, letters);
         }
     };

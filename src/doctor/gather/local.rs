@@ -104,9 +104,10 @@ pub(super) fn disk(place: &Place, config: &Config) -> Looked<disk::Facts> {
     let mount = disk::mount_of(&mounts, &real);
     let (kind, options) = mount.map_or((None, Vec::new()), |(kind, options)| (Some(kind), options));
     let used = if config.store.folder.is_dir() {
-        survey(&config.store.folder, None, true).map(|survey| survey.bytes).unwrap_or_default()
+        let looked = survey(&config.store.folder, None, true).map(|survey| survey.bytes);
+        looked.map_err(|error| Unseen::with(format!("how much the store has: {error}"), "as root"))
     } else {
-        0
+        Ok(0)
     };
     Ok(disk::Facts {
         folder: shown.to_string(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::bits;
 use crate::doctor::machine::{Memory, Pi};
 use crate::doctor::unit::{Facts, File};
+use crate::doctor::{Looked, Unseen};
 use crate::host::{machine, process};
 use crate::store::inspect::holder;
 
@@ -46,25 +47,27 @@ fn under_voltage(root: &Path) -> Option<bool> {
 }
 
 /// Of the process that has the store open; without one, what the unit's files promise for it.
-pub(super) fn memory(root: &Path, store: Option<&Path>, unit: &Facts) -> Memory {
+pub(super) fn memory(root: &Path, store: Option<&Path>, unit: &Facts) -> Looked<Memory> {
     let daemon = store.and_then(holder).map(|process| process.to_string());
     let Some(process) = daemon else {
         let has_controller = bits::text(root, "sys/fs/cgroup/cgroup.controllers")
             .is_some_and(|all| all.split_whitespace().any(|name| name == "memory"));
         let is_limited = has_controller && is_limited(unit);
         let swap = process::swap_warning_of(root, "self").filter(|_| !is_limited);
-        return Memory { swap, is_of_daemon: false, core_limit: None };
+        return Ok(Memory { swap, is_of_daemon: false, core_limit: None });
     };
-    let limits = bits::text(root, &format!("proc/{process}/limits")).unwrap_or_default();
+    let unseen = || Unseen::with("the kernel does not show the limits of the running daemon", "as root");
+    let limits = bits::text(root, &format!("proc/{process}/limits")).ok_or_else(unseen)?;
     // `Max core file size        0        0        bytes`: the soft limit, then the hard one (proc_pid_limits(5)).
     let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
-    let core_limit = line.and_then(|line| line.split_whitespace().next()).map(str::to_owned);
-    Memory { swap: process::swap_warning_of(root, &process), is_of_daemon: true, core_limit }
+    let core_limit = line.and_then(|line| line.split_whitespace().next()).ok_or_else(unseen)?;
+    let swap = process::swap_warning_of(root, &process);
+    Ok(Memory { swap, is_of_daemon: true, core_limit: Some(core_limit.to_owned()) })
 }
 
 fn is_limited(unit: &Facts) -> bool {
     let files = unit.unit.iter().chain(&unit.drop_ins);
-    let lines = files.flat_map(|file| file.text.lines());
+    let lines = files.filter_map(|file| file.text.as_deref()).flat_map(str::lines);
     lines.filter_map(|line| line.trim().strip_prefix("MemorySwapMax=")).next_back() == Some("0")
 }
 
@@ -78,8 +81,8 @@ pub(super) fn unit(root: &Path) -> Facts {
             facts.is_masked = true;
             break;
         }
-        if let Some(text) = bits::text(root, &path) {
-            facts.unit = Some(File { path: format!("/{path}"), text });
+        if root.join(&path).symlink_metadata().is_ok() {
+            facts.unit = Some(file(root, &path));
             break;
         }
     }
@@ -94,15 +97,17 @@ pub(super) fn unit(root: &Path) -> Facts {
     facts
 }
 
+/// With the lines joined that go on (systemd.syntax(7)).
+fn file(root: &Path, path: &str) -> File {
+    let text = bits::text(root, path).map(|text| text.replace("\\\n", " "));
+    File { path: format!("/{path}"), text }
+}
+
 fn drop_ins(root: &Path, folder: &str) -> Vec<File> {
     let folder = format!("{folder}/{NAME}.d");
     let entries = std::fs::read_dir(root.join(&folder)).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "conf"));
     names.sort();
-    let file = |name: String| {
-        let path = format!("{folder}/{name}");
-        bits::text(root, &path).map(|text| File { path: format!("/{path}"), text })
-    };
-    names.into_iter().filter_map(file).collect()
+    names.into_iter().map(|name| file(root, &format!("{folder}/{name}"))).collect()
 }
