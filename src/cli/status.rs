@@ -82,7 +82,7 @@ impl Status {
 /// What it means that the daemon could not be asked.
 fn failure(error: StatusError) -> Failure {
     let exit = match &error {
-        StatusError::NotRunning { .. } => Exit::NotRunning,
+        StatusError::NotRunning { .. } | StatusError::Hangs { .. } => Exit::NotRunning,
         StatusError::Refused { .. } => Exit::Refused,
         StatusError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Refused,
         StatusError::Io { .. }

@@ -35,6 +35,8 @@ pub use snapshot::{
 pub const REQUEST: &str = "status 1\n";
 /// How long either side waits for the other: a person waits no longer.
 pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an answer is waited for: others may be asked before this one.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// The longest request line.
 const MAX_REQUEST: u64 = 64;
 /// The longest request of a collector, its headers included. They are read and passed over.
@@ -76,6 +78,18 @@ pub enum StatusError {
     NotRunning {
         /// The socket's path.
         path: PathBuf,
+    },
+    /// Somebody is there and says nothing.
+    #[error(
+        "the daemon that listens on {path} did not answer within {} s: it hangs; see journalctl -u wardline, then \
+         systemctl restart wardline",
+        .within.as_secs()
+    )]
+    Hangs {
+        /// The socket's path.
+        path: PathBuf,
+        /// How long it was waited for.
+        within: Duration,
     },
     /// The daemon does not answer this user, or cannot.
     #[error("the daemon refused: {reason}")]
@@ -240,6 +254,10 @@ impl Drop for StatusSocket {
 
 /// Asks the daemon. Blocking: for the commands.
 pub fn ask(path: &Path) -> Result<Snapshot, StatusError> {
+    ask_within(path, ANSWERS_WITHIN)
+}
+
+fn ask_within(path: &Path, within: Duration) -> Result<Snapshot, StatusError> {
     let io = |what| move |source| StatusError::Io { what, path: path.to_owned(), source };
     let mut stream = std::os::unix::net::UnixStream::connect(path).map_err(|source| {
         let gone = [std::io::ErrorKind::NotFound, std::io::ErrorKind::ConnectionRefused];
@@ -248,8 +266,7 @@ pub fn ask(path: &Path) -> Result<Snapshot, StatusError> {
         }
         StatusError::Io { what: "connect to", path: path.to_owned(), source }
     })?;
-    // Others may be asked before this one.
-    let patience = Some(PATIENCE * 5);
+    let patience = Some(within);
     stream.set_read_timeout(patience).map_err(io("set up"))?;
     stream.set_write_timeout(patience).map_err(io("set up"))?;
     // A daemon that refuses may have closed already: its answer, if there is one, is the last word.
@@ -257,6 +274,12 @@ pub fn ask(path: &Path) -> Result<Snapshot, StatusError> {
     let mut answer = Vec::new();
     let cap = u64::try_from(MAX_ANSWER).unwrap_or(u64::MAX);
     let read = stream.take(cap + 1).read_to_end(&mut answer);
+    let is_late = |error: &std::io::Error| {
+        matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+    };
+    if [written.as_ref().err(), read.as_ref().err()].into_iter().flatten().any(is_late) {
+        return Err(StatusError::Hangs { path: path.to_owned(), within });
+    }
     if answer.is_empty() {
         written.map_err(io("write to"))?;
         read.map_err(io("read from"))?;

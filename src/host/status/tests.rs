@@ -27,6 +27,35 @@ async fn a_question_is_answered_and_the_next_one_too() {
     assert_eq!(socket.refused(), 0);
 }
 
+#[test]
+fn a_daemon_that_hangs_is_told_from_one_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let within = Duration::from_millis(1_500);
+    let told = |error: StatusError| {
+        assert!(matches!(error, StatusError::Hangs { .. }), "{error}");
+        let words = error.to_string();
+        assert!(words.contains("did not answer within 1 s") && words.contains("journalctl"), "{words}");
+    };
+    told(ask_within(&path, within).unwrap_err());
+    // Half an answer, and then nothing.
+    let half = std::thread::scope(|scope| {
+        let daemon = scope.spawn(|| {
+            let (_first, (mut second, _)) = (listener.accept().unwrap(), listener.accept().unwrap());
+            std::io::Write::write_all(&mut second, b"{\"gateway\":").unwrap();
+            // Until the other end is gone.
+            std::io::Read::read_to_end(&mut second, &mut Vec::new()).unwrap();
+        });
+        let half = ask_within(&path, within).unwrap_err();
+        daemon.join().unwrap();
+        half
+    });
+    told(half);
+    drop(listener);
+    assert!(matches!(ask_within(&path, within), Err(StatusError::NotRunning { .. })));
+}
+
 #[tokio::test]
 async fn whoever_is_not_allowed_is_refused_with_a_reason_and_counted() {
     let folder = tempfile::tempdir().unwrap();
