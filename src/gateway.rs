@@ -24,6 +24,7 @@ pub mod intake;
 pub mod inventory;
 mod line;
 pub mod notebook;
+mod outbox;
 pub mod pump;
 mod reading;
 pub mod report;

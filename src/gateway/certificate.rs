@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::outbox::Outbox;
 use crate::device::observation::Phase;
 use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
@@ -60,7 +61,7 @@ pub(super) struct Around {
 pub(super) fn start(supervisor: &mut Supervisor, config: &uplink::Config, around: Around) {
     let Around { clock, uplink, shown, standing, events, stop } = around;
     let (news, heard) = mpsc::channel(NEWS_WAITING);
-    let teller = Teller { clock: Arc::clone(&clock), events, told: Told::default() };
+    let teller = Teller { clock: Arc::clone(&clock), outbox: Outbox::new(events), told: Told::default() };
     let sources = (heard, standing.subscribe(), shown);
     supervisor.task("certificate events", teller.run(sources, stop.clone()));
     let Some(folder) = folder(config) else { return };
@@ -108,7 +109,7 @@ impl Broker for Shown {
 /// Tells of the certificate, and of revocation lists.
 struct Teller {
     clock: Arc<dyn Clock>,
-    events: mpsc::Sender<Event>,
+    outbox: Outbox,
     told: Told,
 }
 
@@ -128,25 +129,17 @@ impl Teller {
                     let lists = &shown.borrow_and_update().outdated_lists;
                     self.told.handle_lists(lists).into_iter().collect::<Vec<_>>()
                 }
+                () = self.outbox.make_room() => Vec::new(),
                 _ = stop.wait_for(|stop| *stop != Stop::Run) => return Ok(()),
             };
-            for edge in edges {
-                self.say(edge);
-            }
+            let events: Vec<Event> = edges.into_iter().map(|edge| self.event(edge)).collect();
+            self.outbox.extend(events);
+            self.outbox.send();
         }
     }
 
-    fn say(&self, Edge { detection, phase, words }: Edge) {
-        let event = Event {
-            detection,
-            phase,
-            device: String::new(),
-            detail: shortened(&words),
-            at: self.clock.now(),
-        };
-        if self.events.try_send(event).is_err() {
-            tracing::warn!(event = detection.as_str(), words, "the event found no room: it is here alone");
-        }
+    fn event(&self, Edge { detection, phase, words }: Edge) -> Event {
+        Event { detection, phase, device: String::new(), detail: shortened(&words), at: self.clock.now() }
     }
 }
 
@@ -316,7 +309,7 @@ mod tests {
         let shown = watch::Sender::new(uplink::Status::default());
         let stop = watch::Sender::new(Stop::Run);
         let clock = Arc::new(crate::host::clock::SystemClock::default());
-        let teller = Teller { clock, events, told: Told::default() };
+        let teller = Teller { clock, outbox: Outbox::new(events), told: Told::default() };
         let (sources, stopped) = ((heard, standing_of.subscribe(), shown.subscribe()), stop.subscribe());
         let asking = async {
             let mut next = async || {
@@ -335,6 +328,38 @@ mod tests {
         };
         let (ended, ()) = tokio::join!(teller.run(sources, stopped), asking);
         assert_eq!(ended, Ok(()));
+    }
+
+    /// The intake waits for the disk while a certificate runs out: its events come when there is room, each once.
+    #[tokio::test]
+    async fn an_event_without_room_comes_later_and_in_its_order() {
+        let (events, mut taken) = mpsc::channel(1);
+        let (news, heard) = mpsc::channel(8);
+        let standing_of = watch::Sender::new(Status::default());
+        let shown = watch::Sender::new(uplink::Status::default());
+        let stop = watch::Sender::new(Stop::Run);
+        let clock = Arc::new(crate::host::clock::SystemClock::default());
+        let teller = Teller { clock, outbox: Outbox::new(events), told: Told::default() };
+        let (sources, stopped) = ((heard, standing_of.subscribe(), shown.subscribe()), stop.subscribe());
+        let asking = async {
+            // Four events at once where there is room for one.
+            standing_of.send_replace(standing(Alarm::Expired, Some("down")));
+            shown.send_modify(|status| status.outdated_lists.push("it ran out".to_owned()));
+            let mut told = Vec::new();
+            for _ in 0..4 {
+                told.push(taken.recv().await.unwrap().detection);
+            }
+            let (renewal, age) = (Detection::CertificateRenewal, Detection::CertificateAge);
+            told.sort_by_key(|detection| *detection == Detection::RevocationList);
+            assert_eq!(told, [renewal, age, Detection::CertificateExpired, Detection::RevocationList]);
+            news.send(News::Renewed { until: Wall::default() }).await.unwrap();
+            assert_eq!(taken.recv().await.unwrap().detection, Detection::CertificateRenewed);
+            stop.send_replace(Stop::Finish { grace: Duration::ZERO });
+        };
+        let limit = tokio::time::timeout(Duration::from_secs(30), async {
+            tokio::join!(teller.run(sources, stopped), asking)
+        });
+        assert_eq!(limit.await.unwrap().0, Ok(()));
     }
 
     #[test]

@@ -18,7 +18,6 @@
 mod publish;
 pub mod standing;
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::inventory::{Looked, MAX_FILE, Sight, Tracker};
+use super::outbox::Outbox;
 use super::pump::Shown;
 use crate::config::{Config, InventoryLevel};
 use crate::envelope::keys::{KeyPlace, Protection};
@@ -183,7 +183,7 @@ pub fn start(
             tracker,
             lines,
             said: Vec::new(),
-            outbox: VecDeque::new(),
+            outbox: Outbox::new(means.events.clone()),
             means,
             seen: None,
             times: Times::at_start(),
@@ -254,7 +254,7 @@ struct Stock {
     /// What was said of advisories last.
     said: Vec<Told>,
     /// Events that found no room yet.
-    outbox: VecDeque<Event>,
+    outbox: Outbox,
     means: Means,
     seen: Option<Seen>,
     times: Times,
@@ -307,7 +307,7 @@ impl Stock {
             self.seen = Some(seen);
             is_changed |= self.tell(now).await;
         }
-        self.send();
+        self.outbox.send();
         let is_old = self.times.is_heard && is_due(self.times.written, WRITE_EVERY, now);
         if is_changed || owes_file || is_old {
             self.write(now).await;
@@ -336,19 +336,6 @@ impl Stock {
             device.end_of_support = listed(&device.id).and_then(|listed| listed.end_of_support);
         }
         devices
-    }
-
-    /// Hands over the events for which there is room. Never waits for the intake.
-    fn send(&mut self) {
-        while let Some(event) = self.outbox.pop_front() {
-            // Where nobody takes it any more it was not told: the next run tells it.
-            if let Err(mpsc::error::TrySendError::Full(event) | mpsc::error::TrySendError::Closed(event)) =
-                self.means.events.try_send(event)
-            {
-                self.outbox.push_front(event);
-                return;
-            }
-        }
     }
 
     /// What was told is only kept once the intake has it.

@@ -292,13 +292,21 @@ impl Folder {
     }
 
     /// Whom to ask, and to believe: the authorities that the server named last, alone (RFC 7030 section 4.1.1),
-    /// or those that a person gave. None: never enrolled.
+    /// or those that a person gave. A file of the former that cannot be read counts as none, and is written again once
+    /// the server names them: renewal must not end with it. None: never enrolled.
     pub fn server(&self) -> io::Result<Option<Server>> {
         let Some(text) = self.read(SERVER)? else { return Ok(None) };
         let wrong = |error: String| io::Error::new(io::ErrorKind::InvalidData, format!("{SERVER}: {error}"));
         let written: Written = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
         let address = written.address.parse().map_err(|error| wrong(format!("{error}")))?;
-        let named = self.certificates(AUTHORITIES)?;
+        let named = self.certificates(AUTHORITIES).unwrap_or_else(|error| {
+            tracing::warn!(
+                %error,
+                "{AUTHORITIES} cannot be read: the certificate server is believed under {SERVER_AUTHORITIES} until it names \
+                 its authorities again"
+            );
+            Vec::new()
+        });
         let authorities = if named.is_empty() { self.certificates(SERVER_AUTHORITIES)? } else { named };
         Ok(Some(Server { address, authorities }))
     }

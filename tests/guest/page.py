@@ -23,7 +23,7 @@ import tarfile
 import tempfile
 import time
 
-from cuts import certificates, configure_broker, say
+from cuts import certificates, configure_broker, run, say
 from disk import Disk
 from machine import Failed, Machine
 
@@ -100,6 +100,9 @@ class Bench:
             configure_broker(folder, 8883), stdout=open(f"{folder}/mosquitto.log", "wb"), stderr=subprocess.STDOUT
         )
         shutil.copyfile(f"{options.image}/disk.raw", f"{folder}/disk.raw")
+        # A card of 8 GB, as small as they are sold: the store's default cap has room on it.
+        for command in (("truncate", "-s", "8G"), ("e2fsck", "-fy"), ("resize2fs",)):
+            run(*command, f"{folder}/disk.raw")
         disk = Disk(f"{folder}/disk.raw", f"{folder}/disk", 1)
         self.machine = Machine(options.image, folder, disk, [])
         self.hospital = None

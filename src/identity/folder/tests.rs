@@ -209,6 +209,27 @@ fn the_server_is_remembered_with_what_it_named() {
 }
 
 #[test]
+fn authorities_that_cannot_be_read_do_not_end_the_renewal() {
+    let (_place, folder) = folder();
+    let (given, named) = (certificate(&pending(), 1), certificate(&pending(), 2));
+    let address: Address = "https://pki.example:8443/est".parse().unwrap();
+    folder.keep_server(&Server { address, authorities: vec![given.clone()] }).unwrap();
+    let believed = || folder.server().unwrap().unwrap().authorities;
+    for text in ["-----BEGIN CERTIFICATE-----\nAAAA\n", "", "\u{0}garbage"] {
+        folder.keep_authorities(std::slice::from_ref(&named)).unwrap();
+        atomic_file::write(&folder.path().join(AUTHORITIES), text.as_bytes()).unwrap();
+        assert_eq!(believed(), std::slice::from_ref(&given), "{text:?}: those that a person gave");
+        folder.keep_authorities(std::slice::from_ref(&named)).unwrap();
+        assert_eq!(believed(), std::slice::from_ref(&named), "{text:?}: and then the new ones");
+    }
+    // Nobody is believed without a word of anybody.
+    atomic_file::write(&folder.path().join(SERVER_AUTHORITIES), b"-----BEGIN CERTIFICATE-----\nAAAA\n")
+        .unwrap();
+    atomic_file::write(&folder.path().join(AUTHORITIES), b"-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+    assert!(folder.server().is_err());
+}
+
+#[test]
 fn a_folder_that_others_can_enter_is_refused_with_the_way_out() {
     use std::os::unix::fs::PermissionsExt as _;
 
