@@ -120,16 +120,25 @@ async fn a_port_that_is_not_there_not_ours_or_held() {
     bench.system("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nwardline:x:4711:4711::/:/bin/false\n");
     bench.doctor(&[]).await.assert_wrong("serial", "may not be opened by user wardline");
     bench.system("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
-    // This process holds it.
-    let held = fs::File::open(bench.oximeter.path()).unwrap();
-    let mut command = bench.command(&["doctor", "--json", "--only", "serial"]);
-    command.args(["--root", "/"]);
-    // The first of two would count.
-    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-    let mut real = std::process::Command::new(command.get_program());
-    real.args(arguments.iter().take(arguments.len() - 4)).args(["--root", "/"]);
-    report(real).await.assert_wrong("serial", "is held open by");
-    drop(held);
+    // The lab has made it: it holds both ends.
+    let at_the_machine = |bench: &Bench| {
+        let mut command = bench.command(&["doctor", "--json", "--only", "serial"]);
+        command.args(["--root", "/"]);
+        // The first of two would count.
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let mut real = std::process::Command::new(command.get_program());
+        real.args(arguments.iter().take(arguments.len() - 4)).args(["--root", "/"]);
+        real
+    };
+    let simulated = report(at_the_machine(&bench)).await;
+    assert!(simulated.value.to_string().contains("a simulated device"), "{:#}", simulated.value);
+    assert!(!simulated.value.to_string().contains("is held open by"), "{:#}", simulated.value);
+    // Somebody else holds it.
+    let port = fs::File::open(bench.oximeter.path()).unwrap();
+    let mut holder = std::process::Command::new("sleep").arg("600").stdin(port).spawn().unwrap();
+    report(at_the_machine(&bench)).await.assert_wrong("serial", "is held open by sleep");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
     bench.edit("devices.d/ward.toml", bench.oximeter.path().to_str().unwrap(), "/dev/serial/by-path/none");
     bench.doctor(&[]).await.assert_wrong("serial", "is not there");
 }

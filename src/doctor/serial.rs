@@ -45,6 +45,8 @@ pub struct Holder {
     pub process: u32,
     /// The name of its program.
     pub program: String,
+    /// It has the other end of this pseudo-terminal too: it made it.
+    pub is_other_end: bool,
 }
 
 /// What stands at a port's path.
@@ -140,7 +142,11 @@ fn is_same(node: &Node, number: u64) -> bool {
 fn judge_holders(facts: &Facts) -> Says {
     let strangers = facts.holders.iter().filter(|holder| holder.program != OWN);
     strangers.fold(Says::default(), |says, holder| {
-        let Holder { process, program } = holder;
+        let Holder { process, program, is_other_end } = holder;
+        if *is_other_end {
+            let text = format!("{} of {} is no port but made by {program}: a simulated device", facts.port, facts.device);
+            return says.note(text, "put a real device in its place before anybody relies on it");
+        }
         says.wrong(
             format!("{} of {} is held open by {program} (process {process})", facts.port, facts.device),
             "end that program; ModemManager is told by a udev rule with ENV{ID_MM_DEVICE_IGNORE}=\"1\", a login by \
@@ -174,7 +180,7 @@ mod tests {
             node: Node::Device(48128, Rights { mode: 0o660, owner: 0, group: 20 }),
             user: User { name: "wardline".into(), id: 990, groups: vec![990, 20] },
             group: Some("dialout".into()),
-            holders: vec![Holder { process: 7, program: "wardline".into() }],
+            holders: vec![Holder { process: 7, program: "wardline".into(), is_other_end: false }],
         }
     }
 
@@ -195,6 +201,14 @@ mod tests {
                 "user wardline (mode 0660, group dialout)",
             ),
             (of(&|facts| facts.holders[0].program = "ModemManager".into()), Verdict::Wrong, "ModemManager"),
+            (
+                of(&|facts| {
+                    facts.holders[0] =
+                        Holder { process: 8, program: "wardline-lab".into(), is_other_end: true };
+                }),
+                Verdict::Note,
+                "made by wardline-lab: a simulated device",
+            ),
             (of(&|facts| facts.port = "/dev/ttyUSB0".into()), Verdict::Note, "another adapter"),
             (of(&|facts| facts.port = "/dev/ttyAMA0".into()), Verdict::Ok, "ttyAMA0"),
         ] {

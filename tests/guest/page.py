@@ -183,6 +183,8 @@ def follow(bench):
             continue
         while True:
             said = bench.do(kind, commands, text)
+            with open(f"{bench.folder}/said", "a") as log:
+                log.write(f"$ {commands.strip()}\n{said}\n\n")
             missing = lacks(text, said)
             if missing is None:
                 break

@@ -1,6 +1,6 @@
 //! Ports, looked at without being opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(super) fn ports(root: &Path, config: &Config) -> Vec<Facts> {
             Connection::Part { .. } | Connection::Ble { .. } => None,
         })
         .collect();
-    let holders = holders(root);
+    let (holders, makers) = holders(root);
     let look = |(port, device): (&Path, &str)| {
         let node = node(port);
         let group = match node {
@@ -38,7 +38,7 @@ pub(super) fn ports(root: &Path, config: &Config) -> Vec<Facts> {
             node,
             user: user.clone(),
             group,
-            holders: holders.get(&real).cloned().unwrap_or_default(),
+            holders: held_by(&real, &holders, &makers),
         }
     };
     ports.into_iter().map(look).collect()
@@ -70,9 +70,25 @@ fn group_name(groups: &str, number: u32) -> Option<String> {
     })
 }
 
-/// Who has which character device open (`/proc/PID/fd`), as far as this user may see.
-fn holders(root: &Path) -> BTreeMap<String, Vec<Holder>> {
-    let mut found: BTreeMap<String, Vec<Holder>> = BTreeMap::new();
+/// Who has which character device open.
+type Holders = BTreeMap<String, Vec<Holder>>;
+/// Which processes made which pseudo-terminals, by the number of these.
+type Makers = BTreeSet<(u32, String)>;
+
+fn held_by(real: &str, holders: &Holders, makers: &Makers) -> Vec<Holder> {
+    let number = real.strip_prefix("/dev/pts/").unwrap_or_default();
+    let of = holders.get(real).into_iter().flatten().cloned();
+    let made = |holder: Holder| {
+        let is_other_end = makers.contains(&(holder.process, number.to_owned()));
+        Holder { is_other_end, ..holder }
+    };
+    of.map(made).collect()
+}
+
+/// From `/proc/PID/fd` and, of pseudo-terminals' masters, `/proc/PID/fdinfo` (`tty-index`), as far as this user may see.
+fn holders(root: &Path) -> (Holders, Makers) {
+    let mut found = Holders::new();
+    let mut makers = Makers::new();
     let own = std::process::id();
     for entry in std::fs::read_dir(root.join("proc")).into_iter().flatten().flatten() {
         let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -82,15 +98,23 @@ fn holders(root: &Path) -> BTreeMap<String, Vec<Holder>> {
             continue;
         }
         let descriptors = std::fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
-        let targets = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok());
-        for target in targets.filter(|target| target.starts_with("/dev")) {
+        let targets = descriptors.filter_map(|descriptor| {
+            Some((std::fs::read_link(descriptor.path()).ok()?, descriptor.file_name()))
+        });
+        for (target, number) in targets.filter(|(target, _)| target.starts_with("/dev")) {
+            if target.ends_with("ptmx") {
+                let info =
+                    std::fs::read_to_string(entry.path().join("fdinfo").join(number)).unwrap_or_default();
+                let index = info.lines().find_map(|line| line.strip_prefix("tty-index:"));
+                makers.extend(index.map(|index| (process, index.trim().to_owned())));
+            }
             let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            let holder = Holder { process, program: comm.trim().to_owned() };
+            let holder = Holder { process, program: comm.trim().to_owned(), is_other_end: false };
             let of = found.entry(target.display().to_string()).or_default();
             if !of.contains(&holder) {
                 of.push(holder);
             }
         }
     }
-    found
+    (found, makers)
 }

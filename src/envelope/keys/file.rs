@@ -33,6 +33,9 @@ const MAX_FILE: u64 = 128;
 /// group may read (systemd.exec(5), `LoadCredential=`).
 const MODES: [u32; 3] = [0o400, 0o600, 0o440];
 
+/// Below this systemd keeps the credentials of units.
+const CREDENTIALS: &str = "/run/credentials";
+
 /// Opens a file that holds a secret: a regular file of ours or root's that nobody else can read.
 pub fn open_secret(path: &Path) -> Result<std::fs::File, KeyError> {
     let unreadable = |reason| KeyError::Unreadable { path: path.to_owned(), reason };
@@ -50,10 +53,16 @@ pub fn open_secret(path: &Path) -> Result<std::fs::File, KeyError> {
         return Err(KeyError::Mode { path: path.to_owned(), mode });
     }
     let owner = metadata.uid();
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+    if !may_own(owner, rustix::process::geteuid().as_raw(), path) {
         return Err(KeyError::Owner { path: path.to_owned(), owner });
     }
     Ok(file)
+}
+
+/// Whether a secret may be a user's. Root also reads what systemd gave the daemon: its credentials belong to the unit's
+/// user, and nobody but systemd can put a file there (systemd.exec(5), "CREDENTIALS").
+fn may_own(owner: u32, user: u32, path: &Path) -> bool {
+    owner == 0 || owner == user || (user == 0 && path.starts_with(CREDENTIALS))
 }
 
 impl KeySource for KeyFile {
@@ -160,6 +169,22 @@ mod tests {
         let error = load_kek(&path).expect_err("refused").to_string();
         assert!(error.contains("never a new one while the store holds data"), "{error}");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_secret_is_ours_or_roots_and_root_reads_the_units_credentials() {
+        let (credential, other) = ("/run/credentials/wardline.service/kek", "/etc/wardline/kek");
+        for (owner, user, path, may) in [
+            (0, 990, other, true),
+            (990, 990, other, true),
+            (1_000, 990, other, false),
+            (1_000, 990, credential, false),
+            (990, 0, other, false),
+            (990, 0, "/run/credentials-of-others/kek", false),
+            (990, 0, credential, true),
+        ] {
+            assert_eq!(may_own(owner, user, Path::new(path)), may, "{path} of {owner}, read by {user}");
+        }
     }
 
     #[test]
