@@ -50,6 +50,6 @@ impl Outbox {
             }
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -61,6 +61,8 @@ pub struct Judged {
     pub finding: Finding,
     /// What is done.
     pub action: Action,
+    /// Only the time, which is not known, says whether a person has taken the risk.
+    pub is_unclear: bool,
 }
 
 /// A document of the bundle.
@@ -175,7 +177,8 @@ impl Library {
                 let finding = judge(device, advisory);
                 if finding.verdict != Verdict::Clear {
                     let action = policy.decide(&finding, device, now);
-                    all.push(Judged { finding, action });
+                    let is_unclear = policy.is_unclear(&finding, device, now);
+                    all.push(Judged { finding, action, is_unclear });
                 }
             }
         }

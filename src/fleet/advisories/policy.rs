@@ -145,6 +145,11 @@ impl Policy {
         finding.verdict != Verdict::Clear && self.quarantine.iter().any(|rule| rule.is_meant(finding, device))
     }
 
+    /// Whether there is a waiver, and nobody knows whether it has run out.
+    pub fn is_unclear(&self, finding: &Finding, device: &Device, now: Option<Wall>) -> bool {
+        now.is_none() && self.waivers.iter().any(|waiver| waiver.is_meant(finding, device))
+    }
+
     /// What is done about a finding of a device. `now`: none while the gateway does not know it.
     pub fn decide(&self, finding: &Finding, device: &Device, now: Option<Wall>) -> Action {
         if finding.verdict == Verdict::Clear {
@@ -155,7 +160,7 @@ impl Policy {
         if let Some(Waiver { until, reason, by, .. }) = running.max_by_key(|waiver| waiver.until) {
             return Action::Waived { until: *until, reason: reason.clone(), by: by.clone() };
         }
-        let is_unclear = now.is_none() && meant().next().is_some();
+        let is_unclear = self.is_unclear(finding, device, now);
         match self.quarantine.iter().find(|rule| rule.is_meant(finding, device)) {
             Some(Quarantine { reason, by, .. }) if !is_unclear => {
                 Action::Quarantine { reason: reason.clone(), by: by.clone() }

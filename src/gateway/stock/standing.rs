@@ -41,7 +41,7 @@ impl Standing {
     /// Which devices are in quarantine from here on. `keeps`: whether one of before stays so.
     pub fn handle_holds(&mut self, judged: &[Judged], keeps: impl Fn(&str, &Hold) -> bool) {
         let mut holds = Holds::new();
-        for Judged { finding, action } in judged {
+        for Judged { finding, action, .. } in judged {
             if let Action::Quarantine { reason, by } = action {
                 let (advisory, reason) = (finding.advisory.clone(), format!("{reason} ({by})"));
                 // The worst comes first.
@@ -56,12 +56,20 @@ impl Standing {
         self.holds = holds;
     }
 
-    /// What is to be told. `is_settled`: all documents have come.
+    /// What is to be told. `is_settled`: all documents have come. A waiver ends it until it has run out; where nobody
+    /// knows whether it has, what was told stands and nothing is told.
     pub fn handle_judgement(&mut self, judged: &[Judged], is_settled: bool, at: Now) -> Vec<Event> {
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut waived = found.clone();
         let affected = judged.iter().filter(|one| one.finding.verdict == Verdict::Affected);
-        for Judged { finding, .. } in affected {
-            found.entry(finding.device.clone()).or_default().insert(finding.advisory.clone());
+        for Judged { finding, action, is_unclear } in affected {
+            let (device, advisory) = (&finding.device, &finding.advisory);
+            let was_told = self.affected.get(device).is_some_and(|known| known.contains(advisory));
+            if matches!(action, Action::Waived { .. }) {
+                waived.entry(device.clone()).or_default().insert(advisory.clone());
+            } else if was_told || !is_unclear {
+                found.entry(device.clone()).or_default().insert(advisory.clone());
+            }
         }
         let mut events = Vec::new();
         for (device, advisories) in &found {
@@ -76,11 +84,18 @@ impl Standing {
             if found.contains_key(&device) {
                 continue;
             }
-            if is_settled {
+            let left: BTreeSet<_> = match waived.get(&device) {
+                Some(waived) => advisories.difference(waived).cloned().collect(),
+                None => advisories.clone(),
+            };
+            if left.is_empty() {
+                let detail = format!("a person has taken the risk ({})", by(&advisories));
+                events.push(event(Detection::Advisory, Phase::End, &device, &detail, at));
+            } else if is_settled {
                 let detail = format!("no advisory of the fleet says so any more ({})", by(&advisories));
                 events.push(event(Detection::Advisory, Phase::End, &device, &detail, at));
             } else {
-                found.insert(device, advisories);
+                found.insert(device, left);
             }
         }
         self.affected = found;

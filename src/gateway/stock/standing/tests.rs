@@ -22,7 +22,7 @@ fn judged(device: &str, advisory: &str, verdict: Verdict, action: Action) -> Jud
         cvss: None,
         remediations: Vec::new(),
     };
-    Judged { finding, action }
+    Judged { finding, action, is_unclear: false }
 }
 
 fn affected(device: &str, advisory: &str) -> Judged {
@@ -54,6 +54,36 @@ fn a_device_that_is_affected_is_told_once_until_it_is_not_any_more() {
     let over = standing.handle_judgement(&[], true, noon());
     assert_eq!(shown(&over), ["advisory-affects end a no advisory of the fleet says so any more (A-1, A-2)"]);
     assert!(standing.is_empty());
+}
+
+#[test]
+fn a_waiver_ends_what_was_told_until_it_has_run_out_and_without_a_clock_nothing_is_told() {
+    let stamp = |text: &str| crate::fleet::documents::Stamp(Wall::read(text).unwrap());
+    let waived = |advisory: &str| {
+        let (until, reason, by) =
+            (stamp("2026-12-01T00:00:00Z"), "no other pump".to_owned(), "M. Weber".to_owned());
+        judged("a", advisory, Verdict::Affected, Action::Waived { until, reason, by })
+    };
+    let unclear = |advisory: &str| Judged { is_unclear: true, ..affected("a", advisory) };
+    let mut standing = Standing::default();
+    let mut tell =
+        |judged: &[Judged], is_settled: bool| shown(&standing.handle_judgement(judged, is_settled, noon()));
+    // Boots without a clock, before and after.
+    assert!(tell(&[unclear("A-1")], true).is_empty());
+    assert_eq!(tell(&[affected("a", "A-1")], true), ["advisory-affects start a A-1"]);
+    assert!(tell(&[unclear("A-1")], true).is_empty());
+    assert_eq!(tell(&[waived("A-1")], true), ["advisory-affects end a a person has taken the risk (A-1)"]);
+    assert!(tell(&[unclear("A-1")], true).is_empty());
+    assert!(tell(&[waived("A-1")], true).is_empty());
+    assert_eq!(tell(&[affected("a", "A-1")], true), ["advisory-affects start a A-1"]);
+    // Of two one is waived; and of what is still to come nobody knows.
+    assert_eq!(
+        tell(&[affected("a", "A-1"), affected("a", "A-2")], true),
+        ["advisory-affects update a A-1, A-2"]
+    );
+    assert_eq!(tell(&[waived("A-1"), affected("a", "A-2")], true), ["advisory-affects update a A-2"]);
+    assert!(tell(&[waived("A-1")], false).is_empty());
+    assert_eq!(tell(&[waived("A-2")], false), ["advisory-affects end a a person has taken the risk (A-2)"]);
 }
 
 #[test]
