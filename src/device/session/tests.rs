@@ -566,6 +566,24 @@ async fn what_waits_when_a_session_is_stopped_is_taken_and_what_its_driver_holds
     assert_eq!(said, ["up", "identity", "a", "b", "c"]);
 }
 
+/// The intake is at the disk while the gateway is stopped.
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the time of the test")]
+async fn a_session_that_is_stopped_waits_for_an_intake_that_is_slow() {
+    let mut bench = bench(vec![Ok(vec![bytes("a,b,c")])]);
+    let (reports_in, mut reports) = mpsc::channel(2);
+    bench.session.context.reports = reports_in;
+    bench.session.context.lost = Box::new(|| panic!("it would have been taken a moment later"));
+    let story = async {
+        assert_eq!(bench.performed.recv().await.as_deref(), Some("abandon"));
+        bench.stop.send(true).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        said(&mut reports, 5).await
+    };
+    let ((), said) = tokio::join!(bench.session.run(), story);
+    assert_eq!(said, ["up", "identity", "a", "b", "c"]);
+}
+
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "the time of the test")]
 async fn what_nobody_takes_from_a_session_that_is_stopped_is_counted_and_does_not_hold_it_up() {
