@@ -4,8 +4,9 @@
     tests/docs/check.py                  links and anchors, tests, paths, and that the operating manual leaves nothing out
     tests/docs/check.py config PROGRAM   every TOML block of docs/devices.md, as a configuration, to `PROGRAM check`;
                                          every driver and profile of `PROGRAM drivers` has one
+    tests/docs/check.py book             docs/build makes one page of all of them, and every link in it leads somewhere
 
-Standard library only. Ends with 1 and one line for each finding.
+Standard library only. Ends with 1 and one line for each finding. `book` needs rustdoc.
 """
 
 import json
@@ -322,8 +323,30 @@ def uncovered(program, entries):
             yield f"docs/devices.md: has no entry with {name!r}"
 
 
+def check_book():
+    """The one page: each part is in it, and each link within leads to something."""
+    with tempfile.TemporaryDirectory() as folder:
+        built = subprocess.run([DOCS / "build", folder], capture_output=True, text=True)
+        if built.returncode or built.stderr:
+            return [f"docs/build: {built.stderr.strip() or built.returncode}"]
+        page = Path(folder, "book.html").read_text(encoding="utf-8")
+    found = set(re.findall(r'id="([^"]+)"', page))
+    wanted = set(re.findall(r'href="#([^"]+)"', page))
+    problems = [f"docs/build: a link to #{name}, which is not on the page" for name in sorted(wanted - found)]
+    # A link to a file would lead nowhere from a page that lies alone.
+    local = re.findall(r'href="((?!#|https?:)[^"]+)"', page)
+    problems += [f"docs/build: a link to {path}, which is not in the page" for path in sorted(set(local))]
+    parts = [name for name in pages() if name.parent == DOCS and name.stem != "README"]
+    problems += [f"docs/build: {part.stem} is not in it" for part in parts if f'id="part-{part.stem.lower()}' not in page.lower()]
+    if not problems:
+        print(f"the book: {len(parts)} parts, {len(wanted)} links within")
+    return problems
+
+
 def main(arguments):
-    if arguments[:1] == ["config"] and len(arguments) == 2:
+    if arguments == ["book"]:
+        problems = check_book()
+    elif arguments[:1] == ["config"] and len(arguments) == 2:
         problems = check_config(arguments[1])
     elif not arguments:
         problems = []
