@@ -8,6 +8,9 @@ use super::csaf::{MAX_TEXT, cut};
 
 /// The most products of a document; a relationship counts as the products that it combines.
 pub const MAX_PRODUCTS: usize = 4_096;
+/// The most bytes that its products take when each has the names of all branches above it. The real ones have some
+/// ten thousand; a small document with long names above many products would fill the memory of a gateway.
+pub const MAX_NAMES: usize = 1 << 20;
 /// The deepest branch that is followed.
 pub const MAX_DEPTH: usize = 30;
 
@@ -38,6 +41,15 @@ pub struct Product {
     pub conditions: Vec<String>,
     /// Whether a relationship combines it with another: then its own id alone need not have a status.
     pub is_combined: bool,
+}
+
+impl Product {
+    fn bytes(&self) -> usize {
+        let names =
+            [self.vendor.as_ref(), self.name.as_ref(), self.version.as_ref().map(|version| &version.text)];
+        let texts = names.into_iter().flatten().chain([&self.id, &self.full_name]).chain(&self.conditions);
+        texts.map(String::len).sum()
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -96,6 +108,8 @@ pub(super) fn flatten(tree: RawTree) -> Result<Vec<Product>, String> {
 #[derive(Default)]
 struct Found {
     products: Vec<Product>,
+    /// What they take, their names alone.
+    bytes: usize,
     /// Where in `products` those of an id are.
     places: BTreeMap<String, Vec<usize>>,
 }
@@ -135,6 +149,13 @@ impl Found {
         check(&product.id)?;
         if self.products.len() >= MAX_PRODUCTS {
             return Err(format!("has more than {MAX_PRODUCTS} products"));
+        }
+        self.bytes = self.bytes.saturating_add(product.bytes());
+        if self.bytes > MAX_NAMES {
+            return Err(format!(
+                "has products whose names take more than {MAX_NAMES} bytes together, with those of the branches above them: leave \
+                 it out of the bundle, and cut it to the products that the ward has"
+            ));
         }
         self.places.entry(product.id.clone()).or_default().push(self.products.len());
         self.products.push(product);

@@ -106,6 +106,24 @@ fn a_tree_is_bounded_in_depth_and_in_number() {
     assert!(read(&document).is_ok());
     document["product_tree"]["branches"] = json!([nested(31)]);
     assert!(read(&document).unwrap_err().to_string().contains("more than 30 levels"));
+    // Long names above many products: some 80 KB that would be 17 MB in memory.
+    let product = |number: usize| json!({ "name": "n", "product_id": format!("P{number}") });
+    let version = |number| json!({ "category": "product_version", "name": "1", "product": product(number) });
+    let wide = |products: usize| {
+        let first = json!({ "category": "host_name", "name": "n", "branches": (1..=products).map(version).collect::<Vec<_>>() });
+        (0..28).fold(
+            first,
+            |below, _| json!({ "category": "host_name", "name": "n".repeat(1_024), "branches": [below] }),
+        )
+    };
+    document["product_tree"]["branches"] = json!([wide(30)]);
+    assert!(read(&document).is_ok());
+    document["product_tree"]["branches"] = json!([wide(600)]);
+    let refused = read(&document).unwrap_err().to_string();
+    assert!(
+        refused.contains("more than 1048576 bytes together") && refused.contains("leave it out"),
+        "{refused}"
+    );
     // Each relationship combines all that the one before did, twice.
     let relations: Vec<Value> = (1..40)
         .map(|at| {
