@@ -6,10 +6,14 @@
 //! Memory is bounded: [`MAX_EVENTS`] events, [`MAX_POINTS`] points. What never happens: a serial number, an address of a
 //! device that is not listed or anything of a patient is in it.
 
+mod changes;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
+use self::changes::changes;
+use crate::host::status::warnings::{self, Part};
 use crate::host::status::{Device, Radio, Snapshot};
 use crate::time::Mono;
 
@@ -192,6 +196,20 @@ impl Row {
 }
 
 impl View {
+    /// Whether the state of a part is not as it should be.
+    fn warns_of(&self, part: Part) -> bool {
+        let mark = match part {
+            Part::Device => self.devices.iter().map(|row| row.link.mark).max(),
+            Part::Radio => self.radios.iter().map(|said| said.mark).max(),
+            Part::Store => Some(self.store.mark),
+            Part::Broker => Some(self.uplink.mark),
+            Part::Certificate => self.certificate.as_ref().map(|said| said.mark),
+            Part::Clock => Some(self.clock.mark),
+            Part::Fleet => self.fleet.as_ref().map(|said| said.mark),
+        };
+        mark.is_some_and(|mark| mark != Mark::Good)
+    }
+
     /// What is said of the gateway itself, with its name, in the order in which it is shown.
     pub(crate) fn states(&self) -> Vec<(&'static str, &Said)> {
         let mut states = vec![("Daemon", &self.daemon), ("Broker", &self.uplink)];
@@ -239,7 +257,7 @@ fn push<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
 }
 
 fn show(snapshot: &Snapshot) -> View {
-    View {
+    let mut view = View {
         gateway: snapshot.gateway.clone(),
         version: snapshot.version.clone(),
         uptime_ms: snapshot.uptime_ms,
@@ -252,7 +270,7 @@ fn show(snapshot: &Snapshot) -> View {
         store: store(snapshot),
         fleet: fleet(snapshot),
         radios: snapshot.radios.iter().map(radio).collect(),
-        warnings: warnings(snapshot),
+        warnings: Vec::new(),
         devices: snapshot.devices.iter().map(row).collect(),
         lanes: snapshot
             .lanes
@@ -267,13 +285,20 @@ fn show(snapshot: &Snapshot) -> View {
         unlisted: snapshot.unlisted.len(),
         depth: Vec::new(),
         events: Vec::new(),
-    }
+    };
+    view.warnings = warnings_beside(&view, snapshot);
+    view
 }
 
-/// Without those that tell of a device in quarantine, as their words name serial numbers: its row says that it is.
-fn warnings(snapshot: &Snapshot) -> Vec<Said> {
+/// Without those that tell of a device in quarantine, as their words name serial numbers: its row says that it is. And
+/// without what a state of the view says: a trouble is shown and counted once.
+fn warnings_beside(view: &View, snapshot: &Snapshot) -> Vec<Said> {
     let reasons: Vec<_> = snapshot.devices.iter().filter_map(|device| device.quarantine.as_deref()).collect();
+    let of_states = warnings::of(snapshot).into_iter();
+    let of_states = of_states.filter(|warning| warning.said_by.is_some_and(|part| view.warns_of(part)));
+    let said: Vec<String> = of_states.map(|warning| warning.words).collect();
     let shown = snapshot.warnings.iter().filter(|text| !reasons.iter().any(|reason| text.contains(reason)));
+    let shown = shown.filter(|text| !said.contains(text));
     shown.map(|warning| Said::new(Mark::Look, warning.as_str())).collect()
 }
 
@@ -281,7 +306,8 @@ fn uplink(snapshot: &Snapshot) -> Said {
     let uplink = &snapshot.uplink;
     if uplink.state != "connected" {
         let error = uplink.last_error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
-        return Said::new(Mark::Bad, format!("{}, readings are kept{error}", uplink.state));
+        let nobody = if uplink.no_consumer { "; nobody was subscribed" } else { "" };
+        return Said::new(Mark::Bad, format!("{}, readings are kept{error}{nobody}", uplink.state));
     }
     if uplink.no_consumer {
         return Said::new(Mark::Bad, "connected, but nobody is subscribed: readings are kept");
@@ -303,7 +329,13 @@ fn certificate(snapshot: &Snapshot) -> Option<Said> {
         0 => "ends within a day".to_owned(),
         _ => format!("{} left", counted(usize::try_from(days).unwrap_or_default(), "day")),
     };
-    Some(Said::new(mark, trouble.map_or(left.clone(), |trouble| format!("{left}; {trouble}"))))
+    let way_out = match (&snapshot.uplink.certificate, snapshot.uplink.certificate_alarm.as_str()) {
+        (None, "soon" | "urgent" | "expired") => ": renew it",
+        (Some(_), "expired") => ": enrol the gateway again (wardline enrol)",
+        _ => "",
+    };
+    let trouble = trouble.map(|trouble| format!("; {trouble}")).unwrap_or_default();
+    Some(Said::new(mark, format!("{left}{way_out}{trouble}")))
 }
 
 fn clock(snapshot: &Snapshot) -> Said {
@@ -348,7 +380,10 @@ fn fleet(snapshot: &Snapshot) -> Option<Said> {
         _ if fleet.trouble.is_some() || fleet.trial.is_some() => Mark::Look,
         _ => Mark::Good,
     };
-    Some(Said::new(mark, format!("{runs} of group {}; {}", fleet.group, fleet.detail)))
+    // Where the gateway stands may be what is wrong.
+    let trouble = fleet.trouble.as_ref().filter(|trouble| **trouble != fleet.detail);
+    let trouble = trouble.map(|trouble| format!("; {trouble}")).unwrap_or_default();
+    Some(Said::new(mark, format!("{runs} of group {}; {}{trouble}", fleet.group, fleet.detail)))
 }
 
 fn radio(radio: &Radio) -> Said {
@@ -356,7 +391,9 @@ fn radio(radio: &Radio) -> Said {
         (Some(reason), _) => (Mark::Bad, format!("cannot be used: {reason}")),
         (None, Some(reason)) => (Mark::Bad, format!("does not scan: {reason}")),
         (None, None) if radio.wants_usb_reset => {
-            (Mark::Look, "hears nothing, a USB reset is asked for".to_owned())
+            let words =
+                "hears nothing: reset its USB device (unplug it and plug it in again) or move the gateway";
+            (Mark::Look, words.to_owned())
         }
         (None, None) => (Mark::Good, "scans".to_owned()),
     };
@@ -409,54 +446,6 @@ fn security(device: &Device) -> Said {
         "serial" => Said::new(Mark::Good, "cable"),
         other => Said::new(Mark::Good, other),
     }
-}
-
-/// What a person would want to have been told between two looks.
-fn changes(before: &View, after: &View) -> Vec<(Mark, String)> {
-    let mut found = Vec::new();
-    let mut compare = |what: &str, before: Option<&Said>, after: Option<&Said>| {
-        if let (Some(before), Some(after)) = (before, after)
-            && before != after
-        {
-            found.push((after.mark, format!("{what}: {}", after.words)));
-        }
-    };
-    compare("daemon", Some(&before.daemon), Some(&after.daemon));
-    // Of a daemon that was or is away nothing is known, so nothing has changed.
-    if before.daemon.mark != Mark::Good || after.daemon.mark != Mark::Good {
-        return found;
-    }
-    compare("uplink", Some(&before.uplink), Some(&after.uplink));
-    compare("clock", Some(&before.clock), Some(&after.clock));
-    compare("certificate", before.certificate.as_ref(), after.certificate.as_ref());
-    compare("fleet", before.fleet.as_ref(), after.fleet.as_ref());
-    // The store's size changes all the time.
-    if before.store.mark != after.store.mark {
-        compare("store", Some(&before.store), Some(&after.store));
-    }
-    for (before, after) in before.radios.iter().zip(&after.radios) {
-        compare("radio", Some(before), Some(after));
-    }
-    for device in &after.devices {
-        match before.devices.iter().find(|known| known.id == device.id) {
-            Some(known) => {
-                compare(&device.id, Some(&known.link), Some(&device.link));
-                compare(&device.id, Some(&known.security), Some(&device.security));
-            }
-            None => {
-                compare(&device.id, Some(&Said::default()), Some(&Said::new(Mark::Look, "is listed now")));
-            }
-        }
-    }
-    for device in &before.devices {
-        if after.devices.iter().all(|known| known.id != device.id) {
-            compare(&device.id, Some(&device.link), Some(&Said::new(Mark::Look, "is no longer listed")));
-        }
-    }
-    for warning in after.warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
-        compare("warning", Some(&Said::default()), Some(warning));
-    }
-    found
 }
 
 #[cfg(test)]

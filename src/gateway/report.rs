@@ -148,18 +148,11 @@ impl Sources {
         latest.take(MAX_UNLISTED).map(|address| status::Unlisted { address: address.to_string() }).collect()
     }
 
-    /// What a person should look at, in words.
+    /// What a person should look at, in words. What no other part of the snapshot says is said first: there may be many
+    /// devices in quarantine.
     fn warnings(snapshot: &Snapshot, uplink: &uplink::Status) -> Vec<String> {
         let mut warnings = Vec::new();
-        for device in &snapshot.devices {
-            warnings.extend(device.quarantine.clone());
-        }
-        warnings.extend(snapshot.radios.iter().flat_map(radio_warnings));
-        warnings.extend(snapshot.store.last_error.as_ref().map(|why| format!("store: {why}")));
         warnings.extend(uplink.store_trouble.as_ref().map(|why| format!("store: {why}")));
-        if uplink.no_consumer {
-            warnings.push("nobody subscribes to what is published: the data is kept".to_owned());
-        }
         if uplink.not_authorised {
             warnings.push(
                 "the broker forbids this gateway to publish: the data is kept; mend its access list"
@@ -173,13 +166,8 @@ impl Sources {
         if uplink.unreadable_blocks > 0 {
             warnings.push(format!("{} blocks could not be read: they are kept", uplink.unreadable_blocks));
         }
-        warnings.extend(certificate_warnings(&snapshot.uplink));
         warnings.extend(uplink.outdated_lists.iter().cloned());
-        if !snapshot.time_synced {
-            warnings.push("the clock follows no reference: stamps say so".to_owned());
-        }
-        let trouble = snapshot.fleet.as_ref().and_then(|fleet| fleet.trouble.as_ref());
-        warnings.extend(trouble.map(|why| format!("fleet: {why}")));
+        warnings.extend(status::warnings::of(snapshot).into_iter().map(|warning| warning.words));
         warnings.truncate(MAX_WARNINGS);
         warnings
     }
@@ -196,27 +184,6 @@ fn lost_warnings(losses: &Losses) -> Vec<String> {
         )
     };
     lost.into_iter().take(MAX_LOST).map(words).collect()
-}
-
-/// Where the daemon renews it, its age is judged by its life; otherwise somebody has to.
-fn certificate_warnings(uplink: &status::Uplink) -> Vec<String> {
-    if let Some(kept) = &uplink.certificate {
-        let until = kept.valid_until.as_deref().unwrap_or("a time that is not known");
-        let aged = match kept.alarm.as_str() {
-            "expired" => Some(format!(
-                "the certificate expired at {until}: readings are kept; enrol the gateway again (wardline enrol)"
-            )),
-            "soon" | "urgent" => Some(format!("the certificate is valid only until {until}")),
-            _ => None,
-        };
-        return aged.into_iter().chain(kept.trouble.clone()).collect();
-    }
-    let words = match (uplink.certificate_alarm.as_str(), uplink.certificate_days_left) {
-        ("expired", Some(days)) => format!("the certificate expired {} days ago: renew it", -days),
-        ("soon" | "urgent", Some(days)) => format!("the certificate expires in {days} days: renew it"),
-        _ => return Vec::new(),
-    };
-    vec![words]
 }
 
 /// None where there is nothing that could be renewed.
@@ -254,29 +221,6 @@ fn radio(status: ble::Status) -> status::Radio {
         values_lost: status.values_lost,
         no_agent: status.no_agent,
     }
-}
-
-fn radio_warnings(radio: &status::Radio) -> Vec<String> {
-    let name = &radio.adapter;
-    let mut warnings = Vec::new();
-    warnings.extend(radio.down.as_ref().map(|why| format!("radio {name} is down: {why}")));
-    warnings.extend(radio.not_scanning.as_ref().map(|why| format!("radio {name} does not scan: {why}")));
-    if radio.wants_usb_reset {
-        warnings.push(format!(
-            "radio {name} hears nothing, and starting the scan again and switching it off and on did not \
-             help: reset its USB device (unplug it and plug it in again) or move the gateway"
-        ));
-    }
-    warnings.extend(radio.no_agent.as_ref().map(|why| {
-        format!("radio {name}: BlueZ does not take the agent that refuses pairings, another may accept them: {why}")
-    }));
-    if radio.values_lost > 0 {
-        warnings.push(format!(
-            "radio {name}: {} value(s) that their devices hold for received were lost: look for the devices and the reasons in the log",
-            radio.values_lost
-        ));
-    }
-    warnings
 }
 
 /// For a person to read: a wall clock that was set in between makes it wrong, and nothing depends on it.
@@ -352,7 +296,9 @@ mod tests {
         ] {
             let uplink = shown(life, left, ClockSync::Synced);
             assert_eq!(uplink.certificate_alarm, alarm, "{life} {left}");
-            assert_eq!(certificate_warnings(&uplink).is_empty(), alarm == "none", "{life} {left}");
+            let snapshot = Snapshot { uplink, time_synced: true, ..Snapshot::default() };
+            let warnings = status::warnings::of(&snapshot);
+            assert_eq!(warnings.is_empty(), alarm == "none", "{life} {left}: {warnings:?}");
         }
         assert_eq!(shown(365, -1, ClockSync::Unsynced).certificate_alarm, "none");
     }

@@ -15,6 +15,7 @@ pub mod metrics;
 #[cfg(any(test, feature = "lab"))]
 pub mod sample;
 mod snapshot;
+pub mod warnings;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};

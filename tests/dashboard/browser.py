@@ -231,6 +231,10 @@ def looks(browser, pictures):
     check("nothing moves", moving == 0, moving)
 
 
+# The heads that are seen.
+HEADS = "return [...document.querySelectorAll('thead th')].filter((head) => head.checkVisibility()).map((head) => head.textContent)"
+
+
 def stale(browser, daemon, pictures):
     os.kill(daemon, signal.SIGSTOP)
     until(browser, "a daemon that is stopped: the page says that it does not answer", "return document.body.classList.contains('old') && document.getElementById('summary').textContent.includes('has not answered')")
@@ -238,10 +242,13 @@ def stale(browser, daemon, pictures):
     contrast(browser, "stale")
     browser.picture(pictures / "stale.png")
     until(browser, "after a while none are shown", "return document.querySelectorAll('#rows tr').length === 0 && document.getElementById('none').textContent.includes('Nothing is known')")
+    check("and no heads above nothing", not browser.run(HEADS), browser.run(HEADS))
     os.kill(daemon, signal.SIGCONT)
     until(browser, "a daemon that goes on is live again", "return !document.body.classList.contains('old') && document.querySelectorAll('#rows tr').length === 6")
+    check("with its heads", len(browser.run(HEADS)) == 11, browser.run(HEADS))
     os.kill(daemon, signal.SIGKILL)
     until(browser, "a daemon that is killed is away", "return document.getElementById('summary').textContent.includes('no daemon answers') && document.getElementById('summary').className === 'bad'")
+    check("no table of it has heads above nothing", not browser.run(HEADS), browser.run(HEADS))
     browser.picture(pictures / "away.png")
 
 

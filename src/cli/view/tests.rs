@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::host::status::{Identity, Unlisted, sample};
+use crate::host::status::{Certificate, Identity, Unlisted, sample};
 
 fn at(seconds: u64) -> Mono {
     Mono::default() + Duration::from_secs(seconds)
@@ -112,6 +112,71 @@ fn the_whole_is_one_sentence() {
     {
         assert_eq!(said(change), (mark, words.to_owned()));
     }
+}
+
+#[test]
+fn a_trouble_that_a_state_says_is_shown_and_counted_once() {
+    for (change, said) in [
+        (|s| s.time_synced = false, "follows no reference: readings are marked so"),
+        (|s| s.uplink.no_consumer = true, "connected, but nobody is subscribed: readings are kept"),
+        (
+            |s| (s.uplink.state, s.uplink.no_consumer) = ("waiting".into(), true),
+            "waiting, readings are kept; nobody was subscribed",
+        ),
+        (|s| s.store.last_error = Some("disk full".into()), "disk full"),
+        (|s| s.uplink.certificate_alarm = "soon".into(), "80 days left: renew it"),
+        (
+            |s| {
+                let trouble = Some("no answer".to_owned());
+                s.uplink.certificate_alarm = "expired".into();
+                s.uplink.certificate =
+                    Some(Certificate { alarm: "expired".into(), trouble, ..Certificate::default() });
+            },
+            "80 days left: enrol the gateway again (wardline enrol); no answer",
+        ),
+        (|s| s.fleet.as_mut().unwrap().trouble = Some("no broker".into()), "; no broker"),
+        (|s| s.radios[0].down = Some("unplugged".into()), "hci0 cannot be used: unplugged"),
+        (|s| s.radios[0].not_scanning = Some("busy".into()), "hci0 does not scan: busy"),
+        (|s| s.radios[0].wants_usb_reset = true, "hears nothing: reset its USB device"),
+    ] as [(fn(&mut Snapshot), &str); 10]
+    {
+        let mut snapshot = healthy();
+        change(&mut snapshot);
+        snapshot.warnings = warnings::of(&snapshot).into_iter().map(|warning| warning.words).collect();
+        assert!(!snapshot.warnings.is_empty(), "{said}");
+        let view = Watcher::default().handle_answer(Ok(&snapshot), at(0));
+        assert_eq!(view.summary.words, "1 thing of the gateway needs a look", "{said}: {:?}", view.states());
+        assert!(view.states().iter().any(|(_, state)| state.words.contains(said)), "{:?}", view.states());
+    }
+}
+
+#[test]
+fn a_warning_that_no_state_says_is_shown() {
+    for change in [
+        |s| s.radios[0].no_agent = Some("another one is there".into()),
+        |s| s.radios[0].values_lost = 3,
+        |s| {
+            s.uplink.certificate_alarm = "expired".into();
+            s.uplink.certificate = Some(Certificate { alarm: "expired".into(), ..Certificate::default() });
+            s.uplink.certificate_days_left = None;
+        },
+    ] as [fn(&mut Snapshot); 3]
+    {
+        let mut snapshot = healthy();
+        change(&mut snapshot);
+        snapshot.warnings = warnings::of(&snapshot).into_iter().map(|warning| warning.words).collect();
+        let view = Watcher::default().handle_answer(Ok(&snapshot), at(0));
+        let shown: Vec<&String> = view.warnings.iter().map(|warning| &warning.words).collect();
+        assert_eq!(shown, snapshot.warnings.iter().collect::<Vec<_>>());
+        assert_eq!((shown.len(), view.summary.words.as_str()), (1, "1 thing of the gateway needs a look"));
+    }
+    // Also where a radio with a trouble of its own has one more.
+    let mut snapshot = healthy();
+    snapshot.radios[0].down = Some("unplugged".to_owned());
+    snapshot.radios[0].values_lost = 3;
+    snapshot.warnings = warnings::of(&snapshot).into_iter().map(|warning| warning.words).collect();
+    let view = Watcher::default().handle_answer(Ok(&snapshot), at(0));
+    assert!(view.warnings.len() == 1 && view.warnings[0].words.contains("were lost"), "{:?}", view.warnings);
 }
 
 #[test]

@@ -25,6 +25,9 @@ const setSaid = (node, state) => {
   setText(node, state.words);
 };
 
+// A table without rows is not shown: heads above nothing look like a page that is broken.
+const showTable = (rows) => setHidden(rows.closest("table"), rows.children.length === 0);
+
 // Gives a parent one child for each item. A child that is there already stays the same one.
 const keep = (parent, items, keyOf, make, fill) => {
   const wanted = new Set(items.map(keyOf));
@@ -115,6 +118,7 @@ const showDevices = () => {
     .filter((device) => !onlyTrouble || worst(device) > 0)
     .sort((a, b) => worst(b) - worst(a) || a.id.localeCompare(b.id, undefined, { numeric: true }));
   keep(byId("rows"), shown, (device) => device.id, makeDevice, fillDevice);
+  showTable(byId("rows"));
   setText(byId("none"), view.daemon.mark === "bad" ? "Nothing is known while the daemon is away."
     : view.devices.length === 0 ? "No device is listed." : "No device matches.");
   setHidden(byId("none"), shown.length > 0);
@@ -135,6 +139,7 @@ const fillLane = (row, lane) => {
 
 const showSpool = () => {
   keep(byId("lanes"), view.lanes, (lane) => lane.lane, makeLane, fillLane);
+  showTable(byId("lanes"));
   const points = view.depth;
   const most = Math.max(1, ...points);
   const x = (place) => (points.length < 2 ? 300 : (place * 300) / (points.length - 1));

@@ -77,6 +77,10 @@ fn figures_of_a_daemon_that_does_not_answer_have_their_age() {
     assert!(away[1].starts_with("!! The daemon: no daemon answers"), "{away:#?}");
     assert_eq!(away[2].trim(), "Its last answer came 1 min 9 s ago: no figures are shown.");
     assert!(away.iter().all(|text| !text.contains("pump-bed-00")), "{away:#?}");
+    // Nor the heads of what would stand below them.
+    for page in [first, away] {
+        assert!(page.iter().all(|text| !text.contains("DEVICE") && !text.contains("Waiting")), "{page:#?}");
+    }
 }
 
 #[test]
