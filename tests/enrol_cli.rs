@@ -4,7 +4,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, its helpers too; its own files"
 )]
@@ -111,6 +110,13 @@ fn a_gateway_is_enrolled_and_nothing_is_overwritten() {
     assert_eq!(bench.current(), first, "the broker has not taken the new one");
 }
 
+fn keep_token(file: &std::path::Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    std::fs::write(file, text).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 #[test]
 fn first_boot_gets_its_certificate_from_the_server_and_goes_on_where_the_token_was_refused() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -157,17 +163,13 @@ fn first_boot_gets_its_certificate_from_the_server_and_goes_on_where_the_token_w
         let of = steps.find(|step| step["what"] == what).unwrap_or_else(|| panic!("{what}: {report}"));
         of["state"].as_str().unwrap().to_owned()
     };
-    let say = |text: &str| {
-        std::fs::write(&token, text).unwrap();
-        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
-    };
     bench.server.token("gw-1", "sesame");
-    say("wrong\n");
+    keep_token(&token, "wrong\n");
     let (exit, report, err) = init(&bench);
     assert!(exit != 0 && err.contains("refuses the token"), "{exit} {report} {err}");
     assert_eq!((state(&report, "kek"), state(&report, "enrol")), ("made".into(), "failed".into()));
     let kek = std::fs::read(root.join("etc/credstore/wardline.kek")).unwrap();
-    say("sesame\n");
+    keep_token(&token, "sesame\n");
     let (exit, report, err) = init(&bench);
     assert_eq!(exit, 0, "{report} {err}");
     assert_eq!((state(&report, "kek"), state(&report, "enrol")), ("done".into(), "made".into()));

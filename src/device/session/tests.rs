@@ -568,7 +568,6 @@ async fn what_waits_when_a_session_is_stopped_is_taken_and_what_its_driver_holds
 
 /// The intake is at the disk while the gateway is stopped.
 #[tokio::test(start_paused = true)]
-#[expect(clippy::disallowed_methods, reason = "the time of the test")]
 async fn a_session_that_is_stopped_waits_for_an_intake_that_is_slow() {
     let mut bench = bench(vec![Ok(vec![bytes("a,b,c")])]);
     let (reports_in, mut reports) = mpsc::channel(2);

@@ -10,7 +10,7 @@ use super::csaf::{MAX_TEXT, cut};
 pub const MAX_PRODUCTS: usize = 4_096;
 /// The most bytes that its products take when each has the names of all branches above it. The real ones have some
 /// ten thousand; a small document with long names above many products would fill the memory of a gateway.
-pub const MAX_NAMES: usize = 1 << 20;
+pub(super) const MAX_NAMES: usize = 1 << 20;
 /// The deepest branch that is followed.
 pub const MAX_DEPTH: usize = 30;
 

@@ -43,9 +43,9 @@ fn a_daemon_that_hangs_is_told_from_one_that_is_not_there() {
     let half = std::thread::scope(|scope| {
         let daemon = scope.spawn(|| {
             let (_first, (mut second, _)) = (listener.accept().unwrap(), listener.accept().unwrap());
-            std::io::Write::write_all(&mut second, b"{\"gateway\":").unwrap();
+            second.write_all(b"{\"gateway\":").unwrap();
             // Until the other end is gone.
-            std::io::Read::read_to_end(&mut second, &mut Vec::new()).unwrap();
+            second.read_to_end(&mut Vec::new()).unwrap();
         });
         let half = ask_within(&path, within).unwrap_err();
         daemon.join().unwrap();

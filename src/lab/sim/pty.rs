@@ -152,7 +152,7 @@ mod tests {
     fn what_is_no_link_is_not_replaced_and_a_link_is() {
         let folder = tempfile::tempdir().unwrap();
         let port = folder.path().join("ttyUSB0");
-        std::fs::write(&port, "a real port").unwrap();
+        crate::host::atomic_file::write(&port, b"a real port").unwrap();
         let refused = repoint(&port, Path::new("/dev/pts/0")).unwrap_err().to_string();
         assert!(refused.contains("ttyUSB0") && refused.contains("no symbolic link"), "{refused}");
         assert_eq!(std::fs::read_to_string(&port).unwrap(), "a real port");

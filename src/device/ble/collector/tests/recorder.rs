@@ -256,7 +256,8 @@ fn a_first_record_that_got_lost_is_fetched_although_the_row_behind_it_moved_the_
         bench.connection(Mishap { lost: Some(0), late, cut, ..calm.clone() });
         bench.kill();
         bench.connection(calm.clone());
-        assert_eq!(bench.durable, BTreeSet::from_iter(1..=6), "late {late}, cut {cut:?}");
-        assert_eq!(bench.device.deleted, BTreeSet::from_iter(1..=6), "late {late}, cut {cut:?}");
+        let all: BTreeSet<u16> = (1..=6).collect();
+        assert_eq!(bench.durable, all, "late {late}, cut {cut:?}");
+        assert_eq!(bench.device.deleted, all, "late {late}, cut {cut:?}");
     }
 }
