@@ -269,6 +269,9 @@ mod tests {
             let seen = handshake_of_the_daemon(&key, &away);
             assert!(matches!(seen, Some(Err(unseen)) if unseen.why.contains("only the daemon asks")));
         }
+        // Nor is the store's: a daemon that runs has it.
+        assert!(matches!(loaded(&key, true, true), Ok(Ok(()))));
+        assert!(matches!(loaded(&key, true, false), Err(unseen) if unseen.why.contains("not asked here")));
         let file = KeyPlace::File("/etc/wardline/own.key".into());
         assert!(handshake_of_the_daemon(&file, &daemon("connected")).is_none());
     }
