@@ -52,6 +52,19 @@ async fn a_sound_gateway_is_well_beside_its_daemon_and_without_and_the_daemon_is
         of.uplink.state == "connected" && of.devices.iter().all(|device| device.link == "up")
     };
     let before = bench.status("everything up", is_up).await;
+    let unseen = bench.doctor(&["--only", "memory"]).await;
+    assert_eq!(
+        unseen.with("unchecked"),
+        ["memory"],
+        "nothing says what the kernel allows: {:#}",
+        unseen.value
+    );
+    // As the kernel says it of a process of the unit.
+    let limits = format!("proc/{}/limits", daemon.id());
+    bench.system(
+        &limits,
+        "Limit  Soft Limit  Hard Limit  Units\nMax core file size        0        0        bytes\n",
+    );
     let well = bench.doctor(&[]).await;
     well.assert_well();
     assert_eq!(well.value["checks"].as_array().unwrap().len(), 18);
