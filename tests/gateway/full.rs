@@ -70,7 +70,11 @@ async fn child_on_a_small_disk() {
         ("WARDLINE_STORE__CAP", "96MiB"),
         ("WARDLINE_STORE__ALARM_RESERVE", "16MiB"),
     ]);
-    bench.status("the port is open", |status| status.devices.iter().all(|device| device.link == "up")).await;
+    bench
+        .status("the port is open", |status| {
+            !status.devices.is_empty() && status.devices.iter().all(|device| device.link == "up")
+        })
+        .await;
     let filler = fill(disk);
     let feeding = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(20));

@@ -52,9 +52,15 @@ async fn a_pump_that_is_exchanged_on_its_port_is_silenced_at_once() {
     // The other pump shows a rate that the right one never had.
     pump.set(alaris::Values { rate: "99.90".to_owned(), ..alaris::Values::default() });
     pump.trouble(Trouble::Identity("8002-99999".to_owned()));
-    bench.status("the quarantine", |status| status.devices.iter().all(|d| d.quarantine.is_some())).await;
     bench
-        .status("refusals", |status| status.devices.iter().all(|d| d.refused.values().sum::<u64>() > 5))
+        .status("the quarantine", |status| {
+            !status.devices.is_empty() && status.devices.iter().all(|d| d.quarantine.is_some())
+        })
+        .await;
+    bench
+        .status("refusals", |status| {
+            !status.devices.is_empty() && status.devices.iter().all(|d| d.refused.values().sum::<u64>() > 5)
+        })
         .await;
     // The right one stands there again: the event is over.
     pump.set(alaris::Values::default());

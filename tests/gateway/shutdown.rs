@@ -41,7 +41,11 @@ async fn it_says_ready_feeds_the_watchdog_and_says_stopping() {
     for _ in 0..3 {
         told(&socket, "WATCHDOG", "WATCHDOG=1").await;
     }
-    bench.status("a reading", |status| status.devices.iter().all(|device| device.admitted > 0)).await;
+    bench
+        .status("a reading", |status| {
+            !status.devices.is_empty() && status.devices.iter().all(|device| device.admitted > 0)
+        })
+        .await;
     let ended = daemon.stop(PATIENCE).await.unwrap();
     told(&socket, "STOPPING", "STOPPING=1").await;
     assert_eq!(ended.code(), Some(0), "{}", daemon.last_words());
@@ -74,13 +78,20 @@ async fn a_shutdown_drains_what_was_read_to_the_disk_and_says_goodbye_to_the_bro
     let oximeter = bench.oximeter("spo2-1", "0000056661", 115_200);
     bench.configure(&stage::serial_device("spo2-1", "masimo-ascii1", &oximeter.path(), "0000056661"));
     let mut daemon = bench.start();
-    bench.status("the port is open", |status| status.devices.iter().all(|device| device.link == "up")).await;
+    bench
+        .status("the port is open", |status| {
+            !status.devices.is_empty() && status.devices.iter().all(|device| device.link == "up")
+        })
+        .await;
     let values = wardline::lab::sim::masimo::Values { spo2: Some(97), bpm: Some(61), ..Default::default() };
     for _ in 0..50 {
         oximeter.set(values.clone());
     }
-    let status =
-        bench.status("readings", |status| status.devices.iter().all(|device| device.admitted >= 100)).await;
+    let status = bench
+        .status("readings", |status| {
+            !status.devices.is_empty() && status.devices.iter().all(|device| device.admitted >= 100)
+        })
+        .await;
     let admitted: u64 = status.devices.iter().map(|device| device.admitted).sum();
     let ended = daemon.stop(PATIENCE).await.unwrap();
     assert_eq!(ended.code(), Some(0), "{}", daemon.last_words());
