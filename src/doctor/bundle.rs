@@ -126,11 +126,13 @@ pub fn mask_of(config: Option<&Config>, snapshot: Option<&Snapshot>) -> Mask {
 /// What is wrong with a configuration that cannot be read: its words name what stands in the files, and while nobody
 /// knows those names they cannot be masked.
 pub fn withheld(problems: &[String], folder: &str) -> Vec<String> {
-    let count = problems.len();
-    let is_valid = problems.is_empty();
-    let words =
-        || format!("{count} problem(s), whose words are left out here: wardline check --config {folder}");
-    (!is_valid).then(words).into_iter().collect()
+    if problems.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "{} problem(s), whose words are left out here: wardline check --config {folder}",
+        problems.len()
+    )]
 }
 
 /// Keys of the configuration whose values say nothing of a patient, a device or a secret. A section that ends with a
