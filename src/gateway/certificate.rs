@@ -301,19 +301,35 @@ mod tests {
         assert_eq!(phase(&[]).unwrap().0, Phase::End);
     }
 
-    #[tokio::test]
-    async fn what_the_keeper_and_the_uplink_say_becomes_events_of_the_gateway() {
-        let (events, mut told) = mpsc::channel(8);
+    /// A teller, and all that it hears and says.
+    struct Bench<F> {
+        news: mpsc::Sender<News>,
+        standing_of: watch::Sender<Status>,
+        shown: watch::Sender<uplink::Status>,
+        stop: watch::Sender<Stop>,
+        told: mpsc::Receiver<Event>,
+        running: F,
+    }
+
+    fn bench(room: usize) -> Bench<impl Future<Output = Result<(), String>>> {
+        let (events, told) = mpsc::channel(room);
         let (news, heard) = mpsc::channel(8);
         let standing_of = watch::Sender::new(Status::default());
         let shown = watch::Sender::new(uplink::Status::default());
         let stop = watch::Sender::new(Stop::Run);
         let clock = Arc::new(crate::host::clock::SystemClock::default());
         let teller = Teller { clock, outbox: Outbox::new(events), told: Told::default() };
-        let (sources, stopped) = ((heard, standing_of.subscribe(), shown.subscribe()), stop.subscribe());
+        let sources = (heard, standing_of.subscribe(), shown.subscribe());
+        let running = teller.run(sources, stop.subscribe());
+        Bench { news, standing_of, shown, stop, told, running }
+    }
+
+    #[tokio::test]
+    async fn what_the_keeper_and_the_uplink_say_becomes_events_of_the_gateway() {
+        let Bench { news, standing_of, shown, stop, told: mut taken, running } = bench(8);
         let asking = async {
             let mut next = async || {
-                let Event { detection, phase, device, detail, .. } = told.recv().await.unwrap();
+                let Event { detection, phase, device, detail, .. } = taken.recv().await.unwrap();
                 assert_eq!(device, "");
                 (detection, phase, detail)
             };
@@ -326,21 +342,14 @@ mod tests {
             assert_eq!(next().await, wanted);
             stop.send_replace(Stop::Finish { grace: Duration::ZERO });
         };
-        let (ended, ()) = tokio::join!(teller.run(sources, stopped), asking);
+        let (ended, ()) = tokio::join!(running, asking);
         assert_eq!(ended, Ok(()));
     }
 
     /// The intake waits for the disk while a certificate runs out: its events come when there is room, each once.
     #[tokio::test]
     async fn an_event_without_room_comes_later_and_in_its_order() {
-        let (events, mut taken) = mpsc::channel(1);
-        let (news, heard) = mpsc::channel(8);
-        let standing_of = watch::Sender::new(Status::default());
-        let shown = watch::Sender::new(uplink::Status::default());
-        let stop = watch::Sender::new(Stop::Run);
-        let clock = Arc::new(crate::host::clock::SystemClock::default());
-        let teller = Teller { clock, outbox: Outbox::new(events), told: Told::default() };
-        let (sources, stopped) = ((heard, standing_of.subscribe(), shown.subscribe()), stop.subscribe());
+        let Bench { news, standing_of, shown, stop, told: mut taken, running } = bench(1);
         let asking = async {
             // Four events at once where there is room for one.
             standing_of.send_replace(standing(Alarm::Expired, Some("down")));
@@ -356,9 +365,7 @@ mod tests {
             assert_eq!(taken.recv().await.unwrap().detection, Detection::CertificateRenewed);
             stop.send_replace(Stop::Finish { grace: Duration::ZERO });
         };
-        let limit = tokio::time::timeout(Duration::from_secs(30), async {
-            tokio::join!(teller.run(sources, stopped), asking)
-        });
+        let limit = tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(running, asking) });
         assert_eq!(limit.await.unwrap().0, Ok(()));
     }
 
