@@ -52,11 +52,11 @@ const OWNED: [(&str, &str); 17] = [
 
 /// The operator's side has a connection of its own to the broker, in one file too; it is never on a gateway.
 const OPERATOR: (&str, &str) = ("rumqttc", "src/fleet/operator/broker.rs");
-/// And those that two files may name: envelopes and the bodies of the certificate server are base64; a handshake with
-/// that server, and one that only tries a broker.
-const SHARED: [(&str, [&str; 2]); 2] = [
-    ("base64ct", ["src/fleet/dsse.rs", "src/identity/est/base64.rs"]),
-    ("tokio_rustls", ["src/identity/est/client.rs", "src/uplink/mqtt/probe.rs"]),
+/// And those that more than one file may name: envelopes, systemd's credentials and the bodies of the certificate server
+/// are base64; a handshake with that server, and one that only tries a broker.
+const SHARED: [(&str, &[&str]); 2] = [
+    ("base64ct", &["src/fleet/dsse.rs", "src/host/credential.rs", "src/identity/est/base64.rs"]),
+    ("tokio_rustls", &["src/identity/est/client.rs", "src/uplink/mqtt/probe.rs"]),
 ];
 
 /// What the lab measures the store against: each in one file of its own.

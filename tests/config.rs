@@ -257,7 +257,7 @@ fn the_least_that_is_needed_is_enough_and_defaults_fill_the_rest() {
     assert_eq!(config.uplink.authorities, folder.path().join("ca.pem"), "relative to the folder");
     assert_eq!(config.uplink.certificate, PathBuf::from("/etc/own.pem"));
     assert_eq!(config.uplink.key, KeyPlace::Credential("/run/credentials/wardline.service/tls-key".into()));
-    assert_eq!(config.store.cap, 4 << 30);
+    assert_eq!(config.store.cap, wardline::config::DEFAULT_CAP);
     assert_eq!(config.store.linger, Duration::from_millis(250));
     assert_eq!((config.log, config.shutdown_grace), (LogLevel::Info, Duration::from_secs(20)));
     assert_eq!(config.socket_group, None);

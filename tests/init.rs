@@ -18,6 +18,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+#[cfg(target_os = "linux")]
+#[path = "init/tpm.rs"]
+mod tpm;
+
 /// A machine's root folder, and beside it what a person brings.
 struct Machine {
     place: tempfile::TempDir,
@@ -32,10 +36,7 @@ struct Done {
 impl Machine {
     fn new() -> Self {
         let machine = Self { place: tempfile::tempdir().unwrap() };
-        let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        fs::create_dir_all(machine.at("etc")).unwrap();
-        machine
-            .put("etc/passwd", &format!("wardline:x:{user}:{group}::/var/lib/wardline:/usr/sbin/nologin\n"));
+        machine.put_user();
         let brought = machine.place.path().join("ca.pem");
         let made = Command::new("openssl")
             .args([
@@ -57,6 +58,12 @@ impl Machine {
         // As hospitals bring it: to read.
         fs::set_permissions(&brought, fs::Permissions::from_mode(0o644)).unwrap();
         machine
+    }
+
+    fn put_user(&self) {
+        let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let line = format!("wardline:x:{user}:{group}::/var/lib/wardline:/usr/sbin/nologin\n");
+        self.put("etc/passwd", &line);
     }
 
     fn root(&self) -> PathBuf {
@@ -91,7 +98,7 @@ impl Machine {
     }
 
     /// With all that has to be known.
-    fn unattended(&self, more: &[&str]) -> Done {
+    fn command_with_all(&self, more: &[&str]) -> Command {
         let ca = self.ca();
         let given = [
             "--organisation",
@@ -103,7 +110,11 @@ impl Machine {
             "--host",
             "mqtt.st-anna.example",
         ];
-        self.run(&[&given[..], &["--authorities", &ca, "--yes"], more].concat())
+        self.command(&[&given[..], &["--authorities", &ca, "--yes"], more].concat())
+    }
+
+    fn unattended(&self, more: &[&str]) -> Done {
+        finish(self.command_with_all(more).stdin(Stdio::null()))
     }
 
     /// Every file and folder below the root, with its mode and its bytes.
@@ -236,6 +247,41 @@ fn cut_off_after_any_step_the_same_command_goes_on() {
             assert_eq!(states[file.to_str().unwrap()], "made", "{}", file.display());
         }
     }
+}
+
+/// The program itself is killed, as soon as each step is seen to be done: the rest is up to the second run.
+#[test]
+fn killed_behind_any_step_the_same_command_goes_on_and_makes_no_second_key() {
+    let machine = Machine::new();
+    let first = machine.unattended(&["--keys", "files", "--json"]);
+    let steps: Vec<PathBuf> =
+        states(&first).into_keys().map(PathBuf::from).filter(|file| file.is_file()).collect();
+    let mut unfinished = 0;
+    for step in &steps {
+        fs::remove_dir_all(machine.at("etc")).unwrap();
+        machine.put_user();
+        let mut command = machine.command_with_all(&["--keys", "files", "--json"]);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while !step.exists() && child.try_wait().unwrap().is_none() {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        unfinished += usize::from(!child.wait().unwrap().success());
+        let before = machine.all();
+        let again = machine.unattended(&["--keys", "files", "--json"]);
+        assert_eq!(again.exit, 0, "behind {}: {}{}", step.display(), again.out, again.err);
+        let after = machine.all();
+        for step in &steps {
+            assert!(step.is_file(), "{} is missing", step.display());
+            let is_same = before.get(step).is_none_or(|before| *before == after[step]);
+            assert!(is_same, "{} is another one now", step.display());
+        }
+        let left: Vec<&PathBuf> =
+            after.keys().filter(|file| file.display().to_string().contains("unfinished")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    assert!(unfinished * 2 > steps.len(), "{unfinished} of {} were cut short", steps.len());
 }
 
 #[test]

@@ -26,6 +26,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::out::{self, Colour};
+use crate::host::credential::TPM;
 use crate::identity::est::address::Address;
 use answers::Answers;
 use look::Site;
@@ -142,6 +143,9 @@ impl Init {
         let protection = self.protection(&site)?;
         let answers = answers::gather(&self, &site)?;
         let wants = wants::wants(&site, &answers, protection).map_err(refused)?;
+        if let Some(cap) = wants::cap(&site) {
+            out::remark(format_args!("the disk is small: store.cap is {cap}, less than the default"));
+        }
         let inventory = site.inventory(&self, &wants, protection);
         let mut steps = plan::plan(wants, &inventory);
         let is_blocked = steps.iter().any(|step| step.state == State::Blocked);
@@ -167,18 +171,19 @@ impl Init {
         if site.is_image() && self.keys == KeysAs::Auto {
             return Ok(None);
         }
-        let tried = if self.keys == KeysAs::Files { Ok(Protection::Files) } else { seal::protection() };
-        match (tried, self.keys) {
-            (Ok(protection), _) => Ok(Some(protection)),
-            (Err(reason), KeysAs::Auto) => {
-                out::remark(format_args!("keys cannot be encrypted for this machine: {reason}"));
-                Ok(Some(Protection::Files))
-            }
-            (Err(reason), KeysAs::Sealed | KeysAs::Files) => Err(Failure::new(
-                Exit::Keys,
-                anyhow!("{reason}: nothing was done; --keys files does without"),
-            )),
+        let has_tpm = site.at(TPM).symlink_metadata().is_ok();
+        let choice = seal::choose(self.keys, has_tpm, &seal::works).map_err(|reason| {
+            let without = if self.keys == KeysAs::Auto {
+                "--keys sealed does without"
+            } else {
+                "--keys files does without"
+            };
+            Failure::new(Exit::Keys, anyhow!("{reason}: nothing was done; {without}"))
+        })?;
+        if let Some(remark) = choice.remark {
+            out::remark(format_args!("{remark}"));
         }
+        Ok(Some(choice.protection))
     }
 
     fn confirm(

@@ -14,6 +14,8 @@ use crate::{store, uplink};
 /// The least cap of the store: each of the three lanes may hold a closed segment of 16 MiB and the
 /// one being written.
 pub const MIN_CAP: u64 = 96 << 20;
+/// What the store may have where nothing is written, as `defaults.toml` has it.
+pub const DEFAULT_CAP: u64 = 4 << 30;
 /// The least reserve of the alarm lane: one segment.
 pub const MIN_RESERVE: u64 = 16 << 20;
 /// The longest path of the status socket: 107 bytes fit into `sun_path` (unix(7)), less what the name

@@ -77,7 +77,7 @@ use crate::{store, uplink};
 #[cfg(test)]
 pub(crate) use floor::is_set_from_afar;
 pub use floor::{FLOOR_FILE, Floor};
-pub use gateway::{MIN_CAP, MIN_RESERVE};
+pub use gateway::{DEFAULT_CAP, MIN_CAP, MIN_RESERVE};
 pub use layers::{DEVICES_FOLDER, Environment, GATEWAY_FILE, PREFIX};
 pub use load::{MAX_DEVICES, Membership, load, load_with, membership, token_key};
 pub use problem::{MAX_PROBLEMS, Problem, Problems};

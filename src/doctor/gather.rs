@@ -187,7 +187,7 @@ struct Local {
     certificate: Looked<super::certificate::Facts>,
     disk: Looked<super::disk::Facts>,
     store: Looked<super::store::Facts>,
-    keys: Looked<Vec<super::keys::Facts>>,
+    keys: Looked<super::keys::Facts>,
     serial: Looked<Vec<super::serial::Facts>>,
     identity: Looked<super::identity::Facts>,
 }
@@ -207,8 +207,8 @@ async fn local_facts(place: &Place, config: &Config, daemon: &Daemon) -> Local {
         move || local::store(&config, &daemon)
     };
     let keys = {
-        let (_, config, daemon) = given();
-        move || Ok(local::keys(&config, &daemon))
+        let (place, config, daemon) = given();
+        move || Ok(local::keys(&place.root, &config, &daemon))
     };
     let serial = {
         let (place, config, _) = given();

@@ -260,7 +260,7 @@ pub struct Facts {
     /// The store.
     pub store: Looked<store::Facts>,
     /// The keys.
-    pub keys: Looked<Vec<keys::Facts>>,
+    pub keys: Looked<keys::Facts>,
     /// The radio.
     pub radio: Looked<radio::Facts>,
     /// The ports.
@@ -302,7 +302,7 @@ impl Facts {
             Check::TopicRights => judged(&self.broker, broker::judge_rights),
             Check::Disk => judged(&self.disk, disk::judge),
             Check::Store => judged(&self.store, store::judge),
-            Check::Keys => judged(&self.keys, |keys| keys::judge(keys)),
+            Check::Keys => judged(&self.keys, keys::judge),
             Check::Adapters => judged(&self.radio, radio::judge_adapters),
             Check::Bluetoothd => judged(&self.radio, radio::judge_bluetoothd),
             Check::Serial => judged(&self.serial, |ports| serial::judge(ports)),

@@ -5,6 +5,7 @@
 pub mod atomic_file;
 pub mod audit;
 pub mod clock;
+pub mod credential;
 pub mod heartbeat;
 pub mod lock;
 pub mod log;

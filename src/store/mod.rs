@@ -58,7 +58,7 @@ use crate::time::{BootId, Now};
 pub use anchor::beside as anchor_beside;
 pub use anchor::{allowlist_beside, inventory_beside, records_beside};
 pub use reader::Reader;
-pub use recover::{may_be_bounded, volume_size};
+pub use recover::{may_be_bounded, volume_free, volume_size};
 pub use stats::{Depth, Rotation, Snapshot, Stats};
 pub use writer::Writer;
 

@@ -201,6 +201,12 @@ pub fn volume_size(folder: &Path) -> io::Result<u64> {
     Ok(volume.f_blocks.saturating_mul(volume.f_frsize))
 }
 
+/// The bytes that are free there for whoever is not root.
+pub fn volume_free(folder: &Path) -> io::Result<u64> {
+    let volume = rustix::fs::statvfs(folder)?;
+    Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+}
+
 fn take_lock(folder: &Path) -> Result<Held, StoreError> {
     let path = folder.join("lock");
     let file = File::options()

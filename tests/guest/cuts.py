@@ -190,7 +190,19 @@ def cargo(folder, package, port):
     return f"{folder}/cargo.tar"
 
 
-def provision(machine):
+def fit_tpm(machine):
+    """The board gets a TPM, from this boot on."""
+    machine.ask(
+        "modprobe tpm_vtpm_proxy && mkdir /var/lib/bench-tpm && "
+        "{ swtpm chardev --vtpm-proxy --tpm2 --tpmstate dir=/var/lib/bench-tpm >/dev/null 2>&1 & } && "
+        "until [ -e /dev/tpmrm0 ]; do sleep 0.1; done; kill $! && wait; sync\n"
+        "systemctl enable --now bench-tpm 2>&1"
+    )
+    if "-firmware" not in machine.ask("systemd-creds has-tpm2", may_fail=True):
+        raise Failed("its firmware knows of the TPM: not the board that is meant")
+
+
+def provision(machine, port, with_tpm):
     """As the README says, by a person at the gateway."""
     machine.ask("mkdir /root/cargo && tar -xf /dev/vdb -C /root/cargo --no-same-owner")
     say("  " + machine.ask("dpkg -i /root/cargo/wardline.deb 2>&1 | tail -n 2").replace("\n", "\n           "))
@@ -198,21 +210,25 @@ def provision(machine):
         raise Failed("installing started a daemon that nobody configured")
     ports = machine.ask("ls -1 /dev/serial/by-path/*").split("\n")
     # A port may have two names, of which one has the version of USB in it.
-    ports = sorted(port for port in ports if "usbv2" not in port)
+    ports = sorted(name for name in ports if "usbv2" not in name)
     if len(ports) != 2:
         raise Failed(f"udev names these ports: {ports}")
     machine.ask("cp /root/cargo/gateway.toml /etc/wardline/gateway.toml && cp -r /root/cargo/pki /etc/wardline/")
-    for (name, driver, elements, serial), port in zip(DEVICES, ports):
-        text = DEVICE.format(id=name, driver=driver, port=port, elements=elements, serial=serial)
+    for (name, driver, elements, serial), at in zip(DEVICES, ports):
+        text = DEVICE.format(id=name, driver=driver, port=at, elements=elements, serial=serial)
         machine.ask(f"cat >/etc/wardline/devices.d/{name}.toml <<'END'\n{text}END")
     machine.ask("chown -R root:wardline /etc/wardline && chmod -R u=rwX,g=rX,o= /etc/wardline")
-    # The host's own key: this machine has no TPM.
-    machine.ask(
-        "umask 077; for name in kek ward; do head -c 32 /dev/urandom | systemd-creds encrypt --with-key=host "
-        "--name=$name - /etc/credstore.encrypted/wardline.$name || exit 1; done\n"
-        "systemd-creds encrypt --with-key=host --name=tls-key /root/cargo/gateway.key /etc/credstore.encrypted/wardline.tls-key"
-        " && shred -u /root/cargo/gateway.key"
+    made = json.loads(
+        machine.ask(
+            f"wardline init --yes --json --organisation lab --group ward-7 --id gw-guest --host broker.test --port {port} "
+            "--certificate /root/cargo/pki/gateway.pem --key /root/cargo/gateway.key 2>/dev/null"
+        )
     )
+    protection = "credential-tpm2" if with_tpm else "credential-host"
+    if made["protection"] != protection:
+        raise Failed(f"wardline init says that keys are kept as {made['protection']}, not {protection}")
+    say(f"  the keys: {protection}")
+    machine.ask("shred -u /root/cargo/gateway.key")
     machine.ask("wardline check --config /etc/wardline")
     machine.ask("systemctl enable --now wardline 2>&1 || { journalctl -b -n 40 --no-pager; exit 1; }")
     # A person who has just set a gateway up sees it work before the power goes.
@@ -341,8 +357,13 @@ def bench(options, folder):
         if machine.ask("cat /sys/block/vda/queue/write_cache") != "write back":
             raise Failed("the guest does not flush this disk: nothing would be proved")
         say("provisioning, as by hand")
-        provision(machine)
+        if options.tpm:
+            fit_tpm(machine)
+        provision(machine, world.port, options.tpm)
         life(machine, world, "cargo")
+        keys = machine.ask("wardline doctor --only keys", may_fail=True)
+        if ("TPM encrypts" if options.tpm else "own disk") not in keys:
+            raise Failed(f"wardline doctor says of the keys:\n{keys}")
         say("  it publishes; the sandbox from inside:")
         looked = machine.ask("bash /root/cargo/sandbox /root/cargo/probe", may_fail=True)
         print("\n".join("           " + line for line in looked.split("\n")), flush=True)
@@ -406,6 +427,7 @@ def main():
     parser.add_argument("--in-boot", type=int, default=0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--lie", action="store_true")
+    parser.add_argument("--tpm", action="store_true")
     parser.add_argument("--keep")
     parser.add_argument("--json")
     options = parser.parse_args()

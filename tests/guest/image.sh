@@ -10,8 +10,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 cd "$1"
 
-packages=systemd,systemd-sysv,udev,dbus,procps,kmod,iproute2,busybox-static
-made_of=$(cat "$here"/image.sh "$here"/inside/{init,agent,agent.service,network} | sha256sum | cut -c1-16)
+# swtpm and what systemd needs for a TPM: of use with `run --tpm` alone.
+packages=systemd,systemd-sysv,udev,dbus,procps,kmod,iproute2,busybox-static,swtpm,libtss2-esys-3.0.2-0,libtss2-mu0,libtss2-rc0,libtss2-tcti-device0
+made_of=$(cat "$here"/image.sh "$here"/inside/{init,agent,agent.service,network,tpm.service} | sha256sum | cut -c1-16)
 if [ -f disk.raw ] && [ "$(cat made-of 2>/dev/null)" = "$made_of" ]; then exit 0; fi
 rm -f made-of
 
@@ -65,7 +66,7 @@ install -m 755 "$here/inside/init" initramfs/init
 cp "kernel/boot/vmlinuz-$version" vmlinuz
 
 # The modules that udev loads by itself when it finds the machine's devices.
-for file in $(modules virtio_net virtio_console virtio_rng xhci_pci usbserial ftdi_sio cdc_acm rtc-pl031 autofs4 efivarfs); do
+for file in $(modules virtio_net virtio_console virtio_rng xhci_pci usbserial ftdi_sio cdc_acm rtc-pl031 autofs4 efivarfs tpm_vtpm_proxy); do
     install -D -m 644 "$file" "root/${file#"$PWD/kernel/"}"
 done
 cp kernel/lib/modules/"$version"/modules.{order,builtin,builtin.modinfo} "root/lib/modules/$version/"
@@ -79,6 +80,7 @@ echo '/dev/vda / ext4 defaults 0 1' >root/etc/fstab
 install -m 644 "$here/inside/network" root/etc/systemd/network/10-bench.network
 install -m 755 "$here/inside/agent" root/usr/local/sbin/bench-agent
 install -m 644 "$here/inside/agent.service" root/etc/systemd/system/bench-agent.service
+install -m 644 "$here/inside/tpm.service" root/etc/systemd/system/bench-tpm.service
 chroot root systemctl enable systemd-networkd.service bench-agent.service 2>/dev/null
 chroot root systemctl mask systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_reap.service e2scrub_all.timer fstrim.timer getty@tty1.service 2>/dev/null

@@ -87,8 +87,8 @@ impl Worker<'_> {
     }
 
     fn keep(&self, name: &str, file: &Path, secret: &[u8]) -> anyhow::Result<()> {
-        if self.site.is_sealed(file) {
-            let sealed = seal::seal(name, secret).map_err(|reason| anyhow!(reason))?;
+        if let (true, Some(protection)) = (self.site.is_sealed(file), self.protection) {
+            let sealed = seal::seal(protection, name, secret).map_err(|reason| anyhow!(reason))?;
             return Ok(atomic_file::create(file, &sealed)?);
         }
         anyhow::ensure!(self.protection.is_some(), "an image carries no keys");

@@ -147,9 +147,21 @@ impl Site {
         Inventory { found, settled }
     }
 
+    /// The bytes that are free where a store is to be made; none: there is one, or this is an image for other disks.
+    pub(super) fn room(&self) -> Option<u64> {
+        let folder = self.store_folder();
+        if self.is_image() || folder.exists() {
+            return None;
+        }
+        folder.ancestors().find_map(|there| store::volume_free(there).ok())
+    }
+
+    fn store_folder(&self) -> PathBuf {
+        self.at(&self.says("store.folder").unwrap_or_else(|| "/var/lib/wardline/store".into()))
+    }
+
     fn store_holds_data(&self) -> Option<String> {
-        let folder = self.says("store.folder").unwrap_or_else(|| "/var/lib/wardline/store".into());
-        let folder = self.at(&folder);
+        let folder = self.store_folder();
         match store::owner(&folder) {
             Ok(None) => None,
             Ok(Some(owner)) => Some(format!(

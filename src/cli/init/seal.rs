@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use zeroize::Zeroizing;
 
+use super::KeysAs;
+
 const PROGRAM: &str = "systemd-creds";
 
 /// What keys are kept by.
@@ -50,17 +52,62 @@ impl Protection {
     }
 }
 
-/// What `systemd-creds` can do here; `Files` and why, where it cannot.
-pub(super) fn protection() -> Result<Protection, String> {
-    let sealed = seal("probe", b"wardline init")?;
-    drop(sealed);
-    let tpm = Command::new(PROGRAM).args(["has-tpm2", "--quiet"]).stdin(Stdio::null()).status();
-    Ok(if tpm.is_ok_and(|status| status.success()) { Protection::Tpm } else { Protection::Host })
+/// What `--keys` says, and what there is to say of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) protection: Protection,
+    /// Why it is not the best that there is.
+    pub(super) remark: Option<String>,
+}
+
+/// The best that can be done here, of what is wanted: `works` tries one, with the reason why it does not.
+///
+/// A TPM that is there and cannot be used is not passed over in silence: keys that were made without it stay without it.
+pub(super) fn choose(
+    wanted: KeysAs,
+    has_tpm: bool,
+    works: &dyn Fn(Protection) -> Result<(), String>,
+) -> Result<Choice, String> {
+    if wanted == KeysAs::Files {
+        return Ok(Choice { protection: Protection::Files, remark: None });
+    }
+    let Err(no_tpm) = works(Protection::Tpm) else {
+        return Ok(Choice { protection: Protection::Tpm, remark: None });
+    };
+    let unused =
+        has_tpm.then(|| format!("this machine has a TPM, and systemd-creds cannot use it ({no_tpm})"));
+    match (works(Protection::Host), unused, wanted) {
+        (Ok(()), Some(unused), KeysAs::Auto) => Err(format!(
+            "{unused}. Debian's libraries for it: apt-get install libtss2-esys-3.0.2-0 libtss2-mu0 libtss2-rc0 \
+             libtss2-tcti-device0; keys that are made now would be without it for good"
+        )),
+        (Ok(()), remark, _) => Ok(Choice { protection: Protection::Host, remark }),
+        (Err(reason), _, KeysAs::Auto) => {
+            let remark = Some(format!("keys cannot be encrypted for this machine: {reason}"));
+            Ok(Choice { protection: Protection::Files, remark })
+        }
+        (Err(reason), ..) => Err(reason),
+    }
+}
+
+/// Whether `systemd-creds` can do it here.
+pub(super) fn works(protection: Protection) -> Result<(), String> {
+    seal(protection, "probe", b"wardline init").map(drop)
 }
 
 /// The credential of this name, which was opened again and is the same.
-pub(super) fn seal(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let sealed = call(&["encrypt", &format!("--name={name}"), "-", "-"], bytes)?;
+pub(super) fn seal(protection: Protection, name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let name_is = format!("--name={name}");
+    let with: &[&str] = match protection {
+        // Said, and not left to `auto`: that one uses no TPM where the firmware is not UEFI, as on a Raspberry Pi. PCR
+        // 23 is the applications', zero after each start (TCG PC Client Platform Firmware Profile 1.06, 3.3.4). The
+        // default, 7, changes with an update of the firmware, and the daemon could not open its store any more; none
+        // at all is what systemd 252 writes and cannot read.
+        Protection::Tpm => &["--with-key=host+tpm2", "--tpm2-pcrs=23"],
+        Protection::Host => &["--with-key=host"],
+        Protection::Files => return Err("what is kept in a file is not encrypted".to_owned()),
+    };
+    let sealed = call(&[&["encrypt", &name_is], with, &["-", "-"]].concat(), bytes)?;
     let opened = open(name, &sealed)?;
     if opened.as_slice() == bytes {
         return Ok(sealed.to_vec());
@@ -94,5 +141,36 @@ fn call(arguments: &[&str], input: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> 
         Some(Ok(())) => Ok(output),
         Some(Err(error)) => Err(failed(&error)),
         None => Err(failed(&"it has no input")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tpm_where_it_works_and_one_that_does_not_is_never_passed_over_in_silence() {
+        let reason = |protection: Protection| format!("no {}", protection.word());
+        for (wanted, has_tpm, works, chosen, words) in [
+            (KeysAs::Auto, true, &[Protection::Tpm, Protection::Host][..], Some(Protection::Tpm), ""),
+            // Where only systemd knows of it.
+            (KeysAs::Sealed, false, &[Protection::Tpm, Protection::Host], Some(Protection::Tpm), ""),
+            (KeysAs::Auto, false, &[Protection::Host], Some(Protection::Host), ""),
+            (KeysAs::Auto, true, &[Protection::Host], None, "libtss2-esys"),
+            (KeysAs::Sealed, true, &[Protection::Host], Some(Protection::Host), "no credential-tpm2"),
+            (KeysAs::Auto, false, &[], Some(Protection::Files), "no credential-host"),
+            (KeysAs::Sealed, false, &[], None, "no credential-host"),
+            (KeysAs::Files, true, &[Protection::Tpm], Some(Protection::Files), ""),
+        ] {
+            let works =
+                |protection| if works.contains(&protection) { Ok(()) } else { Err(reason(protection)) };
+            let choice = choose(wanted, has_tpm, &works);
+            let said = match &choice {
+                Ok(choice) => choice.remark.clone().unwrap_or_default(),
+                Err(reason) => reason.clone(),
+            };
+            assert_eq!(choice.as_ref().ok().map(|choice| choice.protection), chosen, "{wanted:?} {said}");
+            assert!(said.contains(words) && said.is_empty() == words.is_empty(), "{said}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::complete::{SHIPPED, Value, complete, conflicts};
 use super::look::Site;
 use super::plan::{Task, Want};
 use super::seal::Protection;
-use crate::config::GATEWAY_FILE;
+use crate::config::{DEFAULT_CAP, GATEWAY_FILE};
 use crate::fleet::folder::PLACES;
 use crate::host::atomic_file::{self, Owner};
 
@@ -135,6 +135,9 @@ fn configuration(site: &Site, answers: &Answers) -> Result<Task, anyhow::Error> 
     if answers.root.is_some() && !site.wrote("fleet.folder") {
         put("fleet.folder", FLEET);
     }
+    if let Some(cap) = cap(site) {
+        put("store.cap", &cap);
+    }
     let (folder, file) = (site.config(), site.config().join(GATEWAY_FILE));
     let from = site.text.clone().unwrap_or_default();
     if let Some((key, there, wanted)) = conflicts(&from, &values, &folder).into_iter().next() {
@@ -147,4 +150,45 @@ fn configuration(site: &Site, answers: &Answers) -> Result<Task, anyhow::Error> 
     let to = complete(text, &values, &folder)
         .map_err(|reason| anyhow!("{}: {reason}; nothing was done", file.display()))?;
     Ok(Task::Complete { from: from.into_bytes(), to: to.into_bytes() })
+}
+
+/// The `store.cap` that is written because this machine's disk has no room for the default.
+pub(super) fn cap(site: &Site) -> Option<String> {
+    site.room().and_then(cap_that_fits).filter(|_| !site.wrote("store.cap"))
+}
+
+/// What the store may have where the default is more than there is room for; none: the default fits, or nothing does,
+/// which `wardline check` says.
+///
+/// An eighth of what is free stays, and 256 MiB at least: for logs, upgrades, and what else grows on that disk.
+fn cap_that_fits(free: u64) -> Option<String> {
+    let fits = free.checked_sub((free / 8).max(256 << 20))?;
+    // Half of it may be kept for alarms, and has to be as much as the default's.
+    let mib = (fits >> 20) / 64 * 64;
+    (fits < DEFAULT_CAP && mib >= 128).then(|| format!("{mib}MiB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::judge_text;
+
+    #[test]
+    fn a_small_disk_gets_a_cap_that_fits_and_is_valid() {
+        const GIB: u64 = 1 << 30;
+        for (free, cap) in [
+            (100 * GIB, None),
+            (5 * GIB, None),
+            (4 * GIB, Some("3584MiB")),
+            (GIB, Some("768MiB")),
+            (400 << 20, Some("128MiB")),
+            (300 << 20, None),
+            (0, None),
+        ] {
+            assert_eq!(cap_that_fits(free).as_deref(), cap, "{free}");
+            let text = cap.map(|cap| format!("[store]\ncap = {cap:?}\n")).unwrap_or_default();
+            let judged = judge_text(&text, std::path::Path::new("/"));
+            assert!(judged.refusal("store.cap").is_none() && judged.refusal("store.alarm_reserve").is_none());
+        }
+    }
 }

@@ -10,6 +10,7 @@ use super::{Daemon, Place, bits};
 use crate::config::{Config, Connection};
 use crate::doctor::{Looked, Unseen, certificate, disk, identity, keys, store};
 use crate::envelope::keys::{Kek, KeyPlace, KeyRing, WardKey};
+use crate::host::credential::{TPM, sealed_by};
 use crate::host::status::Snapshot;
 use crate::identity::folder::Folder;
 use crate::store::inspect::{State, holder, survey};
@@ -172,21 +173,37 @@ fn ring(config: &Config) -> Result<KeyRing, String> {
     KeyRing::load(&keys.kek, keys.kek_previous.as_ref()).map_err(|error| error.to_string())
 }
 
-pub(super) fn keys(config: &Config, daemon: &Daemon) -> Vec<keys::Facts> {
+pub(super) fn keys(root: &Path, config: &Config, daemon: &Daemon) -> keys::Facts {
     let of = &config.keys;
     let mut rows = vec![("keys.kek", &of.kek, true)];
     rows.extend(of.kek_previous.as_ref().map(|place| ("keys.kek_previous", place, true)));
     rows.push(("keys.ward", &of.ward, false));
     // It would not run without them.
     let is_running = daemon.snapshot.is_some();
-    rows.into_iter()
-        .map(|(name, place, is_kek)| keys::Facts {
+    let keys = rows
+        .into_iter()
+        .map(|(name, place, is_kek)| keys::Key {
             name,
             place: place.to_string(),
             protection: crate::envelope::keys::KeySource::protection(place),
+            kept: kept(root, place),
             loaded: loaded(place, is_kek, is_running),
         })
-        .collect()
+        .collect();
+    keys::Facts { keys, has_tpm: root.join(TPM).symlink_metadata().is_ok() }
+}
+
+/// What keeps the file of a credential, where `wardline init` puts it. One that is there twice says nothing.
+fn kept(root: &Path, place: &KeyPlace) -> Option<keys::Kept> {
+    let KeyPlace::Credential(path) = place else { return None };
+    let name = path.file_name()?.to_str()?;
+    let sealed = bits::text(root, &format!("etc/credstore.encrypted/wardline.{name}"));
+    let clear = root.join(format!("etc/credstore/wardline.{name}")).symlink_metadata().is_ok();
+    match (sealed, clear) {
+        (Some(text), false) => Some(keys::Kept::Sealed(sealed_by(text.as_bytes()))),
+        (None, true) => Some(keys::Kept::InTheClear),
+        (Some(_), true) | (None, false) => None,
+    }
 }
 
 fn loaded(place: &KeyPlace, is_kek: bool, is_running: bool) -> Result<Result<(), String>, Unseen> {
