@@ -203,7 +203,7 @@ def fit_tpm(machine):
 
 
 def provision(machine, port, with_tpm):
-    """As the README says, by a person at the gateway."""
+    """As docs/install.md says, by a person at the gateway."""
     machine.ask("mkdir /root/cargo && tar -xf /dev/vdb -C /root/cargo --no-same-owner")
     say("  " + machine.ask("dpkg -i /root/cargo/wardline.deb 2>&1 | tail -n 2").replace("\n", "\n           "))
     if machine.ask("systemctl is-active wardline", may_fail=True) != "inactive":
