@@ -310,3 +310,6 @@ async fn serve(stream: UnixStream, ward: &Ward) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
