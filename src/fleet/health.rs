@@ -85,7 +85,7 @@ const MOST_IDS: usize = 24 * 1_024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
-    /// Whether the broker took what was sent.
+    /// Whether there was a connection to the broker, then or a moment before.
     pub is_uplink_up: bool,
     /// Whether the broker let everything be written that was sent. What was kept before this was asked for says no.
     #[serde(default)]
@@ -122,7 +122,7 @@ impl Baseline {
         };
         let spoke: Vec<&DeviceVitals> = before.devices.iter().filter(spoke).collect();
         Self::bounded(Self {
-            is_uplink_up: before.is_uplink_up,
+            is_uplink_up: before.is_uplink_up || before.was_uplink_up,
             is_authorised: before.is_authorised,
             is_uplink_another: false,
             is_store_sound: before.is_store_sound,
@@ -154,6 +154,8 @@ impl Baseline {
 pub struct Vitals {
     /// Whether there is a connection: its CONNACK came.
     pub is_uplink_up: bool,
+    /// Whether there was one a moment ago: a broker that ends connections, or a network that stumbles, excuses no bundle.
+    pub was_uplink_up: bool,
     /// Whether the broker's access list lets everything be written that is sent: it may take the events of this
     /// gateway and refuse its readings.
     pub is_authorised: bool,

@@ -108,7 +108,16 @@ impl Enlisted {
             }
             Membership::Locked(locked) => Who::Locked(locked),
         };
-        let gateway = Seen { changer, sources, hearts, in_force, events, witness: None, unsigned: None };
+        let gateway = Seen {
+            changer,
+            sources,
+            hearts,
+            in_force,
+            events,
+            witness: None,
+            unsigned: None,
+            connected: None,
+        };
         Task { gateway, office, clock, view }.run(who).await;
     }
 }
@@ -126,6 +135,9 @@ fn as_running(load: Load, in_force: watch::Receiver<Arc<Config>>) -> Load {
     })
 }
 
+/// So long a connection that has ended still counts for what was before a trial.
+const A_MOMENT: Duration = Duration::from_secs(60);
+
 /// The daemon, as its fleet sees it.
 struct Seen {
     changer: Changer,
@@ -137,6 +149,8 @@ struct Seen {
     witness: Option<(Arc<(Witness, String)>, Mono)>,
     /// Why it last could not be read.
     unsigned: Option<String>,
+    /// When the uplink was last seen connected.
+    connected: Option<Mono>,
 }
 
 impl Gateway for Seen {
@@ -174,8 +188,13 @@ impl Gateway for Seen {
         let count = |of: fn(&DeviceState) -> u64| {
             shown.devices.iter().fold(0, |sum: u64, (_, state)| sum.saturating_add(of(state)))
         };
+        let is_uplink_up = uplink.state == State::Online;
+        if is_uplink_up {
+            self.connected = Some(now.mono);
+        }
         let vitals = Vitals {
-            is_uplink_up: uplink.state == State::Online,
+            is_uplink_up,
+            was_uplink_up: self.connected.is_some_and(|at| now.mono.since(at) <= A_MOMENT),
             is_authorised: !uplink.not_authorised,
             taken: taken(&uplink),
             kept: shown.durable.iter().fold(0, |sum: u64, records| sum.saturating_add(*records)),

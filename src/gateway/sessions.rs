@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
-use self::heir::is_heir;
 use self::radios::Radios;
 use super::notebook::Shelf;
 use super::roster::Seat;
@@ -254,8 +253,7 @@ impl Sessions {
             gone.iter().filter_map(|id| self.running.remove_entry(id)).collect();
         for Seat { device, .. } in &seats {
             let id = device.rule.card.id.clone();
-            let before = before.remove(&id).filter(|before| is_heir(device, &before.device));
-            let told = before.map(|before| before.told).unwrap_or_default();
+            let told = heir::of(device, before.remove(&id).map(|Seated { device, told, .. }| (device, told)));
             self.running.insert(id, Seated { device: device.clone(), stopper: None, told });
         }
         let devices = || self.running.values().map(|seated| &seated.device);

@@ -11,6 +11,7 @@ fn device(id: &str, ago: Option<u64>) -> DeviceVitals {
 fn well() -> Vitals {
     Vitals {
         is_uplink_up: true,
+        was_uplink_up: true,
         is_authorised: true,
         taken: 3,
         kept: 4,
@@ -94,9 +95,20 @@ fn what_may_still_come_is_waited_for() {
 }
 
 #[test]
-fn a_bundle_is_not_blamed_for_what_was_so_before() {
+fn a_connection_that_broke_a_moment_before_the_trial_has_to_come_back() {
     let mut before = well();
     before.is_uplink_up = false;
+    let now = Vitals { taken: 0, ..well() };
+    let reason = reason(judge(&baseline(&before), &now, secs(120), &Limits::default()));
+    assert!(reason.starts_with("uplink: nothing of this trial was taken"), "{reason}");
+    before.was_uplink_up = false;
+    assert!(!baseline(&before).is_uplink_up);
+}
+
+#[test]
+fn a_bundle_is_not_blamed_for_what_was_so_before() {
+    let mut before = well();
+    (before.is_uplink_up, before.was_uplink_up) = (false, false);
     before.devices[0].since_reading = Some(secs(61));
     before.is_certificate_good = false;
     before.undecoded = 100;
@@ -177,7 +189,7 @@ fn a_broker_that_takes_events_and_forbids_readings_ends_a_trial_unless_it_did_so
 #[test]
 fn a_bundle_that_leads_elsewhere_has_to_arrive_there_whatever_was_before() {
     let mut before = well();
-    (before.is_uplink_up, before.taken, before.read) = (false, 0, 0);
+    (before.is_uplink_up, before.was_uplink_up, before.taken, before.read) = (false, false, 0, 0);
     let another = Baseline { is_uplink_another: true, ..baseline(&before) };
     let limits = Limits::default();
     let step = judge(&another, &before, secs(300), &limits);
@@ -193,7 +205,7 @@ fn a_bundle_that_leads_elsewhere_has_to_arrive_there_whatever_was_before() {
 #[test]
 fn where_no_broker_is_the_store_still_has_to_take_the_trials_own_record() {
     let mut before = well();
-    (before.is_uplink_up, before.taken, before.read) = (false, 0, 0);
+    (before.is_uplink_up, before.was_uplink_up, before.taken, before.read) = (false, false, 0, 0);
     let now = Vitals { kept: 0, ..before.clone() };
     let step = judge(&baseline(&before), &now, secs(120), &Limits::default());
     assert_eq!(reason(step), "store: nothing was made durable after 120 s");

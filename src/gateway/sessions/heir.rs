@@ -2,9 +2,14 @@
 
 use crate::config::{Connection, Device};
 
+/// What was told of a device, of that which was told under the entry before.
+pub(super) fn of<T: Default>(device: &Device, before: Option<(Device, T)>) -> T {
+    before.filter(|(before, _)| is_heir(device, before)).map(|(_, told)| told).unwrap_or_default()
+}
+
 /// Whether what was told of the one device need not be told of the other: it is the same asset at the same port, and
 /// everything that may leave now might leave before. Otherwise it is told twice rather than not at all.
-pub(super) fn is_heir(device: &Device, before: &Device) -> bool {
+fn is_heir(device: &Device, before: &Device) -> bool {
     let (rule, known) = (&device.rule, &before.rule);
     let is_same_place = match (&device.connection, &before.connection) {
         (Connection::Serial { port, model, .. }, Connection::Serial { port: other, model: known, .. }) => {
@@ -50,5 +55,8 @@ mod tests {
         let mut fewer = before.clone();
         fewer.rule.elements.truncate(1);
         assert!(!is_heir(&before, &fewer), "what might not leave before was not told");
+        assert_eq!(of(&fewer, Some((before.clone(), vec![7]))), [7]);
+        assert_eq!(of(&before, Some((fewer, vec![7]))), [0_u8; 0]);
+        assert!(of::<Vec<u8>>(&before, None).is_empty());
     }
 }

@@ -387,6 +387,7 @@ impl Gateway for Daemon {
         let devices: Vec<DeviceVitals> = lock(&self.bedside).vitals(now.mono).into_iter().collect();
         let vitals = Vitals {
             is_uplink_up: is_up,
+            was_uplink_up: is_up,
             is_authorised: true,
             taken,
             // A store in memory: what was read of it was in it.
