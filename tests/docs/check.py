@@ -336,6 +336,9 @@ def check_book():
     # A link to a file would lead nowhere from a page that lies alone.
     local = re.findall(r'href="((?!#|https?:)[^"]+)"', page)
     problems += [f"docs/build: a link to {path}, which is not in the page" for path in sorted(set(local))]
+    pictures = len(re.findall(r"!\[[^]]+\]\(", "".join(name.read_text(encoding="utf-8") for name in DOCS.glob("*.md"))))
+    if (inside := len(re.findall(r'<img src="data:image/png;base64,iVBORw0KGgo', page))) != pictures:
+        problems.append(f"docs/build: {inside} pictures are in the page, and the chapters show {pictures}")
     parts = [name for name in pages() if name.parent == DOCS and name.stem != "README"]
     problems += [f"docs/build: {part.stem} is not in it" for part in parts if f'id="part-{part.stem.lower()}' not in page.lower()]
     if not problems:
