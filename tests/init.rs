@@ -256,32 +256,37 @@ fn killed_behind_any_step_the_same_command_goes_on_and_makes_no_second_key() {
     let first = machine.unattended(&["--keys", "files", "--json"]);
     let steps: Vec<PathBuf> =
         states(&first).into_keys().map(PathBuf::from).filter(|file| file.is_file()).collect();
-    let mut unfinished = 0;
-    for step in &steps {
-        fs::remove_dir_all(machine.at("etc")).unwrap();
-        machine.put_user();
-        let mut command = machine.command_with_all(&["--keys", "files", "--json"]);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        while !step.exists() && child.try_wait().unwrap().is_none() {
-            std::hint::spin_loop();
-        }
-        child.kill().unwrap();
-        unfinished += usize::from(!child.wait().unwrap().success());
-        let before = machine.all();
-        let again = machine.unattended(&["--keys", "files", "--json"]);
-        assert_eq!(again.exit, 0, "behind {}: {}{}", step.display(), again.out, again.err);
-        let after = machine.all();
-        for step in &steps {
-            assert!(step.is_file(), "{} is missing", step.display());
-            let is_same = before.get(step).is_none_or(|before| *before == after[step]);
-            assert!(is_same, "{} is another one now", step.display());
-        }
-        let left: Vec<&PathBuf> =
-            after.keys().filter(|file| file.display().to_string().contains("unfinished")).collect();
-        assert!(left.is_empty(), "{left:?}");
+    // How many of them cut it short is up to the machine's scheduler: over several rounds some do.
+    let cut_short: usize =
+        (0..5).map(|_| steps.iter().filter(|step| kill_behind(&machine, step, &steps)).count()).sum();
+    assert!(cut_short > 0, "it was never killed before its end");
+}
+
+/// Whether it was killed before its end.
+fn kill_behind(machine: &Machine, step: &Path, steps: &[PathBuf]) -> bool {
+    fs::remove_dir_all(machine.at("etc")).unwrap();
+    machine.put_user();
+    let mut command = machine.command_with_all(&["--keys", "files", "--json"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    while !step.exists() && child.try_wait().unwrap().is_none() {
+        std::hint::spin_loop();
     }
-    assert!(unfinished * 2 > steps.len(), "{unfinished} of {} were cut short", steps.len());
+    child.kill().unwrap();
+    let is_cut_short = !child.wait().unwrap().success();
+    let before = machine.all();
+    let again = machine.unattended(&["--keys", "files", "--json"]);
+    assert_eq!(again.exit, 0, "behind {}: {}{}", step.display(), again.out, again.err);
+    let after = machine.all();
+    for step in steps {
+        assert!(step.is_file(), "{} is missing", step.display());
+        let is_same = before.get(step).is_none_or(|before| *before == after[step]);
+        assert!(is_same, "{} is another one now", step.display());
+    }
+    let is_left = |file: &&PathBuf| file.to_string_lossy().contains("unfinished");
+    let left: Vec<&PathBuf> = after.keys().filter(is_left).collect();
+    assert!(left.is_empty(), "{left:?}");
+    is_cut_short
 }
 
 #[test]

@@ -143,8 +143,8 @@ impl Init {
         let protection = self.protection(&site)?;
         let answers = answers::gather(&self, &site)?;
         let wants = wants::wants(&site, &answers, protection).map_err(refused)?;
-        if let Some(cap) = wants::cap(&site) {
-            out::remark(format_args!("the disk is small: store.cap is {cap}, less than the default"));
+        if let Some(remark) = wants::cap_remark(&site) {
+            out::remark(format_args!("{remark}"));
         }
         let inventory = site.inventory(&self, &wants, protection);
         let mut steps = plan::plan(wants, &inventory);
@@ -171,15 +171,13 @@ impl Init {
         if site.is_image() && self.keys == KeysAs::Auto {
             return Ok(None);
         }
+        // Where all of them are there, nothing has to be possible.
+        if let Some(kept) = site.kept(self.server.is_some()) {
+            return Ok(Some(kept));
+        }
         let has_tpm = site.at(TPM).symlink_metadata().is_ok();
-        let choice = seal::choose(self.keys, has_tpm, &seal::works).map_err(|reason| {
-            let without = if self.keys == KeysAs::Auto {
-                "--keys sealed does without"
-            } else {
-                "--keys files does without"
-            };
-            Failure::new(Exit::Keys, anyhow!("{reason}: nothing was done; {without}"))
-        })?;
+        let choice = seal::choose(self.keys, has_tpm, &seal::works)
+            .map_err(|reason| Failure::new(Exit::Keys, anyhow!(reason)))?;
         if let Some(remark) = choice.remark {
             out::remark(format_args!("{remark}"));
         }
@@ -220,9 +218,11 @@ impl Init {
     fn print(&self, site: &Site, protection: Option<Protection>, steps: &[Step]) -> Result<(), Failure> {
         let made =
             |name: &&str| steps.iter().any(|step| step.task.word() == *name && step.state == State::Made);
+        // What is there may be kept worse than what is made now.
+        let holds = protection.map(|made| site.weakest().map_or(made, |there| there.min(made)));
         let report = Report {
-            protection: protection.map(Protection::word),
-            worth: protection.map(Protection::worth),
+            protection: holds.map(Protection::word),
+            worth: holds.map(Protection::worth),
             keys_to_escrow: ["kek", "ward"].into_iter().filter(made).collect(),
             steps: steps.iter().map(Shown::of).collect(),
             next: self.next(protection, steps),

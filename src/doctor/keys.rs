@@ -40,7 +40,7 @@ pub struct Key {
 /// Says what is wrong with them.
 pub fn judge(Facts { keys, has_tpm }: &Facts) -> Says {
     let says = keys.iter().fold(Says::default(), |says, key| says.and(judge_one(key)));
-    let besides = |key: &&Key| key.kept == Some(Kept::Sealed(SealedBy::Host));
+    let besides = |key: &&Key| matches!(key.kept, Some(Kept::Sealed(SealedBy::Host) | Kept::InTheClear));
     let besides: Vec<&str> = keys.iter().filter(besides).map(|key| key.name).collect();
     if !*has_tpm || besides.is_empty() {
         return says;
@@ -148,7 +148,8 @@ mod tests {
             (sealed(SealedBy::Host), true, Verdict::Note, "keys.kek would open without it"),
             (sealed(SealedBy::Nothing), false, Verdict::Wrong, "encrypted by nothing"),
             (sealed(SealedBy::Unknown), true, Verdict::Ok, "no more than a file"),
-            (Some(Kept::InTheClear), true, Verdict::Ok, "in the clear"),
+            (Some(Kept::InTheClear), false, Verdict::Ok, "in the clear"),
+            (Some(Kept::InTheClear), true, Verdict::Note, "keys.kek would open without it"),
             (None, true, Verdict::Ok, "could not be told"),
         ] {
             let says = says(kept, has_tpm);

@@ -155,7 +155,7 @@ struct Seen {
 
 impl Gateway for Seen {
     async fn apply(&mut self, config: Config, is_way_back: bool) -> Result<(), Fault> {
-        let was_up = self.sources.uplink.borrow().state == State::Online;
+        let (_, was_up) = self.is_up(self.sources.clock.now().mono);
         let Err(refused) = self.changer.change(config.clone()).await else { return Ok(()) };
         let why = refused.to_string();
         match refused {
@@ -188,13 +188,10 @@ impl Gateway for Seen {
         let count = |of: fn(&DeviceState) -> u64| {
             shown.devices.iter().fold(0, |sum: u64, (_, state)| sum.saturating_add(of(state)))
         };
-        let is_uplink_up = uplink.state == State::Online;
-        if is_uplink_up {
-            self.connected = Some(now.mono);
-        }
+        let (is_uplink_up, was_uplink_up) = self.is_up(now.mono);
         let vitals = Vitals {
             is_uplink_up,
-            was_uplink_up: self.connected.is_some_and(|at| now.mono.since(at) <= A_MOMENT),
+            was_uplink_up,
             is_authorised: !uplink.not_authorised,
             taken: taken(&uplink),
             kept: shown.durable.iter().fold(0, |sum: u64, records| sum.saturating_add(*records)),
@@ -256,6 +253,12 @@ impl Gateway for Seen {
 }
 
 impl Seen {
+    /// Whether the uplink is connected, and whether it was within a moment.
+    fn is_up(&mut self, now: Mono) -> (bool, bool) {
+        let is_up = self.sources.uplink.borrow().state == State::Online;
+        (is_up, lately(&mut self.connected, is_up, now))
+    }
+
     /// Reads the certificate and its key, which may have been renewed since.
     async fn read_witness(&mut self, now: Mono) {
         let (certificate, key) = {
@@ -281,6 +284,14 @@ impl Seen {
             None => None,
         };
     }
+}
+
+/// Whether something is so, or was within a moment; remembers it.
+fn lately(last: &mut Option<Mono>, is_now: bool, now: Mono) -> bool {
+    if is_now {
+        *last = Some(now);
+    }
+    last.is_some_and(|at| now.since(at) <= A_MOMENT)
 }
 
 fn certificate_of(witness: &Witness) -> reported::Certificate {
@@ -335,5 +346,16 @@ mod tests {
         let taken_one = LaneCounters { acknowledged: 1, ..refused };
         let lanes = [(Lane::Vital, refused), (Lane::Alarm, taken_one)].into();
         assert_eq!(taken(&uplink::Status { lanes, ..status }), 1);
+    }
+
+    #[test]
+    fn a_connection_counts_for_a_moment_after_its_end() {
+        let at = |secs: u64| Mono::from_nanos(secs * 1_000_000_000);
+        let mut last = None;
+        assert!(!lately(&mut last, false, at(5)), "there was none");
+        assert!(lately(&mut last, true, at(10)));
+        assert!(lately(&mut last, false, at(70)));
+        assert!(!lately(&mut last, false, at(71)));
+        assert!(lately(&mut last, true, at(90)) && lately(&mut last, false, at(91)));
     }
 }

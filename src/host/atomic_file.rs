@@ -16,7 +16,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, RenameFlags};
 use rustix::io::Errno;
 
 pub use grown::{NewFile, append};
@@ -79,10 +79,13 @@ fn create_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let allow = |file: &File| file.set_permissions(Permissions::from_mode(mode));
     let written =
         file.write_all(bytes).and_then(|()| allow(&file)).and_then(|()| file.sync_all()).map_err(at);
-    // A link, as a rename would replace what is there.
-    let linked = written.and_then(|()| fs::hard_link(&unfinished, path).map_err(|e| with_path(path, &e)));
-    let removed = remove(&unfinished);
-    linked.and(removed)
+    // In one step, and never in place of what is there: a power cut leaves one name, not two.
+    let here = rustix::fs::CWD;
+    let rename = || rustix::fs::renameat_with(here, &unfinished, here, path, RenameFlags::NOREPLACE);
+    match written.and_then(|()| rename().map_err(|e| with_path(path, &e.into()))) {
+        Ok(()) => sync_folder(parent(path)?),
+        Err(error) => remove(&unfinished).and(Err(error)),
+    }
 }
 
 /// How often a read is tried that fails for no fault of the name: a card that stumbles once has not lost

@@ -14,12 +14,14 @@ use super::{Init, MAX_TEXT, refused};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{GATEWAY_FILE, judge_text};
 use crate::host::atomic_file::{self, Owner};
+use crate::host::credential::{SealedBy, sealed_by};
 use crate::store;
 
 /// The user that the daemon runs as, and its home: as `systemd/wardline.sysusers` has it.
 const USER: &str = "wardline";
 const SEALED: &str = "etc/credstore.encrypted";
 const CLEAR: &str = "etc/credstore";
+const KEYS: [&str; 3] = ["kek", "ward", "tls-key"];
 
 /// The machine, or the image, that is set up.
 pub(super) struct Site {
@@ -93,6 +95,32 @@ impl Site {
             Protection::Files => CLEAR,
         };
         self.key_file(name).unwrap_or_else(|| self.at(folder).join(format!("wardline.{name}")))
+    }
+
+    /// How the weakest of the keys that are there is kept.
+    pub(super) fn weakest(&self) -> Option<Protection> {
+        KEYS.iter().filter_map(|name| self.key_file(name)).map(|file| self.kept_by(&file)).min()
+    }
+
+    /// The same where no key has to be made: each is there, or is the site's own matter.
+    pub(super) fn kept(&self, is_from_server: bool) -> Option<Protection> {
+        let is_elsewhere = |name: &str| match name {
+            "kek" => self.says("keys.kek").is_some_and(|said| said != "credential:kek"),
+            "ward" => self.says("keys.ward").is_some_and(|said| said != "credential:ward"),
+            _ => is_from_server || self.wrote("uplink.certificate"),
+        };
+        let is_all = KEYS.iter().all(|name| self.key_file(name).is_some() || is_elsewhere(name));
+        if is_all { self.weakest() } else { None }
+    }
+
+    fn kept_by(&self, file: &Path) -> Protection {
+        let sealed = self.is_sealed(file).then(|| atomic_file::read(file, MAX_TEXT).ok()).flatten();
+        match sealed.map(|text| sealed_by(&text)) {
+            Some(SealedBy::Tpm) => Protection::Tpm,
+            Some(SealedBy::Host) => Protection::Host,
+            // What encrypts it is not known, or everybody has it.
+            Some(SealedBy::Nothing | SealedBy::Unknown) | None => Protection::Files,
+        }
     }
 
     pub(super) fn is_sealed(&self, file: &Path) -> bool {

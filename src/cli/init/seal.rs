@@ -11,16 +11,20 @@ use zeroize::Zeroizing;
 use super::KeysAs;
 
 const PROGRAM: &str = "systemd-creds";
+const OF_SYSTEMD: &str = "/var/lib/systemd";
+/// Kinds of file systems that are in memory (statfs(2)).
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+const RAMFS: rustix::fs::FsWord = 0x8584_58f6;
 
-/// What keys are kept by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What keys are kept by, the weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Protection {
-    /// Encrypted by this machine's TPM.
-    Tpm,
-    /// Encrypted by a key of this machine that is a file on its disk.
-    Host,
     /// Not at all: files that only root reads.
     Files,
+    /// Encrypted by a key of this machine that is a file on its disk.
+    Host,
+    /// Encrypted by this machine's TPM.
+    Tpm,
 }
 
 impl Protection {
@@ -62,7 +66,7 @@ pub(super) struct Choice {
 
 /// The best that can be done here, of what is wanted: `works` tries one, with the reason why it does not.
 ///
-/// A TPM that is there and cannot be used is not passed over in silence: keys that were made without it stay without it.
+/// A TPM that is there and cannot be used is not passed over in silence: what was made without it is moved by hand alone.
 pub(super) fn choose(
     wanted: KeysAs,
     has_tpm: bool,
@@ -79,19 +83,31 @@ pub(super) fn choose(
     match (works(Protection::Host), unused, wanted) {
         (Ok(()), Some(unused), KeysAs::Auto) => Err(format!(
             "{unused}. Debian's libraries for it: apt-get install libtss2-esys-3.0.2-0 libtss2-mu0 libtss2-rc0 \
-             libtss2-tcti-device0; keys that are made now would be without it for good"
+             libtss2-tcti-device0. Nothing was done; --keys sealed does without the TPM"
         )),
         (Ok(()), remark, _) => Ok(Choice { protection: Protection::Host, remark }),
-        (Err(reason), _, KeysAs::Auto) => {
+        (Err(reason), None, KeysAs::Auto) => {
             let remark = Some(format!("keys cannot be encrypted for this machine: {reason}"));
             Ok(Choice { protection: Protection::Files, remark })
         }
-        (Err(reason), ..) => Err(reason),
+        (Err(reason), unused, _) => {
+            let unused = unused.map(|unused| format!("{unused}; ")).unwrap_or_default();
+            Err(format!(
+                "{unused}{reason}. Nothing was done; --keys files keeps keys in the clear, for root alone"
+            ))
+        }
     }
 }
 
-/// Whether `systemd-creds` can do it here.
+/// Whether `systemd-creds` can do it here, and open it again after the next start.
 pub(super) fn works(protection: Protection) -> Result<(), String> {
+    // It looks itself with `auto` only.
+    let kind = rustix::fs::statfs(OF_SYSTEMD).map(|volume| volume.f_type);
+    if kind.is_ok_and(|kind| [TMPFS, RAMFS].contains(&kind)) {
+        return Err(format!(
+            "{OF_SYSTEMD}, where systemd keeps its own key, is in memory: after the next start no credential would open"
+        ));
+    }
     seal(protection, "probe", b"wardline init").map(drop)
 }
 
@@ -159,6 +175,7 @@ mod tests {
             (KeysAs::Auto, true, &[Protection::Host], None, "libtss2-esys"),
             (KeysAs::Sealed, true, &[Protection::Host], Some(Protection::Host), "no credential-tpm2"),
             (KeysAs::Auto, false, &[], Some(Protection::Files), "no credential-host"),
+            (KeysAs::Auto, true, &[], None, "no credential-tpm2); no credential-host"),
             (KeysAs::Sealed, false, &[], None, "no credential-host"),
             (KeysAs::Files, true, &[Protection::Tpm], Some(Protection::Files), ""),
         ] {

@@ -11,7 +11,7 @@ use super::complete::{SHIPPED, Value, complete, conflicts};
 use super::look::Site;
 use super::plan::{Task, Want};
 use super::seal::Protection;
-use crate::config::{DEFAULT_CAP, GATEWAY_FILE};
+use crate::config::{DEFAULT_CAP, GATEWAY_FILE, show_size};
 use crate::fleet::folder::PLACES;
 use crate::host::atomic_file::{self, Owner};
 
@@ -152,20 +152,43 @@ fn configuration(site: &Site, answers: &Answers) -> Result<Task, anyhow::Error> 
     Ok(Task::Complete { from: from.into_bytes(), to: to.into_bytes() })
 }
 
-/// The `store.cap` that is written because this machine's disk has no room for the default.
-pub(super) fn cap(site: &Site) -> Option<String> {
-    site.room().and_then(cap_that_fits).filter(|_| !site.wrote("store.cap"))
+/// The `store.cap` that is written because this machine's disk has no room for the default. What the site decided of the
+/// store's bounds is its own.
+fn cap(site: &Site) -> Option<String> {
+    let is_ours = !site.wrote("store.cap") && !site.wrote("store.alarm_reserve");
+    site.room().and_then(|free| cap_that_fits(free).ok().flatten()).filter(|_| is_ours)
 }
 
-/// What the store may have where the default is more than there is room for; none: the default fits, or nothing does,
-/// which `wardline check` says.
+/// What a person should know of the room for the store.
+pub(super) fn cap_remark(site: &Site) -> Option<String> {
+    let free = site.room().filter(|_| !site.wrote("store.cap"))?;
+    let short = format!("{} are free where the store will be", show_size(free));
+    match (cap_that_fits(free), cap(site)) {
+        (Ok(None), _) => None,
+        (Ok(Some(_)), Some(cap)) => Some(format!("{short}: store.cap is {cap}, less than the default")),
+        (Ok(Some(fits)), None) => Some(format!("{short}: store.cap should be no more than {fits}")),
+        (Err(TooSmall), _) => Some(format!(
+            "{short}: too little for any store, and store.cap is 4 GiB by default. Make room, or name another disk as \
+             store.folder"
+        )),
+    }
+}
+
+/// No store that could keep its reserve for alarms has room.
+#[derive(Debug, PartialEq, Eq)]
+struct TooSmall;
+
+/// What the store may have where the default is more than there is room for; `Ok(None)`: the default fits.
 ///
 /// An eighth of what is free stays, and 256 MiB at least: for logs, upgrades, and what else grows on that disk.
-fn cap_that_fits(free: u64) -> Option<String> {
-    let fits = free.checked_sub((free / 8).max(256 << 20))?;
+fn cap_that_fits(free: u64) -> Result<Option<String>, TooSmall> {
+    let fits = free.saturating_sub((free / 8).max(256 << 20));
+    if fits >= DEFAULT_CAP {
+        return Ok(None);
+    }
     // Half of it may be kept for alarms, and has to be as much as the default's.
     let mib = (fits >> 20) / 64 * 64;
-    (fits < DEFAULT_CAP && mib >= 128).then(|| format!("{mib}MiB"))
+    if mib >= 128 { Ok(Some(format!("{mib}MiB"))) } else { Err(TooSmall) }
 }
 
 #[cfg(test)]
@@ -177,15 +200,17 @@ mod tests {
     fn a_small_disk_gets_a_cap_that_fits_and_is_valid() {
         const GIB: u64 = 1 << 30;
         for (free, cap) in [
-            (100 * GIB, None),
-            (5 * GIB, None),
-            (4 * GIB, Some("3584MiB")),
-            (GIB, Some("768MiB")),
-            (400 << 20, Some("128MiB")),
-            (300 << 20, None),
-            (0, None),
+            (100 * GIB, Ok(None)),
+            (5 * GIB, Ok(None)),
+            (4 * GIB, Ok(Some("3584MiB"))),
+            (GIB, Ok(Some("768MiB"))),
+            (400 << 20, Ok(Some("128MiB"))),
+            (300 << 20, Err(&TooSmall)),
+            (0, Err(&TooSmall)),
         ] {
-            assert_eq!(cap_that_fits(free).as_deref(), cap, "{free}");
+            let found = cap_that_fits(free);
+            assert_eq!(found.as_ref().map(Option::as_deref), cap, "{free}");
+            let cap = found.ok().flatten();
             let text = cap.map(|cap| format!("[store]\ncap = {cap:?}\n")).unwrap_or_default();
             let judged = judge_text(&text, std::path::Path::new("/"));
             assert!(judged.refusal("store.cap").is_none() && judged.refusal("store.alarm_reserve").is_none());
