@@ -405,6 +405,33 @@ fn an_image_gets_no_keys_and_says_why() {
     assert!(!machine.at("etc/credstore").exists() && !machine.at("etc/credstore.encrypted").exists());
 }
 
+/// What is there in the clear is no reason to keep the next key so.
+#[test]
+fn a_key_that_is_brought_later_is_kept_as_it_is_said() {
+    if !seals() {
+        return;
+    }
+    let machine = Machine::new();
+    assert_eq!(machine.unattended(&["--keys", "files"]).exit, 0);
+    fs::remove_file(machine.at("etc/credstore/wardline.tls-key")).unwrap();
+    let at = |name: &str| machine.place.path().join(name).display().to_string();
+    let new =
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"];
+    let made = Command::new("openssl")
+        .args(new)
+        .args(["-subj", "/CN=gw-1", "-keyout", &at("own.key"), "-out", &at("own.pem")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    // As the unit's drop-in, which names that key in the clear, is written anew.
+    fs::remove_file(machine.at("etc/systemd/system/wardline.service.d/keys.conf")).unwrap();
+    let done =
+        machine.unattended(&["--keys", "sealed", "--certificate", &at("own.pem"), "--key", &at("own.key")]);
+    assert_eq!(done.exit, 0, "{}{}", done.out, done.err);
+    assert!(machine.at("etc/credstore.encrypted/wardline.tls-key").exists());
+    assert!(!machine.at("etc/credstore/wardline.tls-key").exists());
+}
+
 #[test]
 fn sealed_keys_open_to_32_bytes_on_this_machine() {
     if !seals() {
