@@ -371,12 +371,13 @@ async fn a_push_adds_a_device_and_bad_ones_go_back_by_themselves() {
     assert_eq!(status.store.cap, 2 << 30);
 
     assert_eq!(ups(&site, "steady"), 1, "{}", site.log());
+    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    tokio::time::timeout(PATIENCE, site.consumer.caught_up()).await.unwrap().unwrap();
     let lost = site.consumer.with(|ledger| {
         let steady = ledger.devices.iter().find(|(topic, _)| topic.contains("steady")).unwrap();
         (steady.1.lost(), steady.1.out_of_order, ledger.complaints.clone())
     });
     assert_eq!(lost, (0, 0, Vec::new()));
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
 }
 
 /// Heartbeats and reports still reach it, readings and events do not: such a broker proves nothing.

@@ -263,7 +263,7 @@ async fn a_store_under_a_tokens_key_is_read_again_after_a_restart() {
     bench.serve().await;
     let mut daemon = bench.start_with(&variables);
     within("every reading", bench.consumer.wait_for(|ledger| ledger.records >= waiting)).await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    bench.end(&mut daemon).await;
     bench.consumer.with(|ledger| {
         assert_eq!((ledger.lost(), ledger.gaps, ledger.complaints.as_slice()), (0, 0, [].as_slice()));
     });
@@ -304,7 +304,7 @@ async fn a_store_moves_from_a_file_to_a_token_and_loses_nothing() {
     bench.serve().await;
     let mut daemon = bench.start_with(&token);
     within("every reading", bench.consumer.wait_for(|ledger| ledger.records >= waiting)).await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    bench.end(&mut daemon).await;
     bench.consumer.with(|ledger| {
         assert_eq!((ledger.lost(), ledger.gaps, ledger.complaints.as_slice()), (0, 0, [].as_slice()));
     });

@@ -2,12 +2,15 @@
 //! writes what it sees into a [`Ledger`].
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
+use rumqttc::mqttbytes::v5::SubscribeFilter;
 use rumqttc::{
-    AsyncClient, Event, IncomingPacketSizeLimit, MqttOptions, Packet, Publish, QoS, TlsConfiguration,
-    Transport,
+    AsyncClient, Event, IncomingPacketSizeLimit, MqttOptions, Packet, Publish, PublishOptions, QoS,
+    TlsConfiguration, Transport,
 };
 use tokio::sync::watch;
 
@@ -32,17 +35,31 @@ pub struct Settings {
     pub key: PathBuf,
 }
 
+/// The topic of the marks that a consumer sends itself.
+pub const MARK: &str = "mark";
+
 /// What the consumer and its owner share.
 #[derive(Clone)]
 pub struct Shared {
     ledger: Arc<Mutex<Ledger>>,
     changed: watch::Sender<u64>,
     subscribed: watch::Sender<bool>,
+    client: Arc<OnceLock<AsyncClient>>,
+    /// The marks that were asked for, and the last of them that came back.
+    asked: Arc<AtomicU64>,
+    marks: watch::Sender<u64>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { ledger: Arc::default(), changed: watch::channel(0).0, subscribed: watch::channel(false).0 }
+        Self {
+            ledger: Arc::default(),
+            changed: watch::channel(0).0,
+            subscribed: watch::channel(false).0,
+            client: Arc::default(),
+            asked: Arc::default(),
+            marks: watch::channel(0).0,
+        }
     }
 }
 
@@ -65,6 +82,20 @@ impl Shared {
     pub async fn subscribed(&self) {
         let _ = self.subscribed.subscribe().wait_for(|subscribed| *subscribed).await;
     }
+
+    /// Resolves once everything that the broker had taken when this was called has been seen here. Only then is what
+    /// is not in the ledger missing: the broker's PUBACK says nothing of a subscriber, which may be seconds behind.
+    ///
+    /// It sends itself a mark, which the broker puts behind all that waits for it. The broker's access list has to
+    /// allow [`MARK`], and a broker that loses sessions loses the mark with them.
+    pub async fn caught_up(&self) -> anyhow::Result<()> {
+        let client = self.client.get().context("the consumer does not run")?;
+        let mark = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        client.publish(MARK, mark.to_string(), PublishOptions::new(QoS::AtLeastOnce)).await?;
+        // Cannot end: the sender is in `self`.
+        let _ = self.marks.subscribe().wait_for(|seen| *seen >= mark).await;
+        Ok(())
+    }
 }
 
 /// Consumes until dropped; connects again whenever the connection is lost.
@@ -83,15 +114,22 @@ pub async fn run(settings: Settings, shared: Shared) -> anyhow::Result<()> {
         .set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(1024 * 1024));
     let clock = SystemClock::default();
     let (client, mut events) = AsyncClient::builder(options).capacity(8).build();
+    let _ = shared.client.set(client.clone());
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                client.subscribe("d/v1/#", QoS::AtLeastOnce).await?;
-                client.subscribe("e/v1/#", QoS::AtLeastOnce).await?;
-                client.subscribe("s/v1/#", QoS::AtLeastOnce).await?;
+                // In one packet: its answer is that of all.
+                let filters = ["d/v1/#", "e/v1/#", "s/v1/#", MARK];
+                client
+                    .subscribe_many(filters.map(|filter| SubscribeFilter::new(filter, QoS::AtLeastOnce)))
+                    .await?;
             }
             Ok(Event::Incoming(Packet::SubAck(_))) => {
                 shared.subscribed.send_replace(true);
+            }
+            Ok(Event::Incoming(Packet::Publish(publish))) if publish.topic.as_ref() == MARK.as_bytes() => {
+                let mark: u64 = std::str::from_utf8(&publish.payload)?.parse()?;
+                shared.marks.send_modify(|seen| *seen = mark.max(*seen));
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 take(&shared, &publish, clock.now().mono);

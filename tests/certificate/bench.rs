@@ -288,11 +288,16 @@ impl Bench {
     /// Ends the daemon when all that it promised has arrived: each reading once at least, none missing.
     pub(crate) async fn end(&self, mut daemon: Daemon) {
         let waiting = |status: &Snapshot| status.lanes.iter().map(|lane| lane.records).sum::<u64>();
-        self.status("nothing waits", |status| waiting(status) == 0 && status.uplink.in_flight == 0).await;
-        // The broker has all of it by then, and whoever listens there may be behind.
-        self.heard("what is missing", |ledger| ledger.lost() == 0).await;
+        let none = |status: &Snapshot| waiting(status) == 0 && status.uplink.in_flight == 0;
+        let status = self.status("nothing waits", none).await;
         assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+        // The broker has all of it by then, and whoever listens there may be behind.
+        let caught_up = tokio::time::timeout(PATIENCE, self.seen.caught_up());
+        caught_up.await.expect("the consumer catches up").unwrap();
+        let durable = status.lanes.iter().map(|lane| lane.durable_total).sum::<u64>();
         self.seen.with(|ledger| {
+            let arrived = ledger.records + u64::try_from(ledger.events.len()).unwrap();
+            assert!(arrived >= durable, "{arrived} of {durable} arrived");
             assert_eq!(ledger.complaints, [""; 0]);
             assert_eq!((ledger.lost(), ledger.gaps), (0, 0));
             assert_eq!(ledger.sum(|tally| tally.out_of_order), 0);

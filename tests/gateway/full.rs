@@ -98,7 +98,7 @@ async fn child_on_a_small_disk() {
     feeding.abort();
     bench.serve().await;
     within("every reading", bench.consumer.wait_for(|ledger| ledger.records >= admitted)).await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    bench.end(&mut daemon).await;
     bench.consumer.with(|ledger| {
         assert_eq!((ledger.lost(), ledger.gaps, ledger.sum(|tally| tally.doubled)), (0, 0, 0));
         assert_eq!(ledger.complaints, Vec::<String>::new());
@@ -153,7 +153,7 @@ async fn child_that_drops_the_oldest() {
     let all = kept + last.devices.iter().map(|device| device.admitted).sum::<u64>();
     let accounted = |ledger: &Ledger| ledger.sum(|tally| tally.records) + ledger.gaps;
     within("every reading, or word of it", bench.consumer.wait_for(|ledger| accounted(ledger) >= all)).await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    bench.end(&mut daemon).await;
     bench.consumer.with(|ledger| {
         assert_eq!((accounted(ledger), ledger.gaps), (all, last.store.dropped), "told of at the broker");
         assert_eq!(ledger.sum(|tally| tally.doubled), 0);

@@ -96,7 +96,7 @@ impl Outage {
         let mut daemon = self.bench.start();
         let is_drained = |status: &Snapshot| status.uplink.state == "connected" && waiting(status) == 0;
         self.bench.status("the store runs empty", is_drained).await;
-        assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+        self.bench.end(&mut daemon).await;
         let consumer = &self.bench.consumer;
         within("every reading", consumer.wait_for(|ledger| ledger.records >= promised)).await;
         consumer.with(|ledger| {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use wardline::lab::ledger::Ledger;
 use wardline::lab::sim::masimo;
 use wardline::lab::stage;
 
-use crate::support::{Bench, PATIENCE};
+use crate::support::Bench;
 
 /// How often the daemon is killed.
 const CYCLES: u32 = 100;
@@ -18,13 +17,6 @@ const CYCLES: u32 = 100;
 fn draw(state: &mut u64, below: u64) -> u64 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*state >> 33) % below
-}
-
-/// Whether of each life as many readings arrived as it had promised.
-fn is_kept(ledger: &Ledger, promised: &BTreeMap<String, u64>) -> bool {
-    let mut arrived: BTreeMap<&str, u64> = BTreeMap::new();
-    ledger.kept.iter().for_each(|(_, reading)| *arrived.entry(&reading.run).or_default() += 1);
-    promised.iter().all(|(run, promise)| arrived.get(run.as_str()).copied().unwrap_or(0) >= *promise)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,14 +62,7 @@ async fn kill_minus_nine_a_hundred_times_during_an_outage_loses_nothing_durable(
         status.uplink.state == "connected" && status.lanes.iter().all(|lane| lane.records == 0)
     };
     bench.status("the store runs empty", drained).await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
-    // The broker has it all; the consumer may still be reading. More was stored than was promised, so
-    // their sum says nothing of each.
-    let is_kept = |ledger: &Ledger| is_kept(ledger, &promised);
-    let all = tokio::time::timeout(PATIENCE, bench.consumer.wait_for(is_kept)).await;
-    let records = bench.consumer.with(|ledger| ledger.records);
-    assert!(all.is_ok() || records >= total, "{records} of at least {total} arrived");
-
+    bench.end(&mut daemon).await;
     let mut runs: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     bench.consumer.with(|ledger| {
         assert_eq!(ledger.complaints, Vec::<String>::new());

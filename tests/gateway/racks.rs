@@ -120,7 +120,7 @@ async fn what_stands_in_a_rack_arrives_under_the_name_of_its_place_and_of_no_oth
     within("readings", bench.consumer.wait_for(|ledger| !of_devices(ledger).is_empty())).await;
     let heard = bench.consumer.with(|ledger| of_devices(ledger));
     let status = bench.status("an answer", |_| true).await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
+    bench.end(&mut daemon).await;
     bench
         .consumer
         .with(|ledger| assert_eq!((ledger.lost(), ledger.complaints.as_slice()), (0, [].as_slice())));

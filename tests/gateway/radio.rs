@@ -59,7 +59,7 @@ async fn a_listed_belt_arrives_through_drops_and_a_stranger_is_never_touched() {
     }
     let status = bench.status("the stranger was heard", |status| !status.unlisted.is_empty()).await;
     assert_eq!(status.unlisted.first().map(|seen| seen.address.as_str()), Some(STRANGER));
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    bench.end(&mut daemon).await;
     assert_eq!(bench.consumer.with(heart_rates), sent);
     assert_eq!(bluez.look(|world| world.calls_to(STRANGER)), Vec::new(), "the stranger was touched");
     bench.consumer.with(|ledger| {
@@ -89,7 +89,7 @@ async fn a_belt_that_says_it_is_another_one_stays_out() {
                 .all(|device| device.quarantine.is_some() && device.refused.values().sum::<u64>() >= 10)
         })
         .await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    bench.end(&mut daemon).await;
     assert_eq!(bench.consumer.with(|ledger| ledger.records), 0);
 }
 
@@ -197,7 +197,7 @@ async fn another_firmware_is_one_event_also_over_a_restart_and_its_readings_go_o
     let all = bench.consumer.wait_for(|ledger| ledger.events.len() >= 3 && ledger.kept.len() >= 3);
     within("three events and three readings", all).await;
     remembers(&bench, "2.7.3").await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+    bench.end(&mut daemon).await;
     let change = ("firmware-changed".to_owned(), "Create".to_owned(), "belt-1".to_owned());
     bench.consumer.with(|ledger| {
         assert_eq!(ledger.events, [change.clone(), change.clone(), change]);

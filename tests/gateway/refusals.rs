@@ -5,7 +5,7 @@ use std::time::Duration;
 use wardline::lab::sim::{Trouble, alaris, astm};
 use wardline::lab::stage;
 
-use crate::support::{Bench, PATIENCE, within};
+use crate::support::{Bench, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pump_that_is_another_one_never_produces_a_byte_at_the_broker() {
@@ -28,7 +28,7 @@ async fn a_pump_that_is_another_one_never_produces_a_byte_at_the_broker() {
     assert!(wrong.quarantine.as_ref().is_some_and(|why| why.contains("8002-99999")), "{wrong:?}");
     assert_eq!(wrong.admitted, 0);
     within("the event", bench.consumer.wait_for(|ledger| !ledger.events.is_empty())).await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
+    bench.end(&mut daemon).await;
     bench.consumer.with(|ledger| {
         assert!(ledger.devices.contains_key("pump-1"));
         assert!(!ledger.devices.contains_key("pump-2"), "the wrong pump reached the broker");
@@ -70,7 +70,7 @@ async fn a_pump_that_is_exchanged_on_its_port_is_silenced_at_once() {
         bench.consumer.with(|ledger| ledger.events.clone()),
         [identity_event("Create", "pump-1"), identity_event("Close", "pump-1")]
     );
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
+    bench.end(&mut daemon).await;
     let of_the_other = |ledger: &mut wardline::lab::ledger::Ledger| {
         ledger.kept.iter().filter(|(_, reading)| reading.value.starts_with("99.9")).count()
     };
@@ -120,7 +120,7 @@ async fn an_analyser_that_is_not_expected_keeps_its_results_until_it_is() {
         }
     })
     .await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
+    bench.end(&mut daemon).await;
     assert_eq!(acknowledged.all(), ["GLU=98 mg/dL", "LAC=2.1 mg/dL"]);
     assert_eq!(bench.consumer.with(|ledger| of_glucose(ledger)), 1);
 }

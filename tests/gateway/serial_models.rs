@@ -11,7 +11,7 @@ use wardline::lab::ledger::Ledger;
 use wardline::lab::numerics::minutes;
 use wardline::lab::sim::{Remote, SIMS, Sim, Start};
 
-use crate::support::{Bench, PATIENCE, within};
+use crate::support::{Bench, PATIENCE};
 
 /// The description that ships as an example: the simulator of this name is read by it.
 const DESCRIBED: (&str, &str) = ("site-line", "site:acme-warmer");
@@ -135,7 +135,7 @@ async fn every_serial_driver_brings_its_device_to_the_consumer_whole_and_once() 
         let live = status.devices.iter().find(|live| live.id == device.id).unwrap();
         assert_eq!((live.link.as_str(), live.refused.len()), ("up", 0), "{}: {live:?}", device.driver);
     }
-    assert_eq!(within("the end", daemon.stop(PATIENCE)).await.unwrap().code(), Some(0));
+    bench.end(&mut daemon).await;
     bench.consumer.with(|ledger| {
         assert_eq!((ledger.lost(), ledger.gaps, ledger.sum(|tally| tally.doubled)), (0, 0, 0));
         assert_eq!(ledger.complaints, [""; 0]);

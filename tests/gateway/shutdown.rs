@@ -100,11 +100,11 @@ async fn a_shutdown_drains_what_was_read_to_the_disk_and_says_goodbye_to_the_bro
     bench.status("the second daemon runs", |_| true).await;
     within("every reading at the consumer", bench.consumer.wait_for(|ledger| ledger.records >= admitted))
         .await;
+    bench.end(&mut second).await;
     bench.consumer.with(|ledger| {
         assert_eq!((ledger.lost(), ledger.sum(|tally| tally.doubled)), (0, 0));
         assert_eq!(ledger.complaints, Vec::<String>::new());
     });
-    assert_eq!(second.stop(PATIENCE).await.unwrap().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

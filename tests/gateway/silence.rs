@@ -7,7 +7,7 @@ use wardline::lab::ledger::Ledger;
 use wardline::lab::sim::masimo::Values;
 use wardline::lab::stage;
 
-use crate::support::{Bench, PATIENCE, within};
+use crate::support::{Bench, within};
 
 /// How often the broker's side has seen an edge of silence of a device.
 fn edges(ledger: &Ledger, device: &str) -> usize {
@@ -43,7 +43,7 @@ async fn a_device_that_says_nothing_is_told_of_once_and_so_is_its_return() {
     oximeter.set(Values::default());
     within("the end of the one", bench.consumer.wait_for(|ledger| edges(ledger, "spo2-1") == 2)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0));
+    bench.end(&mut daemon).await;
     bench.consumer.with(|ledger| {
         assert_eq!((edges(ledger, "spo2-1"), edges(ledger, "spo2-2")), (2, 1));
         assert_eq!((ledger.lost(), ledger.complaints.as_slice()), (0, [].as_slice()));

@@ -108,6 +108,13 @@ impl Bench {
         }
     }
 
+    /// Ends the daemon in order, and waits until the consumer has seen all that the broker took from it: only then is
+    /// what is not there missing.
+    pub(crate) async fn end(&self, daemon: &mut Daemon) {
+        assert_eq!(daemon.stop(PATIENCE).await.unwrap().code(), Some(0), "{}", daemon.last_words());
+        within("the consumer to catch up", self.consumer.caught_up()).await.unwrap();
+    }
+
     /// Runs something beside the test.
     pub(crate) fn beside(&mut self, future: impl Future<Output = std::io::Result<()>> + Send + 'static) {
         self.tasks.spawn(async move { Ok(future.await?) });

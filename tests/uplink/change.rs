@@ -61,15 +61,11 @@ async fn another_broker_is_gone_over_to_and_every_record_is_at_one_of_the_two() 
     ward.alarm();
     soon("everything acknowledged to the store", ward.store.drained()).await;
     let total = usize::try_from(ward.total()).unwrap();
-    soon("all records", async {
-        let is_all = || numbers(&here).1.union(&numbers(&there).1).count() == total;
-        there.wait_for(|ledger| !ledger.alarms.is_empty()).await;
-        // Two ledgers, and no word of both.
-        while !is_all() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    for seen in [&here, &there] {
+        soon("all records", seen.caught_up()).await.unwrap();
+    }
+    assert_eq!(numbers(&here).1.union(&numbers(&there).1).count(), total);
+    assert!(there.with(|ledger| !ledger.alarms.is_empty()));
     let ((count, is_here), (rest, arrived)) = (numbers(&here), numbers(&there));
     assert!(is_here.len() >= 500 && arrived.len() >= 2_000, "{} {}", is_here.len(), arrived.len());
     assert_eq!(count + rest, total, "what was in flight was awaited, so nothing came twice");
@@ -126,6 +122,9 @@ async fn an_alarm_does_not_wait_until_the_old_broker_has_answered() {
     soon("the alarms", there.wait_for(|ledger| !ledger.alarms.is_empty())).await;
     assert!(waited() < LATE, "the alarm waited {:?}", waited());
     soon("everything acknowledged to the store", ward.store.drained()).await;
+    for seen in [&here, &there] {
+        soon("all records", seen.caught_up()).await.unwrap();
+    }
     let all: BTreeSet<_> = numbers(&here).1.union(&numbers(&there).1).cloned().collect();
     assert_eq!(u64::try_from(all.len()).unwrap(), ward.total(), "a record is at neither");
     running.stop().await;
