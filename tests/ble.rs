@@ -412,11 +412,12 @@ on_a_private_bus! {
 
     async fn an_attempt_that_is_abandoned_is_disconnected_by_close(ward: Ward) {
         ward.bluez.add(Emulated::heart_rate(BELT, "SN-1"));
-        ward.bluez.delay("GetAll", Duration::from_millis(50));
+        ward.bluez.delay("GetAll", Duration::from_secs(1));
         let mut link = ward.belt();
         tokio::select! {
-            _ = link.open() => panic!("opened too soon"),
+            biased;
             seen = ward.bluez.until("it is connected", |world| world.is_connected(BELT)) => seen.unwrap(),
+            _ = link.open() => panic!("opened too soon"),
         }
         link.close().await;
         assert!(!ward.bluez.look(|world| world.is_connected(BELT)));
@@ -581,7 +582,7 @@ on_a_private_bus! {
         ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 1, 0]);
         link.close().await;
         ward.bluez.indicate(OXIMETER, 0x2A5E, &[0, 97, 0, 2, 0]);
-        ward.bluez.delay("Introspect", Duration::from_millis(60));
+        ward.bluez.delay("Introspect", Duration::from_millis(500));
         let story = async {
             ward.bluez.until("it is connected", |world| world.is_connected(OXIMETER)).await.unwrap();
             say_trusted(false);

@@ -470,8 +470,7 @@ fn what_expires_too_soon_does_not_leave() {
     fleet.done("bundle countersign --key config-2");
     // The root holds for a year, and the bundle for longer.
     fleet.refused("publish --to out --at 2036-01-02 --future", 6, "root 1 expired at");
-    let year: u32 = now[..4].parse().unwrap();
-    let later = format!("{}{}", year + 1, &now[4..]);
+    let later = before(&now, -365);
     fleet.refused(&format!("publish --to out --future --at {}", before(&later, 3)), 6, "root 1 expires in");
     let early = Fleet::new();
     early.done("bundle new");

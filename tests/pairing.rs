@@ -437,9 +437,9 @@ fn a_bond_that_does_not_hold_over_a_new_connection_is_removed() {
     let bench = Bench::with_meter(ENTRY, Pairs::passkey(PASSKEY));
     let mut child = bench.start(&["--passkey", "-"]);
     bench.until("the passkey is asked for", World::is_asking);
-    bench.bluez.delay("Disconnect", Duration::from_millis(50));
+    bench.bluez.delay("Disconnect", Duration::from_secs(2));
     child.stdin.take().unwrap().write_all(b"123456\n").unwrap();
-    bench.until("the first connection is to end", |world| world.count(METER, "ReadValue") == 4);
+    bench.until("the first connection is to end", |world| world.count(METER, "ReadValue") >= 4);
     bench.bluez.lose_bond(METER);
     let done = end(child);
     assert_eq!((done.code, &done.out["rest"]), (code(Exit::Failed), &json!("removed")), "{done:#?}");
@@ -458,7 +458,7 @@ fn a_device_that_is_not_heard_ends_the_window() {
 fn a_person_who_does_not_type_ends_the_window() {
     let bench = Bench::with_meter(ENTRY, Pairs::passkey(PASSKEY));
     // Standard input stays open, and nothing comes.
-    let mut child = bench.start(&["--passkey", "-", "--window", "1s"]);
+    let mut child = bench.start(&["--passkey", "-", "--window", "4s"]);
     let open = child.stdin.take();
     let done = end(child);
     drop(open);
@@ -562,7 +562,7 @@ fn the_list_shows_what_is_heard_of_the_allowlist_and_nothing_else() {
     let second = ENTRY.replace("meter-7", "meter-8").replace("A7", "A8").replace("00:01", "00:02");
     let bench = Bench::with_meter(&format!("{ENTRY}{second}"), Pairs::passkey(PASSKEY));
     bench.bluez.add(Emulated::heart_rate(STRANGER, "SN-9"));
-    let done = end(bench.command(&["pair", "--list", "--json", "--window", "500ms"]).spawn().unwrap());
+    let done = end(bench.command(&["pair", "--list", "--json", "--window", "3s"]).spawn().unwrap());
     assert_eq!(done.code, 0, "{done:#?}");
     let devices = done.out["devices"].as_array().unwrap();
     assert_eq!(devices.len(), 1, "{done:#?}");

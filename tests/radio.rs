@@ -257,7 +257,7 @@ on_a_private_bus! {
         bluez.go_deaf(Cure::Replug);
         status(&bluez, &central, "the scan starts again", |status| status.restarts > before).await;
         bluez.drop_connection(BELT).unwrap();
-        let down = tokio::time::timeout(Duration::from_secs(4), link.next()).await;
+        let down = tokio::time::timeout(PATIENCE, link.next()).await;
         assert!(matches!(down, Ok(LinkEvent::Down(_))), "{down:?}");
     }
 

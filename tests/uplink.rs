@@ -96,7 +96,7 @@ mod against_mosquitto {
         let mut ward = Ward::new(2, Ahead::No);
         ward.read(2, 50);
         let (seen, _task) = consumer(&certificates, broker.port).await;
-        let running = Running::start(certificates.config(broker.port), &ward);
+        let running = Running::start(certificates.impatient(broker.port), &ward);
         all_arrived(&ward, &seen).await;
 
         broker.signal(Signal::STOP);
@@ -149,7 +149,7 @@ mod against_mosquitto {
         let mut ward = Ward::new(2, Ahead::No);
         ward.read(2, 50);
         let (seen, _task) = consumer(&certificates, broker.port).await;
-        let running = Running::start(certificates.config(proxy.port), &ward);
+        let running = Running::start(certificates.impatient(proxy.port), &ward);
         all_arrived(&ward, &seen).await;
 
         proxy.swallow(true);
@@ -444,7 +444,7 @@ mod against_a_scripted_broker {
         let mut ward = Ward::new(3, Ahead::No);
         let seen = lab.consumer(&certificates).await;
         let running =
-            Running::start(Config { payload: Payload::Fhir, ..certificates.config(lab.port) }, &ward);
+            Running::start(Config { payload: Payload::Fhir, ..certificates.impatient(lab.port) }, &ward);
         for round in 1..=10u64 {
             ward.read(20, 100);
             ward.alarm();
@@ -601,8 +601,12 @@ mod against_a_scripted_broker {
         let seen = lab.consumer(&certificates).await;
         let mut ward = Ward::new(1, Ahead::Yes);
         seen.with(|ledger| ledger.keep = true);
-        ward.read(100, 500);
+        ward.read(10, 500);
         let backlog = ward.total();
+        // One publish at a time, and a long line: seconds for all of it.
+        lab.behaviour.send_modify(|behaviour| {
+            (behaviour.receive_maximum, behaviour.delay) = (1, Duration::from_millis(50));
+        });
         let slow = Config { payload: Payload::Fhir, ..certificates.config(lab.port) };
         let running = Running::start(slow, &ward);
         // At the gateway: the consumer may be far behind it.

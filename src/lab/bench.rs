@@ -24,7 +24,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use broker::{Far, Mosquitto, Papers, free_port};
+use super::ports::free_port;
+use broker::{Far, Mosquitto, Papers};
 use drain::Drain;
 use figures::Figures;
 use gateway::AtRest;

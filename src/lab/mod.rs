@@ -17,6 +17,7 @@ pub mod numerics;
 pub mod outage;
 pub mod payload;
 pub mod pki;
+pub mod ports;
 pub mod power;
 pub mod reconnects;
 mod sample_inventory;

@@ -1,7 +1,6 @@
 //! A gateway with one oximeter, a mosquitto, a certificate server and a consumer.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -59,7 +58,7 @@ impl Bench {
         };
         let (future, oximeter) = masimo::oximeter(setup, masimo::Values::default()).unwrap();
         tasks.spawn(async move { future.await.unwrap() });
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = wardline::lab::ports::free_port().unwrap();
         let mut bench = Self {
             server,
             pki,

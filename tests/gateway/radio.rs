@@ -184,6 +184,7 @@ async fn another_firmware_is_one_event_also_over_a_restart_and_its_readings_go_o
     updates(&bluez, "2.7.1").await;
     bluez.notify(BELT, 0x2A37, &[0x00, 61]).unwrap();
     remembers(&bench, "2.7.1").await;
+    within("the first reading", bench.consumer.wait_for(|ledger| !ledger.kept.is_empty())).await;
     daemon.kill().unwrap();
     // The same as before: nothing is to be told.
     let mut daemon = restarts(&bench, &bluez, &bus, "2.7.1").await;

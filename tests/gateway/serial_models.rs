@@ -125,7 +125,7 @@ async fn every_serial_driver_brings_its_device_to_the_consumer_whole_and_once() 
 
     let missing = |ledger: &Ledger| all.iter().flat_map(|device| device.missing(ledger)).collect::<Vec<_>>();
     let arrived = bench.consumer.wait_for(|ledger| missing(ledger).is_empty());
-    let in_time = tokio::time::timeout(PATIENCE * 2, arrived).await;
+    let in_time = tokio::time::timeout(PATIENCE * 4, arrived).await;
     let status = bench.status("an answer", |_| true).await;
     let missing = bench.consumer.with(|ledger| missing(ledger));
     assert!(in_time.is_ok(), "{missing:#?}\n{:#?}", status.devices);

@@ -184,7 +184,7 @@ fn who_cannot_leave_a_trace_pairs_nothing() {
 #[test]
 fn as_many_octets_as_are_read_at_once_keep_the_window_from_nothing() {
     let bench = Bench::with_meter(ENTRY, Pairs::passkey(PASSKEY));
-    let mut child = bench.start(&["--passkey", "-", "--window", "2s"]);
+    let mut child = bench.start(&["--passkey", "-", "--window", "5s"]);
     bench.until("the passkey is asked for", World::is_asking);
     let typed = "12345\n".repeat(42) + "123\n";
     assert_eq!(typed.len(), 256);

@@ -50,7 +50,7 @@ async fn a_pump_without_a_known_revision_is_read_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_pump_alarm_is_known_within_two_seconds_and_ends() {
+async fn a_pump_alarm_is_known_soon_and_ends() {
     let bench = pump();
     bench.record.until("a first round", |record| !record.values("MDC_VOL_FLUID_TBI").is_empty()).await;
     for (alarm, expected) in [("AL_OCCLU", "AL_OCCLU start high"), ("AL_NOALM", "AL_OCCLU end high")] {
@@ -62,7 +62,7 @@ async fn a_pump_alarm_is_known_within_two_seconds_and_ends() {
             .record
             .until(expected, |record| record.values("MDC_EVT_OCCL").contains(&expected.to_owned()))
             .await;
-        assert!(began.elapsed() < Duration::from_secs(2), "{expected} took {:?}", began.elapsed());
+        assert!(began.elapsed() < SOON, "{expected} took {:?}", began.elapsed());
     }
     assert_eq!(bench.record.values("MDC_EVT_OCCL").len(), 2);
     let kinds: BTreeSet<&str> = bench

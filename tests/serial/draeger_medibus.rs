@@ -7,7 +7,7 @@ use wardline::device::FaultKind;
 use wardline::device::observation::Kind;
 use wardline::lab::sim::{Trouble, medibus};
 
-use crate::support::{Bench, Record, Told, assert_only_requests, bench, model, shown};
+use crate::support::{Bench, PATIENCE, Record, SOON, Told, assert_only_requests, bench, model, shown};
 
 const PEAK: &str = "MDC_PRESS_AWAY_INSP_PEAK";
 
@@ -72,7 +72,7 @@ async fn a_ventilator_is_read_whole_and_in_order_through_its_stream_and_its_own_
 }
 
 #[tokio::test]
-async fn a_ventilator_alarm_is_known_within_two_seconds_and_ends() {
+async fn a_ventilator_alarm_is_known_soon_and_ends() {
     let bench = usual();
     bench.record.until("a first round", has_clock).await;
     let reference = "MDC_EVT_PRESS_HI_GT_LIM";
@@ -80,7 +80,7 @@ async fn a_ventilator_alarm_is_known_within_two_seconds_and_ends() {
         bench.control.set(medibus::Values { alarm, ..medibus::Values::default() });
         let began = Instant::now();
         bench.record.until(expected, |record| record.values(reference).contains(&expected.to_owned())).await;
-        assert!(began.elapsed() < Duration::from_secs(2), "{expected} took {:?}", began.elapsed());
+        assert!(began.elapsed() < SOON, "{expected} took {:?}", began.elapsed());
     }
     assert_eq!(bench.record.values(reference).len(), 2);
 }
@@ -183,23 +183,31 @@ async fn the_simulated_ventilator_ends_a_conversation_in_which_it_hears_nothing(
     let folder = tempfile::tempdir().unwrap();
     let setup = medibus::Setup {
         link: Some(folder.path().join("port")),
-        patience: Duration::from_millis(300),
+        patience: Duration::from_secs(1),
         initiative: Duration::from_millis(100),
         ..medibus::Setup::default()
     };
     let (device, control) = medibus::ventilator(setup, medibus::Values::default()).unwrap();
     let device = tokio::spawn(device);
     let port = std::fs::OpenOptions::new().write(true).open(control.path()).unwrap();
-    let say = async |bytes: &[u8], pause: u64| {
+    let replies =
+        || -> Vec<String> { control.journal().iter().map(|sent| sent.message[..2].to_owned()).collect() };
+    let say = async |bytes: &[u8], count: usize| {
         rustix::io::write(&port, bytes).unwrap();
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let said = async {
+            // The journal has no way to call back: look again.
+            while replies().len() < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, said).await.unwrap();
     };
-    say(b"\x1BQ6C\r", 150).await;
-    say(b"\x1B$3F\r", 800).await;
-    // By now it has waited in vain.
-    say(b"\x1B$3F\r", 150).await;
-    let replies: Vec<String> = control.journal().iter().map(|sent| sent.message[..2].to_owned()).collect();
-    assert_eq!(replies, ["51", "24", "15"]);
+    say(b"\x1BQ6C\r", 1).await;
+    say(b"\x1B$3F\r", 2).await;
+    // It waits in vain, three times as long as it has patience.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    say(b"\x1B$3F\r", 3).await;
+    assert_eq!(replies(), ["51", "24", "15"]);
     assert!(control.refused() >= 2);
     control.stop();
     device.await.unwrap().unwrap();

@@ -148,7 +148,7 @@ async fn a_module_that_takes_no_lists_is_read_singly() {
 }
 
 #[tokio::test]
-async fn an_alarm_is_known_within_two_seconds_and_ends() {
+async fn an_alarm_is_known_soon_and_ends() {
     let bench = rack();
     until_read(&bench).await;
     for (alarm, expected) in [(4, "A02 start unstated"), (0, "A02 end unstated")] {
@@ -158,7 +158,7 @@ async fn an_alarm_is_known_within_two_seconds_and_ends() {
         let began = Instant::now();
         let is_told = |record: &Record| values(record, 2, "MDC_EVT_ALARM").contains(&expected.to_owned());
         bench.record.until(expected, is_told).await;
-        assert!(began.elapsed() < Duration::from_secs(2), "{expected} took {:?}", began.elapsed());
+        assert!(began.elapsed() < SOON, "{expected} took {:?}", began.elapsed());
     }
     assert_eq!(values(&bench.record, 2, "MDC_EVT_ALARM").len(), 2);
     assert!(bench.record.faults().iter().all(|fault| fault.kind == FaultKind::Checksum));
@@ -300,15 +300,22 @@ async fn a_base_that_is_switched_off_and_on_storms_and_is_read_again() {
 
 #[tokio::test]
 async fn life_signs_in_quick_succession_are_all_given_in_time() {
-    let setup = fresenius::Setup { life_signs: Duration::from_millis(250), ..fresenius::Setup::default() };
+    let setup = fresenius::Setup { life_signs: Duration::from_millis(500), ..fresenius::Setup::default() };
     let bench = rack_with(setup);
     change(&bench, 2, |module| module.is_talkative = true);
     until_read(&bench).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let given = || bench.control.received().split(|byte| *byte == 0x14).count();
+    let before = given();
+    let more = async {
+        // What the base received has no way to call back: look again.
+        while given() < before + 8 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, more).await.expect("life signs go on");
     assert_eq!(bench.control.refused(), 0, "the base closed no session");
     assert_eq!(bench.record.faults(), []);
     let received = bench.control.received();
-    assert!(received.split(|byte| *byte == 0x14).count() > 8);
     assert!(received.windows(6).any(|six| six == b"\x022E88\x03"), "what was said unasked is echoed");
 }
 

@@ -15,6 +15,12 @@ use wardline::link::serial::SerialLink;
 use wardline::link::{Link, LinkCommand, LinkError, LinkEvent};
 use wardline::time::{Mono, Now};
 
+/// How long anything that must happen may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How soon an alarm is known: two seconds on a machine that has the time, and a few more where everything runs at once.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+
 /// What a session tells, with the time since its start.
 #[derive(Clone, Debug)]
 pub(crate) enum Told {
@@ -81,7 +87,7 @@ impl Record {
                 self.grown.notified().await;
             }
         };
-        let is_met = tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok();
+        let is_met = tokio::time::timeout(PATIENCE, wait).await.is_ok();
         let last: Vec<_> = self.all().into_iter().rev().take(6).collect();
         assert!(is_met, "waited in vain for {what}; the record ends with {last:?}");
     }

@@ -185,7 +185,7 @@ impl Terminal {
     /// Waits for its end; gives its code, all that was written and whether the terminal echoes.
     pub(crate) fn ended(mut self) -> (Option<i32>, String, bool) {
         let status = self.child.wait().unwrap();
-        while let Ok(bytes) = self.told.recv_timeout(Duration::from_millis(200)) {
+        while let Ok(bytes) = self.told.recv_timeout(Duration::from_secs(1)) {
             self.written.extend(bytes);
         }
         let echoes =

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -46,8 +45,7 @@ impl Mosquitto {
     }
 
     fn start_from(certificates: &Certificates, setup: &Setup<'_>, lines: &str) -> Self {
-        // Free at this moment; nobody else asks for it in the next.
-        let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = wardline::lab::ports::free_port().unwrap();
         let mut text = format!(
             "user root\nper_listener_settings false\nlistener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\n\
              require_certificate true\nuse_identity_as_username true\n\

@@ -161,7 +161,12 @@ impl Certificates {
         self.folder.path()
     }
 
-    /// The configuration of an uplink that is quick to give up and to come back.
+    /// [`config`](Self::config), and an answer that does not come is given up soon.
+    pub(crate) fn impatient(&self, port: u16) -> Config {
+        Config { stalled_after: Duration::from_millis(1_500), ..self.config(port) }
+    }
+
+    /// The configuration of an uplink that is quick to come back.
     pub(crate) fn config(&self, port: u16) -> Config {
         Config {
             host: "localhost".to_owned(),
@@ -177,7 +182,7 @@ impl Certificates {
             subscriber: Subscriber::Required,
             window: 50,
             keep_alive: Duration::from_secs(5),
-            stalled_after: Duration::from_millis(1_500),
+            stalled_after: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             backoff: Bounds {
                 first: Duration::from_millis(20),

@@ -62,7 +62,7 @@ async fn a_device_that_never_says_a_word_is_told_to_be_silent() {
     let (sender, reports) = mpsc::channel(64);
     let pump = pump(reports);
     let mut shown = pump.shown.subscribe();
-    let (intake, _told) = intake_watching(Duration::from_secs(1));
+    let (intake, _told) = intake_watching(Duration::from_secs(3));
     #[expect(clippy::disallowed_methods, reason = "the test takes the supervisor's place")]
     let running = tokio::task::spawn_blocking(move || pump.run(intake).map(drop));
     let told = shown.wait_for(|shown| shown.durable[0] == 1);

@@ -1,7 +1,7 @@
 //! The brokers of the benchmark, who may speak to them, and the uplink at the near end.
 
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::host::random::SystemRandomness;
 use crate::host::supervisor::Supervisor;
 use crate::lab::broker::{Behaviour, Broker as Embedded};
 use crate::lab::pki::{Pair, Pki, Validity};
+use crate::lab::ports::free_port;
 use crate::time::Clock;
 use crate::uplink::feeder::Source;
 use crate::uplink::{self, Config, Payload, Status, Stop, Subscriber, Surroundings};
@@ -141,11 +142,6 @@ pub(in crate::lab) fn mosquitto() -> Option<PathBuf> {
     }
     let answer = Command::new("mosquitto").arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status();
     answer.is_ok().then(|| PathBuf::from("mosquitto"))
-}
-
-/// A port that is free at this moment; nobody else asks for it in the next.
-pub(in crate::lab) fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Mosquitto {

@@ -22,10 +22,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::broker::{self, Mosquitto, free_port};
+use super::broker::{self, Mosquitto};
 use super::machine::{Machine, Memory, Spread, bytes_written, disk_bytes, load, median, per_second, ratio};
 use super::part::{fresh, measure, words};
 use crate::host::clock::SystemClock;
+use crate::lab::ports::free_port;
 use crate::time::{Clock as _, Mono};
 use content::{Content, RECORD};
 pub(super) use figures::StoreFigures;

@@ -12,9 +12,10 @@ use anyhow::{Context as _, ensure};
 use super::documents::{GROUP, ORGANISATION};
 use crate::host::atomic_file;
 use crate::host::clock::SystemClock;
-use crate::lab::bench::broker::{free_port, mosquitto};
+use crate::lab::bench::broker::mosquitto;
 use crate::lab::bench::machine::{Memory, processor_seconds_of};
 use crate::lab::pki::{Pair, Pki, Validity};
+use crate::lab::ports::free_port;
 use crate::time::Clock as _;
 
 /// The operator's name, by its certificate.

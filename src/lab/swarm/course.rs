@@ -38,9 +38,9 @@ impl Course {
             heartbeat: 4,
             reading: Duration::from_secs(8),
             good: [(100, 1), (500, 2), (2_500, 3), (10_000, 4)],
-            bad: [(100, 1), (500, 17), (2_500, 18), (10_000, 19)],
+            bad: [(100, 1), (500, 27), (2_500, 28), (10_000, 29)],
             rest: Duration::ZERO,
-            patience: Duration::from_secs(20),
+            patience: Duration::from_secs(60),
             ceiling: 5,
             outages: &[3],
         }

@@ -124,7 +124,10 @@ impl Swarm {
             .wait(within, |events| those(events, committed).len() == all || !those(events, back).is_empty());
         let (run, gone_back) =
             self.tally.look(|events| (those(events, committed).len(), those(events, back).len()));
-        let shown = self.seats.iter().filter(|seat| seat.view.borrow().bundle == Some(version)).count();
+        // What a gateway shows follows what it tells.
+        let shown = || self.seats.iter().filter(|seat| seat.view.borrow().bundle == Some(version)).count();
+        self.until(|| run < all || shown() == all);
+        let shown = shown();
         self.figures.promise(
             &format!("good bundle {version} reaches all"),
             run == all && gone_back == 0 && shown == all,
@@ -268,6 +271,7 @@ impl Swarm {
                 planned.len() - CANARIES
             ),
         );
+        self.until(|| self.returned(&tried) == reached);
         let returned = self.returned(&tried);
         self.figures.promise(
             "every one of them comes back by itself",
@@ -278,6 +282,14 @@ impl Swarm {
         let detail = format!("{speaking} of {}", self.all());
         self.figures.promise("every bedside is heard after it", speaking == self.all(), detail);
         self.reported_back(stamp, reached)
+    }
+
+    /// Lets time pass until something is so, but no more than the patience.
+    fn until(&self, is_so: impl Fn() -> bool) {
+        let began = self.tally.now().mono;
+        while !is_so() && self.tally.now().mono.since(began) < self.course.patience {
+            self.tally.pass(Duration::from_millis(20));
+        }
     }
 
     fn returned(&self, tried: &BTreeMap<usize, Wall>) -> usize {
