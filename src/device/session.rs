@@ -37,6 +37,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// How long a link may take to hang up, with all that it does for it: BlueZ was seen to take two to three seconds.
 const HANG_UP_LIMIT: Duration = Duration::from_secs(10);
 
+/// How often what has come is heard before what is due. A gateway that stood still for a while, as its disk did, finds
+/// both: what was said in the meantime is no silence. Noise without an end does not keep it from what is due.
+const LOOKS: u32 = 16;
+
 /// No session takes longer to end than this, whatever its link does.
 pub const ENDS_WITHIN: Duration = HANG_UP_LIMIT.saturating_add(SETTLE_LIMIT).saturating_add(DRAIN_LIMIT);
 
@@ -210,6 +214,7 @@ impl<L: Link> Session<L> {
         self.driver.handle_event(&LinkEvent::Up, now);
         // When the driver took what its present actions follow from: their stamp.
         let mut at = now;
+        let mut looks = 0;
         loop {
             if let ControlFlow::Break(ended) = self.perform_actions(at).await {
                 if let Ended::Link(error) = &ended {
@@ -221,7 +226,9 @@ impl<L: Link> Session<L> {
             let silent_at = self.context.quiet.map(|quiet| self.heard + quiet);
             let due = self.driver.poll_timeout().into_iter().chain(silent_at).min();
             let due = due.map(|at| at.since(self.context.clock.now().mono));
-            let event = tokio::select! {
+            let is_late = due.is_some_and(|due| due.is_zero());
+            looks = if is_late { looks + 1 } else { 0 };
+            let next = tokio::select! {
                 biased;
                 () = stopped(stop) => {
                     self.hang_up().await;
@@ -232,19 +239,18 @@ impl<L: Link> Session<L> {
                     tell(self.driver.as_mut(), &mut self.told, settled, at);
                     continue;
                 }
-                () = sleep_for(due) => {
-                    at = self.context.clock.now();
-                    if silent_at.is_some_and(|silent_at| silent_at <= at.mono) {
-                        return self.give_up(at).await;
-                    }
-                    if self.driver.poll_timeout().is_some_and(|due| due <= at.mono) {
-                        self.driver.handle_timeout(at);
-                    }
-                    continue;
-                }
-                event = self.link.next() => event,
+                next = next_of(&mut self.link, due, looks <= LOOKS) => next,
             };
             at = self.context.clock.now();
+            let Some(event) = next else {
+                if silent_at.is_some_and(|silent_at| silent_at <= at.mono) {
+                    return self.give_up(at).await;
+                }
+                if self.driver.poll_timeout().is_some_and(|due| due <= at.mono) {
+                    self.driver.handle_timeout(at);
+                }
+                continue;
+            };
             self.driver.handle_event(&event, at);
             if let LinkEvent::Down(error) = event {
                 return self.last_words(at, Ended::Link(error)).await;
@@ -505,6 +511,18 @@ async fn next_settled(settled: &mut watch::Receiver<Settled>) -> Settled {
     match settled.changed().await {
         Ok(()) => *settled.borrow_and_update(),
         Err(_) => std::future::pending().await,
+    }
+}
+
+/// What the link says next; `None` when something is due, which goes first where the link was heard often enough.
+async fn next_of(link: &mut impl Link, due: Option<Duration>, is_heard_first: bool) -> Option<LinkEvent> {
+    if !is_heard_first {
+        return None;
+    }
+    tokio::select! {
+        biased;
+        event = link.next() => Some(event),
+        () = sleep_for(due) => None,
     }
 }
 

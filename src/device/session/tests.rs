@@ -536,6 +536,61 @@ async fn noise_is_no_word_of_the_device() {
     assert_eq!(all.last().map(String::as_str), Some("down: the device was lost: it gave no reading for 0 s"));
 }
 
+/// Waits for a word since long ago, and says when it waited in vain.
+struct Waiting {
+    actions: VecDeque<Action>,
+    due: Option<Mono>,
+    /// Whether any word will do.
+    is_content: bool,
+}
+
+impl Driver for Waiting {
+    fn handle_event(&mut self, event: &LinkEvent, _: Now) {
+        if let LinkEvent::Bytes(_) = event {
+            self.actions.push_back(Action::Report(Fault::new(FaultKind::Framing, "a word")));
+            self.due = self.due.filter(|_| !self.is_content);
+        }
+    }
+
+    fn handle_timeout(&mut self, _: Now) {
+        self.actions.push_back(Action::Report(Fault::new(FaultKind::Timeout, "in vain")));
+        self.due = None;
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        self.due
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+}
+
+/// The gateway stood still: a word is overdue, and so many have come.
+async fn stood_still(is_content: bool, words: usize) -> Vec<String> {
+    let mut bench = bench(vec![Ok(vec![bytes("x"); words])]);
+    let due = Some(Mono::default());
+    bench.session.driver = Box::new(Waiting { actions: VecDeque::new(), due, is_content });
+    let story = async {
+        let all = said(&mut bench.reports, words + 1 + usize::from(!is_content)).await;
+        bench.stop.send(true).unwrap();
+        all
+    };
+    tokio::join!(bench.session.run(), story).1
+}
+
+#[tokio::test]
+async fn what_has_come_is_heard_before_what_is_due() {
+    assert_eq!(stood_still(true, 1).await, ["up", "a word"]);
+}
+
+#[tokio::test]
+async fn noise_without_an_end_does_not_keep_a_driver_from_what_is_due() {
+    let all = stood_still(false, 40).await;
+    assert_eq!(all.iter().position(|said| said == "in vain"), Some(1 + 16), "{all:?}");
+    assert_eq!(all.iter().filter(|said| *said == "a word").count(), 40, "and nothing of it is lost");
+}
+
 #[tokio::test]
 async fn a_session_that_waits_for_its_report_to_be_taken_can_be_stopped() {
     let mut bench = bench(vec![Ok(vec![bytes("old")])]);
