@@ -4,6 +4,8 @@
 #[path = "spool/export.rs"]
 mod export;
 #[cfg(test)]
+mod left_out;
+#[cfg(test)]
 #[path = "spool/list.rs"]
 mod list;
 #[cfg(test)]

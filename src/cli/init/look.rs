@@ -6,13 +6,17 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use zeroize::Zeroizing;
 
 use super::complete::SHIPPED;
 use super::plan::{Found, Inventory, State, Task, Want};
-use super::seal::Protection;
+use super::seal::{self, Protection};
 use super::{Init, MAX_TEXT, refused};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{GATEWAY_FILE, judge_text};
+use crate::envelope::keys::{KeyFile, KeySource as _};
 use crate::host::atomic_file::{self, Owner};
 use crate::host::credential::{SealedBy, sealed_by};
 use crate::store;
@@ -150,7 +154,7 @@ impl Site {
     }
 
     pub(super) fn inventory(&self, init: &Init, wants: &[Want], protection: Option<Protection>) -> Inventory {
-        let found = wants.iter().map(|want| (want.file.clone(), found(want))).collect();
+        let found = wants.iter().map(|want| (want.file.clone(), self.found(want))).collect();
         let mut settled = BTreeMap::new();
         if let (Some(server), None, false) = (&init.server, &init.token_file, std::io::stdin().is_terminal())
         {
@@ -169,10 +173,46 @@ impl Site {
         for (name, key) in [("kek", "keys.kek"), ("ward", "keys.ward"), ("tls-key", "uplink.key")] {
             let said = self.says(key).filter(|said| *said != format!("credential:{name}"));
             if let Some(said) = said {
-                settled.insert(name, (State::Done, format!("{key} in {GATEWAY_FILE} names {said}")));
+                let brought =
+                    wants.iter().find_map(|want| brought(&want.task).filter(|_| want.task.word() == name));
+                settled.insert(name, named_elsewhere(key, &said, brought));
             }
         }
         Inventory { found, settled }
+    }
+
+    fn found(&self, want: &Want) -> Found {
+        match (found(want), brought(&want.task)) {
+            (Found::File(_), Some(from)) => self.compare(want, from),
+            (found, _) => found,
+        }
+    }
+
+    /// A key is there, and one is brought: are they the same?
+    fn compare(&self, want: &Want, from: &Path) -> Found {
+        let name = want.task.word();
+        let open = || -> anyhow::Result<Zeroizing<Vec<u8>>> {
+            let kept = Zeroizing::new(atomic_file::read(&want.file, MAX_TEXT)?);
+            if self.is_sealed(&want.file) {
+                return seal::open(name, &kept).map_err(|reason| anyhow!(reason));
+            }
+            Ok(kept)
+        };
+        let read = || -> anyhow::Result<Zeroizing<Vec<u8>>> {
+            if matches!(want.task, Task::Key { .. }) {
+                return Ok(Zeroizing::new(KeyFile::new(from).load()?.as_slice().to_vec()));
+            }
+            Ok(Zeroizing::new(atomic_file::read(from, MAX_TEXT)?))
+        };
+        let from = from.display();
+        match (open(), read()) {
+            (Ok(kept), Ok(brought)) if is_same(&kept, &brought) => Found::File(Vec::new()),
+            (Ok(_), Ok(_)) => Found::Other(format!("another key than that of {from}")),
+            (Err(error), _) => Found::Other(format!(
+                "a key that cannot be opened and compared with that of {from} ({error:#})"
+            )),
+            (Ok(_), Err(error)) => Found::Other(format!("a key, and {from} cannot be read ({error:#})")),
+        }
     }
 
     /// The bytes that are free where a store is to be made; none: there is one, or this is an image for other disks.
@@ -206,6 +246,40 @@ impl Site {
     }
 }
 
+/// The file from which a key is taken.
+const fn brought(task: &Task) -> Option<&PathBuf> {
+    match task {
+        Task::Key { from, .. } | Task::TlsKey { from } => from.as_ref(),
+        Task::Folder(_)
+        | Task::File(_)
+        | Task::Complete { .. }
+        | Task::Request
+        | Task::Certificate
+        | Task::Member
+        | Task::Enrol { .. } => None,
+    }
+}
+
+fn named_elsewhere(key: &str, said: &str, brought: Option<&PathBuf>) -> (State, String) {
+    let there = format!("{key} in {GATEWAY_FILE} names {said}");
+    match brought {
+        None => (State::Done, there),
+        Some(from) => (
+            State::Blocked,
+            format!("{there}, and {} is brought: take that line out, or leave this file out", from.display()),
+        ),
+    }
+}
+
+/// As keys: a PEM file may have more in it, such as a request.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    match (PrivateKeyDer::from_pem_slice(one), PrivateKeyDer::from_pem_slice(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+        (Err(_), Err(_)) => one == other,
+    }
+}
+
 fn daemon(line: &str) -> Option<(u32, u32)> {
     let mut fields = line.split(':');
     if fields.next() != Some(USER) {
@@ -228,7 +302,7 @@ fn found(Want { task, file: path }: &Want) -> Found {
     if !metadata.is_file() {
         return Found::Other("something that is neither a file nor a folder".to_owned());
     }
-    // Of a key it is enough that it is there.
+    // Of a key that is made it is enough that it is there.
     if !matches!(task, Task::File(_) | Task::Complete { .. }) {
         return Found::File(Vec::new());
     }
