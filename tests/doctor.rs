@@ -187,9 +187,13 @@ async fn a_configuration_with_a_mistake_and_the_files_of_a_bad_machine() {
     bench.system("sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n");
     bench.doctor(&[]).await.assert_wrong("pi", "is too low");
     bench.system("sys/devices/platform/soc/soc:firmware/get_throttled", "0\n");
-    bench.system("etc/systemd/system/wardline.service.d/x.conf", "[Service]\nNoNewPrivileges=no\n");
-    bench.doctor(&[]).await.assert_wrong("unit", "NoNewPrivileges=no");
-    bench.system("etc/systemd/system/wardline.service.d/x.conf", "");
+    // Its own, that of all services, and what `systemctl set-property` leaves.
+    for place in ["system/wardline.service.d", "system/service.d", "system.control/wardline.service.d"] {
+        let file = format!("etc/systemd/{place}/x.conf");
+        bench.system(&file, "[Service]\nNoNewPrivileges=no\n");
+        bench.doctor(&[]).await.assert_wrong("unit", "NoNewPrivileges=no");
+        bench.system(&file, "");
+    }
     bench.system("proc/swaps", "Filename\tType\n/var/swap file 102396 0 -2\n");
     bench.doctor(&[]).await.assert_wrong("memory", "/var/swap");
     bench.system("proc/swaps", "Filename\tType\n");

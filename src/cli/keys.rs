@@ -56,6 +56,8 @@ struct Show {
     wardline keys make /etc/wardline/kek-2027\n  \
     wardline keys make --pkcs11 'pkcs11:token=ward;object=wardline-kek?module-path=/usr/lib/softhsm/libsofthsm2.so&\
     pin-source=file:/etc/wardline/pin'\n\n\
+    A key of the unit is a credential: make it in /run, encrypt it with systemd-creds, and shred the file; the \
+    operating manual, Change the key, has each command.\n\n\
     To change the key of a store: make the new key at a new place; name that as keys.kek and the present one as \
     keys.kek_previous; restart the daemon; wait until `wardline status` says that the previous key is no longer \
     needed; remove keys.kek_previous, then the old key.\n\n\

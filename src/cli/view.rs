@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 
 use self::changes::changes;
+use crate::doctor::bundle::mask::without_adapters;
 use crate::host::status::warnings::{self, Part};
 use crate::host::status::{Device, Radio, Snapshot};
 use crate::time::Mono;
@@ -430,7 +431,11 @@ fn link(device: &Device) -> Said {
         "up" => Said::new(Mark::Good, "up"),
         "down" => Said::new(
             Mark::Look,
-            device.link_reason.as_ref().map_or_else(|| "down".to_owned(), |reason| format!("down: {reason}")),
+            // Who looks over a shoulder learns no serial number of an adapter: wardline status has it.
+            device
+                .link_reason
+                .as_ref()
+                .map_or_else(|| "down".to_owned(), |reason| format!("down: {}", without_adapters(reason))),
         ),
         _ => Said::new(Mark::Look, "not seen yet"),
     }

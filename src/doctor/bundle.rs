@@ -55,6 +55,9 @@ const LEFT_OUT: [&str; 10] = [
     "the audit log, and the fleet's documents",
 ];
 
+/// In the place of the fleet's words, which name devices that this gateway does not know.
+const OF_FLEET: &str = "[words left out: wardline status]";
+
 /// What is in it and what is not; to be shown before anything is written.
 pub fn manifest(parts: &[Part], gateway: &str) -> String {
     let mut text = format!("Support bundle of gateway {gateway}\n\nIn it:\n");
@@ -115,6 +118,12 @@ pub fn mask_of(config: Option<&Config>, snapshot: Option<&Snapshot>) -> Mask {
         // Behind what an advisory is about stand the reason and whoever gave it, in a person's own words.
         if let Some(quarantine) = &device.quarantine {
             mask.hide(quarantine, "[quarantine]");
+        }
+    }
+    // What a bundle of the fleet says of devices is known only where it loaded.
+    for fleet in snapshot.iter().filter_map(|snapshot| snapshot.fleet.as_ref()) {
+        for words in [Some(&fleet.detail), fleet.trouble.as_ref()].into_iter().flatten() {
+            [words.as_str()].into_iter().chain(words.lines()).for_each(|words| mask.hide(words, OF_FLEET));
         }
     }
     for stranger in snapshot.iter().flat_map(|snapshot| &snapshot.unlisted) {
@@ -264,6 +273,7 @@ pub fn store(snapshot: &Snapshot) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::member::View;
     use crate::host::status::Device;
 
     #[test]
@@ -283,6 +293,34 @@ mod tests {
             (&shown["is_another_device"], &shown["is_held_by_an_advisory"]),
             (&false.into(), &true.into())
         );
+    }
+
+    #[test]
+    fn the_words_of_a_bundle_that_does_not_load_stay_out() {
+        let problems = "it does not load: 2 problems in the configuration\n  devices.d: asset AS-7 is taken by going-1\n  \
+                        devices.d: id bed-eight is there twice";
+        let fleet = View {
+            standing: "failed".into(),
+            detail: problems.into(),
+            trouble: Some(format!("bundle 3: {problems}")),
+            ..View::default()
+        };
+        let snapshot = Snapshot { fleet: Some(fleet), ..Snapshot::default() };
+        let mask = mask_of(None, Some(&snapshot));
+        let warning = format!("fleet: bundle 3: {problems}");
+        let doctor = json!({ "text": format!("a bundle did not stand its trial: {problems}") });
+        for part in [
+            Part::json("status.json", "", &status(&snapshot), &mask),
+            Part::json("doctor.json", "", &doctor, &mask),
+            Part::text("warnings.txt", "", &warning, &mask),
+        ] {
+            let text = String::from_utf8(part.bytes).unwrap();
+            for name in ["AS-7", "going-1", "bed-eight"] {
+                assert!(!text.contains(name), "{text}");
+            }
+            assert!(text.contains(OF_FLEET), "{text}");
+        }
+        assert!(mask.text("failed").contains("failed"));
     }
 
     #[test]

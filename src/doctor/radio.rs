@@ -26,6 +26,17 @@ pub struct Facts {
     pub main_conf: Option<String>,
 }
 
+/// The BlueZ that everything was tried with: Debian 12's.
+const OLDEST: (u32, u32) = (5, 66);
+
+/// Whether a version, as Debian writes it (`5.66-1+rpt1`), is older than that; one that cannot be read is not.
+fn is_older(version: &str) -> bool {
+    let number =
+        |text: &str| text.split(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse().ok());
+    let found = version.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+    found.is_some_and(|found: (u32, u32)| found < OLDEST)
+}
+
 /// Nothing here is for a gateway that reads no BLE device.
 fn is_needed(facts: &Facts) -> Option<Says> {
     facts.wanted.is_empty().then(|| Says::default().ok("not needed: no device is read over BLE"))
@@ -69,6 +80,10 @@ pub fn judge_bluetoothd(facts: &Facts) -> Says {
     }
     let version = facts.version.as_deref().unwrap_or("of unknown version");
     let says = match &facts.adapters {
+        Ok(Some(_)) if is_older(version) => Says::default().note(
+            format!("BlueZ {version} runs; the oldest that was tried is {}.{}", OLDEST.0, OLDEST.1),
+            "Debian 12 or newer has it",
+        ),
         Ok(Some(_)) => Says::default().ok(format!("BlueZ {version} runs")),
         Ok(None) => Says::default().wrong(
             "BlueZ does not run: nothing owns org.bluez on the system bus",
@@ -163,6 +178,12 @@ mod tests {
             (with(|facts| facts.adapters = Ok(None)), [Unchecked, Wrong]),
             (with(|facts| facts.adapters = Err(Unseen::new("hangs"))), [Unchecked, Unchecked]),
             (with(|facts| facts.main_conf = None), [Good, Good]),
+            (with(|facts| facts.version = Some("5.55-3.1+rpt2".into())), [Good, Note]),
+            (with(|facts| facts.version = Some("5.9-1".into())), [Good, Note]),
+            (with(|facts| facts.version = Some("5.82-1.1".into())), [Good, Good]),
+            (with(|facts| facts.version = Some("6.0".into())), [Good, Good]),
+            (with(|facts| facts.version = Some("of my own".into())), [Good, Good]),
+            (with(|facts| facts.version = None), [Good, Good]),
             (conf("[General]\nControllerMode = bredr"), [Good, Wrong]),
             (conf("[General]\nJustWorksRepairing=always"), [Good, Wrong]),
             (conf("[General]\nAlwaysPairable=true"), [Good, Wrong]),

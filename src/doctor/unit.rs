@@ -48,6 +48,13 @@ const HOLES: [&str; 5] =
 /// A prefix of a command that runs it with more rights than the unit has (systemd.service(5), "COMMAND LINES").
 const MORE_RIGHTS: [char; 2] = ['+', '!'];
 
+/// All prefixes of a command.
+const PREFIXES: [char; 6] = ['@', '-', ':', '+', '!', '|'];
+
+/// Variables by which a program that is not this one gets into the process (ld.so(8)), or the session keys of TLS get
+/// out of it.
+const WATCHED: [&str; 2] = ["LD_", "SSLKEYLOGFILE"];
+
 /// Says what is wrong with it.
 pub fn judge(facts: &Facts) -> Says {
     if facts.is_masked {
@@ -97,17 +104,14 @@ fn judge_file(file: &File, is_unit: bool) -> Says {
     for (key, value) in assignments(text) {
         let shipped: Vec<&str> =
             assignments(SHIPPED).filter(|(of, _)| *of == key).map(|(_, value)| value).collect();
-        if ADDITIVE.contains(&key)
-            || shipped.contains(&value)
-            || (shipped.is_empty() && !is_weaker(key, value))
+        let is_weaker = is_weaker(key, value);
+        if shipped.contains(&value)
+            || (!is_weaker && (shipped.is_empty() || key == "ExecStart" || ADDITIVE.contains(&key)))
         {
             continue;
         }
         let line = format!("{key}={value}");
-        if key == "ExecStart" && !has_more_rights(value) {
-            continue;
-        }
-        if HOLES.contains(&key) {
+        if HOLES.contains(&key) && !is_all(value) {
             let text = format!("{} allows more: {line}", file.path);
             says = says.note(text, "keep it only as long as the ward needs it");
             continue;
@@ -122,10 +126,14 @@ fn judge_file(file: &File, is_unit: bool) -> Says {
     says
 }
 
-/// Keys that the shipped unit does not set, and that take something of it away.
+/// What takes something away from the unit, of keys that it does not set and of those that may be added to.
 fn is_weaker(key: &str, value: &str) -> bool {
     match key {
+        "ExecStart" => has_more_rights(value) || !is_ours(value),
         _ if key.starts_with("Exec") => has_more_rights(value),
+        "Environment" => WATCHED.iter().any(|name| value.contains(name)),
+        // A call outside the filter would go on with an error in the place of the end.
+        "SystemCallErrorNumber" => !matches!(value, "" | "kill"),
         "ReadWritePaths"
         | "DeviceAllow"
         | "LoadCredential"
@@ -138,6 +146,20 @@ fn is_weaker(key: &str, value: &str) -> bool {
         "PermissionsStartOnly" | "DynamicUser" => value != "no",
         _ => false,
     }
+}
+
+/// A path that is everything.
+fn is_all(value: &str) -> bool {
+    value
+        .split_whitespace()
+        .any(|path| path.trim_start_matches(['-', '+']).split(':').any(|part| part == "/"))
+}
+
+/// Whether a command is this daemon, wherever it is installed; nothing resets the list.
+fn is_ours(command: &str) -> bool {
+    let program = command.split_whitespace().next().unwrap_or_default();
+    command.is_empty()
+        || program.rsplit('/').next().is_some_and(|name| name.trim_start_matches(PREFIXES) == "wardline")
 }
 
 /// Whether a command runs with more rights than its unit.
@@ -196,6 +218,14 @@ mod tests {
             ("[Service]\nExecStart=-!!/opt/wardline run", Verdict::Wrong, "ExecStart=-!!"),
             ("[Service]\nExecStartPre=@+/bin/sh sh -c x", Verdict::Wrong, "ExecStartPre=@+"),
             ("[Service]\nExecStartPost=/bin/echo + !", Verdict::Ok, "nothing weakens"),
+            ("[Service]\nExecStart=\nExecStart=/usr/local/bin/other run", Verdict::Wrong, "bin/other"),
+            ("[Service]\nSystemCallErrorNumber=EPERM", Verdict::Wrong, "SystemCallErrorNumber=EPERM"),
+            ("[Service]\nSystemCallErrorNumber=kill", Verdict::Ok, "nothing weakens"),
+            ("[Service]\nEnvironment=LD_PRELOAD=/tmp/x.so", Verdict::Wrong, "LD_PRELOAD"),
+            ("[Service]\nEnvironment=\"A=b\" \"SSLKEYLOGFILE=/tmp/k\"", Verdict::Wrong, "SSLKEYLOGFILE"),
+            ("[Service]\nEnvironment=WARDLINE_DAEMON__LOG=debug", Verdict::Ok, "nothing weakens"),
+            ("[Service]\nReadWritePaths=/", Verdict::Wrong, "ReadWritePaths=/"),
+            ("[Service]\nBindPaths=/:/host", Verdict::Wrong, "BindPaths=/:/host"),
         ] {
             let says = judge(&with(drop_in));
             assert_eq!(says.verdict(), verdict, "{drop_in}: {says:?}");

@@ -180,7 +180,7 @@ fn lost_warnings(losses: &Losses) -> Vec<String> {
     lost.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let words = |(device, count): (&String, &u64)| {
         format!(
-            "{device}: {count} reading(s) or alarm(s) were lost, as nothing took them when its session ended: look for the reason in the log"
+            "{device:?}: {count} reading(s) or alarm(s) were lost, as nothing took them when its session ended: look for the reason in the log"
         )
     };
     lost.into_iter().take(MAX_LOST).map(words).collect()
@@ -280,6 +280,21 @@ mod tests {
             ..uplink::Status::default()
         };
         uplink_view(&uplink, None, now)
+    }
+
+    /// Nobody knows any more by then that it is the name of a device: quoted, it goes with all that is.
+    #[test]
+    fn what_was_lost_of_a_device_that_is_listed_no_more_names_it_to_nobody_else() {
+        let losses = Losses::default();
+        losses.count("gone-1");
+        losses.count("gone-1");
+        let warnings = lost_warnings(&losses);
+        assert!(
+            warnings.concat().starts_with("\"gone-1\": 2 reading(s) or alarm(s) were lost"),
+            "{warnings:?}"
+        );
+        let masked = crate::doctor::bundle::mask_of(None, None).text(&warnings.concat());
+        assert!(!masked.contains("gone-1") && masked.contains("2 reading(s)"), "{masked}");
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub struct Shared {
 pub struct Losses(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl Losses {
-    fn count(&self, device: &str) {
+    pub(super) fn count(&self, device: &str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(device.to_owned()).or_default();
         *count += 1;

@@ -53,6 +53,11 @@ fn each_change_is_told_once_with_its_age_the_newest_first() {
     assert_eq!(view.events.iter().map(|event| event.age_ms).collect::<Vec<_>>(), [0, 2_000]);
     let again = watcher.handle_answer(Ok(&sick), at(20));
     assert_eq!(again.events.len(), 2);
+    sick.devices[0].link_reason =
+        Some("/dev/serial/by-id/usb-FTDI_A50285BI-if00-port0 is not there: is it plugged in?".to_owned());
+    let view = watcher.handle_answer(Ok(&sick), at(30));
+    assert_eq!(view.devices[0].link.words, "down: /dev/serial/by-id/[name] is not there: is it plugged in?");
+    assert!(!format!("{view:?}").contains("A50285BI"), "{view:?}");
 }
 
 #[test]

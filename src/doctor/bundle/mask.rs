@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-/// Shorter names would tear up every text; what is so short says nothing by itself either.
+/// Shorter names go only where they stand alone: within words they would tear up every text.
 const SHORTEST: usize = 3;
 /// Serial numbers and times of a device; no port and no year is so long.
 const DIGITS: usize = 6;
@@ -23,8 +23,8 @@ pub struct Mask {
 impl Mask {
     /// This name is never to be seen.
     pub fn hide(&mut self, name: &str, other: &str) {
-        let name = name.to_lowercase();
-        if name.chars().count() >= SHORTEST && self.names.iter().all(|(known, _)| *known != name) {
+        let name = name.trim().to_lowercase();
+        if !name.is_empty() && self.names.iter().all(|(known, _)| *known != name) {
             self.names.push((name, other.to_owned()));
             self.names.sort_by(|(one, _), (other, _)| other.len().cmp(&one.len()).then(one.cmp(other)));
         }
@@ -32,8 +32,13 @@ impl Mask {
 
     /// A text without it.
     pub fn text(&self, text: &str) -> String {
-        let named =
-            self.names.iter().fold(text.to_owned(), |text, (name, other)| replace(&text, name, other));
+        let named = self.names.iter().fold(text.to_owned(), |text, (name, other)| {
+            if name.chars().count() < SHORTEST {
+                replace_word(&text, name, other)
+            } else {
+                replace(&text, name, other)
+            }
+        });
         let words = unquoted(&named);
         words.split_inclusive([' ', ',', ';', '(', ')']).map(masked_word).collect()
     }
@@ -51,6 +56,20 @@ impl Mask {
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }
+}
+
+/// Every place where a name stands alone, in whatever case it is written. The name is in lower case.
+fn replace_word(text: &str, name: &str, other: &str) -> String {
+    let is_of_name = |c: char| c.is_alphanumeric() || name.contains(c);
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(first) = rest.chars().next() {
+        let is_word = is_of_name(first);
+        let end = rest.find(|c| is_of_name(c) != is_word).unwrap_or(rest.len());
+        let (run, after) = rest.split_at(end);
+        out += if is_word && run.to_lowercase() == name { other } else { run };
+        rest = after;
+    }
+    out
 }
 
 /// Every place of a name, in whatever case it is written. The name is in lower case.
@@ -102,10 +121,20 @@ fn unquoted(text: &str) -> String {
     out
 }
 
-fn masked_word(word: &str) -> String {
-    if let Some((before, after)) = word.split_once(BY_ID) {
+/// A text without the names below `/dev/serial/by-id`, which hold serial numbers of adapters.
+pub fn without_adapters(text: &str) -> String {
+    let mut parts = text.split(BY_ID);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for after in parts {
         let end = after.find([' ', ',', ';', ')', '\"', ':']).unwrap_or(after.len());
-        return format!("{before}{BY_ID}[name]{}", after.get(end..).unwrap_or_default());
+        out.extend([BY_ID, "[name]", after.get(end..).unwrap_or_default()]);
+    }
+    out
+}
+
+fn masked_word(word: &str) -> String {
+    if word.contains(BY_ID) {
+        return without_adapters(word);
     }
     if let Some((before, _)) = word.split_once("pkcs11:") {
         return format!("{before}pkcs11:[token]");
@@ -184,10 +213,26 @@ mod tests {
             ("PUMP-Bed-8, pump", "device-1, device-2"),
             ("ässet-1", "[asset]"),
             ("pum", "pum"),
-            ("x", "x"),
+            ("x, max", "y, max"),
             ("", ""),
         ] {
             assert_eq!(mask().text(text), masked);
+        }
+    }
+
+    #[test]
+    fn a_short_name_goes_where_it_stands_alone() {
+        let mut mask = Mask::default();
+        for (name, other) in [("b1", "device-1"), ("7", "device-2"), ("  ", "nothing"), ("", "nothing")] {
+            mask.hide(name, other);
+        }
+        for (text, masked) in [
+            ("B1: the port is not there", "device-1: the port is not there"),
+            ("7, b1 (b1)", "device-2, device-1 (device-1)"),
+            ("b12, ab1, 77", "b12, ab1, 77"),
+            ("  b1", "  device-1"),
+        ] {
+            assert_eq!(mask.text(text), masked);
         }
     }
 
@@ -201,7 +246,7 @@ mod tests {
             (r#"it says \"Mueller, Anna\" and more"#, "it says [quoted]"),
             (r#"it says "\"Mueller, Anna"#, "it says [quoted]"),
             ("at F1:00:00:00:00:01, gone", "at [address], gone"),
-            ("/org/bluez/hci0/dev_F1_00_00_00_00_01/x", "/org/bluez/hci0/dev_[address]/x"),
+            ("/org/bluez/hci0/dev_F1_00_00_00_00_01/a", "/org/bluez/hci0/dev_[address]/a"),
             ("serial 00001234, port 8883", "serial [number], port 8883"),
             ("SN12345678", "SN[number]"),
             ("2026-11-22T10:11:12.123Z", "2026-11-22T10:11:12.123Z"),

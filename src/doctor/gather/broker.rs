@@ -45,7 +45,8 @@ pub(super) async fn facts(
     if facts.name.as_ref().is_ok_and(Vec::is_empty) || facts.name.is_err() {
         return (facts, letters);
     }
-    if let Some(seen) = handshake_of_the_daemon(&uplink.key, daemon) {
+    let within = super::local::in_the_unit(config);
+    if let Some(seen) = handshake_of_the_daemon(&uplink.key, daemon, &within) {
         facts.tls = seen;
         return (facts, letters);
     }
@@ -55,7 +56,7 @@ pub(super) async fn facts(
     let client = match read {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => {
-            facts.tls = Err(unusable(&error, daemon));
+            facts.tls = Err(unusable(&error, daemon, &within));
             return (facts, letters);
         }
         Err(unseen) => {
@@ -89,19 +90,16 @@ async fn resolve(place: &Place, config: &Config) -> Result<Vec<std::net::IpAddr>
 }
 
 /// What it means that our own certificate cannot be shown: that is the business of its check.
-fn unusable(error: &TlsError, daemon: &Daemon) -> Unseen {
+fn unusable(error: &TlsError, daemon: &Daemon, within: &str) -> Unseen {
     let connected = daemon.snapshot.as_ref().is_some_and(|snapshot| snapshot.uplink.state == "connected");
     let is_credential =
         matches!(error, TlsError::Unreadable { path, .. } if path.starts_with(super::local::CREDENTIALS));
     match (is_credential, connected) {
         (true, true) => Unseen::with(
             "the private key is there for the unit alone; the daemon is connected with it",
-            super::local::in_the_unit("wardline doctor"),
+            within,
         ),
-        (true, false) => Unseen::with(
-            "the private key is there for the unit alone",
-            super::local::in_the_unit("wardline doctor"),
-        ),
+        (true, false) => Unseen::with("the private key is there for the unit alone", within),
         (false, _) => Unseen::with(format!("no handshake is possible: {error}"), "see certificate"),
     }
 }

@@ -20,10 +20,15 @@ use crate::uplink::tls::{Chain, check_pair};
 pub(super) const CREDENTIALS: &str = "/run/credentials";
 
 /// The command that has systemd give the unit's credentials to another one.
-pub(super) fn in_the_unit(command: &str) -> String {
-    let credentials =
-        ["kek", "ward", "tls-key"].map(|name| format!("-p LoadCredentialEncrypted={name}:wardline.{name}"));
-    format!("systemd-run --pty --wait -q {} {command}", credentials.join(" "))
+pub(super) fn in_the_unit(config: &Config) -> String {
+    let keys = [Some(&config.keys.kek), config.keys.kek_previous.as_ref(), Some(&config.keys.ward)];
+    let names = keys.into_iter().flatten().chain([&config.uplink.key]).filter_map(|key| match key {
+        KeyPlace::Credential(path) => path.file_name()?.to_str(),
+        KeyPlace::File(_) | KeyPlace::Token(_) => None,
+    });
+    let credentials: Vec<String> =
+        names.map(|name| format!("-p LoadCredentialEncrypted={name}:wardline.{name}")).collect();
+    format!("systemd-run --pty --wait -q {} wardline doctor", credentials.join(" "))
 }
 
 /// A credential that is not there now is there while the unit runs.
@@ -32,7 +37,7 @@ fn is_away(path: &Path) -> bool {
 }
 
 /// Why a key is not looked at here, and what would look at it, where that is so.
-fn not_here(key: &KeyPlace) -> Option<Unseen> {
+fn not_here(key: &KeyPlace, within: &str) -> Option<Unseen> {
     match key {
         // Each wrong PIN brings a token nearer to its lock: only the daemon asks it.
         KeyPlace::Token(_) => Some(Unseen::with(
@@ -40,10 +45,7 @@ fn not_here(key: &KeyPlace) -> Option<Unseen> {
             "systemctl start wardline, then wardline status",
         )),
         KeyPlace::File(path) | KeyPlace::Credential(path) => is_away(path).then(|| {
-            Unseen::with(
-                "the private key is a credential, which is there only while the unit runs",
-                in_the_unit("wardline doctor"),
-            )
+            Unseen::with("the private key is a credential, which is there only while the unit runs", within)
         }),
     }
 }
@@ -52,17 +54,18 @@ fn not_here(key: &KeyPlace) -> Option<Unseen> {
 pub(super) fn handshake_of_the_daemon(
     key: &KeyPlace,
     daemon: &Daemon,
+    within: &str,
 ) -> Option<Result<Result<(), String>, Unseen>> {
     let KeyPlace::Token(_) = key else { return None };
     let is_connected = daemon.snapshot.as_ref().is_some_and(|snapshot| snapshot.uplink.state == "connected");
-    if is_connected { Some(Ok(Ok(()))) } else { not_here(key).map(Err) }
+    if is_connected { Some(Ok(Ok(()))) } else { not_here(key, within).map(Err) }
 }
 
 pub(super) fn certificate(place: &Place, config: &Config, daemon: &Daemon) -> certificate::Facts {
     let uplink = &config.uplink;
     let path = &uplink.certificate;
     let read = Chain::read(path).map_err(|error| error.to_string());
-    let key = match (not_here(&uplink.key), &daemon.snapshot) {
+    let key = match (not_here(&uplink.key, &in_the_unit(config)), &daemon.snapshot) {
         (None, _) => Ok(check_pair(path, &uplink.key).map_err(|error| error.to_string())),
         (Some(_), Some(snapshot)) if snapshot.uplink.state == "connected" => Ok(Ok(())),
         (Some(unseen), _) => Err(unseen),
@@ -180,6 +183,7 @@ pub(super) fn keys(root: &Path, config: &Config, daemon: &Daemon) -> keys::Facts
     rows.push(("keys.ward", &of.ward, false));
     // It would not run without them.
     let is_running = daemon.snapshot.is_some();
+    let within = in_the_unit(config);
     let keys = rows
         .into_iter()
         .map(|(name, place, is_kek)| keys::Key {
@@ -187,7 +191,7 @@ pub(super) fn keys(root: &Path, config: &Config, daemon: &Daemon) -> keys::Facts
             place: place.to_string(),
             protection: crate::envelope::keys::KeySource::protection(place),
             kept: kept(root, place),
-            loaded: loaded(place, is_kek, is_running),
+            loaded: loaded(place, is_kek, is_running, &within),
         })
         .collect();
     keys::Facts { keys, has_tpm: root.join(TPM).symlink_metadata().is_ok() }
@@ -206,7 +210,12 @@ fn kept(root: &Path, place: &KeyPlace) -> Option<keys::Kept> {
     }
 }
 
-fn loaded(place: &KeyPlace, is_kek: bool, is_running: bool) -> Result<Result<(), String>, Unseen> {
+fn loaded(
+    place: &KeyPlace,
+    is_kek: bool,
+    is_running: bool,
+    within: &str,
+) -> Result<Result<(), String>, Unseen> {
     let is_elsewhere = place.token().is_some() || place.path().is_some_and(is_away);
     if is_elsewhere && is_running {
         return Ok(Ok(()));
@@ -217,7 +226,7 @@ fn loaded(place: &KeyPlace, is_kek: bool, is_running: bool) -> Result<Result<(),
     }
     if is_elsewhere {
         let why = "a credential is there only while the unit runs";
-        return Err(Unseen::with(why, in_the_unit("wardline doctor")));
+        return Err(Unseen::with(why, within));
     }
     let loaded = if is_kek { Kek::load(place).map(drop) } else { WardKey::load(place).map(drop) };
     match loaded {
@@ -281,15 +290,17 @@ mod tests {
             snapshot.uplink.state = state.to_owned();
             Daemon { snapshot: Some(snapshot), silent: None }
         };
-        assert!(matches!(handshake_of_the_daemon(&key, &daemon("connected")), Some(Ok(Ok(())))));
+        assert!(matches!(handshake_of_the_daemon(&key, &daemon("connected"), ""), Some(Ok(Ok(())))));
         for away in [daemon("waiting"), Daemon { snapshot: None, silent: None }] {
-            let seen = handshake_of_the_daemon(&key, &away);
+            let seen = handshake_of_the_daemon(&key, &away, "");
             assert!(matches!(seen, Some(Err(unseen)) if unseen.why.contains("only the daemon asks")));
         }
         // Nor is the store's: a daemon that runs has it.
-        assert!(matches!(loaded(&key, true, true), Ok(Ok(()))));
-        assert!(matches!(loaded(&key, true, false), Err(unseen) if unseen.why.contains("not asked here")));
+        assert!(matches!(loaded(&key, true, true, ""), Ok(Ok(()))));
+        assert!(
+            matches!(loaded(&key, true, false, ""), Err(unseen) if unseen.why.contains("not asked here"))
+        );
         let file = KeyPlace::File("/etc/wardline/own.key".into());
-        assert!(handshake_of_the_daemon(&file, &daemon("connected")).is_none());
+        assert!(handshake_of_the_daemon(&file, &daemon("connected"), "").is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! The board, its memory, and the unit's files.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::bits;
@@ -10,9 +11,18 @@ use crate::host::{machine, process};
 use crate::store::inspect::holder;
 
 const NAME: &str = "wardline.service";
-/// In the order in which they count (systemd.unit(5)): the administrator's, of this start, the vendor's.
-const FOLDERS: [&str; 4] =
-    ["etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
+/// Drop-ins of this unit, and of all services.
+const DROP_INS: [&str; 2] = ["service.d", "wardline.service.d"];
+/// In the order in which they count (systemd.unit(5)): of `systemctl set-property`, the administrator's, of this start,
+/// the vendor's.
+const FOLDERS: [&str; 6] = [
+    "etc/systemd/system.control",
+    "run/systemd/system.control",
+    "etc/systemd/system",
+    "run/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+];
 /// Raspberry Pi: the firmware's driver, and the sensor of the kernel's own.
 const THROTTLED: [&str; 2] = [
     "sys/devices/platform/soc/soc:firmware/get_throttled",
@@ -91,8 +101,15 @@ pub(super) fn unit(root: &Path) -> Facts {
         .filter(|entry| entry.file_name().to_string_lossy().ends_with(".wants"))
         .any(|entry| entry.path().join(NAME).symlink_metadata().is_ok());
     // The vendor's first, so that the administrator's, which count, come last.
+    let mut seen = BTreeSet::new();
     for folder in FOLDERS.into_iter().rev() {
-        facts.drop_ins.extend(drop_ins(root, folder));
+        // Since Debian 12 /lib is /usr/lib.
+        if !std::fs::canonicalize(root.join(folder)).is_ok_and(|place| seen.insert(place)) {
+            continue;
+        }
+        for name in DROP_INS {
+            facts.drop_ins.extend(drop_ins(root, &format!("{folder}/{name}")));
+        }
     }
     facts
 }
@@ -104,8 +121,7 @@ fn file(root: &Path, path: &str) -> File {
 }
 
 fn drop_ins(root: &Path, folder: &str) -> Vec<File> {
-    let folder = format!("{folder}/{NAME}.d");
-    let entries = std::fs::read_dir(root.join(&folder)).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "conf"));
     names.sort();
