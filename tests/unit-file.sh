@@ -21,7 +21,7 @@ for line in 'Wants=modprobe@usbserial.service modprobe@cdc_acm.service' 'After=m
     Type=notify 'ExecReload=kill -HUP $MAINPID' WatchdogSec=30 LimitCORE=0 MemorySwapMax=0 Environment=MALLOC_MMAP_THRESHOLD_=524288 NoNewPrivileges=yes CapabilityBoundingSet= \
     'DeviceAllow=char-ttyUSB rw' 'DeviceAllow=char-ttyACM rw' 'DeviceAllow=/dev/ttyS0 rw' 'DeviceAllow=char-ttyAMA rw' \
     LoadCredentialEncrypted=kek:wardline.kek LoadCredentialEncrypted=ward:wardline.ward \
-    LoadCredentialEncrypted=tls-key:wardline.tls-key 'RestartPreventExitStatus=2 3 8' StateDirectory=wardline RuntimeDirectory=wardline; do
+    LoadCredentialEncrypted=tls-key:wardline.tls-key Restart=always 'RestartPreventExitStatus=2 3 8' StateDirectory=wardline RuntimeDirectory=wardline; do
     grep -qxF -- "$line" wardline.service || fail "the unit has no line $line"
 done
 

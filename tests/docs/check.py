@@ -192,6 +192,15 @@ def audit_actions():
     return found
 
 
+def alerts():
+    """The rules for Prometheus."""
+    files = sorted((ROOT / "configs/prometheus").glob("*.rules.yml"))
+    found = [name for file in files for name in re.findall(r"^\s*- alert: (\w+)$", file.read_text(encoding="utf-8"), re.M)]
+    if not found:
+        raise SystemExit("configs/prometheus: no rules file has an alert")
+    return found
+
+
 def error_words(file, enum):
     """Of each message the longest piece between its placeholders: that is what a person can search for."""
     source = tests_off(text(file))
@@ -225,6 +234,12 @@ def check_operating(problems):
         wants("the event", rule, "`{}`")
     for attack in re.findall(r'Some\("([a-z -]+)"\)', text("src/fleet/refusal.rs")):
         wants("the attack", attack)
+    for alert in alerts():
+        if not re.search(rf"^\| `{alert}` \|", text(OPERATING), re.M):
+            problems.append(f"{OPERATING}: has no row of the alert {alert}")
+    # And none that is not raised any more.
+    for alert in sorted(set(re.findall(r"`(Wardline[A-Z]\w+)`", text(OPERATING))) - set(alerts())):
+        problems.append(f"{OPERATING}: names the alert {alert}, which no rule raises")
     for action in sorted(audit_actions()):
         wants("the audit action", action, "`{}`")
     for file, enum in ERRORS:

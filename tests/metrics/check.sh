@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # The pages of metrics, judged by the parsers of Prometheus' own Python client (OpenMetrics, and the text format 0.0.4) and
-# by promtool; the alert rules by promtool and by their own test.
+# by promtool; the alert rules by promtool and by their own tests, in which each of them has to fire.
 #
 #   tests/metrics/check.sh SCRATCH PAGES
+#   tests/metrics/check.sh SCRATCH rules      the alert rules alone
 #
 # SCRATCH   a folder for the tools; kept between runs it saves their installation
 # PAGES     full.txt, full.prom, away.txt, away.prom, as `wardline-lab sample-payloads` writes them
 set -euo pipefail
-[ $# -eq 2 ] || { sed -n '2,8p' "$0"; exit 2; }
+[ $# -eq 2 ] || { sed -n '2,9p' "$0"; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
-scratch=$(cd "$1" && pwd) pages=$(cd "$2" && pwd)
+scratch=$(cd "$1" && pwd) pages=''
+[ "$2" = rules ] || pages=$(cd "$2" && pwd)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
@@ -30,7 +32,9 @@ if [ ! -e "$scratch/ready" ]; then
 fi
 promtool=$scratch/unpacked/usr/bin/promtool
 
-"$scratch/python/bin/python" - "$pages" <<'PYTHON'
+judge_pages() {
+    local page
+    "$scratch/python/bin/python" - "$pages" <<'PYTHON'
 import sys
 from pathlib import Path
 
@@ -70,10 +74,29 @@ for what, broken in {
     raise SystemExit(f"accepted although broken: {what}")
 PYTHON
 
-for page in "$pages"/*.prom; do
-    # Its advice on names is for those who may still change them; what it cannot read is an error.
-    "$promtool" check metrics <"$page" || [ $? -eq 3 ]
-done
+    for page in "$pages"/*.prom; do
+        # Its advice on names is for those who may still change them; what it cannot read is an error.
+        "$promtool" check metrics <"$page" || [ $? -eq 3 ]
+    done
+}
+[ -z "$pages" ] || judge_pages
+
 cd "$here/../../configs/prometheus"
 "$promtool" check rules wardline.rules.yml
-"$promtool" test rules wardline.rules.test.yml
+"$promtool" test rules wardline.rules*.test.yml
+
+# Each of them fires in its tests: with an expression that is never true in its place they have to fail.
+changed=$scratch/rules
+rm -rf "$changed"
+mkdir "$changed"
+cp wardline.rules*.test.yml "$changed"
+alerts=$(sed -n 's/^ *- alert: //p' wardline.rules.yml)
+for alert in $alerts; do
+    awk -v alert="$alert" '/- alert:/ { of = $3 } of == alert && /^ *expr:/ { sub(/expr:.*/, "expr: vector(0) > 1"); n++ } { print }
+        END { exit n != 1 }' wardline.rules.yml >"$changed/wardline.rules.yml" || { echo "check.sh: $alert has no expression of one line" >&2; exit 1; }
+    if (cd "$changed" && "$promtool" test rules wardline.rules*.test.yml >/dev/null 2>&1); then
+        echo "check.sh: $alert fires in no test of configs/prometheus" >&2
+        exit 1
+    fi
+done
+echo "  $(wc -w <<<"$alerts") alert rules, and each of them fires in its tests"

@@ -276,13 +276,38 @@ running_daemon() {
     say "downgrade: $before records before, all there and more after"
 }
 
+# A removal that is given up half-way, as by Ctrl-C while the daemon drains: dpkg then calls postinst abort-remove.
+removal_given_up() {
+    local before prerm=$root/var/lib/dpkg/info/wardline.prerm
+    cp -p "$prerm" "$scratch/prerm"
+    echo 'exit 1' >>"$prerm"
+    before=$(durable)
+    : >"$root/run/wardline.enabled"
+    inside dpkg -r wardline >"$scratch/dpkg.log" 2>&1 && fail "removed although prerm failed"
+    grep -q 'given up: the daemon runs' "$scratch/dpkg.log" || { cat "$scratch/dpkg.log"; fail "a removal that was given up does not say that the daemon runs"; }
+    soon 60 holds_more_than "$before" || fail "after a removal that was given up it holds $(durable), before $before"
+    # One that nobody enabled is not started by a package.
+    rm "$root/run/wardline.enabled"
+    inside dpkg -r wardline >"$scratch/dpkg.log" 2>&1 && fail "removed although prerm failed"
+    grep -q 'NOTHING IS READ until: systemctl start wardline' "$scratch/dpkg.log" || { cat "$scratch/dpkg.log"; fail "nothing says that the daemon does not run"; }
+    [ ! -s "$root/run/wardline.pid" ] || fail "a daemon that is not enabled was started"
+    cp -p "$scratch/prerm" "$prerm"
+    same "marks that are left" "" "$(cd "$root/run" && ls -d wardline*.ran 2>/dev/null)"
+    same "state of the package" installed "$(inside dpkg-query -W -f '${db:Status-Status}' wardline)"
+    before=$(durable)
+    inside systemctl start wardline.service
+    soon 60 holds_more_than "$before" || fail "it stores nothing any more"
+    say "a removal that is given up: an enabled daemon runs again, of another it is said that nothing is read"
+}
+
 removal() {
-    local before
+    local before left
     before=$(durable)
     forget
     inside dpkg -r wardline >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log"; fail "dpkg -r"; }
     asked | grep -qx 'stop wardline.service' || fail "removed without stopping the daemon"
     [ ! -s "$root/run/wardline.pid" ] || fail "the daemon still runs"
+    same "marks that are left" "" "$(cd "$root/run" && ls -d wardline*.ran 2>/dev/null)"
     grep -q 'var/lib/wardline/store stays' "$scratch/dpkg.log" || fail "a removal does not say that the store stays"
     [ -e "$root/etc/wardline/devices.d/nonin.toml" ] && grep -q 'By the site' "$root/etc/wardline/floor.toml" || fail "a removal took configuration"
 
@@ -294,19 +319,31 @@ removal() {
         { cat "$scratch/verify.log"; fail "the store is not sound"; }
     say "removed: stopped, store and configuration kept; installed again: $(durable) records, the store is sound"
 
+    # Keys as wardline init leaves them: encrypted, or in the clear with a drop-in of the unit that finds them.
+    local keys=(/etc/credstore.encrypted/wardline.tls-key /etc/credstore/wardline.kek /etc/credstore/wardline.ward)
+    local drop_in=/etc/systemd/system/wardline.service.d/keys.conf
+    for left in "${keys[@]}" "$drop_in"; do
+        mkdir -p "$root${left%/*}"
+        echo secret >"$root$left"
+    done
     inside dpkg --purge wardline >"$scratch/dpkg.log" 2>&1 || { cat "$scratch/dpkg.log"; fail "dpkg --purge"; }
+    for left in "${keys[@]}"; do
+        [ -e "$root$left" ] || fail "a purge deleted $left"
+        grep -qF "shred -u $left" "$scratch/dpkg.log" || fail "a purge does not name the key $left"
+    done
+    [ -e "$root$drop_in" ] && grep -qF "not deleted: $drop_in" "$scratch/dpkg.log" || fail "a purge does not name $drop_in"
     [ -n "$(ls -A "$root/var/lib/wardline/store")" ] || fail "a purge deleted the store"
     grep -q 'NOT deleted: /var/lib/wardline' "$scratch/dpkg.log" || fail "a purge does not say what is left"
     grep -q 'wardline wipe' "$scratch/dpkg.log" || fail "a purge does not say what destroys it"
     same "what a purge leaves in /etc/wardline" "devices.d/nonin.toml" "$(cd "$root/etc/wardline" && find . -type f -printf '%P\n')"
     same "files that are left" "" "$(inside find /usr -path /usr/share/doc -prune -o -name '*wardline*' -not -name '*wardline-fleet*' -print)"
-    say "purged: the store and what the site wrote are left, and named"
+    say "purged: the store, the keys and what the site wrote are left, and named"
 
     # Where nothing was ever stored, nothing is left.
-    rm -rf "$root/var/lib/wardline" "$root/etc/wardline"
+    rm -rf "$root/var/lib/wardline" "$root/etc/wardline" "$root${drop_in%/*}" "${keys[@]/#/$root}"
     installs "/packages/$(basename "$main")"
     inside dpkg --purge wardline >"$scratch/dpkg.log" 2>&1
-    grep -q 'NOT deleted' "$scratch/dpkg.log" && fail "a purge of nothing says that something is left"
+    grep -qi 'not deleted' "$scratch/dpkg.log" && fail "a purge of nothing says that something is left"
     [ ! -e "$root/etc/wardline" ] && [ ! -e "$root/var/lib/wardline" ] || fail "empty folders are left"
     say "purged where nothing was stored: nothing is left"
 }
@@ -340,6 +377,7 @@ first_install
 files_of_the_system
 bus_policy
 running_daemon
+removal_given_up
 removal
 others
 echo "check.sh: $arch $version: all is well"
