@@ -423,24 +423,16 @@ fn a_key_that_is_brought_where_another_one_is_stands_in_the_way_and_the_same_one
         fs::write(at(name), (first..).take(32).collect::<Vec<u8>>()).unwrap();
         fs::set_permissions(at(name), fs::Permissions::from_mode(0o400)).unwrap();
     }
+    let files = ["--certificate", &certificate, "--key", &key, "--ward-key"];
     let sealed = if seals() { &["files", "sealed"][..] } else { &["files"] };
     for keys in sealed {
-        let machine = Machine::new();
-        let brings = |ward: &str| {
-            machine.unattended(&[
-                "--keys",
-                keys,
-                "--certificate",
-                &certificate,
-                "--key",
-                &key,
-                "--ward-key",
-                &at(ward),
-            ])
+        let brings = |machine: &Machine, ward: &str| {
+            machine.unattended(&[&["--keys", *keys][..], &files, &[at(ward).as_str()]].concat())
         };
+        let machine = Machine::new();
         assert_eq!(machine.unattended(&["--keys", keys]).exit, 0);
         let before = machine.all();
-        let done = brings("one");
+        let done = brings(&machine, "one");
         assert!(done.exit == 6 && done.err.contains("nothing was done"), "{} {}", done.exit, done.err);
         for from in [&key, &at("one")] {
             assert!(done.out.contains(&format!("another key than that of {from}")), "{}", done.out);
@@ -448,23 +440,11 @@ fn a_key_that_is_brought_where_another_one_is_stands_in_the_way_and_the_same_one
         assert!(machine.all() == before);
 
         let machine = Machine::new();
-        let brings = |ward: &str| {
-            machine.unattended(&[
-                "--keys",
-                keys,
-                "--certificate",
-                &certificate,
-                "--key",
-                &key,
-                "--ward-key",
-                &at(ward),
-            ])
-        };
-        assert_eq!(brings("one").exit, 0);
+        assert_eq!(brings(&machine, "one").exit, 0);
         let before = machine.all();
-        let done = brings("one");
+        let done = brings(&machine, "one");
         assert_eq!(done.exit, 0, "{}{}", done.out, done.err);
-        let done = brings("two");
+        let done = brings(&machine, "two");
         assert!(done.exit == 6 && done.out.contains(&at("two")), "{} {}", done.exit, done.out);
         assert!(!done.out.contains(&format!("another key than that of {key}")), "{}", done.out);
         assert!(machine.all() == before);
