@@ -243,6 +243,7 @@ impl<L: Link> Session<L> {
             };
             at = self.context.clock.now();
             let Some(event) = next else {
+                looks = 0;
                 if silent_at.is_some_and(|silent_at| silent_at <= at.mono) {
                     return self.give_up(at).await;
                 }
