@@ -52,7 +52,7 @@ const LEFT_OUT: [&str; 10] = [
     "values of configuration keys that are not named as harmless",
     "the environment of any process",
     "the journal: of log lines only the warnings that the daemon shows in its status",
-    "the audit log, and the fleet's documents",
+    "the audit log, the fleet's documents, and its words about them",
 ];
 
 /// In the place of the fleet's words, which name devices that this gateway does not know.

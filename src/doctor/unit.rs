@@ -131,7 +131,9 @@ fn is_weaker(key: &str, value: &str) -> bool {
     match key {
         "ExecStart" => has_more_rights(value) || !is_ours(value),
         _ if key.starts_with("Exec") => has_more_rights(value),
-        "Environment" => WATCHED.iter().any(|name| value.contains(name)),
+        "Environment" => value
+            .split(|c: char| c.is_whitespace() || matches!(c, '"' | '\''))
+            .any(|variable| WATCHED.iter().any(|name| variable.starts_with(name))),
         // A call outside the filter would go on with an error in the place of the end.
         "SystemCallErrorNumber" => !matches!(value, "" | "kill"),
         "ReadWritePaths"
@@ -223,7 +225,7 @@ mod tests {
             ("[Service]\nSystemCallErrorNumber=kill", Verdict::Ok, "nothing weakens"),
             ("[Service]\nEnvironment=LD_PRELOAD=/tmp/x.so", Verdict::Wrong, "LD_PRELOAD"),
             ("[Service]\nEnvironment=\"A=b\" \"SSLKEYLOGFILE=/tmp/k\"", Verdict::Wrong, "SSLKEYLOGFILE"),
-            ("[Service]\nEnvironment=WARDLINE_DAEMON__LOG=debug", Verdict::Ok, "nothing weakens"),
+            ("[Service]\nEnvironment=WARDLINE_DAEMON__LOG=debug OLD_NAME=x", Verdict::Ok, "nothing weakens"),
             ("[Service]\nReadWritePaths=/", Verdict::Wrong, "ReadWritePaths=/"),
             ("[Service]\nBindPaths=/:/host", Verdict::Wrong, "BindPaths=/:/host"),
         ] {

@@ -5,7 +5,8 @@
 
 use serde_json::Value;
 
-/// Shorter names go only where they stand alone: within words they would tear up every text.
+/// Shorter names go only where they stand alone, and those of digits not at all: they would tear up every text, and a
+/// number that short says nothing by itself.
 const SHORTEST: usize = 3;
 /// Serial numbers and times of a device; no port and no year is so long.
 const DIGITS: usize = 6;
@@ -24,7 +25,8 @@ impl Mask {
     /// This name is never to be seen.
     pub fn hide(&mut self, name: &str, other: &str) {
         let name = name.trim().to_lowercase();
-        if !name.is_empty() && self.names.iter().all(|(known, _)| *known != name) {
+        let says_something = name.chars().count() >= SHORTEST || name.chars().any(char::is_alphabetic);
+        if says_something && self.names.iter().all(|(known, _)| *known != name) {
             self.names.push((name, other.to_owned()));
             self.names.sort_by(|(one, _), (other, _)| other.len().cmp(&one.len()).then(one.cmp(other)));
         }
@@ -228,7 +230,7 @@ mod tests {
         }
         for (text, masked) in [
             ("B1: the port is not there", "device-1: the port is not there"),
-            ("7, b1 (b1)", "device-2, device-1 (device-1)"),
+            ("7 of 9, b1 (b1)", "7 of 9, device-1 (device-1)"),
             ("b12, ab1, 77", "b12, ab1, 77"),
             ("  b1", "  device-1"),
         ] {
