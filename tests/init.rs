@@ -41,23 +41,7 @@ impl Machine {
         let machine = Self { place: tempfile::tempdir().unwrap() };
         machine.put_user();
         let brought = machine.place.path().join("ca.pem");
-        let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "30",
-            ])
-            .args(["-subj", "/CN=St Anna authority", "-keyout", "/dev/null", "-out"])
-            .arg(&brought)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{made:?}");
+        self_signed("/CN=St Anna authority", Path::new("/dev/null"), &brought);
         // As hospitals bring it: to read.
         fs::set_permissions(&brought, fs::Permissions::from_mode(0o644)).unwrap();
         machine
@@ -470,24 +454,22 @@ fn a_key_that_is_brought_where_the_configuration_names_another_stands_in_the_way
 
 /// A certificate and its key, in files beside the machine.
 fn pair(machine: &Machine, name: &str) -> (String, String) {
-    let at = |end: &str| machine.place.path().join(format!("{name}.{end}")).display().to_string();
+    let at = |end: &str| machine.place.path().join(format!("{name}.{end}"));
+    let (certificate, key) = (at("pem"), at("key"));
+    self_signed("/CN=gw-1", &key, &certificate);
+    (certificate.display().to_string(), key.display().to_string())
+}
+
+fn self_signed(subject: &str, key: &Path, certificate: &Path) {
     let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "30",
-        ])
-        .args(["-subj", "/CN=gw-1", "-keyout", &at("key"), "-out", &at("pem")])
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days"])
+        .args(["30", "-subj", subject, "-keyout"])
+        .arg(key)
+        .arg("-out")
+        .arg(certificate)
         .output()
         .unwrap();
     assert!(made.status.success(), "{made:?}");
-    (at("pem"), at("key"))
 }
 
 /// What is there in the clear is no reason to keep the next key so.

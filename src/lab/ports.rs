@@ -28,7 +28,7 @@ mod tests {
     use super::free_port;
 
     #[test]
-    fn a_port_is_given_once_and_not_while_somebody_listens_at_it() {
+    fn a_port_is_given_once_and_can_be_listened_at() {
         let first = free_port().unwrap();
         let second = free_port().unwrap();
         assert_ne!(first, second);
